@@ -1,0 +1,1 @@
+"""The Sealane agent: verifies, hot-swaps and serves models on a device."""

@@ -1,0 +1,100 @@
+"""Where things lie in an agent's state folder, and what a slot's pointer says.
+
+The supervisor writes pointers; the endpoint only reads them, so that it serves the last known good
+model when no supervisor runs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from sealane.names import Digest, ReleaseName, SlotName, hex_of, parse_digest, parse_slot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+ACTIVE = "active"
+LKG = "lkg"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Which variant of which bundle: the content of `slots/<slot>/active` and `…/lkg`."""
+
+    release: ReleaseName
+    manifest: Digest
+    variant: str
+
+    def encode(self) -> bytes:
+        """JSON, one line."""
+        fields = asdict(self) | {"release": str(self.release)}
+        return json.dumps(fields, sort_keys=True).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, content: bytes) -> Pointer:
+        """Read a pointer; raises ValueError, KeyError or InvalidName when it is damaged."""
+        fields: dict[str, Any] = json.loads(content)
+        return cls(
+            ReleaseName.parse(fields["release"]),
+            parse_digest(fields["manifest"]),
+            str(fields["variant"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """The paths of one agent's state."""
+
+    root: Path
+
+    @property
+    def identity(self) -> Path:
+        """device.key, device.pem, ca.pem and device.json."""
+        return self.root / "identity"
+
+    @property
+    def trust(self) -> Path:
+        """bootstrap-root.json, highwater.json and python-tuf's cache."""
+        return self.root / "trust"
+
+    @property
+    def journal(self) -> Path:
+        """The sqlite journal: slots' states, attempts, quarantine and the outbox."""
+        return self.root / "journal.db"
+
+    @property
+    def partial(self) -> Path:
+        """Blobs that are still being fetched."""
+        return self.root / "store" / "partial"
+
+    def blob(self, digest: Digest) -> Path:
+        """A verified blob."""
+        return self.root / "store" / "blobs" / "sha256" / hex_of(digest)
+
+    def view(self, manifest: Digest) -> Path:
+        """A bundle's files under their own names: hard links to blobs."""
+        return self.root / "store" / "views" / hex_of(manifest)
+
+    def pointer(self, slot: SlotName, which: str) -> Path:
+        """The slot's `active` or `lkg` pointer."""
+        return self.root / "slots" / slot / which
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the endpoint listens for the supervisor."""
+        return self.root / "run" / "endpoint.sock"
+
+    @property
+    def endpoint_addresses(self) -> Path:
+        """JSON written by the endpoint when it listens: {"pid", "rest", "grpc"}."""
+        return self.root / "run" / "endpoint.json"
+
+    def slots(self) -> tuple[SlotName, ...]:
+        """Every slot that has a pointer."""
+        folder = self.root / "slots"
+        if not folder.is_dir():
+            return ()
+        return tuple(parse_slot(path.name) for path in sorted(folder.iterdir()))

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol on gRPC: stubs in a descriptor pool of their own."""

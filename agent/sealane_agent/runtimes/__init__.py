@@ -1,0 +1,1 @@
+"""Inference runtimes, each behind the same small seam, found by entry points."""

@@ -1,0 +1,125 @@
+"""What the supervisor tells the endpoint over the control socket, and what it hears back.
+
+One JSON object a line: `{"id": 7, "op": "load", …}` is answered by `{"id": 7, "ok": true, …}` or
+`{"id": 7, "ok": false, "failure": {…}}`. Unknown fields are ignored, so that a newer supervisor can
+talk to an older endpoint. The endpoint never waits for the supervisor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sealane_agent.layout import Pointer
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Start a standby worker for this variant, warm it up and prove its golden outputs.
+
+    `deadline_s` bounds the whole of it. Answered by `Proved`, or by a failure that changes nothing.
+    """
+
+    slot: str
+    pointer: Pointer
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """A standby worker that met its golden outputs.
+
+    Attributes:
+        worker: its name, unique while the endpoint runs.
+        runtime_version: of the engine.
+        golden_max_error: largest deviation from the golden outputs.
+        latency_us: median of one warm inference on one golden row, in microseconds.
+        memory_bytes: proportional set size of the worker after warm-up.
+        load_ms: from start to proved.
+    """
+
+    worker: str
+    runtime_version: str
+    golden_max_error: float
+    latency_us: int
+    memory_bytes: int
+    load_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """Send the slot's requests to this worker from the next request on.
+
+    The worker that served until now stays as warm previous. With `probation` a request on which
+    the new worker fails, hangs or crashes is answered by the previous one and counted. Answered by
+    `SlotStatus`.
+    """
+
+    slot: str
+    worker: str
+    probation: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """End the probation: the active worker is on its own. Answered by `SlotStatus`."""
+
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Send the slot's requests back to the previous worker and stop the active one.
+
+    Answered by `SlotStatus`.
+    """
+
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Stop a standby worker that was not activated. Answered by `{}`."""
+
+    slot: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Ask for every slot. Answered by `{"slots": [SlotStatus, …], "rest": …, "grpc": …}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Counted since the active worker was activated; latencies in microseconds.
+
+    `baseline_*` are the previous worker's, over its whole life.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    fallbacks: int = 0
+    crashes: int = 0
+    hangs: int = 0
+    latency_p50_us: int = 0
+    latency_p99_us: int = 0
+    baseline_p50_us: int = 0
+    baseline_p99_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStatus:
+    """One slot as the endpoint serves it; None where nothing does."""
+
+    slot: str
+    active: Pointer | None
+    active_worker: str
+    previous: Pointer | None
+    probation: bool
+    standby: tuple[str, ...]
+    traffic: Traffic
+
+
+Command = Load | Activate | Settle | Return | Drop | Status

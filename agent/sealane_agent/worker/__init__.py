@@ -1,0 +1,1 @@
+"""The worker process: loads one model, proves it, and answers from its ring."""

@@ -1,0 +1,1 @@
+"""What a Sealane manager and a Sealane agent must agree on."""

@@ -1,0 +1,1 @@
+"""Bundles: their types, their file formats and their offline verification."""

@@ -1,0 +1,165 @@
+"""What a bundle says, as plain values: the deployment contract and the manifest.
+
+A bundle is immutable and addressed by the digest of its manifest. `deployment.json` inside it is
+Sealane's contract: what goes in and out, which variants exist, and how a device proves them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from sealane.names import Digest
+
+
+class DataType(StrEnum):
+    """Tensor element types, in the words of the Open Inference Protocol."""
+
+    BOOL = "BOOL"
+    UINT8 = "UINT8"
+    UINT16 = "UINT16"
+    UINT32 = "UINT32"
+    UINT64 = "UINT64"
+    INT8 = "INT8"
+    INT16 = "INT16"
+    INT32 = "INT32"
+    INT64 = "INT64"
+    FP16 = "FP16"
+    FP32 = "FP32"
+    FP64 = "FP64"
+    BYTES = "BYTES"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output; a dimension of -1 is free (the first one is the batch)."""
+
+    name: str
+    datatype: DataType
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far an output may be from the golden one: |got - want| <= atol + rtol * |want|."""
+
+    atol: float
+    rtol: float
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The same model for other hardware or precision.
+
+    Attributes:
+        name: unique in the bundle, e.g. `onnx-fp32`.
+        runtime: `onnxruntime` or `openvino`.
+        accelerator: `cpu`, `gpu` or `npu`.
+        precision: `fp32`, `fp16`, `int8`, …: pinned, never chosen by the runtime.
+        model: path in the bundle of the file that the runtime loads.
+        files: every path the variant needs, `model` included.
+        tolerance: per output name; golden outputs must be met within it.
+        memory_bytes: what loading and serving is expected to need; 0 when unknown.
+    """
+
+    name: str
+    runtime: str
+    accelerator: str
+    precision: str
+    model: str
+    files: tuple[str, ...]
+    tolerance: Mapping[str, Tolerance]
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Known inputs and outputs, as raw little-endian tensors in files of the bundle.
+
+    Attributes:
+        rows: size of the batch dimension in the files.
+        inputs, outputs: tensor name to path in the bundle (C order, datatype of its spec).
+    """
+
+    rows: int
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceBins:
+    """How one input was distributed in the data the producer gave.
+
+    `counts` has one entry more than `edges`: below the first, between, above the last.
+    """
+
+    input: str
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbationLimits:
+    """When a device keeps a new release, and when it goes back by itself.
+
+    Attributes:
+        seconds: how long the release is watched at least.
+        min_requests: answered requests needed before it is kept.
+        deadline_seconds: after that time it is judged on what was seen.
+        max_error_rate: share of requests that the release may fail.
+        max_latency_ratio: its p99 latency over the previous release's; 0 switches the check off.
+        max_crashes: worker crashes and hangs.
+    """
+
+    seconds: float = 30.0
+    min_requests: int = 0
+    deadline_seconds: float = 600.0
+    max_error_rate: float = 0.01
+    max_latency_ratio: float = 5.0
+    max_crashes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The whole of deployment.json.
+
+    `extra` keeps fields that this version does not know, so that they survive a round trip.
+    """
+
+    model: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    variants: tuple[Variant, ...]
+    golden: Golden
+    reference: tuple[ReferenceBins, ...] = ()
+    probation: ProbationLimits = field(default_factory=ProbationLimits)
+    labels: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One file of a bundle: where it goes, how large it is, what it hashes to."""
+
+    path: str
+    media_type: str
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The OCI manifest of a bundle (ModelPack media types), with the bytes it was read from.
+
+    `digest` is the bundle's address: SHA-256 of `content`.
+    """
+
+    digest: Digest
+    content: bytes
+    config: Layer
+    layers: tuple[Layer, ...]

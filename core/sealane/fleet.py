@@ -1,0 +1,129 @@
+"""What device and manager tell each other in a session, as plain values.
+
+`sealane.codec` converts them to and from the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sealane.failure import Failure
+    from sealane.names import DeviceId, SlotName
+    from sealane.receipt import SignedReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeFact:
+    """A runtime installed on a device and the accelerators it found there."""
+
+    name: str
+    version: str
+    accelerators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What a device is; `requires` of a release is judged against it."""
+
+    arch: str
+    os: str
+    cpus: int
+    memory_bytes: int
+    runtimes: tuple[RuntimeFact, ...]
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReport:
+    """What one slot does now.
+
+    `state` is a word of the agent's state machine (`sealane_agent.state`). Releases are written
+    `vision/defect@7`; empty means none.
+    """
+
+    slot: SlotName
+    state: str
+    active_release: str = ""
+    lkg_release: str = ""
+    attempt_release: str = ""
+    rollout: str = ""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of the outbox: a slot changed its state, or a receipt was signed."""
+
+    sequence: int
+    occurred_at: datetime
+    body: SlotReport | SignedReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first word of a device."""
+
+    agent_version: str
+    boot_id: str
+    facts: DeviceFacts
+    slots: tuple[SlotReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Still here, and this is what the slots do."""
+
+    slots: tuple[SlotReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRequest:
+    """Asks for the director document that carries this nonce."""
+
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Some events from the outbox, in order."""
+
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The manager's answer to Hello."""
+
+    device: DeviceId
+    heartbeat_interval_s: float
+    reconnect_window_s: float
+    acked_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredChanged:
+    """The director has something new."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A signed director document, as bytes; `sealane.trust.verifier` reads it."""
+
+    document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EventsAck:
+    """Events up to this sequence are stored."""
+
+    sequence: int
+
+
+DeviceMessage = Hello | Heartbeat | AssignmentRequest | Events
+ManagerMessage = Welcome | DesiredChanged | Assignment | EventsAck

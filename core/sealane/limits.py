@@ -1,0 +1,48 @@
+"""Every size and count that somebody outside controls, with its unit and its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+BLOB_CHUNK_BYTES: Final = MIB
+"""One chunk of a blob on the wire: larger ones cost more and gain nothing (measured)."""
+
+GRPC_MESSAGE_BYTES: Final = 4 * MIB
+"""One message of the control plane: a chunk and its frame, with room to spare."""
+
+MANIFEST_BYTES: Final = 256 * KIB
+"""An OCI manifest: a few hundred layers."""
+
+DEPLOYMENT_BYTES: Final = 4 * MIB
+"""deployment.json: the contract with its reference bins; golden tensors are blobs of their own."""
+
+BLOB_BYTES: Final = 16 * GIB
+"""One blob: larger models are split into external data files by their exporters."""
+
+BUNDLE_FILES: Final = 512
+"""Files in one bundle."""
+
+DIRECTOR_DOCUMENT_BYTES: Final = 256 * KIB
+"""A director document: a device with a thousand slots still fits."""
+
+ROOT_BYTES: Final = 512 * KIB
+"""root.json, with post-quantum keys."""
+
+TARGETS_BYTES: Final = 5 * MIB
+"""Metadata of one delegated role: about twenty thousand releases."""
+
+JOIN_TOKEN_CHARS: Final = 4096
+"""A join token as it is pasted."""
+
+JOIN_TOKEN_INFLATED_BYTES: Final = 64 * KIB
+"""A join token after decompression: bounds a bomb."""
+
+EVENTS_PER_MESSAGE: Final = 256
+"""Events in one message of a session: keeps it under the message limit."""
+
+OUTBOX_EVENTS: Final = 100_000
+"""Events kept on a device that nobody hears."""

@@ -1,0 +1,94 @@
+"""The serving receipt: what a device, with its own key, says that a model did there.
+
+A rollout advances on receipts, never on an exit code. The payload is canonical JSON (sorted keys,
+no spaces); the signature is ECDSA over P-256 with SHA-256 by the key in the device's certificate.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sealane.errors import ReceiptError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+SERVING: Final = "serving"
+ROLLED_BACK: Final = "rolled_back"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a model did on a device.
+
+    Attributes:
+        device, slot, release, manifest, rollout: which model where, and why.
+        verdict: `serving` or `rolled_back`.
+        variant, runtime, runtime_version, accelerator, precision: what ran.
+        golden_max_error: largest deviation from the golden outputs.
+        requests, errors, fallbacks: counted since activation; a fallback is a request that this
+            release failed and the previous one answered.
+        latency_p50_us, latency_p99_us: of this release since activation, in microseconds.
+        sequence, boot: order of receipts and the boot they were made in.
+        issued_at: the device's trusted time, ISO 8601.
+    """
+
+    device: str
+    slot: str
+    release: str
+    manifest: str
+    rollout: str
+    verdict: str
+    variant: str
+    runtime: str
+    runtime_version: str
+    accelerator: str
+    precision: str
+    golden_max_error: float
+    requests: int
+    errors: int
+    fallbacks: int
+    latency_p50_us: int
+    latency_p99_us: int
+    sequence: int
+    boot: str
+    issued_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReceipt:
+    """A receipt's canonical bytes and their signature."""
+
+    payload: bytes
+    signature: bytes
+
+
+def sign(receipt: Receipt, key: ec.EllipticCurvePrivateKey) -> SignedReceipt:
+    """Sign a receipt with the device's key."""
+    payload = json.dumps(asdict(receipt), sort_keys=True, separators=(",", ":")).encode()
+    return SignedReceipt(payload, key.sign(payload, ec.ECDSA(hashes.SHA256())))
+
+
+def verify(signed: SignedReceipt, key: ec.EllipticCurvePublicKey) -> Receipt:
+    """Return the receipt if `key` signed it; raise ReceiptError otherwise."""
+    try:
+        key.verify(signed.signature, signed.payload, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature as error:
+        raise ReceiptError("the receipt is not signed by this device") from error
+    return read(signed)
+
+
+def read(signed: SignedReceipt) -> Receipt:
+    """Return the receipt without checking its signature; raise ReceiptError if malformed."""
+    try:
+        fields: dict[str, Any] = json.loads(signed.payload)
+        known = {name: fields[name] for name in Receipt.__dataclass_fields__}
+        return Receipt(**known)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ReceiptError(f"the receipt is malformed: {error}") from error

@@ -1,0 +1,1 @@
+"""Trust: the verifier, the director document, join tokens and identities."""

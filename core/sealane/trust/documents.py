@@ -1,0 +1,80 @@
+"""The director document: what one device shall run, signed by the manager's director key.
+
+Its syntax is that of TUF targets metadata (specification 1.0.31, §4.5), so that the same code
+verifies it; what a device shall do stands in `x-assignment`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sealane.names import DeviceId, Digest, ReleaseName, SlotName
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Permission to activate, until it expires."""
+
+    id: str
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SlotAssignment:
+    """What the director wants in one slot.
+
+    Attributes:
+        slot: the place.
+        release: what shall serve there.
+        manifest: digest of the release's manifest, as the director knows it.
+        length: size of the manifest in bytes.
+        rollout: id of the rollout that brings it; empty outside one.
+        lease: None while the device may fetch and stage, but not activate.
+    """
+
+    slot: SlotName
+    release: ReleaseName
+    manifest: Digest
+    length: int
+    rollout: str = ""
+    lease: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorDocument:
+    """Everything a director document says.
+
+    Attributes:
+        version: max(last + 1, unix seconds): grows over a restore from backup.
+        nonce: the one the device sent; None in a document carried by hand.
+        issued: the time that the device may trust when the nonce is its own.
+        root_version, snapshot_version: the repository must be at least that new.
+        generation: of the desired state this document was made from.
+    """
+
+    device: DeviceId
+    version: int
+    issued: datetime
+    expires: datetime
+    nonce: str | None
+    root_version: int
+    snapshot_version: int
+    generation: int
+    slots: tuple[SlotAssignment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovedRelease:
+    """One slot after the whole verification: these bytes may be fetched for it.
+
+    Attributes:
+        assignment: what the director wanted.
+        manifest: the OCI manifest's bytes, whose digest and length both authorities agree on.
+    """
+
+    assignment: SlotAssignment
+    manifest: bytes

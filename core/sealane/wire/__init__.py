@@ -1,0 +1,1 @@
+"""The wire contract, generated from protos/; only codec and rpc modules import it."""

@@ -1,0 +1,1 @@
+"""The Sealane manager: signs releases and moves them through staged rollouts."""

@@ -1,0 +1,1 @@
+"""The command line of operators and pipelines: sealane. One noun a file."""

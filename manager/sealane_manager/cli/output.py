@@ -1,0 +1,91 @@
+"""How every command prints and how it ends: tables or JSON, one-line errors, exit codes.
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by policy, 4 unreachable.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sealane.errors import SealaneError, TrustError
+from sealane_manager.errors import Refused, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    REFUSED = 3
+    UNREACHABLE = 4
+
+
+class Format(StrEnum):
+    """What `--output` takes."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="table or json")]
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def emit(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Format) -> None:
+    """Print rows: the named columns as a table, or everything as a JSON list."""
+    if output is Format.JSON:
+        typer.echo(json.dumps(list(rows), indent=2, default=str))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column.replace("_", " ").upper(), overflow="fold")
+    for row in rows:
+        table.add_row(*(str(row.get(column, "")) for column in columns))
+    Console(highlight=False).print(table)
+
+
+def emit_one(row: Mapping[str, Any], output: Format) -> None:
+    """Print one thing: `key  value` lines, or a JSON object."""
+    if output is Format.JSON:
+        typer.echo(json.dumps(dict(row), indent=2, default=str))
+        return
+    width = max((len(key) for key in row), default=0)
+    for key, value in row.items():
+        typer.echo(f"{key:<{width}}  {value}")
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn Sealane's errors into one line and an exit code; others are bugs and show as such."""
+    try:
+        yield
+    except (Refused, TrustError) as error:
+        _end(error, Exit.REFUSED)
+    except Unreachable as error:
+        _end(error, Exit.UNREACHABLE)
+    except SealaneError as error:
+        _end(error, Exit.FAILED)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        errors.print(f"error: {error.strerror or error}{where}", markup=False)
+        raise typer.Exit(Exit.FAILED) from error
+
+
+def _end(error: SealaneError, code: Exit) -> None:
+    errors.print(f"error: {error}", markup=False)
+    if error.hint:
+        errors.print(f"hint: {error.hint}", markup=False)
+    raise typer.Exit(code) from error

@@ -1,0 +1,23 @@
+"""The exceptions of the manager, as a tree under SealaneError.
+
+SealaneError
+├── Refused        a policy or a state does not allow it; trying again will not help
+├── NotKnown       no such device, release, rollout or token
+└── Unreachable    the manager does not answer
+"""
+
+from __future__ import annotations
+
+from sealane.errors import SealaneError
+
+
+class Refused(SealaneError):  # noqa: N818 - the word says what happened
+    """A policy or a state does not allow it."""
+
+
+class NotKnown(SealaneError):  # noqa: N818 - the word says what happened
+    """No such device, release, rollout or token."""
+
+
+class Unreachable(SealaneError):  # noqa: N818 - the word says what happened
+    """The manager does not answer."""

@@ -1,0 +1,62 @@
+"""Where things lie in a manager's state folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sealane.names import Digest, hex_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """The paths of one manager's state."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        """JSON: the fleet's name, the host's names and whether keys are for development."""
+        return self.root / "fleet.json"
+
+    @property
+    def tuf(self) -> Path:
+        """The TUF repository: N.root.json, N.targets.json, …, timestamp.json."""
+        return self.root / "tuf"
+
+    @property
+    def keys(self) -> Path:
+        """Signing keys as PEM, one a role; in production only snapshot, timestamp and director."""
+        return self.root / "keys"
+
+    @property
+    def ca(self) -> Path:
+        """ca.key, ca.pem, server.key and server.pem."""
+        return self.root / "ca"
+
+    @property
+    def operator(self) -> Path:
+        """A context for the command line: operator.key, operator.pem, ca.pem, context.json."""
+        return self.root / "operator"
+
+    @property
+    def database(self) -> Path:
+        """control.db."""
+        return self.root / "control.db"
+
+    @property
+    def addresses(self) -> Path:
+        """JSON written by `sealane serve` when it listens: fleet, enrol, operator."""
+        return self.root / "run" / "serve.json"
+
+    @property
+    def uploads(self) -> Path:
+        """Blobs that are still being uploaded."""
+        return self.root / "blobs" / "partial"
+
+    def blob(self, digest: Digest) -> Path:
+        """A blob of a bundle."""
+        return self.root / "blobs" / "sha256" / hex_of(digest)
