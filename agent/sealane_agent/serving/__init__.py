@@ -1,1 +1,1 @@
-"""The endpoint process: Open Inference Protocol in front, one worker process per model behind."""
+"""The endpoint: Open Inference Protocol in front, one worker process per model behind."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-
 from sealane.errors import SealaneError, TrustError
+
 from sealane_manager.errors import Refused, Unreachable
 
 if TYPE_CHECKING:
