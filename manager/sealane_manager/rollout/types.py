@@ -1,0 +1,191 @@
+"""The values of a rollout: what was asked, where it stands, what was seen, what is decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sealane.names import DeviceId, ReleaseName, SlotName
+
+
+class RolloutState(StrEnum):
+    """Where a rollout stands (DESIGN: draft to failed)."""
+
+    DRAFT = "draft"
+    WAITING_APPROVAL = "waiting_approval"
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    ABORTED = "aborted"
+    REVERTING = "reverting"
+    REVERTED = "reverted"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+
+
+class Phase(StrEnum):
+    """Where a running stage stands."""
+
+    DISPATCH = "dispatch"
+    SOAK = "soak"
+    EVALUATE = "evaluate"
+
+
+class DeviceState(StrEnum):
+    """Where a device stands in a rollout."""
+
+    WAITING = "waiting"
+    LEASED = "leased"
+    FETCHING = "fetching"
+    STAGED = "staged"
+    SHADOW = "shadow"
+    PROBATION = "probation"
+    SERVING = "serving"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    SUSPECT = "suspect"
+    SKIPPED = "skipped"
+
+
+class OnFailure(StrEnum):
+    """What a failed gate does."""
+
+    REVERT = "revert"
+    KEEP = "keep"
+    PAUSE = "pause"
+
+
+class Verdict(StrEnum):
+    """What a gate says."""
+
+    PASS = "pass"  # noqa: S105 - not a password
+    HOLD = "hold"
+    FAIL = "fail"
+
+
+class Operation(StrEnum):
+    """What an operator can ask of a rollout."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    PROMOTE = "promote"
+    ABORT = "abort"
+    REVERT = "revert"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How many devices have the release when this stage is dispatched: a count or a percentage."""
+
+    count: int | None = None
+    percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatePolicy:
+    """When a stage passes; the defaults are safe.
+
+    Attributes:
+        max_failed: more failed devices than this fail the stage.
+        max_failed_percent: a larger share of the judged devices fails it.
+        silent_after: a leased device that says nothing for so long counts as failed.
+        min_requests: a receipt must show at least so many answered requests, else the gate holds.
+    """
+
+    max_failed: int = 0
+    max_failed_percent: int = 0
+    silent_after: timedelta = timedelta(minutes=15)
+    min_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutSpec:
+    """What an operator asked for."""
+
+    release: ReleaseName
+    slot: SlotName
+    selector: str
+    stages: tuple[Stage, ...]
+    soak: timedelta
+    gate: GatePolicy = field(default_factory=GatePolicy)
+    on_failure: OnFailure = OnFailure.REVERT
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutDevice:
+    """One device in a rollout, as last recorded.
+
+    Attributes:
+        stage: index of the stage that dispatches it.
+        previous: what served in the slot before; None when nothing did.
+        reachable: whether it holds a session now.
+        requests: answered requests in its serving receipt.
+        changed_at: when `state` last changed.
+        heard_at: when the device was last heard; None before the first time.
+    """
+
+    device: DeviceId
+    stage: int
+    state: DeviceState
+    previous: ReleaseName | None
+    reachable: bool
+    requests: int
+    detail: str
+    changed_at: datetime
+    heard_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One rollout, as last recorded."""
+
+    id: str
+    spec: RolloutSpec
+    state: RolloutState
+    stage: int
+    phase: Phase
+    phase_since: datetime
+    reason: str
+    acknowledged_failures: int
+    devices: tuple[RolloutDevice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Give a device its place and the lease to activate."""
+
+    device: DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """Assign what served before; None takes the slot's assignment away."""
+
+    device: DeviceId
+    release: ReleaseName | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Record a device's state that the manager concluded itself (suspect, failed, skipped)."""
+
+    device: DeviceId
+    state: DeviceState
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of the decision log."""
+
+    action: str
+    detail: str
+
+
+Decision = Grant | TakeBack | Mark | Note

@@ -1,0 +1,1 @@
+"""Signing: ceremonies and releases."""
