@@ -12,6 +12,7 @@ from sealane.errors import SealaneError
 
 if TYPE_CHECKING:
     from sealane.bundle.types import DataType, Deployment
+    from sealane.failure import Failure
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.messages import Proved
@@ -65,6 +66,18 @@ class WorkerDied(ServingError):  # noqa: N818 - the word says what happened
 
 class WorkerHung(ServingError):  # noqa: N818 - the word says what happened
     """The worker made no progress within its time."""
+
+
+class LoadFailed(ServingError):  # noqa: N818 - the word says what happened
+    """A worker could not be started or did not prove itself; nothing changed.
+
+    Attributes:
+        failure: what the supervisor is told.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message, hint=failure.hint)
+        self.failure = failure
 
 
 class Worker(Protocol):
