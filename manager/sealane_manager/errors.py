@@ -3,6 +3,7 @@
 SealaneError
 ├── Refused        a policy or a state does not allow it; trying again will not help
 ├── NotKnown       no such device, release, rollout or token
+├── NoSpace        the manager's disk is full
 └── Unreachable    the manager does not answer
 """
 
@@ -17,6 +18,10 @@ class Refused(SealaneError):  # noqa: N818 - the word says what happened
 
 class NotKnown(SealaneError):  # noqa: N818 - the word says what happened
     """No such device, release, rollout or token."""
+
+
+class NoSpace(SealaneError):  # noqa: N818 - the word says what happened
+    """The manager's disk is full."""
 
 
 class Unreachable(SealaneError):  # noqa: N818 - the word says what happened

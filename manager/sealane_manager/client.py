@@ -1,0 +1,189 @@
+"""An operator's connection to a manager: OperatorService with plain values.
+
+A context is a folder with operator.key, operator.pem, ca.pem and context.json (`address`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, Self
+
+import grpc
+from sealane.errors import SealaneError
+from sealane.limits import BLOB_CHUNK_BYTES, GRPC_MESSAGE_BYTES, TARGETS_BYTES
+from sealane.names import DeviceId, Digest, parse_digest
+from sealane.wire.v1 import operator_pb2 as wire
+from sealane.wire.v1 import operator_pb2_grpc
+
+from sealane_manager.rpc import convert
+from sealane_manager.rpc.answers import understood
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import timedelta
+    from pathlib import Path
+
+    from sealane_manager.rollout.types import Operation, RolloutSpec
+    from sealane_manager.views import DeviceView, ReleaseView, RolloutView
+
+_CALL_SECONDS: Final = 30
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", max(GRPC_MESSAGE_BYTES, TARGETS_BYTES + 1024)),
+    ("grpc.max_send_message_length", max(GRPC_MESSAGE_BYTES, TARGETS_BYTES + 1024)),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.enable_retries", 0),
+)
+
+
+class Operator:
+    """Calls a manager as one operator.
+
+    Every method raises Refused, NotKnown, NoSpace, Unreachable or another SealaneError.
+    """
+
+    def __init__(self, context: Path) -> None:
+        self._address, credentials = _read_context(context)
+        self._channel = grpc.secure_channel(self._address, credentials, options=_OPTIONS)
+        self._stub = operator_pb2_grpc.OperatorServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._channel.close()
+
+    def create_join_token(self, labels: Mapping[str, str], uses: int, lifetime: timedelta) -> str:
+        """A join token for `uses` machines that get these labels."""
+        request = wire.CreateJoinTokenRequest(
+            labels=dict(labels), uses=uses, lifetime_s=round(lifetime.total_seconds())
+        )
+        with understood(self._address):
+            return self._stub.CreateJoinToken(request, timeout=_CALL_SECONDS).token
+
+    def list_devices(self, selector: str = "") -> tuple[DeviceView, ...]:
+        """The devices that a selector picks; all without one."""
+        request = wire.ListDevicesRequest(selector=selector)
+        with understood(self._address):
+            answer = self._stub.ListDevices(request, timeout=_CALL_SECONDS)
+        return tuple(convert.device_from_wire(device) for device in answer.devices)
+
+    def label_device(
+        self, device: DeviceId, labels: Mapping[str, str], remove: Sequence[str] = ()
+    ) -> DeviceView:
+        """Set some labels of a device and remove others."""
+        request = wire.LabelDeviceRequest(device=device, set=dict(labels), remove=remove)
+        with understood(self._address):
+            answer = self._stub.LabelDevice(request, timeout=_CALL_SECONDS)
+        return convert.device_from_wire(answer.device)
+
+    def revoke_device(self, device: DeviceId, reason: str) -> None:
+        """End a device's membership; its session ends at once."""
+        request = wire.RevokeDeviceRequest(device=device, reason=reason)
+        with understood(self._address):
+            self._stub.RevokeDevice(request, timeout=_CALL_SECONDS)
+
+    def missing_blobs(self, digests: Sequence[Digest]) -> tuple[Digest, ...]:
+        """Which of these blobs the manager does not hold yet."""
+        request = wire.MissingBlobsRequest(digests=digests)
+        with understood(self._address):
+            answer = self._stub.MissingBlobs(request, timeout=_CALL_SECONDS)
+        return tuple(parse_digest(digest) for digest in answer.digests)
+
+    def upload_blob(self, digest: Digest, source: Path) -> None:
+        """Send one blob; the manager checks its digest and size."""
+        with understood(self._address):
+            self._stub.UploadBlob(_upload(digest, source))
+
+    def get_metadata(self, role: str) -> bytes:
+        """The current version of one TUF metadata file."""
+        request = wire.GetMetadataRequest(role=role)
+        with understood(self._address):
+            return self._stub.GetMetadata(request, timeout=_CALL_SECONDS).metadata
+
+    def submit_metadata(self, role: str, metadata: bytes) -> int:
+        """Give the manager new metadata of a delegated role; returns the snapshot's version."""
+        request = wire.SubmitMetadataRequest(role=role, metadata=metadata)
+        with understood(self._address):
+            return self._stub.SubmitMetadata(request, timeout=_CALL_SECONDS).snapshot
+
+    def list_releases(self) -> tuple[ReleaseView, ...]:
+        """Every listed release."""
+        with understood(self._address):
+            answer = self._stub.ListReleases(wire.ListReleasesRequest(), timeout=_CALL_SECONDS)
+        return tuple(convert.release_from_wire(release) for release in answer.releases)
+
+    def create_rollout(self, spec: RolloutSpec, reason: str = "") -> RolloutView:
+        """Start a rollout."""
+        request = convert.spec_to_wire(spec, reason)
+        with understood(self._address):
+            answer = self._stub.CreateRollout(request, timeout=_CALL_SECONDS)
+        return convert.rollout_from_wire(answer.rollout)
+
+    def list_rollouts(self) -> tuple[RolloutView, ...]:
+        """Every rollout, without its devices and decisions."""
+        with understood(self._address):
+            answer = self._stub.ListRollouts(wire.ListRolloutsRequest(), timeout=_CALL_SECONDS)
+        return tuple(convert.rollout_from_wire(rollout) for rollout in answer.rollouts)
+
+    def get_rollout(self, rollout: str) -> RolloutView:
+        """One rollout with its devices and decisions."""
+        with understood(self._address):
+            answer = self._stub.GetRollout(
+                wire.GetRolloutRequest(id=rollout), timeout=_CALL_SECONDS
+            )
+        return convert.rollout_from_wire(answer.rollout)
+
+    def watch_rollout(self, rollout: str) -> Iterator[RolloutView]:
+        """The rollout now and after every change, until it has ended."""
+        call = self._stub.WatchRollout(wire.WatchRolloutRequest(id=rollout))
+        try:
+            with understood(self._address):
+                for answer in call:
+                    yield convert.rollout_from_wire(answer.rollout)
+        finally:
+            call.cancel()
+
+    def control_rollout(self, rollout: str, operation: Operation, reason: str = "") -> RolloutView:
+        """Pause, resume, promote, abort or revert a rollout."""
+        request = wire.ControlRolloutRequest(id=rollout, action=operation, reason=reason)
+        with understood(self._address):
+            answer = self._stub.ControlRollout(request, timeout=_CALL_SECONDS)
+        return convert.rollout_from_wire(answer.rollout)
+
+
+def _read_context(context: Path) -> tuple[str, grpc.ChannelCredentials]:
+    try:
+        address = json.loads((context / "context.json").read_bytes())["address"]
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=(context / "ca.pem").read_bytes(),
+            private_key=(context / "operator.key").read_bytes(),
+            certificate_chain=(context / "operator.pem").read_bytes(),
+        )
+    except FileNotFoundError as error:
+        raise SealaneError(
+            f"{context} holds no operator context: {error.filename} is missing",
+            hint="name it with --context or SEALANE_CONTEXT; `sealane init` makes one",
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SealaneError(
+            f"{context / 'context.json'} does not say the manager's address",
+            hint="start the manager once with `sealane serve`",
+        ) from error
+    if not address:
+        raise SealaneError(
+            f"{context / 'context.json'} does not say the manager's address yet",
+            hint="start the manager once with `sealane serve`",
+        )
+    return address, credentials
+
+
+def _upload(digest: Digest, source: Path) -> Iterator[wire.UploadBlobRequest]:
+    yield wire.UploadBlobRequest(header=wire.BlobHeader(digest=digest, size=source.stat().st_size))
+    with source.open("rb") as file:
+        while chunk := file.read(BLOB_CHUNK_BYTES):
+            yield wire.UploadBlobRequest(chunk=chunk)

@@ -1,0 +1,234 @@
+"""Converts what an operator asks and sees between plain values and the wire.
+
+What does not fit raises InvalidName or SealaneError.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from sealane import codec
+from sealane.errors import InvalidName
+from sealane.names import ReleaseName, parse_device, parse_digest, parse_slot
+from sealane.wire.v1 import operator_pb2 as wire
+
+from sealane_manager.rollout.types import (
+    DeviceState,
+    GatePolicy,
+    OnFailure,
+    Operation,
+    Phase,
+    RolloutSpec,
+    RolloutState,
+)
+from sealane_manager.rpc.stages import parse_stage, stage_text
+from sealane_manager.views import (
+    DecisionView,
+    DeviceView,
+    ReleaseView,
+    RolloutDeviceView,
+    RolloutView,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from enum import StrEnum
+
+    Word = TypeVar("Word", bound=StrEnum)
+
+
+def word(kind: type[Word], text: str) -> Word:
+    """The member of an enumeration; raises InvalidName and lists the members."""
+    try:
+        return kind(text)
+    except ValueError as error:
+        known = ", ".join(kind)
+        raise InvalidName(f"{text[:40]!r} is none of {known}") from error
+
+
+def _micros(moment: datetime | None) -> int:
+    return codec.to_micros(moment) if moment else 0
+
+
+def _moment(micros: int) -> datetime | None:
+    return codec.from_micros(micros) if micros else None
+
+
+def device_to_wire(device: DeviceView) -> wire.Device:
+    """One device, for the wire."""
+    return wire.Device(
+        id=device.id,
+        name=device.name,
+        labels=dict(device.labels),
+        connected=device.connected,
+        last_seen_us=_micros(device.last_seen),
+        state=device.state,
+        facts=codec.facts_to_wire(device.facts) if device.facts else None,
+        slots=[codec.slot_to_wire(slot) for slot in device.slots],
+    )
+
+
+def device_from_wire(device: wire.Device) -> DeviceView:
+    """One device."""
+    return DeviceView(
+        id=parse_device(device.id),
+        name=device.name,
+        labels=dict(device.labels),
+        connected=device.connected,
+        last_seen=_moment(device.last_seen_us),
+        state=device.state,
+        facts=codec.facts_from_wire(device.facts) if device.HasField("facts") else None,
+        slots=tuple(codec.slot_from_wire(slot) for slot in device.slots),
+    )
+
+
+def release_to_wire(release: ReleaseView) -> wire.Release:
+    """One release, for the wire."""
+    return wire.Release(
+        name=str(release.name),
+        manifest=release.manifest,
+        size=release.size,
+        slots=release.slots,
+        listed=release.listed,
+    )
+
+
+def release_from_wire(release: wire.Release) -> ReleaseView:
+    """One release."""
+    return ReleaseView(
+        name=ReleaseName.parse(release.name),
+        manifest=parse_digest(release.manifest),
+        size=release.size,
+        slots=tuple(release.slots),
+        listed=release.listed,
+    )
+
+
+def spec_to_wire(spec: RolloutSpec, reason: str) -> wire.CreateRolloutRequest:
+    """What an operator asks for, for the wire."""
+    return wire.CreateRolloutRequest(
+        release=str(spec.release),
+        slot=spec.slot,
+        selector=spec.selector,
+        stages=[stage_text(stage) for stage in spec.stages],
+        soak_s=round(spec.soak.total_seconds()),
+        gate=wire.GatePolicy(
+            max_failed=spec.gate.max_failed,
+            max_failed_percent=spec.gate.max_failed_percent,
+            silent_after_s=round(spec.gate.silent_after.total_seconds()),
+            min_requests=spec.gate.min_requests,
+        ),
+        on_failure=spec.on_failure,
+        reason=reason,
+    )
+
+
+def spec_from_wire(request: wire.CreateRolloutRequest) -> RolloutSpec:
+    """What an operator asked for; a gate that was left out has the safe defaults."""
+    return RolloutSpec(
+        release=ReleaseName.parse(request.release),
+        slot=parse_slot(request.slot),
+        selector=request.selector,
+        stages=tuple(parse_stage(text) for text in request.stages),
+        soak=timedelta(seconds=request.soak_s),
+        gate=_gate_from_wire(request.gate) if request.HasField("gate") else GatePolicy(),
+        on_failure=word(OnFailure, request.on_failure or OnFailure.REVERT),
+    )
+
+
+def _gate_from_wire(gate: wire.GatePolicy) -> GatePolicy:
+    silent = timedelta(seconds=gate.silent_after_s)
+    return GatePolicy(
+        max_failed=gate.max_failed,
+        max_failed_percent=gate.max_failed_percent,
+        silent_after=silent or GatePolicy().silent_after,
+        min_requests=gate.min_requests,
+    )
+
+
+def operation_from_wire(request: wire.ControlRolloutRequest) -> Operation:
+    """What an operator asks of a rollout."""
+    return word(Operation, request.action)
+
+
+def rollout_to_wire(rollout: RolloutView) -> wire.Rollout:
+    """One rollout, for the wire."""
+    return wire.Rollout(
+        id=rollout.id,
+        release=str(rollout.release),
+        previous_release=rollout.previous_release,
+        slot=rollout.slot,
+        selector=rollout.selector,
+        state=rollout.state,
+        reason=rollout.reason,
+        stage=rollout.stage,
+        phase=rollout.phase,
+        stages=rollout.stages,
+        devices=[_rollout_device_to_wire(device) for device in rollout.devices],
+        decisions=[_decision_to_wire(decision) for decision in rollout.decisions],
+        created_at_us=_micros(rollout.created_at),
+        ended_at_us=_micros(rollout.ended_at),
+    )
+
+
+def rollout_from_wire(rollout: wire.Rollout) -> RolloutView:
+    """One rollout."""
+    return RolloutView(
+        id=rollout.id,
+        release=ReleaseName.parse(rollout.release),
+        previous_release=rollout.previous_release,
+        slot=parse_slot(rollout.slot),
+        selector=rollout.selector,
+        state=word(RolloutState, rollout.state),
+        reason=rollout.reason,
+        stage=rollout.stage,
+        phase=word(Phase, rollout.phase),
+        stages=tuple(rollout.stages),
+        devices=tuple(_rollout_device_from_wire(device) for device in rollout.devices),
+        decisions=tuple(_decision_from_wire(decision) for decision in rollout.decisions),
+        created_at=codec.from_micros(rollout.created_at_us),
+        ended_at=_moment(rollout.ended_at_us),
+    )
+
+
+def _rollout_device_to_wire(device: RolloutDeviceView) -> wire.RolloutDevice:
+    return wire.RolloutDevice(
+        device=device.device,
+        name=device.name,
+        stage=device.stage,
+        state=device.state,
+        detail=device.detail,
+        requests=device.requests,
+        changed_at_us=_micros(device.changed_at),
+    )
+
+
+def _rollout_device_from_wire(device: wire.RolloutDevice) -> RolloutDeviceView:
+    return RolloutDeviceView(
+        device=parse_device(device.device),
+        name=device.name,
+        stage=device.stage,
+        state=word(DeviceState, device.state),
+        detail=device.detail,
+        requests=device.requests,
+        changed_at=codec.from_micros(device.changed_at_us),
+    )
+
+
+def _decision_to_wire(decision: DecisionView) -> wire.Decision:
+    return wire.Decision(
+        at_us=_micros(decision.at),
+        actor=decision.actor,
+        action=decision.action,
+        detail=decision.detail,
+    )
+
+
+def _decision_from_wire(decision: wire.Decision) -> DecisionView:
+    return DecisionView(
+        at=codec.from_micros(decision.at_us),
+        actor=decision.actor,
+        action=decision.action,
+        detail=decision.detail,
+    )

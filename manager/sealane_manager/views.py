@@ -1,0 +1,83 @@
+"""What an operator sees of a fleet, as plain values: devices, releases, rollouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sealane.fleet import DeviceFacts, SlotReport
+    from sealane.names import DeviceId, Digest, ReleaseName, SlotName
+
+    from sealane_manager.rollout.types import DeviceState, Phase, RolloutState
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """One device; `last_seen` and `facts` are None until its first session."""
+
+    id: DeviceId
+    name: str
+    labels: Mapping[str, str]
+    connected: bool
+    last_seen: datetime | None
+    state: str
+    facts: DeviceFacts | None
+    slots: tuple[SlotReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseView:
+    """One release; `size` is that of all its files, in bytes."""
+
+    name: ReleaseName
+    manifest: Digest
+    size: int
+    slots: tuple[str, ...]
+    listed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutDeviceView:
+    """One device in a rollout; `stage` counts from 0."""
+
+    device: DeviceId
+    name: str
+    stage: int
+    state: DeviceState
+    detail: str
+    requests: int
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView:
+    """One line of a rollout's decision log."""
+
+    at: datetime
+    actor: str
+    action: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutView:
+    """One rollout; `devices` and `decisions` are empty in a list of rollouts."""
+
+    id: str
+    release: ReleaseName
+    previous_release: str
+    slot: SlotName
+    selector: str
+    state: RolloutState
+    reason: str
+    stage: int
+    phase: Phase
+    stages: tuple[str, ...]
+    devices: tuple[RolloutDeviceView, ...]
+    decisions: tuple[DecisionView, ...]
+    created_at: datetime
+    ended_at: datetime | None
