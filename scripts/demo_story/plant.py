@@ -1,0 +1,156 @@
+"""A plant on loopback: one manager, some devices, one slot; driven by the real command lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from demo_story.processes import BIN, Processes, read_json, wait_for
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MODEL = "digits/classifier"
+SLOT = "digits"
+ENDED = ("succeeded", "aborted", "reverted", "superseded", "failed")
+
+
+class Plant:
+    """Folders and processes of one plant; everything lies below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "manager"
+        self.processes = Processes(folder)
+        self.manager: subprocess.Popen[bytes] | None = None
+        self.agents: dict[str, subprocess.Popen[bytes]] = {}
+        self._ports = {"fleet": "0", "enrol": "0", "operator": "0"}
+
+    def init(self) -> None:
+        """`sealane init`, once."""
+        self.processes.sealane(
+            *("init", str(self.state), "--fleet", "demo", "--host", "127.0.0.1"),
+            *("--family", MODEL.partition("/")[0]),
+        )
+
+    def start_manager(self) -> None:
+        """`sealane serve`; after the first time on the same ports again."""
+        addresses = self.state / "run" / "serve.json"
+        addresses.unlink(missing_ok=True)
+        ports = [f"--{name}-port={port}" for name, port in self._ports.items()]
+        self.manager = self.processes.start(
+            "manager", str(BIN / "sealane"), "serve", str(self.state), *ports
+        )
+        found = wait_for("the manager", lambda: read_json(addresses))
+        self._ports = {name: found[name].rpartition(":")[2] for name in self._ports}
+
+    def enrol(self, device: str, *labels: str) -> None:
+        """A join token for the device and `sealane-agent enroll`."""
+        options = [f"--label={label}" for label in labels]
+        token = self.processes.sealane("device", "token", *options).strip()
+        state = str(self.folder / device)
+        self.processes.agent("enroll", "--state", state, "--name", device, "--token", token)
+
+    def start_agent(self, device: str) -> None:
+        """`sealane-agent run` on any free ports."""
+        self.agents[device] = self.processes.start(
+            device,
+            *(str(BIN / "sealane-agent"), "run", "--state", str(self.folder / device)),
+            *("--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0"),
+        )
+
+    def connected(self) -> int:
+        """How many devices hold a session."""
+        rows = json.loads(self.processes.sealane("device", "list", "-o", "json"))
+        return sum(row["connected"] for row in rows)
+
+    def wait_connected(self, devices: int) -> None:
+        """Until so many devices hold a session."""
+        wait_for(f"{devices} devices", lambda: self.connected() == devices or None)
+
+    def pack(self, onnx: Path, data: Path, *options: str) -> Path:
+        """`sealane bundle pack` beside the model; returns the layout."""
+        out = self.folder / f"bundle-{onnx.stem}"
+        self.processes.sealane(
+            *("bundle", "pack", str(onnx), "--model", MODEL, "--data", str(data)),
+            *("--out", str(out), *options),
+        )
+        return out
+
+    def publish(self, layout: Path, version: int) -> None:
+        """`sealane bundle publish` for the one slot."""
+        release = f"{MODEL}@{version}"
+        self.processes.sealane(
+            "bundle", "publish", str(layout), "--release", release, "--slot", SLOT
+        )
+
+    def start_rollout(self, version: int, stages: str, *options: str) -> str:
+        """`sealane rollout start`; returns the rollout's id."""
+        started = self.processes.sealane(
+            *("rollout", "start", f"{MODEL}@{version}", "--slot", SLOT),
+            *("--stages", stages, *options, "-o", "json"),
+        )
+        return str(json.loads(started)["id"])
+
+    def rollout(self, rollout: str) -> dict[str, Any]:
+        """`sealane rollout show`."""
+        shown: dict[str, Any] = json.loads(
+            self.processes.sealane("rollout", "show", rollout, "-o", "json")
+        )
+        return shown
+
+    def wait_ended(self, rollout: str, patience_s: float = 120.0) -> dict[str, Any]:
+        """Until the rollout has ended; returns it."""
+
+        def ended() -> dict[str, Any] | None:
+            shown = self.rollout(rollout)
+            return shown if shown["state"] in ENDED else None
+
+        return wait_for(f"the end of rollout {rollout}", ended, patience_s)
+
+    def endpoint(self, device: str) -> dict[str, str]:
+        """The addresses on which a device answers."""
+        path = self.folder / device / "run" / "endpoint.json"
+        return wait_for(f"the endpoint of {device}", lambda: read_json(path))
+
+    def worker(self, device: str) -> psutil.Process:
+        """The worker process that was started first on a device: the one that serves."""
+        workers = [
+            child
+            for child in psutil.Process(int(self.endpoint(device)["pid"])).children()
+            if "sealane_agent.worker" in child.cmdline()
+        ]
+        return max(workers, key=psutil.Process.create_time)
+
+    def start_traffic(self, data: Path, devices: Iterable[str]) -> Path:
+        """The stock client sends rows of `data` to every device; returns its log."""
+        targets = [self._target(number, device) for number, device in enumerate(devices)]
+        listed = self.folder / "targets.json"
+        listed.write_text(json.dumps(targets))
+        log = self.folder / "traffic.csv"
+        self.processes.start(
+            "traffic",
+            *(sys.executable, "-m", "demo_story.traffic", "--log", str(log)),
+            *("--targets", str(listed), "--data", str(data)),
+        )
+        wait_for("the traffic", lambda: (log.exists() and log.stat().st_size > 0) or None)
+        return log
+
+    def _target(self, number: int, device: str) -> dict[str, str]:
+        protocol = "grpc" if number == 0 else "rest"
+        address = self.endpoint(device)[protocol]
+        return {"device": device, "protocol": protocol, "address": address}
+
+    def stop(self) -> None:
+        """Stop every process."""
+        self.processes.stop()
+
+
+def let_answer(seconds: float) -> None:
+    """Let the traffic go on for a while."""
+    time.sleep(seconds)

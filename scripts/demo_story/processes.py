@@ -1,0 +1,106 @@
+"""The processes of the demonstration: one manager, some agents, the traffic; all on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BIN = Path(sys.executable).parent
+PATIENCE_S = 60.0
+T = TypeVar("T")
+
+
+class DemoError(Exception):
+    """Something did not come up; its log says why."""
+
+
+def wait_for(what: str, look: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
+    """Look until there is something; raises DemoError when patience ends."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if (found := look()) is not None:
+            return found
+        time.sleep(0.1)
+    raise DemoError(f"{what} did not come up within {patience_s:.0f} s")
+
+
+def read_json(path: Path) -> dict[str, str] | None:
+    """A JSON object, or None while the file is not there."""
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+class Processes:
+    """Starts, finds and stops what the story needs; logs go to one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._started: list[tuple[str, subprocess.Popen[bytes]]] = []
+        (folder / "logs").mkdir()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every process: where the operator's context lies."""
+        return os.environ | {"SEALANE_CONTEXT": str(self.folder / "manager" / "operator")}
+
+    def sealane(self, *arguments: str) -> str:
+        """Run the operator's command line; raises DemoError with what it said when it fails."""
+        return self._command("sealane", *arguments)
+
+    def agent(self, *arguments: str) -> str:
+        """Run the device's command line; raises DemoError with what it said when it fails."""
+        return self._command("sealane-agent", *arguments)
+
+    def _command(self, program: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [BIN / program, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = done.stderr.strip()
+            raise DemoError(f"{program} {' '.join(arguments[:2])} ended {done.returncode}: {said}")
+        return done.stdout
+
+    def lines(self, *arguments: str) -> Iterator[str]:
+        """Run the operator's command line and yield what it prints, as it prints it."""
+        with subprocess.Popen(
+            [BIN / "sealane", *arguments], env=self.environment, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None  # noqa: S101 - asked for above
+            yield from (line.rstrip() for line in process.stdout)
+
+    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+        """Start something that stays."""
+        with (self.folder / "logs" / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        self._started.append((name, process))
+        return process
+
+    def log_tail(self, name: str, lines: int = 15) -> str:
+        """The end of one process's log."""
+        text = (self.folder / "logs" / f"{name}.log").read_text(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def stop(self) -> None:
+        """Stop everything, the last started first."""
+        for _name, process in reversed(self._started):
+            process.terminate()
+        for name, process in reversed(self._started):
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                print(f"{name} did not stop when asked and was killed")
+                process.kill()
+        self._started.clear()
