@@ -146,7 +146,7 @@ class Operator:
                 for answer in call:
                     yield convert.rollout_from_wire(answer.rollout)
         finally:
-            call.cancel()
+            call.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs leaves it without types
 
     def control_rollout(self, rollout: str, operation: Operation, reason: str = "") -> RolloutView:
         """Pause, resume, promote, abort or revert a rollout."""

@@ -101,5 +101,5 @@ def _error_of(error: grpc.RpcError, address: str) -> SealaneError:
 
 
 def _hint_of(error: grpc.RpcError) -> str:
-    hints = [value for key, value in error.trailing_metadata() or () if key == HINT_KEY]
+    hints = [item.value for item in error.trailing_metadata() or () if item.key == HINT_KEY]
     return bytes(hints[0]).decode(errors="replace") if hints else ""

@@ -1,0 +1,84 @@
+"""Which devices hold a session now, and the way to say something to them.
+
+Each device has at most one session: a newer one ends the older. `reachable`, `notify`, `end` and
+`take_seen` may be called from any thread; what they say reaches a session on its own loop.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sealane.clock import Clock
+    from sealane.names import DeviceId
+
+
+class Line(Protocol):
+    """One open session; both calls may come from any thread."""
+
+    def changed(self, generation: int) -> None:
+        """Tell the device that there is something new for it."""
+        ...
+
+    def hang_up(self, reason: str) -> None:
+        """End the session."""
+        ...
+
+
+class Sessions:
+    """The open sessions of this process and when each device was last heard."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._lines: dict[DeviceId, Line] = {}
+        self._seen: dict[DeviceId, datetime] = {}
+
+    def opened(self, device: DeviceId, line: Line) -> None:
+        """A device opened a session; an older one of the same device ends."""
+        with self._lock:
+            older = self._lines.get(device)
+            self._lines[device] = line
+            self._seen[device] = self._clock.now()
+        if older:
+            older.hang_up("a newer session of this device replaced this one")
+
+    def closed(self, device: DeviceId, line: Line) -> None:
+        """A session ended; one that was replaced before changes nothing."""
+        with self._lock:
+            if self._lines.get(device) is line:
+                del self._lines[device]
+
+    def heard(self, device: DeviceId) -> None:
+        """A device said something."""
+        with self._lock:
+            self._seen[device] = self._clock.now()
+
+    def reachable(self) -> frozenset[DeviceId]:
+        """The devices that hold a session."""
+        with self._lock:
+            return frozenset(self._lines)
+
+    def notify(self, device: DeviceId, generation: int) -> None:
+        """Tell a device of a new generation; does nothing when it holds no session."""
+        with self._lock:
+            line = self._lines.get(device)
+        if line:
+            line.changed(generation)
+
+    def end(self, device: DeviceId, reason: str) -> None:
+        """End a device's session, if it holds one."""
+        with self._lock:
+            line = self._lines.get(device)
+        if line:
+            line.hang_up(reason)
+
+    def take_seen(self) -> Mapping[DeviceId, datetime]:
+        """When devices were last heard, since the last call."""
+        with self._lock:
+            seen, self._seen = self._seen, {}
+        return seen
