@@ -1,0 +1,85 @@
+"""The documents say what is there: files, links and commands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+from support.repository import ROOT, documents, relative, shell_lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CODE_WORD = re.compile(r"`([^`\s]+)`")
+_SOURCE_FILE = re.compile(r"[\w.*/-]+/[\w.*-]+\.(?:py|proto|md|toml|yaml)|(?:scripts|\.ci)/[\w.-]+")
+_LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+_WHERE_NAMES_BEGIN = (
+    ROOT,
+    ROOT / "core" / "sealane",
+    ROOT / "agent" / "sealane_agent",
+    ROOT / "manager" / "sealane_manager",
+)
+_RECORD_PARTS = ("Status:", "**Context.**", "**Decision.**", "**Consequences.**", "**Evidence.**")
+
+
+def files_named_in(document: Path) -> set[str]:
+    words = _CODE_WORD.findall(document.read_text())
+    return {word for word in words if _SOURCE_FILE.fullmatch(word) and "NNNN" not in word}
+
+
+@pytest.mark.parametrize("document", documents(), ids=relative)
+def test_every_file_that_a_document_names_exists(document: Path) -> None:
+    missing = {
+        name
+        for name in files_named_in(document)
+        if not any(any(folder.glob(name)) for folder in _WHERE_NAMES_BEGIN)
+    }
+    assert missing == set()
+
+
+def test_the_architecture_walks_through_many_files_of_each_distribution() -> None:
+    named = files_named_in(ROOT / "docs" / "architecture.md")
+    for distribution in ("core", "agent", "manager"):
+        assert sum(name.startswith(f"{distribution}/") for name in named) >= 6
+
+
+@pytest.mark.parametrize("document", documents(), ids=relative)
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    targets = _LINK.findall(document.read_text())
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", documents(), ids=relative)
+def test_every_script_in_a_shell_block_can_be_run(document: Path) -> None:
+    programs = {shlex.split(line)[0] for line in shell_lines(document)}
+    own = {program for program in programs if program.startswith(("scripts/", ".ci/"))}
+    assert {program for program in own if not os.access(ROOT / program, os.X_OK)} == set()
+
+
+def test_the_readme_names_the_demo_and_the_tests() -> None:
+    lines = list(shell_lines(ROOT / "README.md"))
+    assert lines == ["scripts/demo", "scripts/test"]
+
+
+def test_decision_records_are_numbered_without_a_gap_and_complete() -> None:
+    records = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    assert [int(path.name[:4]) for path in records] == list(range(1, len(records) + 1))
+    for path in records:
+        text = path.read_text()
+        assert text.startswith(f"# {int(path.name[:4])}. ")
+        assert [part for part in _RECORD_PARTS if part not in text] == [], path.name
+
+
+def test_the_layout_is_explained_in_twelve_lines() -> None:
+    block = (ROOT / "CONTRIBUTING.md").read_text().split("```")[1].strip().splitlines()
+    assert len(block) == 12
+    folders = {line.split()[0] for line in block}
+    assert {name for name in folders if not (ROOT / name).exists()} == set()
+
+
+def test_the_changelog_begins_with_the_version_that_is_being_made() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0].startswith("Unreleased")
