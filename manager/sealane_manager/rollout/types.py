@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -91,9 +91,11 @@ class Stage:
 class GatePolicy:
     """When a stage passes; the defaults are safe.
 
+    The gate tolerates the larger of `max_failed` and `max_failed_percent`.
+
     Attributes:
         max_failed: more failed devices than this fail the stage.
-        max_failed_percent: a larger share of the judged devices fails it.
+        max_failed_percent: a larger share of the judged devices (serving or failed) fails it.
         silent_after: a leased device that says nothing for so long counts as failed.
         min_requests: a receipt must show at least so many answered requests, else the gate holds.
     """
@@ -128,6 +130,7 @@ class RolloutDevice:
         requests: answered requests in its serving receipt.
         changed_at: when `state` last changed.
         heard_at: when the device was last heard; None before the first time.
+        acknowledged: whether an operator has accepted this device's failure by a resume.
     """
 
     device: DeviceId
@@ -139,11 +142,21 @@ class RolloutDevice:
     detail: str
     changed_at: datetime
     heard_at: datetime | None
+    acknowledged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One rollout, as last recorded."""
+    """One rollout, as last recorded.
+
+    Attributes:
+        phase_since: when the phase, or the state, last changed.
+        reason: why it stands where it stands; one sentence.
+        devices: in their order of placement.
+        ended_at: None while it can still change something.
+        watched_since: since when the manager listens without a break: silence before that moment
+            says nothing about a device. None means for ever.
+    """
 
     id: str
     spec: RolloutSpec
@@ -152,8 +165,21 @@ class Rollout:
     phase: Phase
     phase_since: datetime
     reason: str
-    acknowledged_failures: int
     devices: tuple[RolloutDevice, ...]
+    created_at: datetime
+    ended_at: datetime | None = None
+    watched_since: datetime | None = None
+
+    @property
+    def acknowledged_failures(self) -> int:
+        """Failed devices that an operator has accepted."""
+        return sum(device.acknowledged for device in self.devices)
+
+    @property
+    def previous(self) -> ReleaseName | None:
+        """What served before, when that was the same on every device."""
+        found = {device.previous for device in self.devices}
+        return found.pop() if len(found) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +215,32 @@ class Note:
 
 
 Decision = Grant | TakeBack | Mark | Note
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A rollout moved on, and what follows from it, in order."""
+
+    rollout: Rollout
+    decisions: tuple[Decision, ...] = ()
+
+
+LIVE: Final = frozenset({RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.REVERTING})
+"""States in which a rollout can still change something on a device."""
+
+IN_FLIGHT: Final = frozenset(
+    {
+        DeviceState.LEASED,
+        DeviceState.FETCHING,
+        DeviceState.STAGED,
+        DeviceState.SHADOW,
+        DeviceState.PROBATION,
+    }
+)
+"""States of a device that was granted its place and has not said how it ended."""
+
+BROKEN: Final = frozenset({DeviceState.FAILED, DeviceState.ROLLED_BACK})
+"""States of a device on which the release did not stay."""
+
+UNGRANTED: Final = frozenset({DeviceState.WAITING, DeviceState.SKIPPED})
+"""States of a device that holds no place."""
