@@ -1,0 +1,55 @@
+"""Verifies a bundle offline: every digest, every size, every reference."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from sealane.bundle.deployment import parse_deployment
+from sealane.bundle.layout import blob_path, open_regular, read_layout, read_small
+from sealane.bundle.manifest import DEPLOYMENT_PATH, check_config, layer_at
+from sealane.bundle.references import check_references
+from sealane.errors import BundleError
+from sealane.limits import DEPLOYMENT_BYTES, MANIFEST_BYTES, MIB
+from sealane.names import hex_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sealane.bundle.types import Deployment, Layer, Manifest
+
+
+def check_layout(folder: Path) -> tuple[Manifest, Deployment]:
+    """Verify a layout whole, or raise BundleError.
+
+    Steps: 1 index → manifest by its digest; 2 every blob's size and digest; 3 the config lists the
+    layers; 4 deployment.json; 5 everything that it names exists.
+    """
+    manifest = read_layout(folder)
+    for layer in (manifest.config, *manifest.layers):
+        _check_blob(folder, layer)
+    check_config(read_small(blob_path(folder, manifest.config.digest), MANIFEST_BYTES), manifest)
+    deployment = read_deployment(folder, manifest)
+    check_references(manifest, deployment)
+    return manifest, deployment
+
+
+def read_deployment(folder: Path, manifest: Manifest) -> Deployment:
+    """Read deployment.json of a layout, or raise BundleError."""
+    layer = layer_at(manifest, DEPLOYMENT_PATH)
+    return parse_deployment(read_small(blob_path(folder, layer.digest), DEPLOYMENT_BYTES))
+
+
+def _check_blob(folder: Path, layer: Layer) -> None:
+    hashed, counted = sha256(), 0
+    with open_regular(blob_path(folder, layer.digest)) as file:
+        while counted <= layer.size and (chunk := file.read(MIB)):
+            counted += len(chunk)
+            hashed.update(chunk)
+    if counted != layer.size:
+        raise BundleError(f"{layer.path} is not the {layer.size} bytes that the manifest says")
+    if hashed.hexdigest() != hex_of(layer.digest):
+        raise BundleError(
+            f"{layer.path} was changed: its bytes are not those of {layer.digest}",
+            hint="pack or copy the bundle again",
+        )

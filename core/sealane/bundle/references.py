@@ -1,0 +1,87 @@
+"""Decides whether a deployment fits its manifest: everything that it names exists."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Final
+
+from sealane.bundle.manifest import layer_at
+from sealane.bundle.types import DataType
+from sealane.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sealane.bundle.types import Deployment, Manifest, TensorSpec, Variant
+
+ITEM_BYTES: Final[Mapping[DataType, int]] = {
+    DataType.BOOL: 1,
+    DataType.UINT8: 1,
+    DataType.UINT16: 2,
+    DataType.UINT32: 4,
+    DataType.UINT64: 8,
+    DataType.INT8: 1,
+    DataType.INT16: 2,
+    DataType.INT32: 4,
+    DataType.INT64: 8,
+    DataType.FP16: 2,
+    DataType.FP32: 4,
+    DataType.FP64: 8,
+}
+"""Bytes of one element; text has no fixed size and so no golden file."""
+
+
+def check_references(manifest: Manifest, deployment: Deployment) -> None:
+    """Raise BundleError unless every file, tensor and size that the deployment names is there."""
+    for variant in deployment.variants:
+        _check_variant(manifest, deployment, variant)
+    _check_golden(manifest, deployment)
+    _check_reference(deployment)
+
+
+def _check_variant(manifest: Manifest, deployment: Deployment, variant: Variant) -> None:
+    where = f"variant {variant.name}"
+    for path in variant.files:
+        layer_at(manifest, path)
+    if variant.model not in variant.files:
+        raise BundleError(f"{where} does not list its model {variant.model[:80]!r} in its files")
+    outputs = (spec.name for spec in deployment.outputs)
+    _check_same_names(variant.tolerance, outputs, f"{where}: the tolerances")
+
+
+def _check_golden(manifest: Manifest, deployment: Deployment) -> None:
+    golden = deployment.golden
+    for specs, files, what in (
+        (deployment.inputs, golden.inputs, "the golden inputs"),
+        (deployment.outputs, golden.outputs, "the golden outputs"),
+    ):
+        _check_same_names(files, (spec.name for spec in specs), what)
+        for spec in specs:
+            size = layer_at(manifest, files[spec.name]).size
+            _check_golden_size(spec, golden.rows, size)
+
+
+def _check_golden_size(spec: TensorSpec, rows: int, size: int) -> None:
+    batch, *shape = spec.shape
+    if batch not in (-1, rows):
+        raise BundleError(f"{spec.name} takes {batch} rows at a time, but {rows} are golden")
+    if spec.datatype not in ITEM_BYTES:
+        raise BundleError(f"{spec.name} is {spec.datatype}, which cannot be golden")
+    row = prod(length for length in shape if length != -1) * ITEM_BYTES[spec.datatype] * rows
+    free = shape.count(-1)
+    if free > 1:
+        raise BundleError(f"{spec.name} has more than one free dimension beside the batch")
+    if size % row if free else size != row:
+        raise BundleError(f"the golden file of {spec.name} is {size} bytes, not {row}")
+
+
+def _check_reference(deployment: Deployment) -> None:
+    inputs = {spec.name for spec in deployment.inputs}
+    named = [bins.input for bins in deployment.reference]
+    if not inputs.issuperset(named) or len(set(named)) != len(named):
+        raise BundleError("the reference bins name an input twice, or one that does not exist")
+
+
+def _check_same_names(got: Iterable[str], want: Iterable[str], what: str) -> None:
+    if set(got) != set(want):
+        raise BundleError(f"{what} are not exactly those of the model's tensors")
