@@ -1,0 +1,370 @@
+"""THE table of the agent: what to do next in one slot. Pure: no I/O, no clock, no random.
+
+  state         leaves it when                                            for
+  ------------  --------------------------------------------------------  ----------------------
+  idle, ended   the director wants a release that does not serve          accepted | quarantined
+  accepted      nothing more can be checked before its blobs are here     fetching
+  fetching      every blob is here, and a variant proved itself           staged
+  staged        at once; from here on a lease is needed                   activating | waiting
+  waiting       the lease is there                                        activating
+  activating    the pointer is flipped, and the endpoint serves it        probation
+  probation     it kept its limits for long enough                        committed
+                it broke a limit, or the director takes it back           rolling_back
+  rolling_back  pointer and endpoint are back at the last known good      rolled_back | safe_mode
+  committed     (ended) the last known good pointer follows
+
+Whatever happens before `activating` changes nothing that serves. A state that outlives its deadline
+ends the attempt; an attempt that was begun anew too often ends too. Every action is idempotent and
+is planned again from what is seen, so that a crash at any point only repeats it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sealane.failure import Failure, FailureKind
+from sealane.receipt import ROLLED_BACK, SERVING
+
+from sealane_agent.layout import ACTIVE, LKG
+from sealane_agent.probation import Decision, judge
+from sealane_agent.state import (
+    ENDED,
+    AskDocument,
+    Attempt,
+    DropWorkers,
+    Enter,
+    Fetch,
+    GiveUp,
+    Rest,
+    Restore,
+    SetPointer,
+    Settle,
+    Stage,
+    State,
+    Switch,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from sealane_agent.state import Action, Observed, SlotRecord, Wanted
+
+MAX_RESTARTS: Final = 8
+"""How often an attempt is begun anew after something died under it."""
+
+MAX_RETRIES: Final = 5
+"""How often a release that failed for a reason that may pass is tried again, outside a rollout.
+
+Inside one, a failed device stays failed: the operator reads one answer, not a flicker."""
+
+RETRY_FAILED: Final = timedelta(minutes=15)
+"""Pause before such a release is tried again; doubled each time."""
+
+FETCHING_DEADLINE: Final = timedelta(hours=24)
+WAITING_DEADLINE: Final = timedelta(days=7)
+"""Deadlines in trusted time: they hold over restarts."""
+
+ACTIVATING_DEADLINE_S: Final = 120.0
+PROBATION_GRACE_S: Final = 3600.0
+ROLLING_BACK_DEADLINE_S: Final = 600.0
+"""Deadlines in the supervisor's own monotonic time; restarts are counted instead."""
+
+RESTARTS_COUNT: Final = frozenset({State.FETCHING, State.ACTIVATING, State.PROBATION})
+"""States in which a restart may be the release's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """Everything that a rule may look at."""
+
+    wanted: Wanted | None
+    record: SlotRecord
+    seen: Observed
+    now: datetime
+
+    @property
+    def attempt(self) -> Attempt:
+        assert self.record.attempt is not None  # noqa: S101 - rules run for attempts only
+        return self.record.attempt
+
+
+def plan(wanted: Wanted | None, record: SlotRecord, observed: Observed, now: datetime) -> Action:
+    """The one next action of a slot."""
+    slot = _Slot(wanted, record, observed, now)
+    if record.attempt is None or record.attempt.state in ENDED:
+        return _ended(slot)
+    return _RULES[record.attempt.state](slot)
+
+
+def resumed(attempt: Attempt) -> Attempt:
+    """The attempt after the supervisor's own restart: counted where it may be the cause."""
+    fetching = attempt.state is State.FETCHING and not attempt.fetched
+    if attempt.state not in RESTARTS_COUNT or fetching:
+        return attempt
+    return replace(attempt, restarts=attempt.restarts + 1)
+
+
+def _ended(slot: _Slot) -> Action:
+    wanted = slot.wanted
+    if wanted is None or _is_done(slot, wanted):
+        return _tidy(slot)
+    attempt = _begin(slot, wanted)
+    if wanted.refusal:
+        return Enter(replace(attempt, state=State.FAILED, failure=wanted.refusal))
+    if _serves_already(slot, wanted):
+        return _confirm(slot, attempt)
+    reason = slot.record.quarantined.get(attempt.manifest)
+    if reason is not None:
+        failure = _failure(attempt, FailureKind.PERMANENT, _quarantined(reason))
+        return Enter(replace(attempt, state=State.QUARANTINED, failure=failure))
+    return Enter(attempt)
+
+
+def _begin(slot: _Slot, wanted: Wanted) -> Attempt:
+    asked, last = wanted.assignment, slot.record.attempt
+    again = last is not None and last.key == (asked.slot, asked.manifest, asked.rollout)
+    return Attempt(
+        asked.slot,
+        asked.release,
+        asked.manifest,
+        asked.rollout,
+        State.ACCEPTED,
+        slot.now,
+        retries=last.retries + 1 if again and last is not None else 0,
+    )
+
+
+def _is_done(slot: _Slot, wanted: Wanted) -> bool:
+    """Whether this very attempt has ended already, and is not worth another one now."""
+    last, asked = slot.record.attempt, wanted.assignment
+    if last is None or last.key != (asked.slot, asked.manifest, asked.rollout):
+        return False
+    if last.state is not State.FAILED or last.failure is None:
+        return True
+    if last.failure.component == "verifier":
+        return wanted.refusal is not None
+    if asked.rollout or last.failure.kind is FailureKind.PERMANENT:
+        return True
+    pause = RETRY_FAILED * 2**last.retries
+    return last.retries >= MAX_RETRIES or slot.now < last.since + pause
+
+
+def _serves_already(slot: _Slot, wanted: Wanted) -> bool:
+    lkg = slot.seen.lkg
+    return (
+        lkg is not None and lkg == slot.seen.active and lkg.manifest == wanted.assignment.manifest
+    )
+
+
+def _confirm(slot: _Slot, attempt: Attempt) -> Action:
+    """A rollout asks for what already serves: the receipt says so, and nothing moves."""
+    before = slot.record.committed
+    serving = slot.seen.serving
+    if not attempt.rollout or before is None or serving is None:
+        return _tidy(slot)
+    if serving.active != slot.seen.active:
+        return _tidy(slot)
+    confirmed = replace(
+        attempt,
+        state=State.COMMITTED,
+        choice=before.choice,
+        limits=before.limits,
+        traffic=serving.traffic,
+    )
+    return Enter(confirmed, receipt=SERVING)
+
+
+def _tidy(slot: _Slot) -> Action:
+    """Between attempts: pointers, probation and workers as the last attempt left them."""
+    seen, last = slot.seen, slot.record.attempt
+    if last is not None and last.state is State.COMMITTED and seen.lkg != last.pointer:
+        return SetPointer(LKG, last.pointer)
+    if seen.active != seen.lkg and seen.lkg is not None:
+        return SetPointer(ACTIVE, seen.lkg)
+    serving = seen.serving
+    if serving is None:
+        return Rest()
+    if serving.active != seen.active and seen.active is not None:
+        return Restore(seen.active)
+    if serving.probation:
+        return Settle()
+    return DropWorkers(serving.standby) if serving.standby else Rest()
+
+
+def _accepted(slot: _Slot) -> Action:
+    return _superseded(slot) or _enter(slot, State.FETCHING)
+
+
+def _fetching(slot: _Slot) -> Action:
+    attempt = slot.attempt
+    early = _superseded(slot) or _put_back(slot) or _worn_out(slot)
+    if early:
+        return early
+    if slot.now > attempt.since + FETCHING_DEADLINE:
+        return _fail(slot, "it could not be fetched and staged within a day")
+    if attempt.retry_at is not None and slot.now < attempt.retry_at:
+        return Rest()
+    if not attempt.fetched:
+        return Fetch(attempt)
+    return Rest() if slot.seen.serving is None else Stage(attempt)
+
+
+def _staged(slot: _Slot) -> Action:
+    early = _superseded(slot) or _put_back(slot) or _worn_out(slot)
+    if early:
+        return early
+    serving = slot.seen.serving
+    if serving is not None and _worker(slot.attempt) not in serving.standby:
+        return _stage_anew(slot)
+    return _when_leased(slot)
+
+
+def _when_leased(slot: _Slot) -> Action:
+    lease = slot.wanted.assignment.lease if slot.wanted else None
+    if lease is not None and slot.now < lease.expires:
+        return Rest() if slot.seen.serving is None else _enter(slot, State.ACTIVATING)
+    if slot.attempt.state is State.STAGED:
+        return _enter(slot, State.WAITING)
+    if slot.now > slot.attempt.since + WAITING_DEADLINE:
+        return _fail(slot, "no lease to activate it came within a week")
+    return AskDocument() if lease is not None else Rest()
+
+
+def _activating(slot: _Slot) -> Action:
+    attempt, seen = slot.attempt, slot.seen
+    if seen.in_state_s > ACTIVATING_DEADLINE_S or attempt.restarts > MAX_RESTARTS:
+        return _go_back(slot, FailureKind.ENVIRONMENTAL, "it could not be activated in time")
+    if seen.active != attempt.pointer:
+        return SetPointer(ACTIVE, attempt.pointer)
+    if seen.serving is None:
+        return Rest()
+    if seen.serving.active == attempt.pointer:
+        return _enter(slot, State.PROBATION)
+    worker = _worker(attempt)
+    return Switch(worker) if worker in seen.serving.standby else _stage_anew(slot)
+
+
+def _probation(slot: _Slot) -> Action:
+    attempt, serving = slot.attempt, slot.seen.serving
+    if attempt.restarts > MAX_RESTARTS:
+        return _go_back(slot, FailureKind.PERMANENT, "the device restarted too often under it")
+    if slot.seen.in_state_s > attempt.limits.deadline_seconds + PROBATION_GRACE_S:
+        return _go_back(slot, FailureKind.ENVIRONMENTAL, "nobody could watch its probation")
+    if _taken_back(slot):
+        return _go_back(slot, FailureKind.TRANSIENT, "the director took it back")
+    if serving is None or serving.active is None:
+        return Rest()
+    if serving.active != attempt.pointer:
+        return _stage_anew(slot)
+    return _judged(slot)
+
+
+def _judged(slot: _Slot) -> Action:
+    serving = slot.seen.serving
+    assert serving is not None  # noqa: S101 - asked by the rule before
+    verdict = judge(serving.traffic, slot.attempt.limits, slot.seen.in_state_s)
+    if verdict.decision is Decision.WATCH:
+        return Rest()
+    if verdict.decision is Decision.BACK:
+        return _go_back(slot, FailureKind.PERMANENT, verdict.reason)
+    committed = replace(slot.attempt, traffic=serving.traffic, failure=None)
+    return Enter(_moved(committed, State.COMMITTED, slot.now), receipt=SERVING)
+
+
+def _rolling_back(slot: _Slot) -> Action:
+    attempt, seen = slot.attempt, slot.seen
+    if seen.active != seen.lkg:
+        return SetPointer(ACTIVE, seen.lkg)
+    bad = attempt.failure is not None and attempt.failure.kind is FailureKind.PERMANENT
+    if seen.serving is not None and seen.serving.active == seen.lkg:
+        ended = _moved(attempt, State.ROLLED_BACK, slot.now)
+        return Enter(ended, receipt=ROLLED_BACK, quarantine=bad)
+    if seen.in_state_s > ROLLING_BACK_DEADLINE_S:
+        return Enter(_moved(attempt, State.SAFE_MODE, slot.now), quarantine=bad)
+    return Rest() if seen.serving is None else Restore(seen.lkg)
+
+
+_RULES: Final[Mapping[State, Callable[[_Slot], Action]]] = {
+    State.ACCEPTED: _accepted,
+    State.FETCHING: _fetching,
+    State.STAGED: _staged,
+    State.WAITING: _staged,
+    State.ACTIVATING: _activating,
+    State.PROBATION: _probation,
+    State.ROLLING_BACK: _rolling_back,
+}
+
+
+def _superseded(slot: _Slot) -> Action | None:
+    """Before activation the director may change its mind at no cost."""
+    if not slot.seen.heard:
+        return None
+    if slot.wanted is None:
+        return GiveUp(slot.attempt)
+    asked = slot.wanted.assignment
+    if slot.attempt.key != (asked.slot, asked.manifest, asked.rollout):
+        return GiveUp(slot.attempt)
+    if slot.wanted.refusal:
+        failed = replace(slot.attempt, failure=slot.wanted.refusal)
+        return Enter(_moved(failed, State.FAILED, slot.now))
+    return None
+
+
+def _put_back(slot: _Slot) -> Action | None:
+    """An activation that was interrupted may have left its pointer behind."""
+    moved = slot.seen.active != slot.seen.lkg
+    return SetPointer(ACTIVE, slot.seen.lkg) if moved else None
+
+
+def _worn_out(slot: _Slot) -> Action | None:
+    if slot.attempt.restarts <= MAX_RESTARTS:
+        return None
+    return _fail(slot, "it was begun anew too often: something dies whenever it is loaded")
+
+
+def _stage_anew(slot: _Slot) -> Action:
+    again = replace(slot.attempt, choice=None, restarts=slot.attempt.restarts + 1)
+    return Enter(_moved(again, State.FETCHING, slot.now))
+
+
+def _taken_back(slot: _Slot) -> bool:
+    """Whether the director wants the last known good model again."""
+    if slot.wanted is None or slot.seen.lkg is None or slot.wanted.refusal:
+        return False
+    asked = slot.wanted.assignment.manifest
+    return asked == slot.seen.lkg.manifest and asked != slot.attempt.manifest
+
+
+def _go_back(slot: _Slot, kind: FailureKind, message: str) -> Action:
+    traffic = slot.seen.serving.traffic if slot.seen.serving else slot.attempt.traffic
+    failure = _failure(slot.attempt, kind, message)
+    back = replace(slot.attempt, traffic=traffic, failure=failure)
+    return Enter(_moved(back, State.ROLLING_BACK, slot.now))
+
+
+def _fail(slot: _Slot, message: str) -> Action:
+    failure = slot.attempt.failure or _failure(slot.attempt, FailureKind.TRANSIENT, message)
+    return Enter(_moved(replace(slot.attempt, failure=failure), State.FAILED, slot.now))
+
+
+def _enter(slot: _Slot, state: State) -> Enter:
+    return Enter(_moved(slot.attempt, state, slot.now))
+
+
+def _moved(attempt: Attempt, state: State, now: datetime) -> Attempt:
+    return replace(attempt, state=state, since=now)
+
+
+def _worker(attempt: Attempt) -> str:
+    return attempt.choice.proved.worker if attempt.choice else ""
+
+
+def _failure(attempt: Attempt, kind: FailureKind, message: str) -> Failure:
+    return Failure(kind, str(attempt.state), "supervisor", str(attempt.release), message)
+
+
+def _quarantined(reason: str) -> str:
+    return f"this device does not try these bytes again: {reason}"

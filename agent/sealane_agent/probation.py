@@ -1,0 +1,86 @@
+"""Decides whether a release on probation is kept. Pure: no I/O, no clock, no random.
+
+It is judged all the time, so that a bad release goes back at once; a small sample is given the
+benefit of the doubt until the probation's time is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sealane.bundle.types import ProbationLimits
+
+    from sealane_agent.serving.messages import Traffic
+
+EARLY_SAMPLE: Final = 100
+"""Requests below which a share of failures says little: one early failure sends nobody back."""
+
+LATENCY_SAMPLE: Final = 50
+"""Requests below which a 99th percentile is just the slowest request."""
+
+
+class Decision(StrEnum):
+    """What to do with the release."""
+
+    KEEP = "keep"
+    BACK = "back"
+    WATCH = "watch"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision and its reason, for people."""
+
+    decision: Decision
+    reason: str = ""
+
+
+def judge(traffic: Traffic, limits: ProbationLimits, elapsed_s: float) -> Verdict:
+    """The verdict on what was seen until now."""
+    over = _is_over(traffic, limits, elapsed_s)
+    for reason in (
+        _too_many_crashes(traffic, limits),
+        _too_many_failures(traffic, limits, over=over),
+        _too_slow(traffic, limits),
+    ):
+        if reason:
+            return Verdict(Decision.BACK, reason)
+    return Verdict(Decision.KEEP) if over else Verdict(Decision.WATCH)
+
+
+def _is_over(traffic: Traffic, limits: ProbationLimits, elapsed_s: float) -> bool:
+    enough = traffic.requests >= limits.min_requests
+    return elapsed_s >= limits.deadline_seconds or (elapsed_s >= limits.seconds and enough)
+
+
+def _too_many_crashes(traffic: Traffic, limits: ProbationLimits) -> str:
+    crashes = traffic.crashes + traffic.hangs
+    if crashes <= limits.max_crashes:
+        return ""
+    return f"{crashes} crashes and hangs are more than the allowed {limits.max_crashes}"
+
+
+def _too_many_failures(traffic: Traffic, limits: ProbationLimits, *, over: bool) -> str:
+    failed = traffic.errors + traffic.fallbacks
+    sample = traffic.requests if over else max(traffic.requests, EARLY_SAMPLE)
+    if failed <= limits.max_error_rate * sample:
+        return ""
+    return (
+        f"{failed} of {traffic.requests} requests failed, more than the allowed "
+        f"{limits.max_error_rate:.2%}"
+    )
+
+
+def _too_slow(traffic: Traffic, limits: ProbationLimits) -> str:
+    known = traffic.baseline_p99_us > 0 and traffic.requests >= LATENCY_SAMPLE
+    if not (known and limits.max_latency_ratio > 0):
+        return ""
+    if traffic.latency_p99_us <= limits.max_latency_ratio * traffic.baseline_p99_us:
+        return ""
+    return (
+        f"its p99 latency of {traffic.latency_p99_us} µs is more than "
+        f"{limits.max_latency_ratio:g} times the previous {traffic.baseline_p99_us} µs"
+    )

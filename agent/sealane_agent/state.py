@@ -1,0 +1,237 @@
+"""The values of the agent's state machine: what is recorded, what is seen, what can be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sealane.bundle.types import ProbationLimits
+
+from sealane_agent.layout import Pointer
+from sealane_agent.serving.messages import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sealane.failure import Failure
+    from sealane.names import Digest, ReleaseName, SlotName
+    from sealane.trust.documents import SlotAssignment
+
+    from sealane_agent.serving.messages import Proved, SlotStatus
+
+
+class State(StrEnum):
+    """Where a slot stands."""
+
+    IDLE = "idle"
+    ACCEPTED = "accepted"
+    FETCHING = "fetching"
+    STAGED = "staged"
+    WAITING = "waiting"
+    ACTIVATING = "activating"
+    PROBATION = "probation"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+    QUARANTINED = "quarantined"
+    SAFE_MODE = "safe_mode"
+
+
+ENDED = frozenset(
+    {State.COMMITTED, State.FAILED, State.ROLLED_BACK, State.QUARANTINED, State.SAFE_MODE}
+)
+"""States in which an attempt stays until the director wants something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The variant that won at staging, and the worker that proved it."""
+
+    variant: str
+    runtime: str
+    accelerator: str
+    precision: str
+    proved: Proved
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to bring one release into one slot; the journal keeps the last one of each slot.
+
+    Attributes:
+        slot, manifest, rollout: together they name the attempt.
+        since: trusted time at which it entered `state`.
+        fetched: every blob it needs is in the store.
+        choice: None until it is staged.
+        limits: of its probation, as its bundle says.
+        restarts: how often it was resumed or staged anew after something died.
+        retries, retry_at: transient failures so far, and when to try again.
+        traffic: counted when it was last judged.
+        failure: why it ended, or what it is retrying.
+    """
+
+    slot: SlotName
+    release: ReleaseName
+    manifest: Digest
+    rollout: str
+    state: State
+    since: datetime
+    fetched: bool = False
+    choice: Choice | None = None
+    limits: ProbationLimits = field(default_factory=ProbationLimits)
+    restarts: int = 0
+    retries: int = 0
+    retry_at: datetime | None = None
+    traffic: Traffic = field(default_factory=Traffic)
+    failure: Failure | None = None
+
+    @property
+    def key(self) -> tuple[SlotName, Digest, str]:
+        """What names the attempt."""
+        return self.slot, self.manifest, self.rollout
+
+    @property
+    def pointer(self) -> Pointer | None:
+        """What the slot's pointers say when this attempt serves; None until it is staged."""
+        if self.choice is None:
+            return None
+        return Pointer(self.release, self.manifest, self.choice.variant)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRecord:
+    """What the journal says of a slot.
+
+    Attributes:
+        attempt: the last one, open or ended; None before the first and after one was given up.
+        committed: the one behind the last known good model.
+        quarantined: digests that this device does not try again, with the reason.
+    """
+
+    slot: SlotName
+    attempt: Attempt | None = None
+    committed: Attempt | None = None
+    quarantined: Mapping[Digest, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the director wants in a slot, and why the device refuses it, if it does."""
+
+    assignment: SlotAssignment
+    refusal: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is true now, outside the journal.
+
+    Attributes:
+        heard: a director document was accepted since this supervisor started; without one, no
+            assignment means that nobody knows, not that nothing is wanted.
+        active, lkg: the slot's pointers on disk.
+        serving: what the endpoint does; None while it does not answer.
+        in_state_s: how long this supervisor has seen the attempt in its state, monotonic.
+    """
+
+    heard: bool
+    active: Pointer | None
+    lkg: Pointer | None
+    serving: SlotStatus | None
+    in_state_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do now."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskDocument:
+    """Ask the manager for a new director document: the lease has run out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """Journal this attempt as it is now, and tell the manager.
+
+    `receipt` is the verdict to sign in the same transaction; empty means none. `quarantine` puts
+    the digest away.
+    """
+
+    attempt: Attempt
+    receipt: str = ""
+    quarantine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Forget an attempt that changed nothing, because the director wants something else."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Bring every blob that the attempt needs into the store."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Hash every blob again, measure the eligible variants, keep the fastest proved one warm."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class SetPointer:
+    """Flip one of the slot's pointers durably; None removes it."""
+
+    which: str
+    pointer: Pointer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Let the endpoint send the slot's requests to this worker, on probation."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Let the endpoint end the probation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Let the endpoint serve this again, by the warm previous worker or by loading it."""
+
+    pointer: Pointer | None
+
+
+@dataclass(frozen=True, slots=True)
+class DropWorkers:
+    """Stop standby workers that no attempt needs."""
+
+    workers: tuple[str, ...]
+
+
+Action = (
+    Rest
+    | AskDocument
+    | Enter
+    | GiveUp
+    | Fetch
+    | Stage
+    | SetPointer
+    | Switch
+    | Settle
+    | Restore
+    | DropWorkers
+)
