@@ -35,6 +35,21 @@ ROOT_BYTES: Final = 512 * KIB
 TARGETS_BYTES: Final = 5 * MIB
 """Metadata of one delegated role: about twenty thousand releases."""
 
+TIMESTAMP_BYTES: Final = 16 * KIB
+"""timestamp.json names one file."""
+
+SNAPSHOT_BYTES: Final = 2 * MIB
+"""snapshot.json: about ten thousand delegated roles."""
+
+ROOT_ROTATIONS: Final = 256
+"""New roots that a device follows at once: a device that slept for decades."""
+
+METADATA_SECONDS: Final = 60.0
+"""One metadata file on the wire: bounds a repository that drips bytes."""
+
+CSR_BYTES: Final = 16 * KIB
+"""A certificate signing request; only its public key is used."""
+
 JOIN_TOKEN_CHARS: Final = 4096
 """A join token as it is pasted."""
 

@@ -1,0 +1,152 @@
+"""Director documents to and from TUF targets metadata, and the director's role in the root. Pure.
+
+Times have whole seconds, as everywhere in TUF. Fields that this version does not know are ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
+
+from sealane.names import Digest, ReleaseName, hex_of, parse_device, parse_digest, parse_slot
+from sealane.trust.documents import DirectorDocument, Lease, SlotAssignment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from tuf.api.metadata import Key, Root
+
+DIRECTOR: Final = "director"
+X_DIRECTOR: Final = "x-director"
+"""Field of the root that lists the director's keys and threshold."""
+
+X_ASSIGNMENT: Final = "x-assignment"
+"""Field of a director document that says what the device shall do."""
+
+LAST_YEAR: Final = 2999
+"""No honest time is later; keeps sums of times within the calendar."""
+
+
+def to_targets(document: DirectorDocument) -> Targets:
+    """The document as TUF targets metadata, ready to be signed."""
+    signed = Targets(version=document.version, expires=document.expires)
+    for slot in document.slots:
+        path = slot.release.target_path
+        signed.targets[path] = TargetFile(slot.length, {"sha256": hex_of(slot.manifest)}, path)
+    signed.unrecognized_fields[X_ASSIGNMENT] = {
+        "device": document.device,
+        "nonce": document.nonce,
+        "issued": _write_time(document.issued),
+        "repo": {"root": document.root_version, "snapshot": document.snapshot_version},
+        "generation": document.generation,
+        "slots": {slot.slot: _slot_to_json(slot) for slot in document.slots},
+    }
+    return signed
+
+
+def _slot_to_json(slot: SlotAssignment) -> dict[str, Any]:
+    lease = slot.lease
+    return {
+        "release": str(slot.release),
+        "rollout": slot.rollout,
+        "lease": lease and {"id": lease.id, "expires": _write_time(lease.expires)},
+    }
+
+
+def from_targets(signed: Targets) -> DirectorDocument:
+    """Read a document.
+
+    Raises ValueError, KeyError, TypeError, AttributeError or InvalidName when it is malformed.
+    """
+    fields = signed.unrecognized_fields[X_ASSIGNMENT]
+    return DirectorDocument(
+        device=parse_device(fields["device"]),
+        version=_number(signed.version),
+        issued=_read_time(fields["issued"]),
+        expires=signed.expires,
+        nonce=None if fields["nonce"] is None else _text(fields["nonce"]),
+        root_version=_number(fields["repo"]["root"]),
+        snapshot_version=_number(fields["repo"]["snapshot"]),
+        generation=_number(fields["generation"]),
+        slots=tuple(
+            _slot_from_json(name, slot, signed.targets)
+            for name, slot in sorted(fields["slots"].items())
+        ),
+    )
+
+
+def _slot_from_json(
+    name: str, fields: Mapping[str, Any], targets: Mapping[str, TargetFile]
+) -> SlotAssignment:
+    release = ReleaseName.parse(fields["release"])
+    target = targets[release.target_path]
+    lease = fields["lease"]
+    return SlotAssignment(
+        slot=parse_slot(name),
+        release=release,
+        manifest=digest_of(target),
+        length=target.length,
+        rollout=_text(fields["rollout"]),
+        lease=lease and Lease(_text(lease["id"]), _read_time(lease["expires"])),
+    )
+
+
+def digest_of(target: TargetFile) -> Digest:
+    """The SHA-256 of a listed file; raises KeyError or InvalidName when it has none."""
+    return parse_digest(f"sha256:{target.hashes['sha256']}")
+
+
+def director_role(root: Root) -> Targets:
+    """A delegator that accepts what the root's director signs.
+
+    Raises ValueError, KeyError, TypeError or AttributeError when the root names no director.
+    """
+    fields = root.unrecognized_fields[X_DIRECTOR]
+    keys = {keyid: root.keys[keyid] for keyid in fields["keyids"]}
+    role = DelegatedRole(
+        DIRECTOR, list(keys), _number(fields["threshold"]), terminating=True, paths=["*"]
+    )
+    return Targets(delegations=Delegations(keys, {DIRECTOR: role}))
+
+
+def fingerprint(keys: Mapping[str, Key]) -> str:
+    """Changes when, and only when, the set of keys does."""
+    values = {keyid: key.to_dict() for keyid, key in keys.items()}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def role_fingerprint(root: Root, role: str) -> str:
+    """Fingerprint of the keys that the root gives to a role."""
+    return fingerprint({keyid: root.keys[keyid] for keyid in root.roles[role].keyids})
+
+
+def _write_time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _read_time(text: Any) -> datetime:
+    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    if not _FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"{text} is no time that a director could mean")
+    return moment
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{str(value)[:40]!r} is not a number of at least 0")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _TEXT_CHARS:
+        raise TypeError(f"expected a text of at most {_TEXT_CHARS} characters")
+    return value
+
+
+_FIRST_YEAR: Final = 1970
+_TEXT_CHARS: Final = 256

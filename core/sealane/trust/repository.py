@@ -1,0 +1,79 @@
+"""The release authority's TUF repository as a device sees it: python-tuf at a time we trust.
+
+The only file that reaches behind python-tuf's public face, in two places: the root chain must be
+known before the time is, and metadata is judged at the trusted time instead of the wall clock.
+The attack tests hold both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tuf.ngclient import Updater, UpdaterConfig
+
+from sealane import fileio, limits
+from sealane.trust.source import BASE_URL
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from tuf.api.metadata import Root, TargetFile
+
+    from sealane.trust.source import BoundedFetcher
+
+_CONFIG = UpdaterConfig(
+    max_root_rotations=limits.ROOT_ROTATIONS,
+    root_max_length=limits.ROOT_BYTES,
+    timestamp_max_length=limits.TIMESTAMP_BYTES,
+    snapshot_max_length=limits.SNAPSHOT_BYTES,
+    targets_max_length=limits.TARGETS_BYTES,
+    app_user_agent="sealane",
+)
+
+
+class RepositoryView:
+    """One look at the repository; a new one for every verification.
+
+    Every method raises tuf's RepositoryError or DownloadError when it refuses, and lets the
+    source's own exceptions through.
+    """
+
+    def __init__(self, cache: Path, bootstrap: bytes, fetcher: BoundedFetcher) -> None:
+        fileio.make_folder(cache)
+        self._fetcher = fetcher
+        self._updater = Updater(
+            str(cache), BASE_URL, fetcher=fetcher, config=_CONFIG, bootstrap=bootstrap
+        )
+
+    def follow_roots(self) -> Root:
+        """The newest root that the bootstrap root's chain reaches, expired or not."""
+        self._updater._load_root()  # noqa: SLF001 - no public way to stop before the time is known
+        return self._updater._trusted_set.root  # noqa: SLF001 - the same
+
+    def refresh(self, trusted_now: datetime) -> tuple[int, int]:
+        """Follow timestamp, snapshot and targets, and judge every expiry at that time.
+
+        Returns the versions of timestamp and snapshot.
+        """
+        trusted = self._updater._trusted_set  # noqa: SLF001 - python-tuf has no hook for the time
+        trusted.reference_time = trusted_now
+        self._updater.refresh()
+        return trusted.timestamp.version, trusted.snapshot.version
+
+    def versions(self) -> tuple[int, int]:
+        """Versions of the root and the snapshot, after a refresh."""
+        trusted = self._updater._trusted_set  # noqa: SLF001 - no public way to ask for versions
+        return trusted.root.version, trusted.snapshot.version
+
+    def listed(self, path: str) -> TargetFile | None:
+        """What the release authority lists under a target path now; None when it does not."""
+        return self._updater.get_targetinfo(path)
+
+    def fetch(self, target: TargetFile) -> bytes:
+        """A target's bytes, of the length and hash that are listed."""
+        folder, slash, name = target.path.rpartition("/")
+        path = f"targets/{folder}{slash}{target.hashes['sha256']}.{name}"
+        content = self._fetcher.download_bytes(f"{BASE_URL}{path}", target.length)
+        target.verify_length_and_hashes(content)
+        return content

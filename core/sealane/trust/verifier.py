@@ -1,0 +1,334 @@
+"""The verifier: what a device may run, and only when two authorities agree.
+
+The release authority lists releases in a TUF repository; the director says, in a signed document,
+which of them this device shall run now. A document goes through these steps, in this order; the
+first that fails refuses it, and its TrustError carries the step:
+
+ 1. root chain     the newest root that the bootstrap root reaches, not older than one seen before
+ 2. director key   the root names the director's keys and threshold
+ 3. size cap       the document is not larger than DIRECTOR_DOCUMENT_BYTES
+ 4. threshold      enough of the director's keys signed it
+ 5. device         it is for this device
+ 6. nonce          it answers a question that this device asked, once; none if carried by hand
+ 7. version floor  it is not older than one accepted before under the same director keys
+ 8. time floor     its time, or the best known, but never before what was proved to have passed
+ 9. expiry         it has not expired at that time
+10. persist        its version, its time and the root's version are durable before anything follows
+11. refresh        the repository's metadata is signed and unexpired at that time, and not older
+                   than seen before; what was seen becomes durable
+12. repository     the root and the snapshot are at least as new as the director says
+
+Each slot then goes on by itself, and a refused slot does not hold up another:
+
+13. listed         the release authority lists the release now
+14. digest         director and release authority mean the same bytes: digest and length
+15. slot           the release is approved for this slot
+16. requires       the device has what the release requires; an unknown requirement refuses
+17. manifest       the manifest's bytes have that digest and length
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import deque
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+
+from sealane import fileio, limits
+from sealane.errors import InvalidName, TrustError
+from sealane.trust import director, highwater
+from sealane.trust.agreement import Agreement
+from sealane.trust.highwater import HighWater
+from sealane.trust.repository import RepositoryView
+from sealane.trust.source import BoundedFetcher, MetadataMissing, MetadataSource
+from sealane.trust.steps import Step, refusing
+from sealane.trust.trusted_time import TrustedTime
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from sealane.clock import Clock
+    from sealane.fleet import DeviceFacts
+    from sealane.names import DeviceId, Digest, SlotName
+    from sealane.trust.documents import ApprovedRelease, DirectorDocument
+    from sealane.trust.highwater import Mark
+
+__all__ = ["Accepted", "MetadataMissing", "MetadataSource", "Step", "Verifier"]
+
+_BOOTSTRAP: Final = "bootstrap-root.json"
+_MARKS: Final = "highwater.json"
+_CACHE: Final = "tuf"
+_OPEN_NONCES: Final = 16
+"""Questions that wait for an answer; an older one counts as lost."""
+
+_MALFORMED: Final = (ValueError, KeyError, TypeError, AttributeError, InvalidName)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A director document that was accepted.
+
+    Attributes:
+        document: what it says.
+        approved: the slots whose release both authorities agree on.
+        refused: why each other slot stays as it is.
+    """
+
+    document: DirectorDocument
+    approved: tuple[ApprovedRelease, ...]
+    refused: Mapping[SlotName, TrustError]
+
+
+class Verifier:
+    """Judges director documents for one device; remembers what it saw in its folder.
+
+    One verifier a folder at a time. `accept` blocks on disk and network and may be called from any
+    thread.
+    """
+
+    def __init__(
+        self, folder: Path, source: MetadataSource, device: DeviceId, clock: Clock
+    ) -> None:
+        self._folder = folder
+        self._source = source
+        self._device = device
+        self._clock = clock
+        self._lock = Lock()
+        self._nonces: deque[str] = deque(maxlen=_OPEN_NONCES)
+        self._manifests: Mapping[Digest, bytes] = {}
+        self._time = TrustedTime(_known_floor(folder))
+
+    @staticmethod
+    def bootstrap(folder: Path, root: bytes, sha256: bytes) -> None:
+        """Begin to trust a root, because a join token carried its hash.
+
+        Doing it again with the same root keeps what was seen. Raises TrustError when the bytes do
+        not have that hash or are no root that signed itself.
+        """
+        if hashlib.sha256(root).digest() != sha256:
+            raise TrustError(
+                Step.ROOT_CHAIN,
+                "the manager's root.json is not the one that the join token names",
+                hint="ask for a new join token; if it happens again, somebody is in between",
+            )
+        version = _self_signed(root)
+        if _trusts_already(folder, root):
+            return
+        fileio.make_folder(folder)
+        # The root goes first and comes last: a power cut in between leaves a device that is not
+        # enrolled, never one that forgot what it had seen.
+        fileio.remove(folder / _BOOTSTRAP)
+        highwater.save(folder / _MARKS, HighWater(root=version))
+        fileio.replace(folder / _BOOTSTRAP, root)
+
+    def new_nonce(self) -> str:
+        """A question that one document may answer, once."""
+        nonce = secrets.token_hex(16)
+        self._nonces.append(nonce)
+        return nonce
+
+    def trusted_now(self) -> datetime:
+        """The best known time, aware, in UTC."""
+        return self._time.now(self._clock)
+
+    def accept(self, document: bytes, nonce: str | None, facts: DeviceFacts) -> Accepted:
+        """Judge a director document and every release that it assigns.
+
+        `nonce` is the one from `new_nonce` that was sent for this document, or None for a document
+        that was carried by hand.
+
+        Raises TrustError when the document as a whole is refused, and whatever the source raises
+        when the transport fails; then another document, with a new nonce, may be asked for.
+        """
+        with self._lock:
+            view, root = self._follow_roots()
+            authority = _director_of(root)
+            signed = _authentic(document, authority)
+            wanted = self._addressed(signed, nonce)
+            self._judge_and_persist(wanted, authority, root)
+            self._refresh(view, root)
+            _as_new_as_named(view, wanted)
+            agreement = Agreement(view, facts, self._manifests)
+            approved, refused = agreement.judge(wanted.slots)
+            self._manifests = {item.assignment.manifest: item.manifest for item in approved}
+            return Accepted(wanted, approved, refused)
+
+    def _follow_roots(self) -> tuple[RepositoryView, Root]:
+        """Step 1."""
+        marks = highwater.load(self._folder / _MARKS)
+        fetcher = BoundedFetcher(self._source, self._clock)
+        with refusing(Step.ROOT_CHAIN):
+            view = RepositoryView(self._folder / _CACHE, _read_bootstrap(self._folder), fetcher)
+            root = view.follow_roots()
+        if root.version < marks.root:
+            raise TrustError(
+                Step.ROOT_CHAIN,
+                f"the repository shows root {root.version}, this device has seen {marks.root}",
+                hint="something between the manager and this device hides newer roots",
+            )
+        return view, root
+
+    def _addressed(self, signed: Targets, nonce: str | None) -> DirectorDocument:
+        """Steps 5 and 6."""
+        try:
+            document = director.from_targets(signed)
+        except _MALFORMED as error:
+            message = f"the director document is malformed: {error!r}"
+            raise TrustError(Step.DEVICE, message) from error
+        if document.device != self._device:
+            message = f"the director document is for {document.device}, this is {self._device}"
+            raise TrustError(Step.DEVICE, message)
+        if document.nonce != nonce or (nonce is not None and nonce not in self._nonces):
+            raise TrustError(
+                Step.NONCE,
+                "the director document does not answer the question that this device asked",
+                hint="an old answer was replayed, or two answers crossed: ask again",
+            )
+        if nonce is not None:
+            self._nonces.remove(nonce)
+        return document
+
+    def _judge_and_persist(
+        self, document: DirectorDocument, authority: Targets, root: Root
+    ) -> None:
+        """Steps 7 to 10."""
+        marks = highwater.load(self._folder / _MARKS)
+        keys = director.fingerprint(authority.delegations.keys) if authority.delegations else ""
+        _not_older(document, marks.director.floor(keys))
+        time = self._judge_time(document, marks.time, keys)
+        now = time.now(self._clock)
+        if document.expires <= now:
+            raise TrustError(
+                Step.EXPIRY,
+                f"the director document expired at {document.expires:%Y-%m-%d %H:%M} UTC, "
+                f"the time is {now:%Y-%m-%d %H:%M}",
+            )
+        seen = replace(
+            marks,
+            root=root.version,
+            director=marks.director.raised(keys, document.version),
+            time=marks.time.raised(keys, time.floor),
+        )
+        highwater.save(self._folder / _MARKS, seen)
+        self._time = time
+
+    def _judge_time(self, document: DirectorDocument, mark: Mark, keys: str) -> TrustedTime:
+        """Step 8."""
+        issued = int(document.issued.timestamp())
+        floor = max(issued, mark.floor(keys))
+        if document.nonce is not None:
+            return TrustedTime(floor, issued, self._clock.monotonic())
+        if mark.keys != keys:
+            return TrustedTime(floor)
+        return replace(self._time, floor=floor)
+
+    def _refresh(self, view: RepositoryView, root: Root) -> None:
+        """Step 11."""
+        with refusing(Step.REFRESH):
+            timestamp, snapshot = view.refresh(self.trusted_now())
+        marks = highwater.load(self._folder / _MARKS)
+        seen = replace(
+            marks,
+            timestamp=_not_rolled_back(marks.timestamp, root, Timestamp.type, timestamp),
+            snapshot=_not_rolled_back(marks.snapshot, root, Snapshot.type, snapshot),
+        )
+        if seen != marks:
+            highwater.save(self._folder / _MARKS, seen)
+
+
+def _director_of(root: Root) -> Targets:
+    """Step 2."""
+    try:
+        return director.director_role(root)
+    except _MALFORMED as error:
+        message = f"root {root.version} names no director that this device can check"
+        raise TrustError(Step.DIRECTOR_KEY, message) from error
+
+
+def _authentic(document: bytes, authority: Targets) -> Targets:
+    """Steps 3 and 4."""
+    if len(document) > limits.DIRECTOR_DOCUMENT_BYTES:
+        message = f"the director document is larger than {limits.DIRECTOR_DOCUMENT_BYTES} bytes"
+        raise TrustError(Step.SIZE_CAP, message)
+    with refusing(Step.THRESHOLD):
+        metadata = Metadata.from_bytes(document)
+        authority.verify_delegate(director.DIRECTOR, metadata.signed_bytes, metadata.signatures)
+    if not isinstance(metadata.signed, Targets):
+        message = f"the director signed {metadata.signed.type} metadata, which is not its to sign"
+        raise TrustError(Step.THRESHOLD, message)
+    return metadata.signed
+
+
+def _not_older(document: DirectorDocument, floor: int) -> None:
+    """Step 7."""
+    if document.version < floor:
+        raise TrustError(
+            Step.VERSION_FLOOR,
+            f"the director document has version {document.version}, this device has seen {floor}",
+            hint="an old document was replayed, or the manager was restored from an old backup",
+        )
+
+
+def _not_rolled_back(mark: Mark, root: Root, role: str, version: int) -> Mark:
+    """Step 11, second half: our own memory of the online roles."""
+    keys = director.role_fingerprint(root, role)
+    if version < mark.floor(keys):
+        message = f"the repository shows {role} {version}, this device has seen {mark.version}"
+        raise TrustError(Step.REFRESH, message, hint="somebody serves an old repository")
+    return mark.raised(keys, version)
+
+
+def _as_new_as_named(view: RepositoryView, wanted: DirectorDocument) -> None:
+    """Step 12."""
+    root, snapshot = view.versions()
+    if root < wanted.root_version or snapshot < wanted.snapshot_version:
+        raise TrustError(
+            Step.REPOSITORY,
+            f"the repository shows root {root} and snapshot {snapshot}, the director knows root "
+            f"{wanted.root_version} and snapshot {wanted.snapshot_version}",
+            hint="something between the manager and this device serves an old repository",
+        )
+
+
+def _self_signed(root: bytes) -> int:
+    """The version of a root that signed itself."""
+    with refusing(Step.ROOT_CHAIN):
+        metadata = Metadata.from_bytes(root)
+        if not isinstance(metadata.signed, Root):
+            raise RepositoryError("the manager's root.json is not root metadata")
+        metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
+    return metadata.signed.version
+
+
+def _read_bootstrap(folder: Path) -> bytes:
+    try:
+        return (folder / _BOOTSTRAP).read_bytes()
+    except FileNotFoundError as error:
+        raise TrustError(
+            Step.ROOT_CHAIN,
+            "this device trusts no root yet",
+            hint="enrol it with a join token: sealane-agent enroll",
+        ) from error
+
+
+def _trusts_already(folder: Path, root: bytes) -> bool:
+    try:
+        highwater.load(folder / _MARKS)
+    except TrustError:
+        return False
+    return (folder / _BOOTSTRAP).is_file() and (folder / _BOOTSTRAP).read_bytes() == root
+
+
+def _known_floor(folder: Path) -> int:
+    """What time has passed for certain; damaged marks are refused later, when they matter."""
+    try:
+        return highwater.load(folder / _MARKS).time.version
+    except TrustError:
+        return 0
