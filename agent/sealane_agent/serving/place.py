@@ -1,0 +1,186 @@
+"""Keeps one variant answering: its worker, the requests inside it, and a new worker after a crash.
+
+A place outlives its workers: the supervisor knows it by one name, whatever happened inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sealane_agent.serving.histogram import Histogram
+from sealane_agent.serving.routing import Health, Standing, hang_after_s
+from sealane_agent.serving.types import LoadFailed, NotReady, WorkerDied, WorkerHung
+from sealane_agent.serving.validation import check_inference
+
+if TYPE_CHECKING:
+    from sealane.bundle.types import Deployment
+
+    from sealane_agent.layout import Pointer
+    from sealane_agent.serving.types import Inference, Tensor, Worker
+
+RESTART_FIRST_S: Final = 0.1
+"""Wait before the second start in a row; each one after waits twice as long."""
+
+RESTART_MAX_S: Final = 30.0
+"""Longest wait between two starts."""
+
+WATCH_S: Final = 0.5
+"""How often a worker that nobody asks is looked at."""
+
+DRAIN_S: Final = 30.0
+"""How long the requests inside a worker may take once it is replaced."""
+
+_log = logging.getLogger(__name__)
+
+
+class Owner(Protocol):
+    """The slot, as its places see it."""
+
+    async def start(self, name: str, pointer: Pointer) -> Worker:
+        """Start a worker for a place; raises LoadFailed."""
+        ...
+
+    def lost(self, place: Place, *, hung: bool) -> None:
+        """Hear that the place's worker is gone."""
+        ...
+
+    def changed(self) -> None:
+        """Hear that a place has a worker again, or gave up on one."""
+        ...
+
+
+class Place:
+    """One variant in a slot."""
+
+    def __init__(self, name: str, pointer: Pointer, owner: Owner) -> None:
+        self.name = name
+        self.pointer = pointer
+        self.lifetime = Histogram()
+        self._owner = owner
+        self._worker: Worker | None = None
+        self._deployment: Deployment | None = None
+        self._down = False
+        self._starts = 0
+        self._inside = 0
+        self._idle = asyncio.Event()
+        self._missed = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    def keep(self, worker: Worker | None = None) -> None:
+        """Begin to keep a worker: this one, or one to be started."""
+        if worker is not None:
+            self._starts = 1
+            self._take(worker)
+        self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
+
+    @property
+    def standing(self) -> Standing:
+        """As the routing sees it."""
+        return Standing(self.name, self.pointer.release.version, self._health())
+
+    def _health(self) -> Health:
+        if self._worker is not None and self._worker.alive:
+            return Health.UP
+        return Health.DOWN if self._down else Health.COMING
+
+    @property
+    def deployment(self) -> Deployment:
+        """The bundle's contract; raises NotReady before the first worker is there."""
+        if self._deployment is None:
+            raise NotReady("the model is still being loaded")
+        return self._deployment
+
+    async def infer(self, inference: Inference) -> tuple[Tensor, ...]:
+        """Answer one request.
+
+        Raises InvalidInference, ModelFailed, WorkerDied, WorkerHung or Overloaded.
+        """
+        worker = self._worker
+        if worker is None:
+            raise WorkerDied("the model's process is being started again")
+        check_inference(worker.deployment, inference)
+        self._inside += 1
+        try:
+            return await worker.infer(inference, self._patience(worker, inference))
+        except (WorkerDied, WorkerHung) as error:
+            self._lose(worker, hung=isinstance(error, WorkerHung))
+            raise
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._idle.set()
+
+    @staticmethod
+    def _patience(worker: Worker, inference: Inference) -> float:
+        shape = inference.inputs[0].shape if inference.inputs else ()
+        return hang_after_s(worker.proved.latency_us, shape[0] if shape else 1)
+
+    async def close(self, drain_s: float = DRAIN_S) -> None:
+        """Let the requests inside finish, at most for so long, then end the worker."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+        if self._inside:
+            self._idle.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(drain_s):
+                    await self._idle.wait()
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.close(drain_s)
+
+    def _take(self, worker: Worker) -> None:
+        self._worker = worker
+        self._deployment = worker.deployment
+        self._down = False
+        self._owner.changed()
+
+    def _lose(self, worker: Worker, *, hung: bool) -> None:
+        if worker is not self._worker:
+            return
+        self._worker = None
+        self._missed.set()
+        self._owner.lost(self, hung=hung)
+        _log.warning("%s: its worker %s", self.name, "hung and was stopped" if hung else "died")
+
+    async def _keep(self) -> None:
+        delay = RESTART_FIRST_S
+        while True:
+            if self._worker is not None:
+                delay = await self._watch(self._worker, delay)
+            elif not await self._start():
+                await asyncio.sleep(delay)
+                delay = min(RESTART_MAX_S, delay * 2)
+
+    async def _watch(self, worker: Worker, delay: float) -> float:
+        """Wait until the worker is gone; a worker that stayed a while forgives earlier crashes."""
+        begun = asyncio.get_running_loop().time()
+        self._missed.clear()
+        while self._worker is worker:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_S):
+                    await self._missed.wait()
+            if not worker.alive:
+                self._lose(worker, hung=False)
+        await worker.close(0)
+        if asyncio.get_running_loop().time() - begun > RESTART_MAX_S:
+            return RESTART_FIRST_S
+        if delay > RESTART_FIRST_S:
+            await asyncio.sleep(delay)
+        return min(RESTART_MAX_S, delay * 2)
+
+    async def _start(self) -> bool:
+        self._starts += 1
+        suffix = f".{self._starts}" if self._starts > 1 else ""
+        try:
+            worker = await self._owner.start(self.name + suffix, self.pointer)
+        except LoadFailed as error:
+            self._down = True
+            self._owner.changed()
+            _log.warning("%s: could not be started: %s", self.name, error)
+            return False
+        self._take(worker)
+        return True

@@ -1,0 +1,330 @@
+"""Holds what serves in one slot, sends every request to one worker, and swaps workers.
+
+A swap is one assignment between two requests: the loop is single-threaded, so no lock is needed.
+Which worker answers, and what happens after a failure, is decided in `routing`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sealane.failure import Failure, FailureKind
+
+from sealane_agent.serving.histogram import Histogram
+from sealane_agent.serving.messages import Load, SlotStatus
+from sealane_agent.serving.place import DRAIN_S, Place
+from sealane_agent.serving.routing import Attempt, Choice, Result, Situation, choose, tally
+from sealane_agent.serving.traffic import Counters
+from sealane_agent.serving.types import (
+    InvalidInference,
+    LoadFailed,
+    ModelFailed,
+    ModelUnknown,
+    NotReady,
+    Overloaded,
+    ServingError,
+    WorkerDied,
+    WorkerHung,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from sealane_agent.layout import Pointer
+    from sealane_agent.serving.messages import Proved
+    from sealane_agent.serving.types import Inference, Tensor, Worker
+
+START_DEADLINE_S: Final = 120.0
+"""How long the endpoint's own start of a worker may take: nobody else gives a deadline then."""
+
+START_GRACE_S: Final = 2.0
+"""What a start may take beyond its deadline to say why it missed it."""
+
+WAIT_S: Final = 20.0
+"""How long a request waits for a worker that is being started again."""
+
+WAITING: Final = 1024
+"""Requests of one slot that may wait at once."""
+
+_RESULTS: Final[tuple[tuple[type[ServingError], Result], ...]] = (
+    (InvalidInference, Result.REFUSED),
+    (ModelFailed, Result.FAILED),
+    (Overloaded, Result.OVERLOADED),
+    (WorkerDied, Result.DIED),
+    (WorkerHung, Result.HUNG),
+)
+_FAILURES: Final = tuple(kind for kind, _ in _RESULTS)
+
+
+class StartWorker(Protocol):
+    """How a worker comes to be."""
+
+    async def __call__(self, name: str, load: Load) -> Worker:
+        """Start, warm up and prove; raises LoadFailed."""
+        ...
+
+
+class Slot:
+    """One slot: the active place, the warm previous one, and standbys."""
+
+    def __init__(self, name: str, start: StartWorker) -> None:
+        self.name = name
+        self._start = start
+        self._names = 0
+        self._active: Place | None = None
+        self._previous: Place | None = None
+        self._standby: dict[str, Place] = {}
+        self._probation = False
+        self._counters = Counters()
+        self._change = asyncio.Event()
+        self._waiting = 0
+        self._closing: set[asyncio.Task[None]] = set()
+
+    # Requests
+
+    async def infer(
+        self, wanted: int | None, inference: Inference
+    ) -> tuple[Pointer, tuple[Tensor, ...]]:
+        """Answer one request; the pointer says which release computed it.
+
+        Raises ModelUnknown, NotReady, InvalidInference, ModelFailed, Overloaded, WorkerDied or
+        WorkerHung.
+        """
+        request = _Request(self, wanted)
+        try:
+            return await request.run(inference)
+        finally:
+            request.count()
+
+    def find(self, wanted: int | None) -> Place:
+        """The place that would answer now; raises ModelUnknown or NotReady."""
+        return self.seat(choose(self.situation(wanted)), NotReady(f"{self.name} is being loaded"))
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions that a request may name, the active one first."""
+        places = (self._active, self._previous)
+        return tuple(dict.fromkeys(p.pointer.release.version for p in places if p is not None))
+
+    def situation(self, wanted: int | None, attempts: tuple[Attempt, ...] = ()) -> Situation:
+        """What the routing decides on."""
+        return Situation(
+            self._active.standing if self._active else None,
+            self._previous.standing if self._previous else None,
+            wanted,
+            attempts,
+        )
+
+    def seat(self, choice: Choice, error: ServingError) -> Place:
+        """The chosen place; without one, raise this error or the choice's own."""
+        if choice is Choice.ACTIVE and self._active is not None:
+            return self._active
+        if choice is Choice.PREVIOUS and self._previous is not None:
+            return self._previous
+        if choice is Choice.UNKNOWN:
+            known = ", ".join(map(str, self.versions))
+            raise ModelUnknown(f"{self.name} has no such version", hint=f"it serves {known}")
+        if choice is Choice.NOT_READY:
+            raise NotReady(f"{self.name} serves nothing now", hint="come back later")
+        raise error
+
+    @property
+    def activation(self) -> tuple[Place | None, Counters, bool]:
+        """What a request that comes now is counted against."""
+        return self._active, self._counters, self._probation
+
+    async def wait(self, deadline: float) -> None:
+        """Wait for a place to change; raises NotReady at the deadline, Overloaded in a crowd."""
+        if self._waiting >= WAITING:
+            raise Overloaded(f"{WAITING} requests wait for {self.name} already")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._change.wait()
+        except TimeoutError:
+            raise NotReady(f"{self.name} is still being started", hint="come back later") from None
+        finally:
+            self._waiting -= 1
+
+    # What places tell (see `place.Owner`)
+
+    async def start(self, name: str, pointer: Pointer) -> Worker:
+        """Start a worker for a place; raises LoadFailed."""
+        return await self._start_within(name, Load(self.name, pointer, START_DEADLINE_S))
+
+    def lost(self, place: Place, *, hung: bool) -> None:
+        """Count a worker that the active place lost."""
+        if place is self._active:
+            self._counters.count_loss(hung=hung)
+        self.changed()
+
+    def changed(self) -> None:
+        """Wake the requests that wait."""
+        self._change.set()
+        self._change = asyncio.Event()
+
+    # Commands
+
+    def begin(self, pointer: Pointer) -> None:
+        """Serve this without having proved it before: at start, from the slot's pointer."""
+        self._active = Place(self._next_name(), pointer, self)
+        self._active.keep()
+
+    async def load(self, load: Load) -> Proved:
+        """Start a standby; raises LoadFailed."""
+        name = self._next_name()
+        worker = await self._start_within(name, load)
+        place = Place(name, load.pointer, self)
+        place.keep(worker)
+        self._standby[name] = place
+        return worker.proved
+
+    def activate(self, name: str, *, probation: bool) -> SlotStatus:
+        """Send requests to this standby from the next one on; raises NotReady."""
+        if name not in self._standby:
+            raise NotReady(f"{self.name} has no standby {name}", hint="load it first")
+        former, self._previous = self._previous, self._active
+        self._active = self._standby.pop(name)
+        self._begin_activation(probation=probation)
+        self._retire(former)
+        return self.status()
+
+    def settle(self) -> SlotStatus:
+        """End the probation."""
+        self._probation = False
+        return self.status()
+
+    def go_back(self) -> SlotStatus:
+        """Send requests to the previous place, end the active one; raises NotReady."""
+        if self._previous is None:
+            raise NotReady(f"{self.name} has no previous model", hint="load one and activate it")
+        failed, self._active, self._previous = self._active, self._previous, None
+        self._begin_activation(probation=False)
+        self._retire(failed)
+        return self.status()
+
+    def drop(self, name: str) -> None:
+        """End a standby; it may be gone already."""
+        self._retire(self._standby.pop(name, None))
+
+    def status(self) -> SlotStatus:
+        """As the supervisor is told."""
+        baseline = self._previous.lifetime if self._previous else Histogram()
+        return SlotStatus(
+            slot=self.name,
+            active=self._active.pointer if self._active else None,
+            active_worker=self._active.name if self._active else "",
+            previous=self._previous.pointer if self._previous else None,
+            probation=self._probation,
+            standby=tuple(self._standby),
+            traffic=self._counters.read(baseline),
+        )
+
+    async def close(self, drain_s: float = DRAIN_S) -> None:
+        """Let the requests inside finish and end every worker."""
+        places = [self._active, self._previous, *self._standby.values()]
+        self._active = self._previous = None
+        self._standby.clear()
+        for place in places:
+            self._retire(place, drain_s)
+        self.changed()
+        await asyncio.gather(*self._closing)
+
+    def _begin_activation(self, *, probation: bool) -> None:
+        self._probation = probation
+        self._counters = Counters()
+        self.changed()
+
+    def _retire(self, place: Place | None, drain_s: float = DRAIN_S) -> None:
+        if place is not None:
+            self._in_background(place.close(drain_s))
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _next_name(self) -> str:
+        self._names += 1
+        return f"{self.name}-{self._names}"
+
+    async def _start_within(self, name: str, load: Load) -> Worker:
+        try:
+            async with asyncio.timeout(load.deadline_s + START_GRACE_S):
+                return await self._start(name, load)
+        except TimeoutError:
+            raise LoadFailed(_too_slow(load)) from None
+
+
+def _too_slow(load: Load) -> Failure:
+    return Failure(
+        FailureKind.TRANSIENT,
+        phase="staged",
+        component="endpoint",
+        element=load.pointer.variant,
+        message=f"the model was not loaded and proved within {load.deadline_s:.0f} s",
+        hint="try again when the device is less busy",
+    )
+
+
+def _result(error: ServingError) -> Result:
+    return next(result for kind, result in _RESULTS if isinstance(error, kind))
+
+
+class _Request:
+    """One request on its way through the slot: its attempts, and whom they count against."""
+
+    def __init__(self, slot: Slot, wanted: int | None) -> None:
+        self._slot = slot
+        self._wanted = wanted
+        self._active, self._counters, _ = slot.activation
+        self._attempts: tuple[Attempt, ...] = ()
+        self._answered: str | None = None
+        self._finished = False
+        self._deadline = 0.0
+
+    async def run(self, inference: Inference) -> tuple[Pointer, tuple[Tensor, ...]]:
+        error: ServingError = NotReady(f"{self._slot.name} serves nothing now")
+        while True:
+            choice = choose(self._slot.situation(self._wanted, self._attempts))
+            try:
+                if choice is Choice.WAIT:
+                    await self._wait()
+                    continue
+                place = self._slot.seat(choice, error)
+            except ServingError:
+                self._finished = choice in {Choice.WAIT, Choice.GIVE_UP, Choice.NOT_READY}
+                raise
+            active, _, probation = self._slot.activation
+            begun = perf_counter()
+            try:
+                tensors = await place.infer(inference)
+            except _FAILURES as caught:
+                error = caught
+                forgiven = probation and place is active
+                self._attempts += (Attempt(place.name, _result(caught), forgiven),)
+                continue
+            self._answer(place, perf_counter() - begun)
+            return place.pointer, tensors
+
+    async def _wait(self) -> None:
+        self._deadline = self._deadline or asyncio.get_running_loop().time() + WAIT_S
+        await self._slot.wait(self._deadline)
+
+    def _answer(self, place: Place, seconds: float) -> None:
+        micros = seconds * 1e6
+        place.lifetime.record(micros)
+        if place is self._active:
+            self._counters.latency.record(micros)
+        self._answered = place.name
+        self._finished = True
+
+    def count(self) -> None:
+        """Count the request, unless its client went away or asked for another version."""
+        active = self._active
+        if not self._finished or active is None:
+            return
+        if self._wanted in {None, active.pointer.release.version}:
+            self._counters.count(tally(active.name, self._attempts, self._answered))
