@@ -131,6 +131,8 @@ class RolloutDevice:
         changed_at: when `state` last changed.
         heard_at: when the device was last heard; None before the first time.
         acknowledged: whether an operator has accepted this device's failure by a resume.
+        watched_since: since when the manager listens without a break: silence before that moment
+            says nothing about the device. None means for ever.
     """
 
     device: DeviceId
@@ -143,6 +145,7 @@ class RolloutDevice:
     changed_at: datetime
     heard_at: datetime | None
     acknowledged: bool = False
+    watched_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +157,6 @@ class Rollout:
         reason: why it stands where it stands; one sentence.
         devices: in their order of placement.
         ended_at: None while it can still change something.
-        watched_since: since when the manager listens without a break: silence before that moment
-            says nothing about a device. None means for ever.
     """
 
     id: str
@@ -168,7 +169,6 @@ class Rollout:
     devices: tuple[RolloutDevice, ...]
     created_at: datetime
     ended_at: datetime | None = None
-    watched_since: datetime | None = None
 
     @property
     def acknowledged_failures(self) -> int:

@@ -1,0 +1,252 @@
+"""Decides what a rollout does next: one table, read from the top, until no row fires.
+
+The rollout comes with what was last seen of its devices; the decisions that come back are written
+in the same transaction as the rollout. Nothing here waits, asks or remembers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from sealane_manager.rollout import moves
+from sealane_manager.rollout.gate import is_silent, judge, listed
+from sealane_manager.rollout.placement import places
+from sealane_manager.rollout.types import (
+    IN_FLIGHT,
+    Decision,
+    DeviceState,
+    Grant,
+    Mark,
+    Note,
+    OnFailure,
+    Phase,
+    Rollout,
+    RolloutDevice,
+    RolloutState,
+    Step,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+_HOLDS: Final = IN_FLIGHT | {DeviceState.SERVING, DeviceState.SUSPECT}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A rollout at a moment, with the gate's word on it."""
+
+    rollout: Rollout
+    now: datetime
+    verdict: Verdict
+    reason: str
+
+    @property
+    def places(self) -> int:
+        """Places of the stage that runs, with those of the stages before it."""
+        counts = places(self.rollout.spec.stages, len(self.rollout.devices))
+        return counts[self.rollout.stage]
+
+    @property
+    def last(self) -> bool:
+        """Whether no stage follows."""
+        return self.rollout.stage == len(self.rollout.spec.stages) - 1
+
+    @property
+    def waiting(self) -> tuple[RolloutDevice, ...]:
+        """Devices whose turn is still to come, in their order."""
+        states = (each for each in self.rollout.devices if each.state is DeviceState.WAITING)
+        return tuple(states)
+
+    @property
+    def running(self) -> bool:
+        """Whether a device that holds a place has not finished."""
+        return any(device.state in IN_FLIGHT for device in self.rollout.devices)
+
+
+def look(rollout: Rollout, now: datetime) -> Look:
+    """Judge the rollout as it stands."""
+    soaked = rollout.phase is Phase.EVALUATE
+    verdict, reason = judge(rollout.spec.gate, moves.granted(rollout), now, soak_elapsed=soaked)
+    return Look(rollout, now, verdict, reason)
+
+
+def advance(rollout: Rollout, now: datetime) -> Step:
+    """Move the rollout as far as it can go now; the same input gives the same step."""
+    decisions: list[Decision] = []
+    while step := _first_step(look(rollout, now)):
+        rollout = step.rollout
+        decisions += step.decisions
+    return Step(rollout, tuple(decisions))
+
+
+def _first_step(seen: Look) -> Step | None:
+    for row in TABLE:
+        if row.state is seen.rollout.state and row.phase in (None, seen.rollout.phase):
+            step = row.then(seen) if row.when(seen) else None
+            if step:
+                return step
+    return None
+
+
+# When a row fires
+
+
+def _silent(seen: Look) -> tuple[RolloutDevice, ...]:
+    policy = seen.rollout.spec.gate
+    return tuple(each for each in seen.rollout.devices if is_silent(each, policy, seen.now))
+
+
+def _has_silent(seen: Look) -> bool:
+    return bool(_silent(seen))
+
+
+def _gate_fails(seen: Look) -> bool:
+    return seen.verdict is Verdict.FAIL
+
+
+def _gate_passes(seen: Look) -> bool:
+    return seen.verdict is Verdict.PASS
+
+
+def _grantable(seen: Look) -> tuple[RolloutDevice, ...]:
+    free = max(0, seen.places - moves.taken(seen.rollout))
+    return tuple(device for device in seen.waiting if device.reachable)[:free]
+
+
+def _has_grantable(seen: Look) -> bool:
+    return bool(_grantable(seen))
+
+
+def _stage_is_full(seen: Look) -> bool:
+    full = not seen.waiting or moves.taken(seen.rollout) >= seen.places
+    return full and not seen.running
+
+
+def _soak_is_over(seen: Look) -> bool:
+    return seen.now - seen.rollout.phase_since >= seen.rollout.spec.soak
+
+
+def _all_are_back(seen: Look) -> bool:
+    late = seen.now - seen.rollout.phase_since > seen.rollout.spec.gate.silent_after
+    return late or not any(device.reachable for device in _outstanding(seen.rollout))
+
+
+def _outstanding(rollout: Rollout) -> tuple[RolloutDevice, ...]:
+    return tuple(device for device in rollout.devices if device.state in _HOLDS)
+
+
+def _always(_seen: Look) -> bool:
+    return True
+
+
+# What it does then
+
+
+def _suspect(seen: Look) -> Step:
+    silent = {device.device: device for device in _silent(seen)}
+    detail = f"silent while {{}} for longer than {seen.rollout.spec.gate.silent_after}"
+    marks = tuple(
+        Mark(name, DeviceState.SUSPECT, detail.format(device.state))
+        for name, device in silent.items()
+    )
+    details = {mark.device: mark.detail for mark in marks}
+    devices = tuple(
+        moves.moved(each, DeviceState.SUSPECT, details[each.device], seen.now)
+        if each.device in silent
+        else each
+        for each in seen.rollout.devices
+    )
+    return Step(replace(seen.rollout, devices=devices), marks)
+
+
+def _fail(seen: Look) -> Step:
+    match seen.rollout.spec.on_failure:
+        case OnFailure.REVERT:
+            return moves.revert(seen.rollout, seen.reason, seen.now)
+        case OnFailure.KEEP:
+            return moves.finish(seen.rollout, RolloutState.ABORTED, seen.reason, seen.now)
+        case OnFailure.PAUSE:
+            return moves.enter(seen.rollout, RolloutState.PAUSED, seen.reason, seen.now)
+
+
+def _grant(seen: Look) -> Step:
+    chosen = frozenset(device.device for device in _grantable(seen))
+    devices = tuple(
+        replace(moves.moved(each, DeviceState.LEASED, "", seen.now), stage=seen.rollout.stage)
+        if each.device in chosen
+        else each
+        for each in seen.rollout.devices
+    )
+    back = replace(seen.rollout, devices=devices)
+    if back.phase is not Phase.DISPATCH:
+        back = replace(back, phase=Phase.DISPATCH, phase_since=seen.now)
+    return Step(back, tuple(Grant(each.device) for each in devices if each.device in chosen))
+
+
+def _soak(seen: Look) -> Step:
+    return _into(seen, Phase.SOAK, f"for {seen.rollout.spec.soak}")
+
+
+def _evaluate(seen: Look) -> Step:
+    return _into(seen, Phase.EVALUATE, seen.reason)
+
+
+def _into(seen: Look, phase: Phase, detail: str) -> Step:
+    turned = replace(seen.rollout, phase=phase, phase_since=seen.now)
+    return Step(turned, (Note(phase, f"stage {seen.rollout.stage + 1}: {detail}"),))
+
+
+def go_on(seen: Look) -> Step:
+    """To the next stage, or to the end when there is none."""
+    if seen.last:
+        return moves.finish(seen.rollout, RolloutState.SUCCEEDED, seen.reason, seen.now)
+    following = replace(seen.rollout, stage=seen.rollout.stage + 1)
+    return _into(replace(seen, rollout=following), Phase.DISPATCH, seen.reason)
+
+
+def _reverted(seen: Look) -> Step:
+    missing = _outstanding(seen.rollout)
+    reason = seen.rollout.reason
+    ended = replace(seen.rollout, ended_at=seen.now)
+    step = moves.enter(ended, RolloutState.REVERTED, reason, seen.now)
+    if not missing:
+        return step
+    detail = f"not confirmed yet by {listed(missing)}; each goes back when it hears"
+    return replace(step, decisions=(*step.decisions, Note("unconfirmed", detail)))
+
+
+def _explain(seen: Look) -> Step | None:
+    reason = seen.reason
+    if seen.rollout.phase is Phase.DISPATCH and not seen.running and seen.waiting:
+        reason = f"waits until it can reach {listed(seen.waiting)}"
+    if reason == seen.rollout.reason:
+        return None
+    return Step(replace(seen.rollout, reason=reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """In this state and phase (None: any), when this holds, do that."""
+
+    state: RolloutState
+    phase: Phase | None
+    when: Callable[[Look], bool]
+    then: Callable[[Look], Step | None]
+
+
+TABLE: Final = (
+    # in this state            and phase        when            then
+    Row(RolloutState.RUNNING, None, _has_silent, _suspect),
+    Row(RolloutState.RUNNING, None, _gate_fails, _fail),
+    Row(RolloutState.RUNNING, None, _has_grantable, _grant),
+    Row(RolloutState.RUNNING, Phase.DISPATCH, _stage_is_full, _soak),
+    Row(RolloutState.RUNNING, Phase.SOAK, _soak_is_over, _evaluate),
+    Row(RolloutState.RUNNING, Phase.EVALUATE, _gate_passes, go_on),
+    Row(RolloutState.RUNNING, None, _always, _explain),
+    Row(RolloutState.PAUSED, None, _has_silent, _suspect),
+    Row(RolloutState.REVERTING, None, _all_are_back, _reverted),
+)

@@ -1,0 +1,141 @@
+"""Decides what a device's word moves in a rollout; a late or repeated word moves nothing back.
+
+Only a receipt with verdict `serving`, signed by the device, for this release and this rollout,
+makes a device serving: a state's name never does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from sealane import receipt as receipts
+
+from sealane_manager.rollout.moves import moved
+from sealane_manager.rollout.types import (
+    BROKEN,
+    IN_FLIGHT,
+    UNGRANTED,
+    DeviceState,
+    Rollout,
+    RolloutDevice,
+    RolloutState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sealane.fleet import SlotReport
+    from sealane.names import DeviceId, Digest, ReleaseName, SlotName
+    from sealane.receipt import Receipt
+
+_WORDS: Final[Mapping[str, DeviceState]] = {
+    # the agent's word       what it means here
+    "accepted": DeviceState.FETCHING,
+    "fetching": DeviceState.FETCHING,
+    "staged": DeviceState.STAGED,
+    "waiting": DeviceState.STAGED,
+    "activating": DeviceState.PROBATION,
+    "probation": DeviceState.PROBATION,
+    "committed": DeviceState.PROBATION,
+    "failed": DeviceState.FAILED,
+    "quarantined": DeviceState.FAILED,
+    "rolling_back": DeviceState.ROLLED_BACK,
+    "rolled_back": DeviceState.ROLLED_BACK,
+    "safe_mode": DeviceState.ROLLED_BACK,
+}
+_ORDER: Final = (
+    DeviceState.LEASED,
+    DeviceState.FETCHING,
+    DeviceState.STAGED,
+    DeviceState.SHADOW,
+    DeviceState.PROBATION,
+)
+_MAX_DETAIL: Final = 500
+"""Characters of a device's own words that the log keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a rollout wants on a device; reverting: it wants it gone."""
+
+    rollout: str
+    slot: SlotName
+    release: ReleaseName
+    manifest: Digest
+    reverting: bool
+
+
+def target(rollout: Rollout, manifest: Digest) -> Target:
+    """What this rollout wants."""
+    gone = rollout.state in (RolloutState.REVERTING, RolloutState.REVERTED)
+    return Target(rollout.id, rollout.spec.slot, rollout.spec.release, manifest, gone)
+
+
+def reported(
+    wanted: Target, device: RolloutDevice, report: SlotReport, now: datetime
+) -> RolloutDevice:
+    """The device after it said what its slot does."""
+    if report.slot != wanted.slot or device.state in UNGRANTED:
+        return device
+    if wanted.reverting or device.acknowledged:
+        return _gone_back(wanted, device, report, now)
+    word = _WORDS.get(report.state)
+    if word is None or report.rollout != wanted.rollout or not _may_move(device.state, word):
+        return device
+    if device.state is DeviceState.SERVING:
+        word = DeviceState.ROLLED_BACK
+    return moved(device, word, _detail(report), now)
+
+
+def _may_move(old: DeviceState, new: DeviceState) -> bool:
+    if old is DeviceState.SUSPECT:
+        return True
+    if old is DeviceState.SERVING:
+        return new is DeviceState.ROLLED_BACK
+    if old in BROKEN:
+        return old is DeviceState.FAILED and new is DeviceState.ROLLED_BACK
+    return new in BROKEN or _ORDER.index(new) > _ORDER.index(old)
+
+
+def _gone_back(
+    wanted: Target, device: RolloutDevice, report: SlotReport, now: datetime
+) -> RolloutDevice:
+    release = str(wanted.release)
+    tries = report.attempt_release == release and _WORDS.get(report.state) in IN_FLIGHT
+    if device.state in BROKEN or tries or report.active_release == release:
+        return device
+    detail = f"serves {report.active_release} again" if report.active_release else "serves nothing"
+    return moved(device, DeviceState.ROLLED_BACK, detail[:_MAX_DETAIL], now)
+
+
+def proven(wanted: Target, device: RolloutDevice, receipt: Receipt, now: datetime) -> RolloutDevice:
+    """The device after a receipt whose signature was checked."""
+    if not _is_about(wanted, device.device, receipt) or device.state in UNGRANTED:
+        return device
+    if device.acknowledged or device.state is DeviceState.ROLLED_BACK:
+        return device
+    if receipt.verdict == receipts.ROLLED_BACK:
+        return moved(device, DeviceState.ROLLED_BACK, _counted(receipt), now)
+    if receipt.verdict != receipts.SERVING:
+        return device
+    proved = replace(device, requests=max(device.requests, receipt.requests))
+    if device.state is DeviceState.SERVING:
+        return proved
+    return moved(proved, DeviceState.SERVING, _counted(receipt), now)
+
+
+def _is_about(wanted: Target, device: DeviceId, receipt: Receipt) -> bool:
+    said = (receipt.device, receipt.slot, receipt.release, receipt.manifest, receipt.rollout)
+    release = str(wanted.release)
+    return said == (device, wanted.slot, release, wanted.manifest, wanted.rollout)
+
+
+def _counted(receipt: Receipt) -> str:
+    text = f"{receipt.requests} requests, {receipt.errors} errors, {receipt.fallbacks} fallbacks"
+    return f"{text} on {receipt.runtime} {receipt.accelerator}"[:_MAX_DETAIL]
+
+
+def _detail(report: SlotReport) -> str:
+    return report.failure.message[:_MAX_DETAIL] if report.failure else ""

@@ -1,0 +1,132 @@
+"""Decides what an operator's word does to a rollout, or refuses it and says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from sealane_manager.errors import Refused
+from sealane_manager.rollout import moves
+from sealane_manager.rollout.advance import go_on, look
+from sealane_manager.rollout.gate import is_lost, listed
+from sealane_manager.rollout.types import (
+    IN_FLIGHT,
+    DeviceState,
+    Note,
+    Operation,
+    Rollout,
+    RolloutDevice,
+    RolloutState,
+    Step,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from sealane.names import DeviceId
+
+    Act = Callable[["Asked"], Step]
+
+_STOPPABLE: Final = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What an operator says: who, what, why."""
+
+    operation: Operation
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An operator's word on a rollout, at a moment."""
+
+    rollout: Rollout
+    word: Word
+    now: datetime
+
+    @property
+    def why(self) -> str:
+        """For the rollout's reason: who did what, and why."""
+        said = f": {self.word.reason}" if self.word.reason else ""
+        return f"{self.word.operation} by {self.word.actor}{said}"
+
+
+def operate(rollout: Rollout, word: Word, now: datetime) -> Step:
+    """Do what the operator asks; raises Refused when the rollout's state does not allow it."""
+    states, act = _ALLOWED[word.operation]
+    if rollout.state not in states:
+        raise Refused(
+            f"rollout {rollout.id} is {rollout.state}, so it cannot {word.operation}",
+            hint=_hint(rollout),
+        )
+    return act(Asked(rollout, word, now))
+
+
+def _hint(rollout: Rollout) -> str:
+    if rollout.ended_at:
+        return "start a rollout of the release that shall serve instead"
+    return f"it stands there because of: {rollout.reason}" if rollout.reason else ""
+
+
+def _pause(asked: Asked) -> Step:
+    return moves.enter(asked.rollout, RolloutState.PAUSED, asked.why, asked.now)
+
+
+def _abort(asked: Asked) -> Step:
+    return moves.finish(asked.rollout, RolloutState.ABORTED, asked.why, asked.now)
+
+
+def _revert(asked: Asked) -> Step:
+    return moves.revert(asked.rollout, asked.why, asked.now)
+
+
+def _resume(asked: Asked) -> Step:
+    """Accept the failures seen so far: they free their places, and go back to what was before."""
+    policy = asked.rollout.spec.gate
+    lost = [each for each in asked.rollout.devices if is_lost(each, policy, asked.now)]
+    begun = moves.enter(asked.rollout, RolloutState.RUNNING, asked.why, asked.now)
+    if not lost:
+        return begun
+    names = {device.device for device in lost}
+    devices = tuple(_accepted(each, names, asked.now) for each in asked.rollout.devices)
+    note = Note("acknowledged", listed(lost))
+    return Step(
+        replace(begun.rollout, devices=devices),
+        (*begun.decisions, note, *moves.take_back(lost)),
+    )
+
+
+def _accepted(device: RolloutDevice, names: set[DeviceId], now: datetime) -> RolloutDevice:
+    if device.device not in names:
+        return device
+    if device.state in IN_FLIGHT:
+        device = moves.moved(device, DeviceState.SUSPECT, "silent when acknowledged", now)
+    return replace(device, acknowledged=True)
+
+
+def _promote(asked: Asked) -> Step:
+    seen = look(asked.rollout, asked.now)
+    if seen.verdict is Verdict.FAIL:
+        raise Refused(
+            f"the gate fails: {seen.reason}", hint="pause and resume to acknowledge the failures"
+        )
+    if seen.running or not any(
+        device.state is DeviceState.SERVING for device in asked.rollout.devices
+    ):
+        raise Refused(f"stage {asked.rollout.stage + 1} is not ready: {seen.reason}")
+    step = go_on(replace(seen, reason=asked.why))
+    return replace(step, decisions=(Note("promote", asked.why), *step.decisions))
+
+
+_ALLOWED: Final[Mapping[Operation, tuple[frozenset[RolloutState], Act]]] = {
+    Operation.PAUSE: (frozenset({RolloutState.RUNNING}), _pause),
+    Operation.RESUME: (frozenset({RolloutState.PAUSED}), _resume),
+    Operation.PROMOTE: (frozenset({RolloutState.RUNNING}), _promote),
+    Operation.ABORT: (_STOPPABLE, _abort),
+    Operation.REVERT: (_STOPPABLE, _revert),
+}
