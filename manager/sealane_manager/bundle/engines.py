@@ -1,0 +1,106 @@
+"""Runs a model once, on the CPU, to make or to check golden outputs; the engines are optional.
+
+Both engines would phone home when imported; that is switched off here, before the import.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sealane.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Tensors = Mapping[str, npt.NDArray[Any]]
+
+_LIBRARIES = ("numpy", "onnx", "onnxruntime")
+_OPENVINO_PRECISION = {"fp16": ("FP16", "f16"), "bf16": ("BF16", "bf16")}
+
+
+def require() -> None:
+    """Raise BundleError with the exact command when packing's libraries are missing."""
+    missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BundleError(
+            f"packing needs {' and '.join(missing)}",
+            hint="pip install 'sealane-manager[pack]'",
+        )
+
+
+def is_installed(runtime: str) -> bool:
+    """Whether this machine can run models of that runtime."""
+    return runtime in _RUNTIMES and importlib.util.find_spec(runtime) is not None
+
+
+def run(runtime: str, model: Path, inputs: Tensors, precision: str) -> Tensors:
+    """Answer the inputs as a device would, or raise BundleError."""
+    with _refusals(runtime, model):
+        return _RUNTIMES[runtime](model, inputs, precision)
+
+
+def run_reference(model: Path, inputs: Tensors) -> Tensors:
+    """Answer the inputs by onnxruntime without any optimisation, or raise BundleError."""
+    with _refusals("onnxruntime", model):
+        return _run_onnx(model, inputs, optimised=False)
+
+
+@contextmanager
+def _refusals(runtime: str, model: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # engines raise classes of their own, without a common root
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BundleError(
+            f"{runtime} cannot run {model.name}: {reason[:300]}",
+            hint="export the model again, for operators that the runtime has",
+        ) from error
+
+
+def _run_onnxruntime(model: Path, inputs: Tensors, _precision: str) -> Tensors:
+    return _run_onnx(model, inputs, optimised=True)
+
+
+def _run_onnx(model: Path, inputs: Tensors, *, optimised: bool) -> Tensors:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    ort = importlib.import_module("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = (
+        levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
+    )
+    session = ort.InferenceSession(
+        os.fspath(model), options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
+    names = [str(output.name) for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+def _run_openvino(model: Path, inputs: Tensors, precision: str) -> Tensors:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None blocks it
+    openvino = importlib.import_module("openvino")
+    core = openvino.Core()
+    needed, hint = _OPENVINO_PRECISION.get(precision, ("FP32", "f32"))
+    if needed not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        hint = "f32"
+    compiled = core.compile_model(os.fspath(model), "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    request = compiled.create_infer_request()
+    request.infer(dict(inputs))
+    return {
+        name: request.get_tensor(name).data.copy()
+        for output in compiled.outputs
+        for name in output.get_names()
+    }
+
+
+_RUNTIMES = {"onnxruntime": _run_onnxruntime, "openvino": _run_openvino}

@@ -1,0 +1,176 @@
+"""Makes a bundle from model files and data. The same input gives the same digest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sealane.bundle.deployment import encode_deployment, parse_deployment
+from sealane.bundle.types import Deployment, Golden, ProbationLimits
+from sealane.errors import BundleError
+
+from sealane_manager.bundle.assemble import assemble
+from sealane_manager.bundle.golden import choose_rows, golden_outputs, read_data
+from sealane_manager.bundle.prove import GoldenTensors, Proof, prove
+from sealane_manager.bundle.read_model import read_model
+from sealane_manager.bundle.reference import reference_bins
+from sealane_manager.bundle.variants import (
+    Tolerances,
+    VariantSource,
+    check_source,
+    contract,
+    variant_files,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+    from sealane.bundle.types import Manifest, TensorSpec, Tolerance
+
+    from sealane_manager.bundle.read_model import OnnxModel
+
+    Tensors = Mapping[str, npt.NDArray[Any]]
+
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class PackOrder:
+    """What shall become a bundle.
+
+    Attributes:
+        model: `family/model`.
+        onnx: the file whose answers are the golden ones; becomes the variant `onnx-<precision>`.
+        data: typical inputs by name; None is refused.
+        out: folder of the layout; must not exist.
+        variants: further variants.
+        tolerance: by variant; goes before the default of its precision.
+        labels: names of the classes, in the order of the model's answer.
+    """
+
+    model: str
+    onnx: Path
+    data: Path | None
+    out: Path
+    variants: tuple[VariantSource, ...] = ()
+    tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
+    probation: ProbationLimits = field(default_factory=ProbationLimits)
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The bundle that was written, and what was proven of its variants."""
+
+    manifest: Manifest
+    deployment: Deployment
+    proofs: tuple[Proof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What the order's files turned out to be; `files` by variant, each under its bundle path."""
+
+    model: OnnxModel
+    sources: tuple[VariantSource, ...]
+    files: Mapping[str, Mapping[str, Path]]
+    data: Tensors
+    golden: GoldenTensors
+
+
+def pack(order: PackOrder) -> Packed:
+    """Make the bundle, or raise BundleError or OSError; then nothing is left behind."""
+    if order.out.exists():
+        raise BundleError(f"{order.out} exists already", hint="choose another --out or remove it")
+    material = _gather(order)
+    deployment = parse_deployment(encode_deployment(_deployment(order, material)))
+    pairs = zip(deployment.variants, material.sources, strict=True)
+    proofs = tuple(prove(variant, source, material.golden) for variant, source in pairs)
+    files: dict[str, Path | bytes] = {}
+    for brought in material.files.values():
+        files |= brought
+    files |= _golden_files(deployment.golden, material.golden)
+    return Packed(assemble(order.out, deployment, files), deployment, proofs)
+
+
+def _gather(order: PackOrder) -> _Material:
+    model = read_model(order.onnx)
+    sources = _sources(order, model)
+    data = read_data(order.data, model.inputs)
+    chosen = choose_rows(data, model.inputs)
+    golden = GoldenTensors(chosen, golden_outputs(model, chosen))
+    files = {source.name: variant_files(source, model) for source in sources}
+    return _Material(model, sources, files, data, golden)
+
+
+def _sources(order: PackOrder, model: OnnxModel) -> tuple[VariantSource, ...]:
+    first = VariantSource(f"onnx-{model.precision}", order.onnx, "onnxruntime", model.precision)
+    sources = (first, *order.variants)
+    for source in sources:
+        check_source(source)
+    names = [source.name for source in sources]
+    if len(set(names)) != len(names):
+        raise BundleError(
+            f"two variants have one name: {', '.join(names)}", hint="give each its own"
+        )
+    if unknown := set(order.tolerance).difference(names):
+        raise BundleError(
+            f"no variant is called {', '.join(sorted(unknown))}", hint=f"use {', '.join(names)}"
+        )
+    return sources
+
+
+def _deployment(order: PackOrder, material: _Material) -> Deployment:
+    model = material.model
+    tolerances = Tolerances(model.outputs, order.tolerance)
+    return Deployment(
+        model=order.model,
+        inputs=model.inputs,
+        outputs=model.outputs,
+        variants=tuple(
+            contract(source, [*material.files[source.name]], tolerances)
+            for source in material.sources
+        ),
+        golden=Golden(
+            rows=len(next(iter(material.golden.inputs.values()))),
+            inputs=_golden_paths("input", model.inputs),
+            outputs=_golden_paths("output", model.outputs),
+        ),
+        reference=reference_bins(material.data),
+        probation=order.probation,
+        labels=order.labels,
+    )
+
+
+def _golden_paths(kind: str, specs: Sequence[TensorSpec]) -> dict[str, str]:
+    """Paths by tensor name; a name that is no path, or too much like another, gets its number."""
+    paths: dict[str, str] = {}
+    taken: set[str] = set()
+    for number, spec in enumerate(specs):
+        stem = _UNSAFE.sub("_", spec.name)[:60]
+        if stem != spec.name or stem.lower() in taken:
+            stem = f"{stem}-{number}"
+        taken.add(stem.lower())
+        paths[spec.name] = f"golden/{kind}/{stem}.bin"
+    return paths
+
+
+def _golden_files(paths: Golden, golden: GoldenTensors) -> dict[str, bytes]:
+    inputs = {paths.inputs[name]: array.tobytes() for name, array in golden.inputs.items()}
+    outputs = {paths.outputs[name]: array.tobytes() for name, array in golden.outputs.items()}
+    return inputs | outputs
+
+
+def probation_limits(seconds: float | None, requests: int | None) -> ProbationLimits:
+    """The default limits with these two replaced; the deadline never comes before the end."""
+    limits = ProbationLimits()
+    seconds = limits.seconds if seconds is None else seconds
+    return replace(
+        limits,
+        seconds=seconds,
+        min_requests=limits.min_requests if requests is None else requests,
+        deadline_seconds=max(limits.deadline_seconds, 2 * seconds),
+    )
