@@ -70,13 +70,23 @@ class StateFolder:
         """Blobs that are still being fetched."""
         return self.root / "store" / "partial"
 
+    @property
+    def blobs(self) -> Path:
+        """Verified blobs, by digest."""
+        return self.root / "store" / "blobs" / "sha256"
+
     def blob(self, digest: Digest) -> Path:
         """A verified blob."""
-        return self.root / "store" / "blobs" / "sha256" / hex_of(digest)
+        return self.blobs / hex_of(digest)
+
+    @property
+    def views(self) -> Path:
+        """Bundles' files under their own names, by the manifest's digest."""
+        return self.root / "store" / "views"
 
     def view(self, manifest: Digest) -> Path:
         """A bundle's files under their own names: hard links to blobs."""
-        return self.root / "store" / "views" / hex_of(manifest)
+        return self.views / hex_of(manifest)
 
     def pointer(self, slot: SlotName, which: str) -> Path:
         """The slot's `active` or `lkg` pointer."""

@@ -180,11 +180,12 @@ def _confirm(slot: _Slot, attempt: Attempt) -> Action:
 def _tidy(slot: _Slot) -> Action:
     """Between attempts: pointers, probation and workers as the last attempt left them."""
     seen, last = slot.seen, slot.record.attempt
-    if last is not None and last.state is State.COMMITTED and seen.lkg != last.pointer:
-        return SetPointer(LKG, last.pointer)
-    if seen.active != seen.lkg and seen.lkg is not None:
-        return SetPointer(ACTIVE, seen.lkg)
-    serving = seen.serving
+    good = last.pointer if last is not None and last.state is State.COMMITTED else None
+    if good is not None and seen.lkg != good:
+        return SetPointer(LKG, good)
+    serving, strayed = seen.serving, _put_back(slot)
+    if strayed is not None:
+        return strayed
     if serving is None:
         return Rest()
     if serving.active != seen.active and seen.active is not None:
@@ -234,14 +235,16 @@ def _when_leased(slot: _Slot) -> Action:
 
 
 def _activating(slot: _Slot) -> Action:
-    attempt, seen = slot.attempt, slot.seen
+    attempt, seen, pointer = slot.attempt, slot.seen, slot.attempt.pointer
     if seen.in_state_s > ACTIVATING_DEADLINE_S or attempt.restarts > MAX_RESTARTS:
         return _go_back(slot, FailureKind.ENVIRONMENTAL, "it could not be activated in time")
-    if seen.active != attempt.pointer:
-        return SetPointer(ACTIVE, attempt.pointer)
+    if pointer is None:
+        return _stage_anew(slot)
+    if seen.active != pointer:
+        return SetPointer(ACTIVE, pointer)
     if seen.serving is None:
         return Rest()
-    if seen.serving.active == attempt.pointer:
+    if seen.serving.active == pointer:
         return _enter(slot, State.PROBATION)
     worker = _worker(attempt)
     return Switch(worker) if worker in seen.serving.standby else _stage_anew(slot)
@@ -276,15 +279,17 @@ def _judged(slot: _Slot) -> Action:
 
 def _rolling_back(slot: _Slot) -> Action:
     attempt, seen = slot.attempt, slot.seen
-    if seen.active != seen.lkg:
-        return SetPointer(ACTIVE, seen.lkg)
+    strayed = _put_back(slot)
+    if strayed is not None:
+        return strayed
     bad = attempt.failure is not None and attempt.failure.kind is FailureKind.PERMANENT
-    if seen.serving is not None and seen.serving.active == seen.lkg:
+    nothing_better = seen.lkg is None
+    if nothing_better or (seen.serving is not None and seen.serving.active == seen.lkg):
         ended = _moved(attempt, State.ROLLED_BACK, slot.now)
         return Enter(ended, receipt=ROLLED_BACK, quarantine=bad)
     if seen.in_state_s > ROLLING_BACK_DEADLINE_S:
         return Enter(_moved(attempt, State.SAFE_MODE, slot.now), quarantine=bad)
-    return Rest() if seen.serving is None else Restore(seen.lkg)
+    return Rest() if seen.serving is None or seen.lkg is None else Restore(seen.lkg)
 
 
 _RULES: Final[Mapping[State, Callable[[_Slot], Action]]] = {
@@ -314,9 +319,9 @@ def _superseded(slot: _Slot) -> Action | None:
 
 
 def _put_back(slot: _Slot) -> Action | None:
-    """An activation that was interrupted may have left its pointer behind."""
-    moved = slot.seen.active != slot.seen.lkg
-    return SetPointer(ACTIVE, slot.seen.lkg) if moved else None
+    """The active pointer goes back to the last known good; without one it stays as it is."""
+    lkg = slot.seen.lkg
+    return SetPointer(ACTIVE, lkg) if lkg is not None and slot.seen.active != lkg else None
 
 
 def _worn_out(slot: _Slot) -> Action | None:

@@ -64,7 +64,7 @@ def _too_many_crashes(traffic: Traffic, limits: ProbationLimits) -> str:
 
 
 def _too_many_failures(traffic: Traffic, limits: ProbationLimits, *, over: bool) -> str:
-    failed = traffic.errors + traffic.fallbacks
+    failed = traffic.errors
     sample = traffic.requests if over else max(traffic.requests, EARLY_SAMPLE)
     if failed <= limits.max_error_rate * sample:
         return ""

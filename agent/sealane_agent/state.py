@@ -190,10 +190,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class SetPointer:
-    """Flip one of the slot's pointers durably; None removes it."""
+    """Flip one of the slot's pointers durably."""
 
     which: str
-    pointer: Pointer | None
+    pointer: Pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ class Settle:
 class Restore:
     """Let the endpoint serve this again, by the warm previous worker or by loading it."""
 
-    pointer: Pointer | None
+    pointer: Pointer
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,14 @@ after a power cut either the old or the new content is there, never a mixture.
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -45,6 +49,21 @@ def replace(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
         raise
 
 
+@contextmanager
+def appending(path: Path, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
+    """Append to a file; what was written is durable when the block has ended without error."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
+    with os.fdopen(descriptor, "ab") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name; durable after `sync_folder` of the target's folder."""
+    os.link(source, target)
+
+
 def rename(source: Path, target: Path) -> None:
     """Rename durably within one file system; the source's content must be durable already."""
     source.rename(target)
@@ -55,3 +74,10 @@ def remove(path: Path) -> None:
     """Remove a file durably; it may be gone already."""
     path.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all that is in it; it may be gone already."""
+    if path.exists():
+        shutil.rmtree(path)
+        sync_folder(path.parent)

@@ -1,0 +1,81 @@
+"""How the journal writes attempts and events: JSON that a person can read."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sealane.bundle.types import ProbationLimits
+from sealane.failure import Failure, FailureKind
+from sealane.fleet import SlotReport
+from sealane.names import ReleaseName, parse_digest, parse_slot
+from sealane.receipt import SignedReceipt
+
+from sealane_agent.serving.messages import Proved, Traffic
+from sealane_agent.state import Attempt, Choice, State
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def encode_attempt(attempt: Attempt) -> str:
+    """An attempt as JSON."""
+    return json.dumps(asdict(attempt), default=_moment, sort_keys=True)
+
+
+def decode_attempt(text: str) -> Attempt:
+    """Read an attempt; raises ValueError, KeyError, TypeError or InvalidName when damaged."""
+    fields: dict[str, Any] = json.loads(text)
+    retry_at, choice, failure = fields["retry_at"], fields["choice"], fields["failure"]
+    return Attempt(
+        slot=parse_slot(fields["slot"]),
+        release=ReleaseName(**fields["release"]),
+        manifest=parse_digest(fields["manifest"]),
+        rollout=fields["rollout"],
+        state=State(fields["state"]),
+        since=datetime.fromisoformat(fields["since"]),
+        fetched=fields["fetched"],
+        choice=_choice(choice) if choice else None,
+        limits=ProbationLimits(**fields["limits"]),
+        restarts=fields["restarts"],
+        retries=fields["retries"],
+        retry_at=datetime.fromisoformat(retry_at) if retry_at else None,
+        traffic=Traffic(**fields["traffic"]),
+        failure=_failure(failure) if failure else None,
+    )
+
+
+def encode_body(body: SlotReport | SignedReceipt) -> str:
+    """What an event says, as JSON."""
+    if isinstance(body, SlotReport):
+        return json.dumps({"report": asdict(body)}, sort_keys=True)
+    signed = {name: b64encode(value).decode() for name, value in asdict(body).items()}
+    return json.dumps({"receipt": signed}, sort_keys=True)
+
+
+def decode_body(text: str) -> SlotReport | SignedReceipt:
+    """Read what an event says; raises ValueError, KeyError, TypeError or InvalidName."""
+    fields: dict[str, Any] = json.loads(text)
+    if "receipt" in fields:
+        return SignedReceipt(**{key: b64decode(text) for key, text in fields["receipt"].items()})
+    report = fields["report"]
+    failure = report.pop("failure")
+    slot = parse_slot(report.pop("slot"))
+    return SlotReport(slot=slot, failure=_failure(failure) if failure else None, **report)
+
+
+def _moment(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not a value of the journal")
+
+
+def _choice(fields: dict[str, Any]) -> Choice:
+    return Choice(**(fields | {"proved": Proved(**fields["proved"])}))
+
+
+def _failure(fields: dict[str, Any]) -> Failure:
+    return Failure(**(fields | {"kind": FailureKind(fields["kind"])}))

@@ -1,0 +1,213 @@
+"""The one journal of an agent: what each slot is doing, what it never tries again, what it says.
+
+SQLite in WAL mode with synchronous=FULL: a transaction that has returned survives a power cut. An
+event enters the outbox in the transaction of the change that it reports, so neither exists alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import SealaneError
+from sealane.fleet import Event
+from sealane.limits import EVENTS_PER_MESSAGE, OUTBOX_EVENTS
+from sealane.names import Digest
+
+from sealane_agent.encoding import decode_attempt, decode_body, encode_attempt, encode_body
+from sealane_agent.errors import JournalDamaged
+from sealane_agent.state import SlotRecord, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sealane.fleet import SlotReport
+    from sealane.names import SlotName
+    from sealane.receipt import SignedReceipt
+
+    from sealane_agent.state import Attempt
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS slot (
+    name TEXT PRIMARY KEY, attempt TEXT, committed TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS quarantine (
+    digest TEXT PRIMARY KEY, reason TEXT NOT NULL, at TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS outbox (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, body TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS counter (
+    name TEXT PRIMARY KEY, value INTEGER NOT NULL
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change of a slot, with everything that must be durable together.
+
+    Attributes:
+        slot, attempt: the slot's attempt from now on; None when it was given up.
+        at: trusted time of the change.
+        report: what the manager is told.
+        quarantine: why the attempt's digest is put away; empty leaves it.
+        receipt: makes the signed receipt from its sequence number; None without one.
+    """
+
+    slot: SlotName
+    attempt: Attempt | None
+    at: datetime
+    report: SlotReport
+    quarantine: str = ""
+    receipt: Callable[[int], SignedReceipt] | None = None
+
+
+class Journal:
+    """The journal file; every method blocks on the disk and may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = Lock()
+        try:
+            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise JournalDamaged(
+                f"the journal {path} cannot be read: {error}",
+                hint="move it away and start again: the slots' pointers keep the models serving",
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._database.close()
+
+    def slots(self) -> tuple[SlotName, ...]:
+        """Every slot that was ever recorded."""
+        with self._lock:
+            rows = self._database.execute("SELECT name FROM slot ORDER BY name").fetchall()
+        return tuple(name for (name,) in rows)
+
+    def read(self, slot: SlotName) -> SlotRecord:
+        """What is known of a slot."""
+        with self._lock:
+            row = self._database.execute(
+                "SELECT attempt, committed FROM slot WHERE name = ?", (slot,)
+            ).fetchone()
+            away = self._database.execute("SELECT digest, reason FROM quarantine").fetchall()
+        attempt, committed = row or (None, None)
+        return SlotRecord(
+            slot,
+            _attempt(slot, attempt),
+            _attempt(slot, committed),
+            {Digest(digest): reason for digest, reason in away},
+        )
+
+    def write(self, entry: Entry) -> None:
+        """Record one change."""
+        with self._transaction() as database:
+            self._set_attempt(database, entry)
+            self._append(database, entry.at, entry.report)
+            if entry.attempt is not None and entry.quarantine:
+                database.execute(
+                    "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?)",
+                    (entry.attempt.manifest, entry.quarantine, entry.at.isoformat()),
+                )
+            if entry.receipt is not None:
+                sequence = self._count(database, "receipt")
+                self._append(database, entry.at, entry.receipt(sequence))
+
+    def events(self, after: int) -> tuple[Event, ...]:
+        """The oldest events after a sequence number, as many as fit in one message."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT sequence, at, body FROM outbox "
+                "WHERE sequence > ? ORDER BY sequence LIMIT ?",
+                (after, EVENTS_PER_MESSAGE),
+            ).fetchall()
+        return tuple(
+            Event(sequence, datetime.fromisoformat(at), decode_body(body))
+            for sequence, at, body in rows
+        )
+
+    def forget(self, sequence: int) -> None:
+        """Forget events up to this one: the manager has stored them."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM outbox WHERE sequence <= ?", (sequence,))
+
+    def continue_after(self, sequence: int) -> None:
+        """Number events above what the manager has: this journal may be younger than its memory."""
+        with self._transaction() as database:
+            row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+            if (row.fetchone() or (0,))[0] >= sequence:
+                return
+            database.execute("UPDATE outbox SET sequence = sequence + ?", (sequence,))
+            database.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
+            database.execute(
+                "INSERT INTO sqlite_sequence SELECT 'outbox', "
+                "coalesce((SELECT max(sequence) FROM outbox), ?)",
+                (sequence,),
+            )
+
+    def pending(self) -> int:
+        """How many events the manager has not stored yet."""
+        with self._lock:
+            return int(self._database.execute("SELECT count(*) FROM outbox").fetchone()[0])
+
+    @staticmethod
+    def _set_attempt(database: sqlite3.Connection, entry: Entry) -> None:
+        text = encode_attempt(entry.attempt) if entry.attempt else None
+        database.execute(
+            "INSERT INTO slot (name, attempt) VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET attempt = excluded.attempt",
+            (entry.slot, text),
+        )
+        if entry.attempt is not None and entry.attempt.state is State.COMMITTED:
+            database.execute("UPDATE slot SET committed = ? WHERE name = ?", (text, entry.slot))
+
+    @staticmethod
+    def _append(
+        database: sqlite3.Connection, at: datetime, body: SlotReport | SignedReceipt
+    ) -> None:
+        added = database.execute(
+            "INSERT INTO outbox (at, body) VALUES (?, ?)", (at.isoformat(), encode_body(body))
+        )
+        oldest_kept = (added.lastrowid or 0) - OUTBOX_EVENTS
+        database.execute("DELETE FROM outbox WHERE sequence <= ?", (oldest_kept,))
+
+    @staticmethod
+    def _count(database: sqlite3.Connection, name: str) -> int:
+        row = database.execute(
+            "INSERT INTO counter VALUES (?, 1) "
+            "ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
+            (name,),
+        ).fetchone()
+        return int(row[0])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+
+def _attempt(slot: SlotName, text: str | None) -> Attempt | None:
+    if text is None:
+        return None
+    try:
+        return decode_attempt(text)
+    except (ValueError, KeyError, TypeError, SealaneError) as error:
+        raise JournalDamaged(f"the journal's record of slot {slot} is damaged: {error}") from error
