@@ -1,0 +1,81 @@
+"""The seam to an engine: load a file, answer tensors. Every runtime, a third party's too, is this.
+
+A runtime is found by its entry point in the group `sealane.runtimes`; its module may import the
+engine at the top, because only a worker process that was told to use it imports the module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sealane.errors import SealaneError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+ENTRY_POINTS = "sealane.runtimes"
+
+
+class RuntimeMissing(SealaneError):  # noqa: N818 - the word says what is wrong
+    """No runtime of that name is installed here, or its engine is not."""
+
+
+class ModelRefused(SealaneError):  # noqa: N818 - the word says what happened
+    """The engine cannot load this file as it was told to."""
+
+
+class InferenceFailed(SealaneError):  # noqa: N818 - the word says what happened
+    """The engine raised an error on this input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """How a model shall be loaded.
+
+    Attributes:
+        outputs: names of the outputs that somebody may ask for.
+        accelerator: `cpu`, `gpu` or `npu`.
+        precision: of the variant (`fp32`, …): pinned, never chosen by the engine.
+        threads: of the engine.
+    """
+
+    outputs: tuple[str, ...]
+    accelerator: str = "cpu"
+    precision: str = "fp32"
+    threads: int = 1
+
+
+class Model(Protocol):
+    """One loaded model."""
+
+    @property
+    def version(self) -> str:
+        """The engine's version."""
+        ...
+
+    def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Answer one batch; the arrays returned are the caller's own. Raises InferenceFailed."""
+        ...
+
+
+class Runtime(Protocol):
+    """One engine; made without arguments by its entry point."""
+
+    def accelerators(self) -> tuple[str, ...]:
+        """What it can use on this machine."""
+        ...
+
+    def load(self, path: Path, hints: Hints) -> Model:
+        """Load a model file; raises ModelRefused, or MemoryError."""
+        ...
+
+
+def first_line(error: BaseException) -> str:
+    """An engine's message without its stack and its paragraphs, at most 300 characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]

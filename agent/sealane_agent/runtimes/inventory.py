@@ -1,0 +1,46 @@
+"""Which runtimes this device has, told without importing any of them.
+
+The supervisor asks this; it must stay small, so only the metadata of packages is read.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import TYPE_CHECKING, Final
+
+from sealane.fleet import RuntimeFact
+
+from sealane_agent.runtimes.base import ENTRY_POINTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXTRAS: Final[Mapping[str, str]] = {"onnxruntime": "onnx", "openvino": "openvino"}
+"""Runtime to the extra of sealane-agent that installs its engine."""
+
+_ENGINES: Final[Mapping[str, tuple[str, ...]]] = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "openvino": ("openvino",),
+}
+
+
+def installed_runtimes() -> tuple[RuntimeFact, ...]:
+    """Every runtime whose engine is installed, by name."""
+    found = {entry.name: _version(entry) for entry in entry_points(group=ENTRY_POINTS)}
+    return tuple(
+        RuntimeFact(name=name, version=text, accelerators=("cpu",))
+        for name, text in sorted(found.items())
+        if text is not None
+    )
+
+
+def _version(entry: EntryPoint) -> str | None:
+    """The engine's version; of a third party's runtime that of its own package."""
+    if entry.name not in _ENGINES:
+        return entry.dist.version if entry.dist else None
+    for package in _ENGINES[entry.name]:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return None

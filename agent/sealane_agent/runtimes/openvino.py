@@ -1,0 +1,121 @@
+"""OpenVINO on the CPU: one infer request under a lease, pinned precision, never AUTO.
+
+The telemetry package is barred before the import, because it would look for the network and write
+into the home folder.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sealane_agent.runtimes.base import InferenceFailed, ModelRefused, first_line
+
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # None bars the import
+
+import openvino  # noqa: E402 - only after its telemetry is barred
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from sealane_agent.runtimes.base import Hints
+
+_PRECISIONS: Final = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+"""The engine's word for what is not quantised: by default it would choose bf16 where it can."""
+
+
+class OpenVinoModel:
+    """One compiled model with one infer request, which one caller holds at a time.
+
+    Inputs are copied into tensors that stay bound while the shapes stay the same: several times
+    faster than handing over a dictionary at each call.
+    """
+
+    def __init__(self, compiled: openvino.CompiledModel, outputs: tuple[str, ...]) -> None:
+        self._request = compiled.create_infer_request()
+        self._inputs = [(port.get_names(), number) for number, port in enumerate(compiled.inputs)]
+        self._outputs = {name: _position(compiled, name) for name in outputs}
+        self._bound: dict[str, NDArray[Any]] = {}
+        self._lease = threading.Lock()
+
+    @property
+    def version(self) -> str:
+        """The engine's version."""
+        return str(openvino.__version__).partition("-")[0]
+
+    def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Answer one batch; raises InferenceFailed."""
+        with self._lease:
+            try:
+                self._bind(tensors)
+                self._request.infer()
+                return {
+                    name: self._request.get_output_tensor(position).data.copy()
+                    for name, position in self._outputs.items()
+                }
+            except Exception as error:
+                raise InferenceFailed(first_line(error)) from error
+
+    def _bind(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        for name, array in tensors.items():
+            bound = self._bound.get(name)
+            if bound is None or bound.shape != array.shape or bound.dtype != array.dtype:
+                bound = np.empty_like(array, order="C")
+                tensor = openvino.Tensor(bound, shared_memory=True)
+                self._request.set_input_tensor(self._number(name), tensor)
+                self._bound[name] = bound
+            np.copyto(bound, array)
+
+    def _number(self, name: str) -> int:
+        for names, number in self._inputs:
+            if name in names:
+                return number
+        raise InferenceFailed(f"the model has no input named {name}")
+
+
+class OpenVino:
+    """OpenVINO."""
+
+    def accelerators(self) -> tuple[str, ...]:
+        """The CPU."""
+        return ("cpu",)
+
+    def load(self, path: Path, hints: Hints) -> OpenVinoModel:
+        """Compile a model file; raises ModelRefused or MemoryError."""
+        settings = _settings(hints)
+        try:
+            compiled = openvino.Core().compile_model(path, "CPU", settings)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise ModelRefused(first_line(error)) from error
+        return OpenVinoModel(compiled, hints.outputs)
+
+
+def _settings(hints: Hints) -> dict[str, Any]:
+    if hints.precision not in _PRECISIONS:
+        raise ModelRefused(
+            f"openvino knows no precision {hints.precision}",
+            hint=f"use one of {', '.join(sorted(_PRECISIONS))}",
+        )
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[hints.precision],
+        "INFERENCE_NUM_THREADS": hints.threads,
+        # Several workers would otherwise pin themselves to the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def _position(compiled: openvino.CompiledModel, name: str) -> int:
+    for number, port in enumerate(compiled.outputs):
+        if name in port.get_names():
+            return number
+    raise ModelRefused(f"the model has no output named {name}")

@@ -1,0 +1,237 @@
+"""Carries requests through a worker's ring on the endpoint's loop.
+
+A request takes a free slot or waits in line for one; the first to wait is the first to get one. A
+slot belongs to its request until the worker gives it back, also when nobody waits for the answer
+any longer: so an abandoned request can never lose a slot, and never give it to two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sealane_agent.serving.ring import RingDamaged
+from sealane_agent.serving.ring_frames import (
+    DamagedFrame,
+    Frame,
+    FrameTooLarge,
+    Kind,
+    Piece,
+    read_frame,
+    set_wanted,
+    write_frame,
+)
+from sealane_agent.serving.types import InvalidInference, ModelFailed, Overloaded, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sealane.bundle.types import Deployment
+
+    from sealane_agent.serving.ring import Ring
+    from sealane_agent.serving.types import Inference, ServingError
+
+WAITING: Final = 256
+"""Requests that wait for a slot; one more is told to come back later."""
+
+TICK_S: Final = 0.05
+"""How often timeouts are looked at while something is inside."""
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """One request on its way; `slot` is None while it waits in line."""
+
+    frame: Frame
+    answer: asyncio.Future[tuple[Tensor, ...]]
+    timeout_s: float
+    since_s: float
+    slot: int | None = None
+
+
+class Exchange:
+    """The endpoint's side of one ring.
+
+    `stuck` is called when the worker made no progress on a request for that request's time, or
+    broke the ring's rules; it must end the worker and then call `fail_all`.
+    """
+
+    def __init__(self, ring: Ring, deployment: Deployment, stuck: Callable[[str], None]) -> None:
+        self._ring = ring
+        self._deployment = deployment
+        self._stuck = stuck
+        self._inputs = {spec.name: place for place, spec in enumerate(deployment.inputs)}
+        self._outputs = {spec.name: place for place, spec in enumerate(deployment.outputs)}
+        self._free = list(range(ring.geometry.slots))
+        self._inside: dict[int, _Request] = {}
+        self._line: deque[_Request] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._loop = asyncio.get_running_loop()
+        self._tick: asyncio.TimerHandle | None = None
+        self._broken = False
+        self._loop.add_reader(ring.handles.endpoint_bell, self._rung)
+        self._collect()
+
+    async def infer(self, inference: Inference, timeout_s: float) -> tuple[Tensor, ...]:
+        """Answer one request.
+
+        Raises InvalidInference, ModelFailed, Overloaded, or what `fail_all` was given.
+        """
+        frame = self._frame(inference)
+        if len(self._line) >= WAITING:
+            raise Overloaded(f"{WAITING} requests wait for this model", hint="come back later")
+        request = _Request(frame, self._loop.create_future(), timeout_s, time.monotonic())
+        self._line.append(request)
+        self._advance()
+        try:
+            return await request.answer
+        finally:
+            self._forget(request)
+
+    def fail_all(self, error: Callable[[], ServingError]) -> None:
+        """Collect what is answered already, then fail the rest."""
+        self._take_answers()
+        for request in (*self._inside.values(), *self._line):
+            if not request.answer.done():
+                request.answer.set_exception(error())
+        self._inside.clear()
+        self._line.clear()
+        self._idle.set()
+
+    async def drained(self) -> None:
+        """Wait until nothing is inside."""
+        await self._idle.wait()
+
+    def close(self) -> None:
+        """Let go of the ring; nothing may be inside."""
+        if self._tick is not None:
+            self._tick.cancel()
+        self._loop.remove_reader(self._ring.handles.endpoint_bell)
+        self._ring.close()
+
+    def _frame(self, inference: Inference) -> Frame:
+        try:
+            pieces = tuple(
+                Piece(self._inputs[tensor.name], tensor.shape, tensor.data)
+                for tensor in inference.inputs
+            )
+            chosen = tuple(self._outputs[name] for name in inference.outputs)
+        except KeyError as error:
+            raise InvalidInference(f"the model has no tensor named {error}") from error
+        return Frame(Kind.REQUEST, pieces, chosen)
+
+    def _advance(self) -> None:
+        """Give free slots to those who wait, in their order."""
+        while self._line and self._free:
+            request = self._line.popleft()
+            if not request.answer.done():
+                self._submit(request, self._free.pop())
+        if self._inside:
+            self._idle.clear()
+            if self._tick is None:
+                self._tick = self._loop.call_later(TICK_S, self._look)
+        elif not self._line:
+            self._idle.set()
+
+    def _submit(self, request: _Request, number: int) -> None:
+        slot = self._ring.slot(number)
+        try:
+            write_frame(slot, request.frame)
+        except FrameTooLarge as error:
+            self._free.append(number)
+            request.answer.set_exception(
+                InvalidInference(
+                    f"the request takes {error.needed} bytes, this model serves {error.room}",
+                    hint="send fewer rows at once",
+                )
+            )
+            return
+        set_wanted(slot, wanted=True)
+        request.slot = number
+        request.since_s = time.monotonic()
+        self._inside[number] = request
+        self._ring.requests.put(number)
+
+    def _forget(self, request: _Request) -> None:
+        """Nobody waits for it any longer: leave the line, or tell the worker."""
+        if request.slot is None:
+            with contextlib.suppress(ValueError):
+                self._line.remove(request)
+        elif self._inside.get(request.slot) is request:
+            set_wanted(self._ring.slot(request.slot), wanted=False)
+
+    def _rung(self) -> None:
+        self._ring.answers.silence()
+        self._collect()
+
+    def _collect(self) -> None:
+        """Take every answer, and sleep only when there was none at the second look."""
+        self._take_answers()
+        while not self._broken and not self._ring.answers.sleep():
+            self._take_answers()
+
+    def _take_answers(self) -> None:
+        try:
+            while not self._broken and (number := self._ring.answers.take()) is not None:
+                self._settle(number)
+        except (DamagedFrame, RingDamaged) as error:
+            self._broken = True
+            self._stuck(f"broke the rules of its ring: {error}")
+            return
+        self._advance()
+
+    def _settle(self, number: int) -> None:
+        request = self._inside.pop(number, None)
+        if request is None:
+            raise RingDamaged(f"slot {number} was not inside")
+        self._free.append(number)
+        if request.answer.done():
+            return
+        answer = self._read(self._ring.slot(number))
+        if isinstance(answer, ModelFailed):
+            request.answer.set_exception(answer)
+        else:
+            request.answer.set_result(answer)
+
+    def _read(self, slot: memoryview) -> tuple[Tensor, ...] | ModelFailed:
+        frame = read_frame(slot)
+        if frame.kind is Kind.FAILED and frame.pieces:
+            return ModelFailed(bytes(frame.pieces[0].data).decode(errors="replace"))
+        if frame.kind is not Kind.ANSWER:
+            raise DamagedFrame(f"{frame.kind.name} is no answer")
+        return tuple(map(self._tensor, frame.pieces))
+
+    def _tensor(self, piece: Piece) -> Tensor:
+        if piece.position >= len(self._deployment.outputs):
+            raise DamagedFrame(f"there is no output {piece.position}")
+        spec = self._deployment.outputs[piece.position]
+        return Tensor(spec.name, spec.datatype, piece.shape, bytes(piece.data))
+
+    def _look(self) -> None:
+        """Judge the worker by the request it works on; send those away who waited too long."""
+        self._tick = None
+        now = time.monotonic()
+        progress = self._ring.progress()
+        current = self._inside.get(progress.current) if progress.current is not None else None
+        judged = current or next(iter(self._inside.values()), None)
+        if judged and now - max(judged.since_s, progress.since_s) >= judged.timeout_s:
+            self._stuck(f"made no progress for {judged.timeout_s:g} seconds")
+            return
+        for request in (*self._inside.values(), *self._line):
+            if request is not current and now - request.since_s >= request.timeout_s:
+                self._send_away(request)
+        self._advance()
+
+    def _send_away(self, request: _Request) -> None:
+        if not request.answer.done():
+            request.answer.set_exception(
+                Overloaded(
+                    f"others took the model for {request.timeout_s:g} seconds",
+                    hint="come back later",
+                )
+            )

@@ -1,0 +1,63 @@
+"""Decides how large a worker's ring is, from what its model takes and gives."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import BundleError
+from sealane.limits import GIB, KIB, MIB
+
+from sealane_agent.serving.ring import MAX_SLOTS, PAGE, Geometry
+from sealane_agent.serving.validation import ITEM_BYTES
+
+if TYPE_CHECKING:
+    from sealane.bundle.types import Deployment, TensorSpec
+
+ROWS: Final = 64
+"""Rows that one request has room for, while `SLOT_BYTES` allows it."""
+
+FREE_DIMENSION: Final = 512
+"""What a free dimension other than the batch is taken for."""
+
+LEAST_SLOT_BYTES: Final = 64 * KIB
+"""A slot of the smallest model: pages that nobody touches cost nothing."""
+
+SLOT_BYTES: Final = 64 * MIB
+"""A slot holds more only when a single row needs it."""
+
+ROW_BYTES: Final = GIB
+"""The largest row that can be served: both processes hold it at once."""
+
+RING_BYTES: Final = 512 * MIB
+"""A ring has fewer slots rather than more bytes, but two at least."""
+
+_TABLE_BYTES: Final = 256
+"""Of one tensor in a frame's table, alignment included."""
+
+
+def geometry_for(deployment: Deployment) -> Geometry:
+    """Room for a request or its answer in each slot; raises BundleError when a row is too large."""
+    row = max(_row_bytes(deployment.inputs), _row_bytes(deployment.outputs))
+    if row > ROW_BYTES:
+        raise BundleError(
+            f"one row of {deployment.model} is {row} bytes, more than {ROW_BYTES} can be served",
+            hint="give its free dimensions smaller sizes",
+        )
+    tensors = max(len(deployment.inputs), len(deployment.outputs))
+    table = _TABLE_BYTES * tensors + PAGE
+    wanted = max(LEAST_SLOT_BYTES, row + table, min(SLOT_BYTES, row * ROWS + table))
+    slot_bytes = -(-wanted // PAGE) * PAGE
+    return Geometry(max(2, min(MAX_SLOTS, RING_BYTES // slot_bytes)), slot_bytes)
+
+
+def _row_bytes(specs: tuple[TensorSpec, ...]) -> int:
+    return sum(_spec_bytes(spec) for spec in specs)
+
+
+def _spec_bytes(spec: TensorSpec) -> int:
+    if spec.datatype not in ITEM_BYTES:
+        raise BundleError(f"{spec.name} is {spec.datatype}, which no worker can serve")
+    batch = max(1, *spec.shape[:1]) if spec.shape else 1
+    sizes = (FREE_DIMENSION if size == -1 else size for size in spec.shape[1:])
+    return ITEM_BYTES[spec.datatype] * batch * prod(sizes)

@@ -1,0 +1,227 @@
+"""The shared memory between the endpoint and one worker: slots, and two lines of slot numbers.
+
+The endpoint puts a request into a slot and the slot's number into the line of requests; the worker
+answers in the same slot and puts its number into the line of answers. Each line has one writer and
+one reader, so a growing `tail` is all that they share. A reader that finds nothing announces that
+it sleeps, looks once more, and only then waits for its bell (an eventfd); a writer rings only a
+reader that sleeps. A full memory barrier stands between announcing and looking, and between writing
+and asking whether the reader sleeps, so that no ring is lost.
+
+The memory is an anonymous sealed file: nobody finds it by name, and nobody can shrink it under the
+other's feet. Its head is one page of u64 words:
+
+    0 magic   1 slots   2 bytes of a slot   8 current: the slot that the worker works on, plus one
+    9 progress: CLOCK_MONOTONIC ns when the worker last took or finished a request
+    16 requests' tail   24 their reader sleeps   32 answers' tail   40 their reader sleeps
+    64… entries of requests   64+MAX_SLOTS… entries of answers
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGE: Final = 4096
+MAX_SLOTS: Final = 32
+"""Requests inside one worker: enough that it never waits for the endpoint."""
+
+_MAGIC: Final = 0x3130_474E_4952_4C53
+_MAGIC_AT, _SLOTS_AT, _SLOT_BYTES_AT = 0, 1, 2
+_CURRENT_AT, _PROGRESS_AT = 8, 9
+_REQUESTS_AT, _ANSWERS_AT = 16, 32
+_SLEEPS_FROM_TAIL: Final = 8
+_ENTRIES_AT: Final = 64
+_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+class RingDamaged(Exception):  # noqa: N818 - the word says what is wrong
+    """The memory is not a ring, or the other process broke its rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How many slots of how many bytes; the bytes are whole pages."""
+
+    slots: int
+    slot_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the whole ring; untouched pages of it cost nothing."""
+        return PAGE + self.slots * self.slot_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Handles:
+    """The descriptors of a ring: its memory, and a bell for each reader."""
+
+    memory: int
+    worker_bell: int
+    endpoint_bell: int
+
+    def all(self) -> tuple[int, int, int]:
+        """Every descriptor."""
+        return self.memory, self.worker_bell, self.endpoint_bell
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        for descriptor in self.all():
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Which slot the worker works on, and since when it does that or nothing (monotonic clock)."""
+
+    current: int | None
+    since_s: float
+
+
+def barrier() -> Callable[[], None]:
+    """A full memory barrier for one thread.
+
+    A release of a lock followed by its acquisition: the only one that Python offers and that the
+    memory models of x86-64 and AArch64 guarantee.
+    """
+    lock = threading.Lock()
+    lock.acquire()
+
+    def pass_barrier() -> None:
+        lock.release()
+        lock.acquire()
+
+    return pass_barrier
+
+
+class Line:
+    """A line of slot numbers from one process to the other.
+
+    A process uses one end only: `put`, or `take` and `sleep`.
+    """
+
+    def __init__(self, words: memoryview, tail_at: int, bell: int) -> None:
+        self._words = words
+        self._tail_at = tail_at
+        self._sleeps_at = tail_at + _SLEEPS_FROM_TAIL
+        self._entries_at = _ENTRIES_AT + (0 if tail_at == _REQUESTS_AT else MAX_SLOTS)
+        self._bell = bell
+        self._taken = 0
+        self._barrier = barrier()
+
+    def put(self, slot: int) -> None:
+        """Append a slot; at most `MAX_SLOTS` may be in the line, which the slots' number holds."""
+        words = self._words
+        tail = words[self._tail_at]
+        words[self._entries_at + tail % MAX_SLOTS] = slot
+        self._barrier()
+        words[self._tail_at] = (tail + 1) & 0xFFFF_FFFF_FFFF_FFFF
+        self._barrier()
+        if words[self._sleeps_at]:
+            words[self._sleeps_at] = 0
+            os.eventfd_write(self._bell, 1)
+
+    def take(self) -> int | None:
+        """The next slot, or None when the line is empty."""
+        if self._words[self._tail_at] == self._taken:
+            return None
+        self._barrier()
+        slot = self._words[self._entries_at + self._taken % MAX_SLOTS]
+        self._taken += 1
+        return slot
+
+    def sleep(self) -> bool:
+        """Announce that the reader waits for its bell; False when something came meanwhile."""
+        self._words[self._sleeps_at] = 1
+        self._barrier()
+        if self._words[self._tail_at] == self._taken:
+            return True
+        self._words[self._sleeps_at] = 0
+        return False
+
+    def silence(self) -> None:
+        """Take back what rang; the reader is awake."""
+        self._words[self._sleeps_at] = 0
+        try:
+            os.eventfd_read(self._bell)
+        except BlockingIOError:
+            return
+
+
+class Ring:
+    """One end of a ring, mapped into this process."""
+
+    def __init__(self, handles: Handles, geometry: Geometry) -> None:
+        self.handles = handles
+        self.geometry = geometry
+        self._map = mmap.mmap(handles.memory, geometry.total_bytes)
+        self._bytes = memoryview(self._map)
+        self._words = self._bytes[:PAGE].cast("Q")
+        self.requests = Line(self._words, _REQUESTS_AT, handles.worker_bell)
+        self.answers = Line(self._words, _ANSWERS_AT, handles.endpoint_bell)
+        self._slots = [self._cut(number) for number in range(geometry.slots)]
+
+    @classmethod
+    def create(cls, geometry: Geometry) -> Self:
+        """Make a ring; its descriptors are closed on exec unless they are passed on."""
+        if not 0 < geometry.slots <= MAX_SLOTS or geometry.slot_bytes % PAGE:
+            raise RingDamaged(f"{geometry} is no geometry of a ring")
+        memory = os.memfd_create("sealane-ring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(memory, geometry.total_bytes)
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
+        flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
+        ring = cls(Handles(memory, os.eventfd(0, flags), os.eventfd(0, flags)), geometry)
+        ring._words[_SLOTS_AT] = geometry.slots
+        ring._words[_SLOT_BYTES_AT] = geometry.slot_bytes
+        ring._words[_MAGIC_AT] = _MAGIC
+        return ring
+
+    @classmethod
+    def attach(cls, handles: Handles) -> Self:
+        """Map a ring that the other process made; raises RingDamaged."""
+        with mmap.mmap(handles.memory, PAGE) as head, memoryview(head).cast("Q") as words:
+            magic, slots, slot_bytes = words[:3].tolist()
+        geometry = Geometry(slots, slot_bytes)
+        size = os.fstat(handles.memory).st_size
+        if magic != _MAGIC or not 0 < slots <= MAX_SLOTS or geometry.total_bytes != size:
+            raise RingDamaged("the shared memory is not a ring")
+        return cls(handles, geometry)
+
+    def slot(self, number: int) -> memoryview:
+        """The bytes of a slot; raises RingDamaged when there is no such slot."""
+        if not 0 <= number < len(self._slots):
+            raise RingDamaged(f"there is no slot {number}")
+        return self._slots[number]
+
+    def begin_work(self, number: int) -> None:
+        """The worker took a request."""
+        self._words[_PROGRESS_AT] = time.monotonic_ns()
+        self._words[_CURRENT_AT] = number + 1
+
+    def end_work(self) -> None:
+        """The worker finished it."""
+        self._words[_PROGRESS_AT] = time.monotonic_ns()
+        self._words[_CURRENT_AT] = 0
+
+    def progress(self) -> Progress:
+        """What the worker does; its own word, so a reader must not rely on it."""
+        current = self._words[_CURRENT_AT]
+        return Progress(current - 1 if current else None, self._words[_PROGRESS_AT] / 1e9)
+
+    def close(self) -> None:
+        """Unmap the memory and close the descriptors."""
+        for view in (*self._slots, self._words, self._bytes):
+            view.release()
+        self._map.close()
+        self.handles.close()
+
+    def _cut(self, number: int) -> memoryview:
+        start = PAGE + number * self.geometry.slot_bytes
+        return self._bytes[start : start + self.geometry.slot_bytes]

@@ -1,0 +1,146 @@
+"""How one request, or one answer, lies in a slot of the ring.
+
+Both processes use the same form: a table of pieces, then their bytes, each on a 64-byte boundary so
+that a reader can lay an array over them. Tensors are named by their position in the deployment,
+never by text. Numbers are little-endian, as every machine that Sealane runs on is.
+
+    0   u64  wanted: the endpoint writes 0 when nobody waits any longer; no frame covers it
+    8   u32  kind, u16 number of pieces, u16 number of chosen outputs (0: all)
+    16  u16  each chosen output, then per piece
+        u16  position, u16 number of dimensions, u32 zero, u64 offset, u64 length, i64 dimensions
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ALIGNMENT: Final = 64
+"""Bytes: a cache line, and more than any element type asks for."""
+
+MAX_DIMENSIONS: Final = 16
+"""Of one tensor: no engine here takes more."""
+
+MAX_PIECES: Final = 1024
+"""Tensors in one frame."""
+
+_WANTED: Final = struct.Struct("<Q")
+_HEAD: Final = struct.Struct("<IHH")
+_HEAD_AT: Final = _WANTED.size
+_TABLE_AT: Final = _HEAD_AT + _HEAD.size
+_CHOICE: Final = struct.Struct("<H")
+_PIECE: Final = struct.Struct("<HHIQQ")
+_DIMENSION_BYTES: Final = 8
+
+
+class FrameTooLarge(Exception):  # noqa: N818 - the word says what is wrong
+    """The frame does not fit into its slot.
+
+    Attributes:
+        needed, room: in bytes.
+    """
+
+    def __init__(self, needed: int, room: int) -> None:
+        super().__init__(f"{needed} bytes do not fit into a slot of {room}")
+        self.needed = needed
+        self.room = room
+
+
+class DamagedFrame(Exception):  # noqa: N818 - the word says what is wrong
+    """The other process wrote something that is no frame."""
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    REQUEST = 1
+    ANSWER = 2
+    FAILED = 3
+    SKIPPED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One tensor; `data` of a piece that was read is a view of the slot."""
+
+    position: int
+    shape: tuple[int, ...]
+    data: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A request with the outputs it asks for, or an answer."""
+
+    kind: Kind
+    pieces: tuple[Piece, ...]
+    chosen: tuple[int, ...] = ()
+
+
+def write_frame(slot: memoryview, frame: Frame) -> None:
+    """Write a frame; raises FrameTooLarge, and then has written nothing."""
+    table, places, needed = _lay_out(frame)
+    if needed > len(slot):
+        raise FrameTooLarge(needed, len(slot))
+    slot[_HEAD_AT : _HEAD_AT + len(table)] = table
+    for place, piece in zip(places, frame.pieces, strict=True):
+        slot[place : place + len(piece.data)] = piece.data
+
+
+def _lay_out(frame: Frame) -> tuple[bytes, list[int], int]:
+    at = _TABLE_AT + _CHOICE.size * len(frame.chosen)
+    at += sum(_PIECE.size + _DIMENSION_BYTES * len(piece.shape) for piece in frame.pieces)
+    parts = [
+        _HEAD.pack(frame.kind, len(frame.pieces), len(frame.chosen)),
+        *(_CHOICE.pack(position) for position in frame.chosen),
+    ]
+    places = []
+    for piece in frame.pieces:
+        at = -(-at // ALIGNMENT) * ALIGNMENT
+        size, dimensions = len(piece.data), len(piece.shape)
+        parts.append(_PIECE.pack(piece.position, dimensions, 0, at, size))
+        parts.append(struct.pack(f"<{dimensions}q", *piece.shape))
+        places.append(at)
+        at += size
+    return b"".join(parts), places, at
+
+
+def read_frame(slot: memoryview) -> Frame:
+    """Read a frame without copying its tensors; raises DamagedFrame."""
+    try:
+        kind, pieces, choices = _HEAD.unpack_from(slot, _HEAD_AT)
+        if pieces > MAX_PIECES:
+            raise DamagedFrame(f"{pieces} pieces are more than {MAX_PIECES}")
+        chosen = struct.unpack_from(f"<{choices}H", slot, _TABLE_AT)
+        table_at = _TABLE_AT + _CHOICE.size * choices
+        return Frame(Kind(kind), tuple(_read_pieces(slot, table_at, pieces)), chosen)
+    except (struct.error, ValueError) as error:
+        raise DamagedFrame(str(error)) from error
+
+
+def _read_pieces(slot: memoryview, at: int, count: int) -> Iterator[Piece]:
+    for _ in range(count):
+        position, dimensions, _zero, place, size = _PIECE.unpack_from(slot, at)
+        if dimensions > MAX_DIMENSIONS:
+            raise DamagedFrame(f"{dimensions} dimensions are more than {MAX_DIMENSIONS}")
+        at += _PIECE.size
+        shape = struct.unpack_from(f"<{dimensions}q", slot, at)
+        at += _DIMENSION_BYTES * dimensions
+        if place + size > len(slot):
+            raise DamagedFrame(f"a piece ends at {place + size}, behind its slot")
+        yield Piece(position, shape, slot[place : place + size])
+
+
+def set_wanted(slot: memoryview, *, wanted: bool) -> None:
+    """Say whether somebody still waits for the answer."""
+    _WANTED.pack_into(slot, 0, int(wanted))
+
+
+def is_wanted(slot: memoryview) -> bool:
+    """Whether somebody still waits for the answer."""
+    return bool(slot[0])

@@ -1,0 +1,192 @@
+"""One worker process as the endpoint sees it: started and proven, asked, watched, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import BundleError
+from sealane.failure import Failure, FailureKind
+
+from sealane_agent.serving.exchange import Exchange
+from sealane_agent.serving.geometry import geometry_for
+from sealane_agent.serving.messages import Proved
+from sealane_agent.serving.ring import Ring
+from sealane_agent.serving.types import LoadFailed, WorkerDied, WorkerHung
+from sealane_agent.serving.worker_launch import Child, ended_early, launch
+from sealane_agent.worker.contract import read_variant
+from sealane_agent.worker.orders import (
+    PACKET_BYTES,
+    Answer,
+    Evidence,
+    Order,
+    decode_answer,
+    load_failed,
+)
+
+if TYPE_CHECKING:
+    from sealane.bundle.types import Deployment
+
+    from sealane_agent.layout import Pointer, StateFolder
+    from sealane_agent.serving.messages import Load
+    from sealane_agent.serving.types import Inference, ServingError, Tensor
+
+LEAVE_S: Final = 2.0
+"""What a worker gets to end by itself before it is killed."""
+
+
+class WorkerProcess:
+    """Implements `types.Worker`; made by `start`."""
+
+    def __init__(self, load: Load, proved: Proved, deployment: Deployment, parts: _Parts) -> None:
+        self._load = load
+        self._proved = proved
+        self._deployment = deployment
+        self._child, ring = parts
+        self._alive = True
+        self._ended = asyncio.Event()
+        self._exchange = Exchange(ring, deployment, self._stuck)
+        asyncio.get_running_loop().add_reader(self._child.pidfd, self._on_end)
+
+    @classmethod
+    async def start(cls, name: str, load: Load, folder: StateFolder) -> WorkerProcess:
+        """Start, load, warm up and prove within the load's deadline; raises LoadFailed."""
+        begun = time.monotonic()
+        view = folder.view(load.pointer.manifest)
+        deployment, variant = await asyncio.to_thread(read_variant, view, load.pointer.variant)
+        ring = _make_ring(deployment)
+        try:
+            child = _launch(Order(view, variant.name, ring.handles))
+            evidence = await _await_proof(child, load)
+        except BaseException:
+            ring.close()
+            raise
+        taken = round((time.monotonic() - begun) * 1000)
+        proved = Proved(worker=name, load_ms=taken, **asdict(evidence))
+        return cls(load, proved, deployment, (child, ring))
+
+    @property
+    def name(self) -> str:
+        """Unique while the endpoint runs."""
+        return self._proved.worker
+
+    @property
+    def pointer(self) -> Pointer:
+        """Which variant of which bundle it runs."""
+        return self._load.pointer
+
+    @property
+    def deployment(self) -> Deployment:
+        """The bundle's contract."""
+        return self._deployment
+
+    @property
+    def proved(self) -> Proved:
+        """What the proof measured."""
+        return self._proved
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._alive
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._child.pid
+
+    async def infer(self, inference: Inference, timeout_s: float) -> tuple[Tensor, ...]:
+        """Answer one request.
+
+        Raises InvalidInference, ModelFailed, Overloaded, WorkerDied or WorkerHung.
+        """
+        if not self._alive:
+            raise self._died()
+        return await self._exchange.infer(inference, timeout_s)
+
+    async def close(self, drain_s: float) -> None:
+        """Answer what is inside, at most for so long, then end the process."""
+        if not self._ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._exchange.drained(), drain_s)
+            self._child.hang_up()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), LEAVE_S)
+        if not self._ended.is_set():
+            self._child.kill()
+            await self._ended.wait()
+
+    def _stuck(self, why: str) -> None:
+        if not self._alive:
+            return
+        self._alive = False
+        self._child.kill()
+        self._exchange.fail_all(lambda: WorkerHung(f"worker {self.name} {why}"))
+
+    def _on_end(self) -> None:
+        self._alive = False
+        asyncio.get_running_loop().remove_reader(self._child.pidfd)
+        self._child.reap()
+        self._exchange.fail_all(self._died)
+        self._exchange.close()
+        self._ended.set()
+
+    def _died(self) -> ServingError:
+        return WorkerDied(f"worker {self.name} ended before it answered")
+
+
+_Parts = tuple[Child, Ring]
+
+
+def _make_ring(deployment: Deployment) -> Ring:
+    try:
+        return Ring.create(geometry_for(deployment))
+    except BundleError as error:
+        raise load_failed(FailureKind.PERMANENT, "endpoint", deployment.model, error) from error
+    except OSError as error:
+        raise load_failed(FailureKind.ENVIRONMENTAL, "endpoint", "memory", error) from error
+
+
+def _launch(order: Order) -> Child:
+    try:
+        return launch(order)
+    except OSError as error:
+        raise load_failed(FailureKind.ENVIRONMENTAL, "endpoint", "worker", error) from error
+
+
+async def _await_proof(child: Child, load: Load) -> Evidence:
+    """The worker's evidence; without it the process is ended and LoadFailed raised."""
+    variant = load.pointer.variant
+    try:
+        answer = await asyncio.wait_for(_hear(child), load.deadline_s)
+    except TimeoutError as error:
+        _end(child)
+        late = TimeoutError(f"loading took more than {load.deadline_s:g} seconds")
+        raise load_failed(FailureKind.TRANSIENT, "runtime", variant, late) from error
+    except BaseException:
+        _end(child)
+        raise
+    if answer is None:
+        raise LoadFailed(ended_early(variant, await asyncio.to_thread(child.reap)))
+    if isinstance(answer, Failure):
+        _end(child)
+        raise LoadFailed(answer)
+    return answer
+
+
+async def _hear(child: Child) -> Answer | None:
+    """What the worker tells; None when it ended without a word."""
+    loop = asyncio.get_running_loop()
+    try:
+        packet = await loop.sock_recv(child.control, PACKET_BYTES)
+    except ConnectionError:
+        return None
+    return decode_answer(packet) if packet else None
+
+
+def _end(child: Child) -> None:
+    child.kill()
+    child.reap()

@@ -1,0 +1,33 @@
+"""`python -m sealane_agent.worker <control descriptor> <parent>`: started by the endpoint only.
+
+Imports little before the priority of its thread is lowered.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import sys
+
+from sealane_agent.worker.host import at_low_priority, die_with_parent
+from sealane_agent.worker.orders import PACKET_BYTES, Order
+
+
+def main() -> int:
+    """Take the order and serve; the exit status."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    if not die_with_parent(int(sys.argv[2])):
+        return 0
+    packet = control.recv(PACKET_BYTES)
+    if not packet:
+        return 0
+    service = at_low_priority(lambda: importlib.import_module("sealane_agent.worker.service"))
+    return int(service.run(Order.decode(packet), control))
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stderr.flush()
+    # Ends at once: the engines' destructors can hang or crash.
+    os._exit(status)

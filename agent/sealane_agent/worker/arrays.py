@@ -1,0 +1,27 @@
+"""Lays arrays over the tensors in a slot, and takes the bytes of an engine's answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sealane.bundle.golden import NUMPY_TYPES
+
+from sealane_agent.serving.ring_frames import Piece
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from sealane.bundle.types import TensorSpec
+
+
+def to_array(spec: TensorSpec, piece: Piece) -> NDArray[Any]:
+    """An array over the piece, not a copy; raises ValueError when its size does not fit."""
+    return np.frombuffer(piece.data, NUMPY_TYPES[spec.datatype]).reshape(piece.shape)
+
+
+def to_piece(position: int, spec: TensorSpec, array: NDArray[Any]) -> Piece:
+    """The array's bytes in C order; raises ValueError when its element type is another."""
+    if array.dtype != NUMPY_TYPES[spec.datatype]:
+        raise ValueError(f"output {spec.name} is {array.dtype}, the bundle says {spec.datatype}")
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return Piece(position, array.shape, flat.view(np.uint8).data)

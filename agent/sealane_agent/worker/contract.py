@@ -1,0 +1,32 @@
+"""Reads what a bundle's deployment says of one variant; both ends of a worker begin with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sealane.bundle.deployment import parse_deployment
+from sealane.bundle.manifest import DEPLOYMENT_PATH
+from sealane.errors import BundleError
+from sealane.failure import FailureKind
+
+from sealane_agent.worker.orders import load_failed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sealane.bundle.types import Deployment, Variant
+
+
+def read_variant(view: Path, name: str) -> tuple[Deployment, Variant]:
+    """The deployment in a view and one of its variants; raises LoadFailed."""
+    try:
+        deployment = parse_deployment((view / DEPLOYMENT_PATH).read_bytes())
+    except OSError as error:
+        raise load_failed(FailureKind.ENVIRONMENTAL, "store", str(view), error) from error
+    except BundleError as error:
+        raise load_failed(FailureKind.PERMANENT, "bundle", DEPLOYMENT_PATH, error) from error
+    for variant in deployment.variants:
+        if variant.name == name:
+            return deployment, variant
+    missing = BundleError(f"the bundle has no variant {name}")
+    raise load_failed(FailureKind.PERMANENT, "bundle", name, missing)

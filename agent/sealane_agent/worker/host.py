@@ -1,0 +1,76 @@
+"""What a worker asks of its machine: to die with its parent, memory, processors, priority."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
+
+_PR_SET_PDEATHSIG: Final = 1
+_LOW_PRIORITY: Final = 10
+_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+_KIB: Final = 1024
+
+
+def die_with_parent(parent: int) -> bool:
+    """Have the kernel kill this process when its parent ends; False when it has ended already."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return os.getppid() == parent
+
+
+def return_free_memory() -> None:
+    """Give what the allocator kept back to the machine: loading leaves as much again behind."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def memory_bytes() -> int:
+    """Proportional set size of this process."""
+    for line in Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * _KIB
+    return 0
+
+
+def usable_processors() -> int:
+    """Processors that this process may use, by affinity and by quota."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _QUOTA.read_text(encoding="ascii").split()
+        return max(1, min(allowed, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return allowed
+
+
+def at_low_priority(work: Callable[[], Result]) -> Result:
+    """Do it in a thread that yields to the line.
+
+    Only for work that starts no threads: an engine's threads would keep the low priority, and
+    without a privilege nobody could raise it again.
+    """
+    results: list[Result] = []
+    faults: list[BaseException] = []
+
+    def run() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
+        try:
+            results.append(work())
+        except BaseException as fault:  # noqa: BLE001 - raised again in the thread that asked
+            faults.append(fault)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if faults:
+        raise faults[0]
+    return results[0]

@@ -1,0 +1,110 @@
+"""Loads the ordered variant and proves it; each way to fail becomes a typed failure."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sealane.errors import BundleError
+from sealane.failure import FailureKind
+
+from sealane_agent.runtimes.base import (
+    Hints,
+    InferenceFailed,
+    ModelRefused,
+    RuntimeMissing,
+)
+from sealane_agent.runtimes.registry import find_runtime
+from sealane_agent.worker.contract import read_variant
+from sealane_agent.worker.host import (
+    at_low_priority,
+    memory_bytes,
+    return_free_memory,
+    usable_processors,
+)
+from sealane_agent.worker.orders import Evidence, load_failed
+from sealane_agent.worker.proof import (
+    NotGolden,
+    largest_error,
+    median_latency_us,
+    one_row,
+    read_golden,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sealane.bundle.types import Deployment, Variant
+
+    from sealane_agent.runtimes.base import Model, Runtime
+    from sealane_agent.worker.orders import Order
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A proven model and what the proof measured."""
+
+    model: Model
+    deployment: Deployment
+    evidence: Evidence
+
+
+def load(order: Order) -> Loaded:
+    """Load, warm up, prove, measure; raises LoadFailed."""
+    deployment, variant = read_variant(order.view, order.variant)
+    model = _load_model(order.view, deployment, variant)
+    evidence = _prove(model, deployment, variant, order.view)
+    return Loaded(model, deployment, evidence)
+
+
+def _load_model(view: Path, deployment: Deployment, variant: Variant) -> Model:
+    runtime = _find(variant)
+    hints = Hints(
+        outputs=tuple(spec.name for spec in deployment.outputs),
+        accelerator=variant.accelerator,
+        precision=variant.precision,
+        threads=usable_processors(),
+    )
+    path = view / variant.model
+    try:
+        path.stat()
+        return runtime.load(path, hints)
+    except OSError as error:
+        raise load_failed(FailureKind.ENVIRONMENTAL, "store", variant.model, error) from error
+    except MemoryError as error:
+        raise load_failed(FailureKind.ENVIRONMENTAL, "runtime", variant.name, error) from error
+    except ModelRefused as error:
+        raise load_failed(FailureKind.PERMANENT, "runtime", variant.name, error) from error
+
+
+def _find(variant: Variant) -> Runtime:
+    try:
+        # Importing an engine takes half a second of a processor and starts no threads.
+        runtime = at_low_priority(lambda: find_runtime(variant.runtime))
+    except RuntimeMissing as error:
+        raise load_failed(FailureKind.ENVIRONMENTAL, "runtime", variant.runtime, error) from error
+    if variant.accelerator not in runtime.accelerators():
+        missing = RuntimeMissing(
+            f"{variant.runtime} has no accelerator {variant.accelerator} on this device"
+        )
+        raise load_failed(FailureKind.ENVIRONMENTAL, "runtime", variant.runtime, missing)
+    return runtime
+
+
+def _prove(model: Model, deployment: Deployment, variant: Variant, view: Path) -> Evidence:
+    try:
+        golden = read_golden(deployment, view)
+        error = largest_error(model, golden, variant)
+        latency_us = median_latency_us(model, one_row(golden))
+    except (BundleError, NotGolden) as fault:
+        raise load_failed(FailureKind.PERMANENT, "golden", variant.name, fault) from fault
+    except InferenceFailed as fault:
+        raise load_failed(FailureKind.PERMANENT, "runtime", variant.name, fault) from fault
+    except MemoryError as fault:
+        raise load_failed(FailureKind.ENVIRONMENTAL, "runtime", variant.name, fault) from fault
+    del golden
+    gc.collect()
+    gc.freeze()
+    return_free_memory()
+    return Evidence(model.version, error, latency_us, memory_bytes())

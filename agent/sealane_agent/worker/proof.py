@@ -1,0 +1,120 @@
+"""Proves a loaded model: its golden outputs within tolerance, and what one warm row costs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from sealane.bundle.golden import largest_deviation, read_tensor
+from sealane.errors import SealaneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from sealane.bundle.types import Deployment, TensorSpec, Variant
+
+    from sealane_agent.runtimes.base import Model
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+ROWS_AT_ONCE: Final = 32
+"""Golden rows in one inference: an engine keeps the memory of its largest batch for ever."""
+
+MEASURED_RUNS: Final = 50
+MEASURED_S: Final = 0.3
+LEAST_RUNS: Final = 3
+
+
+class NotGolden(SealaneError):  # noqa: N818 - the word says what is wrong
+    """The model does not give its golden outputs here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Golden tensors, read."""
+
+    inputs: Arrays
+    outputs: Arrays
+    rows: int
+    divisible: bool
+
+
+def read_golden(deployment: Deployment, view: Path) -> Golden:
+    """Read the golden files; raises BundleError."""
+    golden = deployment.golden
+
+    def read(specs: tuple[TensorSpec, ...], files: Mapping[str, str]) -> Arrays:
+        return {
+            spec.name: read_tensor(view / files[spec.name], spec, golden.rows) for spec in specs
+        }
+
+    specs = (*deployment.inputs, *deployment.outputs)
+    return Golden(
+        read(deployment.inputs, golden.inputs),
+        read(deployment.outputs, golden.outputs),
+        golden.rows,
+        divisible=all(spec.shape[0] == -1 for spec in specs),
+    )
+
+
+def largest_error(model: Model, golden: Golden, variant: Variant) -> float:
+    """The largest deviation; raises NotGolden or InferenceFailed.
+
+    The first inference here is the first that the engine makes, and one thread makes it: OpenVINO
+    can deadlock when several do.
+    """
+    model.infer(one_row(golden))
+    worst = 0.0
+    for inputs, wanted in _batches(golden):
+        answer = model.infer(inputs)
+        for name, want in wanted.items():
+            worst = max(worst, _deviation(name, answer, want, variant))
+    return worst
+
+
+def one_row(golden: Golden) -> Arrays:
+    """The first golden row; all rows of a model whose batch is fixed."""
+    return _slice(golden.inputs, 0, 1) if golden.divisible else golden.inputs
+
+
+def median_latency_us(model: Model, row: Arrays) -> int:
+    """Of one warm inference, in microseconds."""
+    taken: list[int] = []
+    end = time.monotonic() + MEASURED_S
+    while len(taken) < MEASURED_RUNS and (len(taken) < LEAST_RUNS or time.monotonic() < end):
+        start = time.perf_counter_ns()
+        model.infer(row)
+        taken.append(time.perf_counter_ns() - start)
+    return max(1, round(median(taken) / 1000))
+
+
+def _batches(golden: Golden) -> Iterator[tuple[Arrays, Arrays]]:
+    step = ROWS_AT_ONCE if golden.divisible else golden.rows
+    for start in range(0, golden.rows, step):
+        stop = start + step
+        yield _slice(golden.inputs, start, stop), _slice(golden.outputs, start, stop)
+
+
+def _slice(arrays: Arrays, start: int, stop: int) -> Arrays:
+    return {name: array[start:stop] for name, array in arrays.items()}
+
+
+def _deviation(name: str, answer: Arrays, want: NDArray[Any], variant: Variant) -> float:
+    got = answer[name]
+    if got.dtype != want.dtype or got.shape != want.shape:
+        raise NotGolden(
+            f"output {name} is {got.dtype}{list(got.shape)}, "
+            f"its golden file holds {want.dtype}{list(want.shape)}"
+        )
+    within, deviation = largest_deviation(got, want, variant.tolerance[name])
+    if not within:
+        raise NotGolden(
+            f"output {name} deviates by {deviation:.3g} from its golden values, "
+            f"more than variant {variant.name} allows",
+            hint="the model answers otherwise on this device: choose another variant or precision",
+        )
+    return deviation

@@ -1,0 +1,147 @@
+"""Small models in view folders, as the supervisor would lay them out, for tests of workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from sealane.bundle.deployment import encode_deployment
+from sealane.bundle.types import (
+    DataType,
+    Deployment,
+    Golden,
+    TensorSpec,
+    Tolerance,
+    Variant,
+)
+from sealane.names import Digest, ReleaseName
+from sealane_agent.layout import Pointer, StateFolder
+from sealane_agent.serving.messages import Load
+from sealane_agent.serving.types import Inference, Tensor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FEATURES = 4
+CLASSES = 3
+ROWS = 40
+MANIFEST = Digest("sha256:" + "a" * 64)
+RUNTIMES = ("onnxruntime", "openvino")
+
+_RANDOM = np.random.default_rng(7)
+WEIGHTS = _RANDOM.standard_normal((FEATURES, CLASSES)).astype(np.float32)
+BIAS = _RANDOM.standard_normal(CLASSES).astype(np.float32)
+
+
+def linear_model(op: str = "Add") -> bytes:
+    """y = x·W + b and its largest position, as an ONNX file; another `op` may be unknown."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "W"], ["xw"]),
+        helper.make_node(op, ["xw", "b"], ["y"]),
+        helper.make_node("ArgMax", ["y"], ["label"], axis=1, keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", FEATURES])],
+        [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", CLASSES]),
+            helper.make_tensor_value_info("label", TensorProto.INT64, ["rows"]),
+        ],
+        [numpy_helper.from_array(WEIGHTS, "W"), numpy_helper.from_array(BIAS, "b")],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return bytes(
+        onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    )
+
+
+def rows(count: int, seed: int = 1) -> NDArray[np.float32]:
+    """Some input rows."""
+    return np.random.default_rng(seed).standard_normal((count, FEATURES)).astype(np.float32)
+
+
+def expected(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What `linear_model` answers in its output y."""
+    return inputs @ WEIGHTS + BIAS
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a view holds; the defaults prove themselves."""
+
+    model: bytes
+    runtime: str = "onnxruntime"
+    precision: str = "fp32"
+    accelerator: str = "cpu"
+    golden_offset: float = 0.0
+
+    @classmethod
+    def good(cls, runtime: str = "onnxruntime") -> Recipe:
+        """A model that proves itself."""
+        return cls(linear_model(), runtime)
+
+
+def deployment_of(recipe: Recipe) -> Deployment:
+    """The deployment that goes with a recipe."""
+    near = Tolerance(1e-4, 1e-4)
+    variant = Variant(
+        name="only",
+        runtime=recipe.runtime,
+        accelerator=recipe.accelerator,
+        precision=recipe.precision,
+        model="model.onnx",
+        files=("model.onnx",),
+        tolerance={"y": near, "label": Tolerance(0, 0)},
+    )
+    return Deployment(
+        model="test/linear",
+        inputs=(TensorSpec("x", DataType.FP32, (-1, FEATURES)),),
+        outputs=(
+            TensorSpec("y", DataType.FP32, (-1, CLASSES)),
+            TensorSpec("label", DataType.INT64, (-1,)),
+        ),
+        variants=(variant,),
+        golden=Golden(ROWS, {"x": "golden/x"}, {"y": "golden/y", "label": "golden/label"}),
+    )
+
+
+def lay_out(root: Path, recipe: Recipe) -> StateFolder:
+    """Write a view folder and return the state that holds it."""
+    folder = StateFolder(root)
+    view = folder.view(MANIFEST)
+    (view / "golden").mkdir(parents=True)
+    (view / "deployment.json").write_bytes(encode_deployment(deployment_of(recipe)))
+    (view / "model.onnx").write_bytes(recipe.model)
+    inputs = rows(ROWS)
+    answers = expected(inputs)
+    (view / "golden" / "x").write_bytes(inputs.tobytes())
+    (view / "golden" / "y").write_bytes((answers + np.float32(recipe.golden_offset)).tobytes())
+    (view / "golden" / "label").write_bytes(answers.argmax(axis=1).astype("<i8").tobytes())
+    return folder
+
+
+def load_order(deadline_s: float = 60.0, variant: str = "only") -> Load:
+    """What the supervisor would send."""
+    return Load("cam", Pointer(ReleaseName("test/linear", 1), MANIFEST, variant), deadline_s)
+
+
+def request(inputs: NDArray[np.float32], *outputs: str) -> Inference:
+    """These rows, as a protocol would hand them over."""
+    return Inference((Tensor("x", DataType.FP32, inputs.shape, inputs.tobytes()),), outputs)
+
+
+def array_of(answer: tuple[Tensor, ...], name: str = "y") -> NDArray[np.float32]:
+    """One output of an answer."""
+    (tensor,) = (tensor for tensor in answer if tensor.name == name)
+    return np.frombuffer(tensor.data, "<f4").reshape(tensor.shape)
+
+
+def renamed(inference: Inference, name: str) -> Inference:
+    """The same request, with another name for its input."""
+    return replace(inference, inputs=(replace(inference.inputs[0], name=name),))
