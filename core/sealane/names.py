@@ -50,6 +50,11 @@ def parse_device(text: str) -> DeviceId:
     return DeviceId(_name(text, "device"))
 
 
+def parse_family(text: str) -> str:
+    """Return the name of a family of models, or raise InvalidName."""
+    return _name(text, "family")
+
+
 def _name(text: str, what: str) -> str:
     if not _NAME.fullmatch(text):
         raise InvalidName(

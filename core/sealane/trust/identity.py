@@ -92,17 +92,16 @@ def operator_uri(fleet: str, name: str) -> str:
 def parse_peer(uri: str) -> Peer:
     """Read a name from a certificate; raises TrustError when it is not one of a fleet."""
     match = _URI.fullmatch(uri)
+    complaint = f"{uri[:200]!r} names no device or operator of a fleet"
+    if match is None:
+        raise TrustError(_STEP, complaint)
+    fleet, kind, name = match.groups()
     try:
-        if match is None:
-            raise InvalidName("not the name of a device or an operator")
-        fleet, kind, name = match.groups()
         # Fleets and operators share the grammar of devices.
-        return Peer(
-            cast("Literal['device', 'operator']", kind), parse_device(fleet), parse_device(name)
-        )
+        names = parse_device(fleet), parse_device(name)
     except InvalidName as error:
-        message = f"{uri[:200]!r} names no device or operator of a fleet"
-        raise TrustError(_STEP, message) from error
+        raise TrustError(_STEP, complaint) from error
+    return Peer(cast("Literal['device', 'operator']", kind), *names)
 
 
 def load_certificate(pem: bytes) -> x509.Certificate:

@@ -1,0 +1,193 @@
+"""The fleet's certificate authority: signs devices, operators and the manager's own server.
+
+Of a request only the public key is taken; names come from the caller. Server certificates begin in
+1970, so that a device whose clock is far behind still connects; what it installs is judged at the
+time that the director proves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from sealane import fileio, limits
+from sealane.clock import SystemClock
+from sealane.trust.identity import (
+    device_uri,
+    key_from_pem,
+    key_to_pem,
+    load_certificate,
+    new_key,
+    operator_uri,
+)
+
+from sealane_manager.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sealane.clock import Clock
+    from sealane.names import DeviceId
+
+DEVICE_LIFETIME: Final = timedelta(hours=24)
+OPERATOR_LIFETIME: Final = timedelta(days=365)
+CA_LIFETIME: Final = timedelta(days=3650)
+BACKDATED: Final = timedelta(minutes=5)
+"""A client's certificate begins a little early: clocks of two managers differ."""
+
+_KEY: Final = "ca.key"
+_CERTIFICATE: Final = "ca.pem"
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_CLOCK: Final = SystemClock()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerIdentity:
+    """The manager's server key and certificate, PEM."""
+
+    key: bytes
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Profile:
+    """What a certificate is for."""
+
+    common_name: str
+    names: Sequence[x509.GeneralName]
+    usage: x509.ObjectIdentifier
+    begins: datetime
+    ends: datetime
+
+
+class Issuer:
+    """Signs certificates with the key in its folder."""
+
+    def __init__(self, folder: Path, clock: Clock = _CLOCK) -> None:
+        self._clock = clock
+        self._key = key_from_pem((folder / _KEY).read_bytes())
+        self._certificate = load_certificate((folder / _CERTIFICATE).read_bytes())
+
+    @staticmethod
+    def create(folder: Path, fleet: str, clock: Clock = _CLOCK) -> Issuer:
+        """Make a new authority in an empty folder."""
+        fileio.make_folder(folder)
+        key = new_key()
+        name = _named(f"{fleet} fleet CA")
+        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(_BEGINNING)
+            .not_valid_after(clock.now() + CA_LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
+            .add_extension(identifier, critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        fileio.replace(folder / _KEY, key_to_pem(key))
+        fileio.replace(folder / _CERTIFICATE, certificate.public_bytes(Encoding.PEM))
+        return Issuer(folder, clock)
+
+    @property
+    def certificate(self) -> bytes:
+        """The authority's own certificate, PEM."""
+        return self._certificate.public_bytes(Encoding.PEM)
+
+    def sign_device(self, csr: bytes, fleet: str, device: DeviceId) -> bytes:
+        """A device's certificate, PEM; raises Refused when the request is no proof of a key."""
+        return self._sign_client(csr, device, device_uri(fleet, device), DEVICE_LIFETIME)
+
+    def sign_operator(self, csr: bytes, fleet: str, name: str) -> bytes:
+        """An operator's certificate, PEM; raises Refused when the request is no proof of a key."""
+        return self._sign_client(csr, name, operator_uri(fleet, name), OPERATOR_LIFETIME)
+
+    def sign_server(self, hosts: Sequence[str]) -> ServerIdentity:
+        """A new key and certificate for the names and addresses under which devices dial."""
+        key = new_key()
+        profile = _Profile(
+            common_name=hosts[0],
+            names=[_host(host) for host in hosts],
+            usage=ExtendedKeyUsageOID.SERVER_AUTH,
+            begins=_BEGINNING,
+            ends=self._certificate.not_valid_after_utc,
+        )
+        return ServerIdentity(key_to_pem(key), self._issue(key.public_key(), profile))
+
+    def _sign_client(self, csr: bytes, name: str, uri: str, lifetime: timedelta) -> bytes:
+        now = self._clock.now()
+        profile = _Profile(
+            common_name=name,
+            names=[x509.UniformResourceIdentifier(uri)],
+            usage=ExtendedKeyUsageOID.CLIENT_AUTH,
+            begins=now - BACKDATED,
+            ends=now + lifetime,
+        )
+        return self._issue(_requested_key(csr), profile)
+
+    def _issue(self, key: EllipticCurvePublicKey, profile: _Profile) -> bytes:
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = (
+            x509.CertificateBuilder(
+                self._certificate.subject,
+                _named(profile.common_name),
+                key,
+                x509.random_serial_number(),
+                profile.begins,
+                profile.ends,
+            )
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([profile.usage]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(profile.names), critical=False)
+            .add_extension(issuer, critical=False)
+        )
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def _requested_key(csr: bytes) -> EllipticCurvePublicKey:
+    if len(csr) > limits.CSR_BYTES:
+        raise Refused(f"the certificate request is larger than {limits.CSR_BYTES} bytes")
+    try:
+        request = x509.load_der_x509_csr(csr)
+        key = request.public_key()
+        proven = request.is_signature_valid
+    except ValueError as error:
+        raise Refused("the certificate request is damaged") from error
+    if not proven:
+        raise Refused("the certificate request does not prove possession of its key")
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        raise Refused("the certificate request's key is not a P-256 key")
+    return key
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _named(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )

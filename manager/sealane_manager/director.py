@@ -1,0 +1,40 @@
+"""Signs director documents with the manager's online key.
+
+The last version that a device was sent is kept by the caller, with the device: `next_version` then
+grows over restarts, and over a restore from backup because it is never below the unix time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sealane.trust.director import to_targets
+from tuf.api.metadata import Metadata
+from tuf.api.serialization.json import JSONSerializer
+
+from sealane_manager.trust.keys import load_signer
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from sealane.trust.documents import DirectorDocument
+
+
+def next_version(last: int, issued: datetime) -> int:
+    """The version of a document that follows `last` (0 when there was none)."""
+    return max(last + 1, int(issued.timestamp()))
+
+
+class Director:
+    """Says what devices shall run, among what the release keys approved."""
+
+    def __init__(self, key: Path) -> None:
+        self._signer = load_signer(key)
+        self._form = JSONSerializer(compact=True)
+
+    def sign(self, document: DirectorDocument) -> bytes:
+        """The signed document as bytes; times keep whole seconds."""
+        metadata = Metadata(to_targets(document))
+        metadata.sign(self._signer)
+        return metadata.to_bytes(self._form)

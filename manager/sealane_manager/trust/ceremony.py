@@ -1,0 +1,178 @@
+"""Begins a fleet: root, roles, keys, certificate authority and the first operator.
+
+Development mode: every key lies on this machine and one signature is enough, so who takes the
+machine takes the fleet. A fleet is built in a folder beside and appears at once, or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sealane import fileio
+from sealane.clock import SystemClock
+from sealane.errors import InvalidName
+from sealane.names import parse_device, parse_family
+from sealane.trust.director import X_DIRECTOR
+from sealane.trust.identity import key_to_pem, make_csr, new_key
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
+from tuf.api.serialization.json import JSONSerializer
+
+from sealane_manager.ca import Issuer
+from sealane_manager.errors import Refused
+from sealane_manager.layout import StateFolder
+from sealane_manager.repository import Repository
+from sealane_manager.trust import keys, submission
+from sealane_manager.trust.releases import first_metadata
+from sealane_manager.trust.settings import FleetSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from securesystemslib.signer import CryptoSigner, Signer
+
+ROOT_LIFETIME: Final = timedelta(days=365)
+TARGETS_LIFETIME: Final = timedelta(days=365)
+FIRST_OPERATOR: Final = "admin"
+
+_CLOCK: Final = SystemClock()
+_COMPACT: Final = JSONSerializer(compact=True)
+_ONLINE: Final = (keys.SNAPSHOT, keys.TIMESTAMP)
+_BUILDING: Final = ".init"
+
+
+def init_development(
+    state: StateFolder, fleet: str, hosts: Sequence[str], families: Sequence[str]
+) -> None:
+    """Begin a fleet with every key on this machine.
+
+    Raises Refused when the folder holds something, InvalidName when a name is not in its grammar;
+    then nothing is left behind.
+    """
+    parse_device(fleet)
+    _check_hosts(hosts)
+    for family in families:
+        _check_family(family)
+    with _building(state) as inside:
+        signers = {role: keys.new_signer(inside.keys, role) for role in sorted(keys.RESERVED)}
+        root, targets = _first_root(signers), _first_targets(signers[keys.TARGETS])
+        Repository.create(inside.tuf, inside.keys, (root, targets))
+        for family in families:
+            add_family(inside, family)
+        issuer = Issuer.create(inside.ca, fleet)
+        _write_server(inside.ca, issuer, hosts)
+        _write_operator(inside.operator, issuer, fleet)
+        settings = FleetSettings(fleet, tuple(hosts), development=True)
+        fileio.replace(inside.settings, settings.encode())
+
+
+def add_family(state: StateFolder, family: str) -> None:
+    """Delegate a new family of models to a new key; raises Refused when the family exists."""
+    _check_family(family)
+    repository = Repository(state.tuf, state.keys)
+    targets = submission.parse(Targets, repository.current(Targets.type))
+    delegations = targets.signed.delegations or Delegations({}, {})
+    roles = delegations.roles or {}
+    if family in roles:
+        raise Refused(f"the family {family} exists already")
+    authority = keys.load_signer(keys.key_path(state.keys, keys.TARGETS))
+    signer = keys.new_signer(state.keys, family)
+    key = signer.public_key
+    role = DelegatedRole(family, [key.keyid], 1, terminating=True, paths=[f"{family}/*"])
+    targets.signed.delegations = Delegations(
+        delegations.keys | {key.keyid: key}, roles | {family: role}
+    )
+    targets.signed.version += 1
+    targets.signed.expires = _CLOCK.now() + TARGETS_LIFETIME
+    repository.submit(Targets.type, _signed(targets, authority))
+    repository.submit(family, first_metadata(signer))
+
+
+def _first_root(signers: Mapping[str, CryptoSigner]) -> bytes:
+    root = Root(version=1, expires=_CLOCK.now() + ROOT_LIFETIME, consistent_snapshot=True)
+    for role in (keys.ROOT, keys.TARGETS, *_ONLINE):
+        root.add_key(signers[role].public_key, role)
+    director = signers[keys.DIRECTOR].public_key
+    root.keys[director.keyid] = director
+    root.unrecognized_fields[X_DIRECTOR] = {"keyids": [director.keyid], "threshold": 1}
+    return _signed(Metadata[Root](root), signers[keys.ROOT])
+
+
+def _first_targets(signer: Signer) -> bytes:
+    signed = Targets(version=1, expires=_CLOCK.now() + TARGETS_LIFETIME)
+    return _signed(Metadata[Targets](signed), signer)
+
+
+def _signed(metadata: Metadata[Root] | Metadata[Targets], signer: Signer) -> bytes:
+    metadata.sign(signer)
+    return metadata.to_bytes(_COMPACT)
+
+
+def _write_server(folder: Path, issuer: Issuer, hosts: Sequence[str]) -> None:
+    server = issuer.sign_server(hosts)
+    fileio.replace(folder / "server.key", server.key)
+    fileio.replace(folder / "server.pem", server.certificate)
+
+
+def _write_operator(folder: Path, issuer: Issuer, fleet: str) -> None:
+    key = new_key()
+    fileio.make_folder(folder)
+    fileio.replace(folder / "operator.key", key_to_pem(key))
+    certificate = issuer.sign_operator(make_csr(key), fleet, FIRST_OPERATOR)
+    fileio.replace(folder / "operator.pem", certificate)
+    fileio.replace(folder / "ca.pem", issuer.certificate)
+    context = {"address": "", "fleet": fleet}
+    fileio.replace(folder / "context.json", json.dumps(context, indent=2).encode() + b"\n")
+
+
+@contextmanager
+def _building(state: StateFolder) -> Iterator[StateFolder]:
+    """A folder to build in, whose content becomes the state's when all went well."""
+    existed = state.root.exists()
+    if existed and any(path.name != _BUILDING for path in state.root.iterdir()):
+        raise Refused(
+            f"{state.root} is not empty",
+            hint="a fleet is never overwritten: name a folder that does not exist yet",
+        )
+    # Inside, where a folder was given: its parent may not be ours to write in.
+    place = state.root / _BUILDING if existed else state.root.with_name(f".{state.root.name}.init")
+    shutil.rmtree(place, ignore_errors=True)
+    fileio.make_folder(place)
+    try:
+        yield StateFolder(place)
+        _appear(place, state)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _appear(place: Path, state: StateFolder) -> None:
+    if not state.root.exists():
+        fileio.rename(place, state.root)
+        return
+    settings = place / state.settings.name
+    for path in (*(path for path in place.iterdir() if path != settings), settings):
+        fileio.rename(path, state.root / path.name)
+
+
+def _check_hosts(hosts: Sequence[str]) -> None:
+    for host in hosts:
+        if not host or len(host) > _HOST_CHARS or not set(host) <= _HOST_ALPHABET:
+            raise InvalidName(f"{host[:80]!r} is not a host's name or address")
+    if not hosts:
+        raise InvalidName("the manager needs a host name", hint="add --host")
+
+
+def _check_family(family: str) -> None:
+    parse_family(family)
+    if family in keys.RESERVED:
+        raise Refused(f"no family may be called {family}: it is a role of its own")
+
+
+_HOST_CHARS: Final = 253
+_HOST_ALPHABET: Final = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:"
+)

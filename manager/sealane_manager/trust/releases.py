@@ -1,0 +1,86 @@
+"""Lists a release in its family's metadata, or takes it off, and signs the result.
+
+Bytes in, signed bytes out: where they are submitted is the caller's. Every signature also renews
+the metadata's life, so the clock is read. To revoke a release is to unlist it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sealane.clock import SystemClock
+from sealane.names import hex_of
+from sealane.trust.agreement import ANY_SLOT
+from tuf.api.metadata import Metadata, TargetFile, Targets
+from tuf.api.serialization.json import JSONSerializer
+
+from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.trust import submission
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from sealane.bundle.types import Manifest
+    from sealane.clock import Clock
+    from sealane.names import ReleaseName, SlotName
+    from securesystemslib.signer import Signer
+
+FAMILY_LIFETIME: Final = timedelta(days=365)
+
+_CLOCK: Final = SystemClock()
+_COMPACT: Final = JSONSerializer(compact=True)
+
+
+def with_release(  # noqa: PLR0913 - the parts of one signed statement, each named at the call
+    current: bytes,
+    release: ReleaseName,
+    manifest: Manifest,
+    slots: Sequence[SlotName],
+    requires: Mapping[str, Any],
+    signer: Signer,
+) -> bytes:
+    """The family's next metadata, which lists the release too; no slots means any slot.
+
+    Raises Refused when the release is listed already: a version is never used for other bytes.
+    """
+    metadata = submission.parse(Targets, current)
+    path = release.target_path
+    if path in metadata.signed.targets:
+        raise Refused(
+            f"{release} is listed already",
+            hint="a release never changes: publish the new bytes under the next version",
+        )
+    custom = {
+        "slots": list(slots) or [ANY_SLOT],
+        "requires": dict(requires),
+        "size": manifest.config.size + sum(layer.size for layer in manifest.layers),
+    }
+    hashes = {"sha256": hex_of(manifest.digest)}
+    target = TargetFile(len(manifest.content), hashes, path, {"custom": custom})
+    metadata.signed.targets[path] = target
+    return _next(metadata, signer)
+
+
+def without_release(current: bytes, release: ReleaseName, signer: Signer) -> bytes:
+    """The family's next metadata, which no longer lists the release; raises NotKnown."""
+    metadata = submission.parse(Targets, current)
+    if metadata.signed.targets.pop(release.target_path, None) is None:
+        raise NotKnown(f"{release} is not listed")
+    return _next(metadata, signer)
+
+
+def first_metadata(signer: Signer, clock: Clock = _CLOCK) -> bytes:
+    """A family's first metadata, which lists nothing."""
+    signed = Targets(version=1, expires=clock.now() + FAMILY_LIFETIME)
+    metadata = Metadata[Targets](signed)
+    metadata.sign(signer)
+    return metadata.to_bytes(_COMPACT)
+
+
+def _next(metadata: Metadata[Targets], signer: Signer) -> bytes:
+    metadata.signed.version += 1
+    metadata.signed.expires = _CLOCK.now() + FAMILY_LIFETIME
+    metadata.sign(signer)
+    return metadata.to_bytes(_COMPACT)
