@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from sealane.errors import BundleError
 from sealane.fileio import make_folder, rename
-from sealane.limits import BLOB_BYTES, BLOB_CHUNK_BYTES, MIB
+from sealane.limits import BLOB_BYTES, MIB
 from sealane.names import Digest, hex_of
 
 from sealane_manager.errors import NoSpace, NotKnown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from sealane_manager.layout import StateFolder
 
@@ -56,28 +56,25 @@ class BlobStore:
         _check_space(self._state.uploads, size)
         return Upload(self._state, digest, size)
 
-    def read(self, digest: Digest, offset: int = 0) -> Iterator[bytes]:
-        """The blob from an offset, in chunks; raises NotKnown, also for an offset past its end."""
-        with self._open(digest) as file:
-            if offset > os.fstat(file.fileno()).st_size:
-                raise NotKnown(f"blob {digest} ends before byte {offset}")
-            file.seek(offset)
-            while chunk := file.read(BLOB_CHUNK_BYTES):
-                yield chunk
+    def open(self, digest: Digest, offset: int = 0) -> BinaryIO:
+        """The blob from an offset; raises NotKnown, also for an offset past its end."""
+        try:
+            file = self._state.blob(digest).open("rb")
+        except FileNotFoundError as error:
+            raise NotKnown(f"the manager does not hold blob {digest}") from error
+        if offset > os.fstat(file.fileno()).st_size:
+            file.close()
+            raise NotKnown(f"blob {digest} ends before byte {offset}")
+        file.seek(offset)
+        return file
 
     def content(self, digest: Digest, limit: int) -> bytes:
         """A small blob as a whole; raises NotKnown, or BundleError above `limit` bytes."""
-        with self._open(digest) as file:
+        with self.open(digest) as file:
             content = file.read(limit + 1)
         if len(content) > limit:
             raise BundleError(f"blob {digest} is larger than {limit} bytes")
         return content
-
-    def _open(self, digest: Digest) -> BinaryIO:
-        try:
-            return self._state.blob(digest).open("rb")
-        except FileNotFoundError as error:
-            raise NotKnown(f"the manager does not hold blob {digest}") from error
 
 
 class Upload:

@@ -2,6 +2,7 @@
 
 SealaneError
 ├── Refused        a policy or a state does not allow it; trying again will not help
+│   └── NotAllowed the caller is not who may ask this
 ├── NotKnown       no such device, release, rollout or token
 ├── NoSpace        the manager's disk is full
 └── Unreachable    the manager does not answer
@@ -14,6 +15,10 @@ from sealane.errors import SealaneError
 
 class Refused(SealaneError):  # noqa: N818 - the word says what happened
     """A policy or a state does not allow it."""
+
+
+class NotAllowed(Refused):
+    """The caller is not who may ask this."""
 
 
 class NotKnown(SealaneError):  # noqa: N818 - the word says what happened

@@ -1,12 +1,13 @@
 """Which devices hold a session now, and the way to say something to them.
 
-Each device has at most one session: a newer one ends the older. `reachable`, `notify`, `end` and
-`take_seen` may be called from any thread; what they say reaches a session on its own loop.
+Each device has at most one session: a newer one ends the older. Every method may be called from
+any thread; what it says reaches a session on the session's own loop.
 """
 
 from __future__ import annotations
 
 import threading
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId
 
 
+class Ending(StrEnum):
+    """Why the manager ends a session."""
+
+    REPLACED = "a newer session of this device replaced this one"
+    REVOKED = "this device was revoked"
+    EXPIRED = "the device's certificate has expired"
+    SILENT = "the device said nothing for too long"
+    STOPPING = "the manager stops"
+
+
 class Line(Protocol):
     """One open session; both calls may come from any thread."""
 
@@ -24,7 +35,7 @@ class Line(Protocol):
         """Tell the device that there is something new for it."""
         ...
 
-    def hang_up(self, reason: str) -> None:
+    def hang_up(self, ending: Ending) -> None:
         """End the session."""
         ...
 
@@ -37,15 +48,16 @@ class Sessions:
         self._lock = threading.Lock()
         self._lines: dict[DeviceId, Line] = {}
         self._seen: dict[DeviceId, datetime] = {}
+        self._fresh: set[DeviceId] = set()
 
     def opened(self, device: DeviceId, line: Line) -> None:
         """A device opened a session; an older one of the same device ends."""
         with self._lock:
             older = self._lines.get(device)
             self._lines[device] = line
-            self._seen[device] = self._clock.now()
+        self.heard(device)
         if older:
-            older.hang_up("a newer session of this device replaced this one")
+            older.hang_up(Ending.REPLACED)
 
     def closed(self, device: DeviceId, line: Line) -> None:
         """A session ended; one that was replaced before changes nothing."""
@@ -57,6 +69,12 @@ class Sessions:
         """A device said something."""
         with self._lock:
             self._seen[device] = self._clock.now()
+            self._fresh.add(device)
+
+    def seen(self, device: DeviceId) -> datetime | None:
+        """When a device was last heard by this process; None when it never was."""
+        with self._lock:
+            return self._seen.get(device)
 
     def reachable(self) -> frozenset[DeviceId]:
         """The devices that hold a session."""
@@ -70,15 +88,23 @@ class Sessions:
         if line:
             line.changed(generation)
 
-    def end(self, device: DeviceId, reason: str) -> None:
+    def end(self, device: DeviceId, ending: Ending) -> None:
         """End a device's session, if it holds one."""
         with self._lock:
             line = self._lines.get(device)
         if line:
-            line.hang_up(reason)
+            line.hang_up(ending)
+
+    def end_all(self) -> None:
+        """End every session because the manager stops."""
+        with self._lock:
+            lines = tuple(self._lines.values())
+        for line in lines:
+            line.hang_up(Ending.STOPPING)
 
     def take_seen(self) -> Mapping[DeviceId, datetime]:
         """When devices were last heard, since the last call."""
         with self._lock:
-            seen, self._seen = self._seen, {}
+            seen = {device: self._seen[device] for device in self._fresh}
+            self._fresh.clear()
         return seen

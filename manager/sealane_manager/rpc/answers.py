@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 from sealane.errors import BundleError, InvalidName, ReceiptError, SealaneError, TrustError
 
-from sealane_manager.errors import NoSpace, NotKnown, Refused, Unreachable
+from sealane_manager.errors import NoSpace, NotAllowed, NotKnown, Refused, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 HINT_KEY: Final = "sealane-hint-bin"
 
 _STATUS: Final[tuple[tuple[type[SealaneError], grpc.StatusCode], ...]] = (
+    (NotAllowed, grpc.StatusCode.PERMISSION_DENIED),
     (Refused, grpc.StatusCode.FAILED_PRECONDITION),
     (TrustError, grpc.StatusCode.FAILED_PRECONDITION),
     (NotKnown, grpc.StatusCode.NOT_FOUND),
@@ -35,8 +36,8 @@ _STATUS: Final[tuple[tuple[type[SealaneError], grpc.StatusCode], ...]] = (
 
 _ERRORS: Final[dict[grpc.StatusCode, type[SealaneError]]] = {
     grpc.StatusCode.FAILED_PRECONDITION: Refused,
-    grpc.StatusCode.PERMISSION_DENIED: Refused,
-    grpc.StatusCode.UNAUTHENTICATED: Refused,
+    grpc.StatusCode.PERMISSION_DENIED: NotAllowed,
+    grpc.StatusCode.UNAUTHENTICATED: NotAllowed,
     grpc.StatusCode.NOT_FOUND: NotKnown,
     grpc.StatusCode.RESOURCE_EXHAUSTED: NoSpace,
     grpc.StatusCode.UNAVAILABLE: Unreachable,

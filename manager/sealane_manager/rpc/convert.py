@@ -13,6 +13,7 @@ from sealane.errors import InvalidName
 from sealane.names import ReleaseName, parse_device, parse_digest, parse_slot
 from sealane.wire.v1 import operator_pb2 as wire
 
+from sealane_manager.rollout.placement import parse_stage, stage_text
 from sealane_manager.rollout.types import (
     DeviceState,
     GatePolicy,
@@ -22,7 +23,6 @@ from sealane_manager.rollout.types import (
     RolloutSpec,
     RolloutState,
 )
-from sealane_manager.rpc.stages import parse_stage, stage_text
 from sealane_manager.views import (
     DecisionView,
     DeviceView,

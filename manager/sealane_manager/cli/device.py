@@ -1,0 +1,136 @@
+"""`sealane device`: the machines of the fleet."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from sealane.limits import MIB
+from sealane.names import parse_device, parse_label
+
+from sealane_manager.cli.arguments import parse_duration, parse_labels
+from sealane_manager.cli.context import ContextOption, connect
+from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, reported
+from sealane_manager.errors import NotKnown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sealane.fleet import SlotReport
+
+    from sealane_manager.views import DeviceView
+
+app = typer.Typer(no_args_is_help=True, help="The machines of the fleet.")
+
+_COLUMNS = ("id", "labels", "connected", "serving", "last_seen")
+
+
+@app.command("list")
+def list_devices(
+    selector: Annotated[str, typer.Option(help="only these: site=berlin,line!=3")] = "",
+    output: OutputOption = Format.TABLE,
+    context: ContextOption = None,
+) -> None:
+    """List devices: who they are, whether they hold a session, what they serve."""
+    with reported(), connect(context) as manager:
+        devices = manager.list_devices(selector)
+        rows = [_row(device) for device in devices]
+        if output is Format.TABLE:
+            rows = [_row(device) | {"labels": _labels(device.labels)} for device in devices]
+        emit(rows, _COLUMNS, output)
+
+
+@app.command()
+def show(device: str, output: OutputOption = Format.TABLE, context: ContextOption = None) -> None:
+    """Show one device, its facts and each of its slots."""
+    with reported(), connect(context) as manager:
+        wanted = parse_device(device)
+        found = next((each for each in manager.list_devices() if each.id == wanted), None)
+        if found is None:
+            raise NotKnown(f"there is no device {device}", hint="see `sealane device list`")
+        _emit_device(found, output)
+
+
+@app.command()
+def token(
+    label: Annotated[list[str] | None, typer.Option(help="key=value, for the new device")] = None,
+    uses: Annotated[int, typer.Option(min=1, help="how many machines may use it")] = 1,
+    lifetime: Annotated[str, typer.Option(help="how long it is valid: 30m, 24h, 7d")] = "24h",
+    context: ContextOption = None,
+) -> None:
+    """Make a join token: one paste turns a machine into a device of this fleet."""
+    labels = parse_labels(label or [])
+    valid_for = parse_duration(lifetime)
+    with reported(), connect(context) as manager:
+        labels = dict(parse_label(key, value) for key, value in labels.items())
+        typer.echo(manager.create_join_token(labels, uses, valid_for))
+
+
+@app.command("label")
+def label_device(
+    device: str,
+    labels: Annotated[list[str], typer.Argument(help="key=value sets, key- removes")],
+    output: OutputOption = Format.TABLE,
+    context: ContextOption = None,
+) -> None:
+    """Set or remove labels of a device."""
+    remove = [text[:-1] for text in labels if text.endswith("-") and "=" not in text]
+    wanted = parse_labels([text for text in labels if "=" in text or not text.endswith("-")])
+    with reported(), connect(context) as manager:
+        found = manager.label_device(parse_device(device), wanted, remove)
+        _emit_device(found, output)
+
+
+@app.command()
+def revoke(
+    device: str,
+    reason: Annotated[str, typer.Option(help="why, for the log")],
+    context: ContextOption = None,
+) -> None:
+    """End a device's membership: its session ends now, its models keep serving."""
+    with reported(), connect(context) as manager:
+        manager.revoke_device(parse_device(device), reason)
+
+
+def _emit_device(device: DeviceView, output: Format) -> None:
+    emit_one(_flat(device) if output is Format.TABLE else _row(device), output)
+
+
+def _row(device: DeviceView) -> dict[str, Any]:
+    serving = ", ".join(f"{slot.slot}: {slot.active_release or '-'}" for slot in device.slots)
+    seen = device.last_seen.isoformat(timespec="seconds") if device.last_seen else ""
+    return asdict(device) | {"last_seen": seen, "serving": serving}
+
+
+def _flat(device: DeviceView) -> dict[str, Any]:
+    row = _row(device)
+    for key in ("facts", "slots", "serving"):
+        del row[key]
+    row["labels"] = _labels(device.labels)
+    return row | _facts(device) | {f"slot {slot.slot}": _slot(slot) for slot in device.slots}
+
+
+def _facts(device: DeviceView) -> dict[str, Any]:
+    facts = device.facts
+    if facts is None:
+        return {}
+    runtimes = (f"{r.name} {r.version} ({', '.join(r.accelerators)})" for r in facts.runtimes)
+    return {
+        "machine": f"{facts.arch}, {facts.cpus} CPUs, {facts.memory_bytes // MIB} MiB, {facts.os}",
+        "runtimes": ", ".join(runtimes),
+        "endpoint": facts.endpoint,
+    }
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def _slot(slot: SlotReport) -> str:
+    line = f"{slot.state}, serves {slot.active_release or 'nothing'}"
+    if slot.attempt_release:
+        line += f", tries {slot.attempt_release}"
+    if slot.failure:
+        line += f", failed in {slot.failure.phase}: {slot.failure.message}"
+    return line

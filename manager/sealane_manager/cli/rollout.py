@@ -1,0 +1,147 @@
+"""`sealane rollout`: bring a release to devices in stages, watch it, stop it, take it back."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from sealane.names import ReleaseName, parse_slot
+
+from sealane_manager.cli.arguments import parse_duration
+from sealane_manager.cli.context import ContextOption, connect
+from sealane_manager.cli.output import Exit, Format, OutputOption, emit, emit_one, reported
+from sealane_manager.cli.watch import follow, follow_lines
+from sealane_manager.rollout.placement import parse_stage
+from sealane_manager.rollout.types import (
+    GatePolicy,
+    OnFailure,
+    Operation,
+    RolloutSpec,
+    RolloutState,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sealane_manager.views import RolloutView
+
+app = typer.Typer(no_args_is_help=True, help="Bring a release to devices, in stages.")
+
+_COLUMNS = ("id", "release", "slot", "selector", "state", "stage", "phase", "reason")
+
+ReasonOption = Annotated[str, typer.Option("--reason", help="why, for the decision log")]
+
+
+@app.command()
+def start(
+    release: Annotated[str, typer.Argument(help="family/model@version")],
+    slot: Annotated[str, typer.Option(help="where it shall serve")],
+    selector: Annotated[str, typer.Option(help="which devices; all without one")] = "",
+    stages: Annotated[str, typer.Option(help="devices or shares, comma-separated")] = "1,40%,100%",
+    soak: Annotated[str, typer.Option(help="how long a stage is watched")] = "30s",
+    max_failed: Annotated[int, typer.Option(min=0, help="devices that may fail")] = 0,
+    max_failed_percent: Annotated[int, typer.Option(min=0, max=100, help="share that may")] = 0,
+    min_requests: Annotated[int, typer.Option(min=0, help="each receipt shows so many")] = 0,
+    silent_after: Annotated[str, typer.Option(help="a device silent for so long failed")] = "15m",
+    on_failure: Annotated[OnFailure, typer.Option(help="what a failed gate does")] = (
+        OnFailure.REVERT
+    ),
+    reason: ReasonOption = "",
+    output: OutputOption = Format.TABLE,
+    context: ContextOption = None,
+) -> None:
+    """Start a rollout."""
+    gate = GatePolicy(max_failed, max_failed_percent, parse_duration(silent_after), min_requests)
+    soaked = parse_duration(soak)
+    with reported(), connect(context) as manager:
+        spec = RolloutSpec(
+            release=ReleaseName.parse(release),
+            slot=parse_slot(slot),
+            selector=selector,
+            stages=tuple(parse_stage(stage) for stage in stages.split(",")),
+            soak=soaked,
+            gate=gate,
+            on_failure=on_failure,
+        )
+        _emit_rollout(manager.create_rollout(spec, reason), output)
+
+
+@app.command("list")
+def list_rollouts(output: OutputOption = Format.TABLE, context: ContextOption = None) -> None:
+    """List rollouts, the newest first."""
+    with reported(), connect(context) as manager:
+        emit([_row(rollout) for rollout in manager.list_rollouts()], _COLUMNS, output)
+
+
+@app.command()
+def show(rollout: str, output: OutputOption = Format.TABLE, context: ContextOption = None) -> None:
+    """Show one rollout with its devices and its decision log."""
+    with reported(), connect(context) as manager:
+        _emit_rollout(manager.get_rollout(rollout), output)
+
+
+@app.command()
+def watch(rollout: str, context: ContextOption = None) -> None:
+    """Follow a rollout until it has ended: exit code 0 when it succeeded, 3 otherwise."""
+    with reported(), connect(context) as manager:
+        changes = manager.watch_rollout(rollout)
+        last = follow(changes) if sys.stdout.isatty() else follow_lines(changes)
+    if last is None or last.state is not RolloutState.SUCCEEDED:
+        raise typer.Exit(Exit.REFUSED)
+
+
+@app.command()
+def pause(rollout: str, reason: ReasonOption = "", context: ContextOption = None) -> None:
+    """Grant no device any more until `resume`."""
+    _control(rollout, Operation.PAUSE, reason, context)
+
+
+@app.command()
+def resume(rollout: str, reason: ReasonOption = "", context: ContextOption = None) -> None:
+    """Go on; the failures seen so far are accepted."""
+    _control(rollout, Operation.RESUME, reason, context)
+
+
+@app.command()
+def promote(rollout: str, reason: ReasonOption = "", context: ContextOption = None) -> None:
+    """End this stage's soak now."""
+    _control(rollout, Operation.PROMOTE, reason, context)
+
+
+@app.command()
+def abort(rollout: str, reason: ReasonOption = "", context: ContextOption = None) -> None:
+    """End the rollout; devices keep what they serve."""
+    _control(rollout, Operation.ABORT, reason, context)
+
+
+@app.command()
+def revert(rollout: str, reason: ReasonOption = "", context: ContextOption = None) -> None:
+    """End the rollout; devices get back what they served before."""
+    _control(rollout, Operation.REVERT, reason, context)
+
+
+def _control(rollout: str, operation: Operation, reason: str, context: Path | None) -> None:
+    with reported(), connect(context) as manager:
+        found = manager.control_rollout(rollout, operation, reason)
+        typer.echo(f"{found.id}  {found.state}  {found.reason}".rstrip())
+
+
+def _row(rollout: RolloutView) -> dict[str, Any]:
+    return asdict(rollout) | {"release": str(rollout.release)}
+
+
+def _emit_rollout(rollout: RolloutView, output: Format) -> None:
+    row = _row(rollout)
+    if output is Format.JSON:
+        emit_one(row, output)
+        return
+    devices, decisions = row.pop("devices"), row.pop("decisions")
+    emit_one(row | {"stages": ", ".join(rollout.stages)}, output)
+    if devices:
+        typer.echo()
+        emit(devices, ("device", "stage", "state", "requests", "detail"), output)
+    if decisions:
+        typer.echo()
+        emit(decisions, ("at", "actor", "action", "detail"), output)

@@ -1,0 +1,40 @@
+"""`sealane serve`: run the manager of a state folder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sealane_manager.app import ManagerSettings, serve
+from sealane_manager.cli.output import reported
+from sealane_manager.layout import StateFolder
+
+StateArgument = Annotated[Path, typer.Argument(help="folder that `sealane init` made")]
+
+
+def command(
+    state: StateArgument,
+    host: Annotated[
+        str, typer.Option(help="name under which devices reach it; default: the first of `init`")
+    ] = "",
+    listen: Annotated[str, typer.Option(help="address to listen on; default: the host")] = "",
+    fleet_port: Annotated[int, typer.Option(min=0, max=65535, help="devices; 0 is any")] = 7443,
+    enrol_port: Annotated[int, typer.Option(min=0, max=65535, help="new devices")] = 7444,
+    operator_port: Annotated[int, typer.Option(min=0, max=65535, help="operators")] = 7445,
+) -> None:
+    """Run the manager until SIGTERM or Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = ManagerSettings(
+        state=StateFolder(state),
+        host=host,
+        listen=listen,
+        fleet_port=fleet_port,
+        enrol_port=enrol_port,
+        operator_port=operator_port,
+    )
+    with reported():
+        asyncio.run(serve(settings))

@@ -1,0 +1,91 @@
+"""How a rollout is followed: a live picture in a terminal, one line a change elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sealane_manager.rollout.types import DeviceState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sealane_manager.views import DecisionView, RolloutView
+
+_SHOWN_DECISIONS = 5
+_BAD = {DeviceState.FAILED, DeviceState.ROLLED_BACK, DeviceState.SUSPECT}
+
+
+def follow_lines(changes: Iterable[RolloutView]) -> RolloutView | None:
+    """Print one line for each new decision or state; returns the last change."""
+    last = None
+    for rollout in changes:
+        for line in new_lines(last, rollout):
+            typer.echo(line)
+        last = rollout
+    return last
+
+
+def new_lines(before: RolloutView | None, now: RolloutView) -> list[str]:
+    """What is new since `before`: decisions, devices that changed, and where it stands."""
+    known = len(before.decisions) if before else 0
+    lines = [_decision_line(decision) for decision in now.decisions[known:]]
+    states = {device.device: device.state for device in before.devices} if before else {}
+    lines += [
+        f"{device.name}: {device.state}" + (f" ({device.detail})" if device.detail else "")
+        for device in now.devices
+        if device.state != states.get(device.device, DeviceState.WAITING)
+    ]
+    if before is None or standing(before) != standing(now):
+        lines.append(standing(now))
+    return lines
+
+
+def standing(rollout: RolloutView) -> str:
+    """Where a rollout stands, in one line."""
+    counts = Counter(device.state for device in rollout.devices)
+    counted = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    stage = f"stage {rollout.stage + 1} of {len(rollout.stages)} ({rollout.phase})"
+    why = f": {rollout.reason}" if rollout.reason else ""
+    return f"{rollout.release} {rollout.state}, {stage}, {counted or 'no device'}{why}"
+
+
+def _decision_line(decision: DecisionView) -> str:
+    return f"{decision.actor}: {decision.action} {decision.detail}".rstrip()
+
+
+def follow(changes: Iterable[RolloutView]) -> RolloutView | None:
+    """Draw the rollout in place; returns the last change."""
+    last = None
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        for rollout in changes:
+            live.update(picture(rollout), refresh=True)
+            last = rollout
+    return last
+
+
+def picture(rollout: RolloutView) -> Group:
+    """The rollout as a terminal shows it: where it stands, each device, the last decisions."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("DEVICE", "STAGE", "STATE", "REQUESTS", "DETAIL"):
+        table.add_column(column, overflow="fold")
+    for device in rollout.devices:
+        style = _style(device.state)
+        table.add_row(
+            *(device.name, str(device.stage + 1), Text(device.state, style)),
+            *(str(device.requests), device.detail),
+        )
+    recent = (_decision_line(decision) for decision in rollout.decisions[-_SHOWN_DECISIONS:])
+    return Group(Text(standing(rollout), "bold"), "", table, "", Text("\n".join(recent), "dim"))
+
+
+def _style(state: DeviceState) -> str:
+    if state in _BAD:
+        return "red"
+    return "green" if state is DeviceState.SERVING else ""

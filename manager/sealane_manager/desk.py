@@ -1,0 +1,109 @@
+"""What a device gets when it asks: a welcome, its signed assignment, the receipt of its events.
+
+Every method blocks on the store and is called in a thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sealane.fleet import Assignment, EventsAck, Welcome
+from sealane.trust.documents import DirectorDocument
+
+from sealane_manager.errors import NotAllowed, NotKnown
+from sealane_manager.store.records import Standing
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sealane.clock import Clock
+    from sealane.fleet import Event, Hello, SlotReport
+    from sealane.names import DeviceId
+
+    from sealane_manager.director import Director
+    from sealane_manager.repository import Repository
+    from sealane_manager.store import Store
+    from sealane_manager.store.records import Issue
+
+DOCUMENT_LIFETIME: Final = timedelta(hours=1)
+"""A director document that waited longer is asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often devices speak; the manager sets it for the whole fleet.
+
+    Attributes:
+        heartbeat_s: seconds between two heartbeats of one device.
+        reconnect_s: after a lost session a device waits a random time up to this.
+    """
+
+    heartbeat_s: float = 10.0
+    reconnect_s: float = 5.0
+
+    @property
+    def silent_s(self) -> float:
+        """After so many seconds without a word a session is dead."""
+        return 3 * self.heartbeat_s
+
+
+class Papers:
+    """Makes director documents: what one device shall run, signed for it and its nonce."""
+
+    def __init__(self, repository: Repository, director: Director) -> None:
+        self._repository, self._director = repository, director
+
+    def signed(self, device: DeviceId, nonce: str, issue: Issue, now: datetime) -> bytes:
+        """The document for what the store issue."""
+        root, snapshot = self._repository.versions()
+        document = DirectorDocument(
+            device=device,
+            version=issue.version,
+            issued=now,
+            expires=now + DOCUMENT_LIFETIME,
+            nonce=nonce,
+            root_version=root,
+            snapshot_version=snapshot,
+            generation=issue.generation,
+            slots=issue.slots,
+        )
+        return self._director.sign(document)
+
+
+class Desk:
+    """Answers devices from the store, with papers that are signed for each of them."""
+
+    def __init__(self, store: Store, papers: Papers, clock: Clock, pace: Pace) -> None:
+        self._store, self._papers, self._clock = store, papers, clock
+        self.pace = pace
+
+    def admit(self, device: DeviceId) -> None:
+        """Raise NotAllowed unless the device is a member of the fleet."""
+        try:
+            record = self._store.devices.get(device)
+        except NotKnown as error:
+            raise NotAllowed(f"device {device} is not known here", hint="enrol it again") from error
+        if record.state is Standing.REVOKED:
+            raise NotAllowed(f"device {device} was revoked")
+
+    def hello(self, device: DeviceId, hello: Hello) -> Welcome:
+        """Record what the device is and what it runs."""
+        acked = self._store.devices.hello(device, hello, self._clock.now())
+        return Welcome(device, self.pace.heartbeat_s, self.pace.reconnect_s, acked)
+
+    def heartbeat(self, device: DeviceId, slots: tuple[SlotReport, ...]) -> None:
+        """Record what the slots do, where that changed."""
+        self.admit(device)
+        self._store.devices.report(device, slots, self._clock.now())
+
+    def events(self, device: DeviceId, events: tuple[Event, ...]) -> EventsAck:
+        """Store events durably; what was stored before is acknowledged again."""
+        return EventsAck(self._store.events.record(device, events, self._clock.now()))
+
+    def assignment(self, device: DeviceId, nonce: str) -> Assignment:
+        """What the device shall run."""
+        now = self._clock.now()
+        issue = self._store.desired.issue(device, now)
+        return Assignment(self._papers.signed(device, nonce, issue, now))

@@ -1,0 +1,77 @@
+"""What operators do with devices: invite, list, label, revoke."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sealane.names import parse_device, parse_label
+from sealane.trust.token import JoinToken
+
+from sealane_manager.selector import parse
+from sealane_manager.sessions import Ending
+from sealane_manager.views import DeviceView
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sealane.clock import Clock
+
+    from sealane_manager.enrolment import Enrolment, Terms
+    from sealane_manager.sessions import Sessions
+    from sealane_manager.store import Store
+    from sealane_manager.store.records import DeviceRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The devices of the fleet, as stored, with who holds a session now."""
+
+    store: Store
+    sessions: Sessions
+    enrolment: Enrolment
+    enrol_address: str
+    clock: Clock
+
+    def invite(self, terms: Terms, actor: str) -> str:
+        """A join token, as it is pasted."""
+        for key, value in terms.labels.items():
+            parse_label(key, value)
+        invitation = self.enrolment.invite(terms, actor)
+        token = JoinToken(
+            address=self.enrol_address,
+            ca=self.enrolment.issuer.certificate,
+            root_sha256=hashlib.sha256(invitation.root).digest(),
+            token_id=invitation.token_id,
+            secret=invitation.secret,
+        )
+        return token.encode()
+
+    def list(self, selector: str) -> tuple[DeviceView, ...]:
+        """The devices that a selector picks."""
+        records = self.store.devices.list(parse(selector))
+        return tuple(self._view(record) for record in records)
+
+    def label(self, device: str, labels: Mapping[str, str], remove: Sequence[str]) -> DeviceView:
+        """Set labels and remove others; raises NotKnown."""
+        wanted = dict(parse_label(key, value) for key, value in labels.items())
+        self.store.devices.label(parse_device(device), wanted, remove)
+        return self._view(self.store.devices.get(parse_device(device)))
+
+    def revoke(self, device: str, reason: str, actor: str) -> None:
+        """End a membership and its open session; raises NotKnown."""
+        self.store.devices.revoke(parse_device(device), reason, actor)
+        self.sessions.end(parse_device(device), Ending.REVOKED)
+
+    def _view(self, record: DeviceRecord) -> DeviceView:
+        return DeviceView(
+            id=record.id,
+            name=record.name,
+            labels=record.labels,
+            connected=record.id in self.sessions.reachable(),
+            last_seen=self.sessions.seen(record.id) or record.last_seen,
+            state=record.state,
+            facts=record.facts,
+            slots=record.slots,
+        )

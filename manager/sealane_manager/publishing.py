@@ -1,0 +1,76 @@
+"""How a release gets into the repository: its blobs first, then its metadata.
+
+A release is listed only when the manager holds everything that a device will ask for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sealane.bundle.manifest import parse_manifest
+from sealane.limits import MANIFEST_BYTES
+from tuf.api.metadata import Targets
+
+from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.trust.keys import RESERVED
+from sealane_manager.trust.submission import listed_in, parse
+from sealane_manager.views import ReleaseView
+
+if TYPE_CHECKING:
+    from sealane.names import Digest, ReleaseName
+
+    from sealane_manager.blobs import BlobStore
+    from sealane_manager.repository import Repository
+    from sealane_manager.trust.submission import ListedRelease
+
+
+class Publishing:
+    """The repository with the blobs that it speaks of."""
+
+    def __init__(self, repository: Repository, blobs: BlobStore) -> None:
+        self._repository, self._blobs = repository, blobs
+
+    def submit(self, role: str, metadata: bytes) -> int:
+        """Take new metadata of a delegated role; returns the snapshot's version.
+
+        Raises Refused while blobs of a new release are missing, and whatever the repository
+        refuses.
+        """
+        if role not in RESERVED:
+            self._bring(listed_in(role, parse(Targets, metadata).signed))
+        return self._repository.submit(role, metadata)
+
+    def _bring(self, releases: tuple[ListedRelease, ...]) -> None:
+        known = {release.name: release.manifest for release in self._repository.releases()}
+        for release in releases:
+            if known.get(release.name) != release.manifest:
+                self._add(release.name, release.manifest)
+
+    def _add(self, name: ReleaseName, digest: Digest) -> None:
+        try:
+            content = self._blobs.content(digest, MANIFEST_BYTES)
+        except NotKnown as error:
+            raise Refused(
+                f"the manifest of {name} was not uploaded", hint="upload the bundle's blobs first"
+            ) from error
+        manifest = parse_manifest(content)
+        layers = (manifest.config, *manifest.layers)
+        missing = self._blobs.missing(layer.digest for layer in layers)
+        if missing:
+            raise Refused(
+                f"{len(missing)} blobs of {name} were not uploaded, among them {missing[0]}",
+                hint="upload the bundle's blobs first",
+            )
+        self._repository.add_target(name, content)
+
+    def current(self, role: str) -> bytes:
+        """The current metadata of one role."""
+        return self._repository.current(role)
+
+    def releases(self) -> tuple[ReleaseView, ...]:
+        """Every listed release, by name."""
+        found = (
+            ReleaseView(item.name, item.manifest, item.size, item.slots, listed=True)
+            for item in self._repository.releases()
+        )
+        return tuple(sorted(found, key=lambda release: release.name))

@@ -1,0 +1,39 @@
+"""Serves what devices fetch: TUF metadata, manifests and blobs, in chunks.
+
+Transport is not trusted: the device checks every byte against what two authorities signed. So this
+part needs neither the database nor any key, and can run in a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sealane.limits import BLOB_CHUNK_BYTES
+from sealane.names import parse_digest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sealane_manager.blobs import BlobStore
+    from sealane_manager.repository import Repository
+
+
+class Content:
+    """The files of one manager's repository and blob store."""
+
+    def __init__(self, repository: Repository, blobs: BlobStore) -> None:
+        self._repository, self._blobs = repository, blobs
+
+    async def metadata(self, name: str) -> AsyncIterator[bytes]:
+        """One file of the repository; raises InvalidName or NotKnown."""
+        content = await asyncio.to_thread(self._repository.read, name)
+        for start in range(0, len(content), BLOB_CHUNK_BYTES):
+            yield content[start : start + BLOB_CHUNK_BYTES]
+
+    async def blob(self, digest: str, offset: int) -> AsyncIterator[bytes]:
+        """One blob from an offset; raises InvalidName or NotKnown."""
+        name = parse_digest(digest)
+        with await asyncio.to_thread(self._blobs.open, name, offset) as file:
+            while chunk := await asyncio.to_thread(file.read, BLOB_CHUNK_BYTES):
+                yield chunk

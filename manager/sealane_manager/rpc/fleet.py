@@ -1,0 +1,162 @@
+"""FleetService: sessions and downloads of devices, over mutual TLS."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from sealane import codec
+from sealane.errors import SealaneError
+from sealane.fleet import AssignmentRequest, Events, Heartbeat, Hello
+from sealane.limits import EVENTS_PER_MESSAGE
+from sealane.names import parse_device
+from sealane.wire.v1 import fleet_pb2 as wire
+from sealane.wire.v1 import fleet_pb2_grpc
+
+from sealane_manager.rpc.answers import answering
+from sealane_manager.rpc.line import STATUS, SessionLine
+from sealane_manager.sessions import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sealane.fleet import DeviceMessage, ManagerMessage
+
+    from sealane_manager.desk import Desk
+    from sealane_manager.rpc.content import Content
+    from sealane_manager.rpc.peers import Caller, Door
+    from sealane_manager.sessions import Sessions
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+NONCE_CHARS: Final = 128
+"""A nonce of a device is half as long."""
+
+
+class Reception:
+    """Who may speak here, who does now, and whom to tell that something changed."""
+
+    def __init__(
+        self, door: Door, desk: Desk, sessions: Sessions, wake: Callable[[], None]
+    ) -> None:
+        self.door, self.desk, self.sessions, self.wake = door, desk, sessions, wake
+
+    async def admit(self, context: Context) -> Caller:
+        """The device that calls; raises NotAllowed."""
+        caller = self.door.admit(context)
+        await asyncio.to_thread(self.desk.admit, parse_device(caller.name))
+        return caller
+
+
+class FleetService(fleet_pb2_grpc.FleetServiceServicer):
+    """Parses, asks the desk or the content, converts."""
+
+    def __init__(self, reception: Reception, content: Content) -> None:
+        self._reception, self._content = reception, content
+
+    async def Session(  # type: ignore[override]  # noqa: N802 - a handler that writes itself; the wire's word
+        self, requests: AsyncIterator[wire.SessionRequest], context: Context
+    ) -> None:
+        """One device's conversation, until it goes or the manager hangs up."""
+        async with answering(context):
+            caller = await self._reception.admit(context)
+            conversation = _Conversation(self._reception, context, caller)
+            await conversation.run(requests)
+
+    async def FetchMetadata(  # noqa: N802 - the wire's word
+        self, request: wire.FetchMetadataRequest, context: Context
+    ) -> AsyncIterator[wire.FetchMetadataResponse]:
+        """One metadata or target file, in chunks."""
+        async with answering(context):
+            await self._reception.admit(context)
+            async for chunk in self._content.metadata(request.name):
+                yield wire.FetchMetadataResponse(chunk=chunk)
+
+    async def FetchBlob(  # noqa: N802 - the wire's word
+        self, request: wire.FetchBlobRequest, context: Context
+    ) -> AsyncIterator[wire.FetchBlobResponse]:
+        """One blob from an offset, in chunks."""
+        async with answering(context):
+            caller = await self._reception.admit(context)
+            async for chunk in self._content.blob(request.digest, request.offset):
+                self._reception.door.check(caller)
+                yield wire.FetchBlobResponse(chunk=chunk)
+
+
+class _Conversation:
+    """One Session call: Hello and Welcome, then an answer to each message."""
+
+    def __init__(self, reception: Reception, context: Context, caller: Caller) -> None:
+        self._reception, self._context, self._caller = reception, context, caller
+        self._device = parse_device(caller.name)
+        self._line = SessionLine(context)
+
+    async def run(self, requests: AsyncIterator[wire.SessionRequest]) -> None:
+        """Converse; ends the call with the manager's reason when it hangs up."""
+        try:
+            await self._greet(await self._hear(requests))
+            while (message := await self._hear(requests)) is not None:
+                answer = await self._answer(message)
+                if answer is not None:
+                    await self._line.say(answer)
+        except asyncio.CancelledError:
+            await self._explain()
+        finally:
+            self._line.closed()
+            self._reception.sessions.closed(self._device, self._line)
+            self._reception.wake()
+
+    async def _explain(self) -> None:
+        call, ending = asyncio.current_task(), self._line.ending
+        if call is None or ending is None:
+            raise asyncio.CancelledError
+        call.uncancel()
+        await self._context.abort(STATUS[ending], ending)
+
+    async def _greet(self, message: DeviceMessage | None) -> None:
+        if not isinstance(message, Hello):
+            raise SealaneError("a session begins with Hello")
+        welcome = await asyncio.to_thread(self._reception.desk.hello, self._device, message)
+        self._reception.sessions.opened(self._device, self._line)
+        await self._line.say(welcome)
+        self._reception.wake()
+
+    async def _hear(self, requests: AsyncIterator[wire.SessionRequest]) -> DeviceMessage | None:
+        try:
+            async with asyncio.timeout(self._reception.desk.pace.silent_s):
+                request = await anext(requests, None)
+        except TimeoutError:
+            await self._context.abort(STATUS[Ending.SILENT], Ending.SILENT)
+        if request is None:
+            return None
+        self._reception.door.check(self._caller)
+        self._reception.sessions.heard(self._device)
+        return codec.device_message_from_wire(request)
+
+    async def _answer(self, message: DeviceMessage) -> ManagerMessage | None:
+        desk, device = self._reception.desk, self._device
+        match message:
+            case Heartbeat():
+                await asyncio.to_thread(desk.heartbeat, device, message.slots)
+                return None
+            case AssignmentRequest():
+                _check_nonce(message.nonce)
+                return await asyncio.to_thread(desk.assignment, device, message.nonce)
+            case Events():
+                _check_count(len(message.events))
+                ack = await asyncio.to_thread(desk.events, device, message.events)
+                self._reception.wake()
+                return ack
+            case Hello():
+                raise SealaneError("a session holds one Hello")
+
+
+def _check_nonce(nonce: str) -> None:
+    if not 0 < len(nonce) <= NONCE_CHARS:
+        raise SealaneError(f"a nonce has 1 to {NONCE_CHARS} characters")
+
+
+def _check_count(events: int) -> None:
+    if events > EVENTS_PER_MESSAGE:
+        raise SealaneError(f"one message holds at most {EVENTS_PER_MESSAGE} events, not {events}")
