@@ -152,6 +152,12 @@ class Issuer:
         return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
+def fingerprint_of(folder: Path) -> str:
+    """SHA-256 of the authority's certificate (DER), hexadecimal."""
+    certificate = load_certificate((folder / _CERTIFICATE).read_bytes())
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
 def _requested_key(csr: bytes) -> EllipticCurvePublicKey:
     if len(csr) > limits.CSR_BYTES:
         raise Refused(f"the certificate request is larger than {limits.CSR_BYTES} bytes")

@@ -97,9 +97,21 @@ class Repository:
         """Every release that is listed now, by name."""
         snapshot = self._timestamp().snapshot_meta.version
         if self._listed[0] != snapshot:
-            listed = [item for role in self._families() for item in self._releases_of(role)]
+            listed = [
+                item for role in self.published_families() for item in self._releases_of(role)
+            ]
             self._listed = snapshot, tuple(sorted(listed, key=lambda item: item.name))
         return self._listed[1]
+
+    def families(self) -> tuple[str, ...]:
+        """Every family that the targets role delegates to."""
+        delegations = self._parsed(Targets).delegations
+        return tuple(delegations.roles or ()) if delegations else ()
+
+    def published_families(self) -> tuple[str, ...]:
+        """Those of them that have metadata."""
+        known = self._parsed(Snapshot).meta
+        return tuple(role for role in self.families() if f"{role}.json" in known)
 
     def add_target(self, name: ReleaseName, manifest: bytes) -> None:
         """Store a release's manifest, so that its metadata may be submitted."""
@@ -152,7 +164,7 @@ class Repository:
 
     def _judge_family(self, family: str, new: Metadata[Targets], now: datetime) -> None:
         targets = self._parsed(Targets)
-        if family not in self._delegated(targets):
+        if family not in self.families():
             raise Refused(
                 f"there is no family {family!r}",
                 hint="add it with: sealane trust add-family",
@@ -209,16 +221,6 @@ class Repository:
     def _version(self, role: str) -> int:
         meta = self._parsed(Snapshot).meta.get(f"{role}.json")
         return meta.version if meta else 0
-
-    def _delegated(self, targets: Targets) -> tuple[str, ...]:
-        roles = targets.delegations.roles if targets.delegations else None
-        return tuple(roles or ())
-
-    def _families(self) -> tuple[str, ...]:
-        known = self._parsed(Snapshot).meta
-        return tuple(
-            role for role in self._delegated(self._parsed(Targets)) if f"{role}.json" in known
-        )
 
     def _releases_of(self, family: str) -> tuple[ListedRelease, ...]:
         signed: Targets = _read_signed(family, self.current(family))

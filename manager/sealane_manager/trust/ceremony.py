@@ -7,9 +7,11 @@ machine takes the fleet. A fleet is built in a folder beside and appears at once
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import contextmanager
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from sealane import fileio
@@ -43,6 +45,7 @@ _CLOCK: Final = SystemClock()
 _COMPACT: Final = JSONSerializer(compact=True)
 _ONLINE: Final = (keys.SNAPSHOT, keys.TIMESTAMP)
 _BUILDING: Final = ".init"
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 def init_development(
@@ -74,22 +77,26 @@ def add_family(state: StateFolder, family: str) -> None:
     """Delegate a new family of models to a new key; raises Refused when the family exists."""
     _check_family(family)
     repository = Repository(state.tuf, state.keys)
+    if family not in repository.families():
+        _delegate(repository, state.keys, family)
+    elif family in repository.published_families():
+        raise Refused(f"the family {family} exists already")
+    signer = keys.load_signer(keys.key_path(state.keys, family))
+    repository.submit(family, first_metadata(signer))
+
+
+def _delegate(repository: Repository, folder: Path, family: str) -> None:
+    authority = keys.load_signer(keys.key_path(folder, keys.TARGETS))
     targets = submission.parse(Targets, repository.current(Targets.type))
     delegations = targets.signed.delegations or Delegations({}, {})
-    roles = delegations.roles or {}
-    if family in roles:
-        raise Refused(f"the family {family} exists already")
-    authority = keys.load_signer(keys.key_path(state.keys, keys.TARGETS))
-    signer = keys.new_signer(state.keys, family)
-    key = signer.public_key
+    key = keys.new_signer(folder, family).public_key
     role = DelegatedRole(family, [key.keyid], 1, terminating=True, paths=[f"{family}/*"])
     targets.signed.delegations = Delegations(
-        delegations.keys | {key.keyid: key}, roles | {family: role}
+        delegations.keys | {key.keyid: key}, (delegations.roles or {}) | {family: role}
     )
     targets.signed.version += 1
     targets.signed.expires = _CLOCK.now() + TARGETS_LIFETIME
     repository.submit(Targets.type, _signed(targets, authority))
-    repository.submit(family, first_metadata(signer))
 
 
 def _first_root(signers: Mapping[str, CryptoSigner]) -> bytes:
@@ -159,20 +166,22 @@ def _appear(place: Path, state: StateFolder) -> None:
 
 
 def _check_hosts(hosts: Sequence[str]) -> None:
-    for host in hosts:
-        if not host or len(host) > _HOST_CHARS or not set(host) <= _HOST_ALPHABET:
-            raise InvalidName(f"{host[:80]!r} is not a host's name or address")
     if not hosts:
-        raise InvalidName("the manager needs a host name", hint="add --host")
+        raise InvalidName("the manager needs a name under which devices dial", hint="add --host")
+    for host in hosts:
+        if not _HOST.fullmatch(host) and not _is_address(host):
+            raise InvalidName(f"{host[:80]!r} is not a host's name or address")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_family(family: str) -> None:
     parse_family(family)
     if family in keys.RESERVED:
         raise Refused(f"no family may be called {family}: it is a role of its own")
-
-
-_HOST_CHARS: Final = 253
-_HOST_ALPHABET: Final = frozenset(
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:"
-)

@@ -33,7 +33,7 @@ _CLOCK: Final = SystemClock()
 _COMPACT: Final = JSONSerializer(compact=True)
 
 
-def with_release(  # noqa: PLR0913 - the parts of one signed statement, each named at the call
+def with_release(  # noqa: PLR0913, PLR0917 - the parts of one signed statement, each named at the call
     current: bytes,
     release: ReleaseName,
     manifest: Manifest,
@@ -53,7 +53,7 @@ def with_release(  # noqa: PLR0913 - the parts of one signed statement, each nam
             hint="a release never changes: publish the new bytes under the next version",
         )
     custom = {
-        "slots": list(slots) or [ANY_SLOT],
+        "slots": [str(slot) for slot in slots] or [ANY_SLOT],
         "requires": dict(requires),
         "size": manifest.config.size + sum(layer.size for layer in manifest.layers),
     }
