@@ -19,7 +19,7 @@ from sealane_manager.rpc import convert
 from sealane_manager.rpc.answers import understood
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
     from pathlib import Path
 
@@ -94,10 +94,12 @@ class Operator:
             answer = self._stub.MissingBlobs(request, timeout=_CALL_SECONDS)
         return tuple(parse_digest(digest) for digest in answer.digests)
 
-    def upload_blob(self, digest: Digest, source: Path) -> None:
-        """Send one blob; the manager checks its digest and size."""
+    def upload_blob(
+        self, digest: Digest, source: Path, progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Send one blob; `progress` is told the bytes of each part. The manager checks it all."""
         with understood(self._address):
-            self._stub.UploadBlob(_upload(digest, source))
+            self._stub.UploadBlob(_upload(digest, source, progress))
 
     def get_metadata(self, role: str) -> bytes:
         """The current version of one TUF metadata file."""
@@ -182,8 +184,12 @@ def _read_context(context: Path) -> tuple[str, grpc.ChannelCredentials]:
     return address, credentials
 
 
-def _upload(digest: Digest, source: Path) -> Iterator[wire.UploadBlobRequest]:
+def _upload(
+    digest: Digest, source: Path, progress: Callable[[int], None] | None
+) -> Iterator[wire.UploadBlobRequest]:
     yield wire.UploadBlobRequest(header=wire.BlobHeader(digest=digest, size=source.stat().st_size))
     with source.open("rb") as file:
         while chunk := file.read(BLOB_CHUNK_BYTES):
             yield wire.UploadBlobRequest(chunk=chunk)
+            if progress is not None:
+                progress(len(chunk))

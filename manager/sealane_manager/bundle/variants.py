@@ -128,3 +128,15 @@ class Tolerances:
         close = self.given.get(source.name, DEFAULT_TOLERANCE[source.precision])
         exact = Tolerance(0.0, 0.0)
         return {spec.name: close if spec.datatype in _FLOATS else exact for spec in self.outputs}
+
+
+def parse_tolerance(text: str) -> tuple[str, Tolerance]:
+    """Read `VARIANT=ATOL:RTOL`, or raise BundleError."""
+    name, _, numbers = text.partition("=")
+    atol, _, rtol = numbers.partition(":")
+    try:
+        return name, Tolerance(float(atol), float(rtol))
+    except ValueError as error:
+        raise BundleError(
+            f"{text!r} is not a tolerance", hint="write VARIANT=ATOL:RTOL, e.g. fp16=0.01:0.01"
+        ) from error

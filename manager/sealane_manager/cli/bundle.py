@@ -1,0 +1,196 @@
+"""`sealane bundle`: make, look at, verify and publish bundles."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from sealane.bundle.check import check_layout, read_deployment
+from sealane.bundle.layout import read_layout
+from sealane.names import ReleaseName, parse_slot
+
+from sealane_manager.bundle import publish as publishing
+from sealane_manager.bundle.engines import require
+from sealane_manager.cli.arguments import parse_labels
+from sealane_manager.cli.context import ContextOption, connect, context_folder
+from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, errors, reported
+from sealane_manager.trust.keys import key_path, load_signer
+
+if TYPE_CHECKING:
+    from sealane.bundle.types import Deployment, Manifest
+
+    from sealane_manager.bundle.pack import Packed
+    from sealane_manager.bundle.publish import PublishOrder, ReleaseDesk, Upload
+
+app = typer.Typer(no_args_is_help=True, help="Make, look at, verify and publish bundles.")
+
+_Folder = Annotated[Path, typer.Argument(help="folder of the bundle (an OCI image layout)")]
+
+
+@app.command()
+def pack(
+    onnx: Annotated[Path, typer.Argument(help="the model, an .onnx file")],
+    model: Annotated[str, typer.Option(help="what it is called: family/model")],
+    out: Annotated[Path, typer.Option(help="new folder for the bundle")],
+    data: Annotated[
+        Path | None, typer.Option(help="typical inputs: .npz by input name, or .npy")
+    ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=PATH:RUNTIME:PRECISION[:ACCELERATOR], e.g. of an OpenVINO IR"),
+    ] = None,
+    tolerance: Annotated[
+        list[str] | None, typer.Option(help="VARIANT=ATOL:RTOL instead of the precision's own")
+    ] = None,
+    probation_seconds: Annotated[
+        float | None, typer.Option(min=0, help="how long a device watches it before keeping it")
+    ] = None,
+    probation_requests: Annotated[
+        int | None, typer.Option(min=0, help="requests it must have answered before it is kept")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="name of a class; once for each, in order")
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Make a bundle from a model and typical inputs; the same input gives the same digest."""
+    with reported():
+        require()
+        from sealane_manager.bundle import pack as packing  # noqa: PLC0415 - needs the pack extra
+        from sealane_manager.bundle import variants  # noqa: PLC0415 - the same
+
+        order = packing.PackOrder(
+            model=model,
+            onnx=onnx,
+            data=data,
+            out=out,
+            variants=tuple(variants.VariantSource.parse(text) for text in variant or ()),
+            tolerance=dict(variants.parse_tolerance(text) for text in tolerance or ()),
+            probation=packing.probation_limits(probation_seconds, probation_requests),
+            labels=tuple(label or ()),
+        )
+        _emit_packed(packing.pack(order), out, output)
+
+
+@app.command()
+def inspect(folder: _Folder, output: OutputOption = Format.TABLE) -> None:
+    """Show what a bundle says; its files are not hashed (see verify)."""
+    with reported():
+        manifest = read_layout(folder)
+        deployment = read_deployment(folder, manifest)
+        if output is Format.JSON:
+            files = [asdict(layer) for layer in manifest.layers]
+            contract = asdict(deployment)
+            emit_one({"digest": manifest.digest, "files": files, "deployment": contract}, output)
+            return
+        emit_one(_summary(manifest, deployment), output)
+        emit(
+            [_variant_row(deployment, number) for number in range(len(deployment.variants))],
+            ("variant", "runtime", "accelerator", "precision", "model", "tolerance"),
+            output,
+        )
+        emit([asdict(layer) for layer in manifest.layers], ("path", "size", "digest"), output)
+
+
+@app.command()
+def verify(folder: _Folder, output: OutputOption = Format.TABLE) -> None:
+    """Verify a bundle without a network: every digest, size and reference."""
+    with reported():
+        manifest, deployment = check_layout(folder)
+        emit_one(_summary(manifest, deployment) | {"verified": "yes"}, output)
+
+
+@app.command()
+def publish(
+    folder: _Folder,
+    release: Annotated[str, typer.Option(help="family/model@version")],
+    slot: Annotated[list[str] | None, typer.Option(help="where it may serve; any if none")] = None,
+    requires: Annotated[
+        list[str] | None, typer.Option(help="what a device must have: arch=x86_64, cpus=4")
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="folder with the family's key; default beside the context")
+    ] = None,
+    output: OutputOption = Format.TABLE,
+    context: ContextOption = None,
+) -> None:
+    """Sign a bundle as a release, upload what the manager lacks, and list it."""
+    needs = {key: _requirement(value) for key, value in parse_labels(requires or []).items()}
+    with reported():
+        name = ReleaseName.parse(release)
+        slots = tuple(parse_slot(text) for text in slot or ())
+        order = publishing.PublishOrder(folder, name, slots, needs)
+        kept = keys or context_folder(context).parent / "keys"
+        with connect(context) as manager:
+            emit_one(_publish(order, manager, kept), output)
+
+
+def _publish(order: PublishOrder, manager: ReleaseDesk, keys: Path) -> dict[str, Any]:
+    signer = load_signer(key_path(keys, order.release.family))
+    manifest = publishing.check(order)
+    publishing.sign(order, manifest, manager, signer)  # refused before anything is sent
+    uploads = publishing.plan_uploads(order, manifest, manager)
+    _upload(uploads, manager)
+    metadata = publishing.sign(order, manifest, manager, signer)
+    snapshot = manager.submit_metadata(order.release.family, metadata)
+    return {
+        "release": str(order.release),
+        "digest": manifest.digest,
+        "uploaded_bytes": sum(upload.size for upload in uploads),
+        "snapshot": snapshot,
+    }
+
+
+def _upload(uploads: list[Upload], manager: ReleaseDesk) -> None:
+    columns = (TextColumn("uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task("uploading", total=sum(upload.size for upload in uploads))
+        for upload in uploads:
+            manager.upload_blob(upload.digest, upload.source, lambda sent: bar.advance(task, sent))
+
+
+def _requirement(text: str) -> int | list[str]:
+    """A number is a least amount; words with commas are alternatives."""
+    return int(text) if text.isascii() and text.isdigit() else text.split(",")
+
+
+def _emit_packed(packed: Packed, out: Path, output: Format) -> None:
+    rows = [
+        {
+            "variant": variant.name,
+            "runtime": variant.runtime,
+            "precision": variant.precision,
+            "golden": f"off by {proof.deviation:.2g}" if not proof.reason else "not checked",
+            "reason": proof.reason,
+        }
+        for variant, proof in zip(packed.deployment.variants, packed.proofs, strict=True)
+    ]
+    summary = {"folder": str(out), **_summary(packed.manifest, packed.deployment)}
+    if output is Format.JSON:
+        emit_one(summary | {"proofs": rows}, output)
+        return
+    emit_one(summary, output)
+    emit(rows, ("variant", "runtime", "precision", "golden", "reason"), output)
+
+
+def _summary(manifest: Manifest, deployment: Deployment) -> dict[str, Any]:
+    return {
+        "model": deployment.model,
+        "digest": manifest.digest,
+        "files": len(manifest.layers),
+        "bytes": sum(layer.size for layer in manifest.layers),
+        "inputs": ", ".join(f"{i.name} {i.datatype} {list(i.shape)}" for i in deployment.inputs),
+        "outputs": ", ".join(f"{o.name} {o.datatype} {list(o.shape)}" for o in deployment.outputs),
+        "variants": ", ".join(variant.name for variant in deployment.variants),
+        "golden_rows": deployment.golden.rows,
+        "probation": f"{deployment.probation.seconds:g} s",
+    }
+
+
+def _variant_row(deployment: Deployment, number: int) -> dict[str, Any]:
+    variant = deployment.variants[number]
+    tolerance = (f"{name} {t.atol:g}+{t.rtol:g}·|x|" for name, t in variant.tolerance.items())
+    return asdict(variant) | {"variant": variant.name, "tolerance": ", ".join(tolerance)}
