@@ -1,1 +1,40 @@
-"""The database: the only place that speaks SQL."""
+"""The store: the only place that speaks SQL; plain values go in and come out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sealane_manager.store.database import Database
+from sealane_manager.store.decisions import Decisions
+from sealane_manager.store.desired import Desired
+from sealane_manager.store.devices import Devices
+from sealane_manager.store.events import Events
+from sealane_manager.store.rollouts import Rollouts
+from sealane_manager.store.tokens import Tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Store:
+    """Everything that a manager keeps, by subject. Calls block: from asyncio, use a thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.tokens = Tokens(database)
+        self.devices = Devices(database)
+        self.events = Events(database)
+        self.desired = Desired(database)
+        self.rollouts = Rollouts(database, self.devices)
+        self.decisions = Decisions(database)
+
+    def close(self) -> None:
+        """Write what is only in memory, and let the file go."""
+        self.devices.flush_seen()
+        self._database.close()
+
+
+def open_store(path: Path) -> Store:
+    """Open or create control.db and bring it up to date; raises Refused when it cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Store(Database(path))

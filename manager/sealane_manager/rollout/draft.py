@@ -1,0 +1,100 @@
+"""Decides what a new rollout will change: which devices, in which order and stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sealane_manager.errors import Refused
+from sealane_manager.rollout.placement import order, places, plan, stage_of
+from sealane_manager.rollout.types import (
+    DeviceState,
+    Phase,
+    Rollout,
+    RolloutDevice,
+    RolloutSpec,
+    RolloutState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sealane.names import DeviceId, ReleaseName
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A device that the selector means.
+
+    Attributes:
+        assigned: what the director wants in the slot now.
+        active: what the device last said it serves there; empty for nothing.
+        busy: id of the rollout that is still changing this slot on it; empty for none.
+    """
+
+    device: DeviceId
+    assigned: ReleaseName | None
+    active: str
+    busy: str
+
+    def has(self, release: ReleaseName) -> bool:
+        """Whether it serves this release already, and shall."""
+        return self.assigned == release and self.active == str(release)
+
+
+def draft(
+    rollout: str, spec: RolloutSpec, candidates: Sequence[Candidate], now: datetime
+) -> Rollout:
+    """The rollout as it starts; raises Refused when it would change nothing or collide."""
+    if not candidates:
+        raise Refused(
+            f"no device matches {spec.selector or 'the empty selector'!r}",
+            hint="see `sealane device list`",
+        )
+    _check_busy(spec, candidates)
+    changed = {each.device: each for each in candidates if not each.has(spec.release)}
+    if not changed:
+        raise Refused(f"every matching device serves {spec.release} in {spec.slot} already")
+    stages = plan(spec.stages, len(changed))
+    counts = places(stages, len(changed))
+    devices = tuple(
+        _waiting(changed[device], stage_of(position, counts), now)
+        for position, device in enumerate(order(rollout, changed))
+    )
+    return Rollout(
+        id=rollout,
+        spec=replace(spec, stages=stages),
+        state=RolloutState.RUNNING,
+        stage=0,
+        phase=Phase.DISPATCH,
+        phase_since=now,
+        reason="",
+        devices=devices,
+        created_at=now,
+    )
+
+
+def _check_busy(spec: RolloutSpec, candidates: Sequence[Candidate]) -> None:
+    busy = [each for each in candidates if each.busy]
+    if busy:
+        first = busy[0]
+        raise Refused(
+            f"rollout {first.busy} is still changing slot {spec.slot} on {first.device}"
+            + (f" and {len(busy) - 1} more" if len(busy) > 1 else ""),
+            hint=f"wait until it has ended, or abort it: sealane rollout abort {first.busy}",
+        )
+
+
+def _waiting(candidate: Candidate, stage: int, now: datetime) -> RolloutDevice:
+    return RolloutDevice(
+        device=candidate.device,
+        stage=stage,
+        state=DeviceState.WAITING,
+        previous=candidate.assigned,
+        reachable=False,
+        requests=0,
+        detail="",
+        changed_at=now,
+        heard_at=None,
+    )

@@ -1,0 +1,94 @@
+"""Opens control.db: durable settings, one writer at a time, migrations before anything else."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DatabaseError
+from sqlmodel import Session
+
+from sealane_manager.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+BUSY_TIMEOUT_MS: Final = 10_000
+"""How long one statement waits for another process (a backup) that holds the file."""
+
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
+)
+_WRITES: Final = "sealane_writes"
+
+
+class Database:
+    """Sessions on one SQLite file: many readers, one writer."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file and bring it up to date; raises Refused when it cannot be."""
+        self._engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
+        event.listen(self._engine, "connect", _prepare)
+        event.listen(self._engine, "begin", _begin)
+        self._writer = self._engine.execution_options(**{_WRITES: True})
+        self._lock = threading.Lock()
+        try:
+            migrate(self._writer)
+        except (CommandError, DatabaseError) as error:
+            self.close()
+            raise Refused(
+                f"{path} cannot be brought up to date: {_first_line(error)}",
+                hint="use the manager that wrote it, or put back a backup",
+            ) from error
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One consistent view; nothing written in it is kept."""
+        with Session(self._engine) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction: everything or nothing, on disk when the block has ended."""
+        with self._lock, Session(self._writer) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._engine.dispose()
+
+
+def migrate(engine: Engine) -> None:
+    """Run every migration that the database has not seen, in one transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin` says, not at a guess
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]

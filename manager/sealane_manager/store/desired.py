@@ -1,0 +1,177 @@
+"""Desired state: what the director wants in each slot, and the document that says so."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sealane.names import DeviceId, ReleaseName, SlotName
+from sealane.trust.documents import Lease, SlotAssignment
+from sqlalchemy import delete, insert, update
+from sqlmodel import col, select
+
+from sealane_manager.errors import Refused
+from sealane_manager.rollout.types import IN_FLIGHT, RolloutState
+from sealane_manager.store import rows
+from sealane_manager.store.devices import known
+from sealane_manager.store.records import Issue, Standing
+from sealane_manager.store.tables import DesiredRow, DeviceRow, RolloutDeviceRow, RolloutRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlmodel import Session
+
+    from sealane_manager.store.database import Database
+    from sealane_manager.store.records import ReleaseSource
+
+LEASE: Final = timedelta(minutes=15)
+"""How long a device may activate after it was last answered."""
+
+STANDING: Final = "standing"
+"""Id of the lease for what no rollout brings."""
+
+_CHUNK: Final = 500
+"""Devices named in one statement: under the smallest limit of bound parameters (999)."""
+
+
+class Wanted(NamedTuple):
+    """What shall serve in a slot of a device from now on; no source takes the slot away."""
+
+    device: DeviceId
+    slot: SlotName
+    source: ReleaseSource | None
+    rollout: str
+
+
+class Desired:
+    """Reads desired state and issues it; only rollouts write it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, device: DeviceId) -> tuple[int, tuple[SlotAssignment, ...]]:
+        """The generation and what the director wants, without leases; raises NotKnown."""
+        with self._database.read() as session:
+            row = known(session, device)
+            return row.generation, tuple(_assignment(each, None) for each in _of(session, device))
+
+    def issue(self, device: DeviceId, now: datetime) -> Issue:
+        """Use up a document version and renew the leases; raises NotKnown or Refused (revoked).
+
+        A device whose rollout is paused may fetch and stage, but gets no lease to activate.
+        """
+        with self._database.write() as session:
+            row = known(session, device)
+            if row.state == Standing.REVOKED:
+                raise Refused(f"device {device} was revoked")
+            row.document_version = max(row.document_version + 1, int(now.timestamp()))
+            session.add(row)
+            paused = _paused(session, device)
+            slots = []
+            for each in _of(session, device):
+                each.lease_expires = None if each.rollout in paused else now + LEASE
+                session.add(each)
+                slots.append(_assignment(each, each.lease_expires))
+            return Issue(row.document_version, row.generation, tuple(slots))
+
+
+def _of(session: Session, device: DeviceId) -> Sequence[DesiredRow]:
+    query = select(DesiredRow).where(DesiredRow.device == device).order_by(DesiredRow.slot)
+    return session.exec(query).all()
+
+
+def _paused(session: Session, device: DeviceId) -> frozenset[str]:
+    """Rollouts that must not go on with this device now."""
+    query = (
+        select(RolloutRow.id)
+        .join(RolloutDeviceRow, col(RolloutDeviceRow.rollout) == col(RolloutRow.id))
+        .where(
+            RolloutDeviceRow.device == device,
+            RolloutRow.state == str(RolloutState.PAUSED),
+            col(RolloutDeviceRow.state).in_([str(state) for state in IN_FLIGHT]),
+        )
+    )
+    return frozenset(session.exec(query))
+
+
+def _assignment(row: DesiredRow, expires: datetime | None) -> SlotAssignment:
+    return SlotAssignment(
+        slot=SlotName(row.slot),
+        release=ReleaseName.parse(row.release),
+        manifest=rows.digest(row.manifest),
+        length=row.length,
+        rollout=row.rollout,
+        lease=Lease(row.rollout or STANDING, expires) if expires else None,
+    )
+
+
+def assign(session: Session, wanted: Sequence[Wanted]) -> set[DeviceId]:
+    """Write what shall serve; returns the devices for which that is something else than before."""
+    current = _current(session, {(each.device, each.slot) for each in wanted})
+    changed = [each for each in wanted if current.get((each.device, each.slot)) != _source(each)]
+    keys = {(each.device, each.slot) for each in changed}
+    for slot in {slot for _, slot in keys}:
+        for chunk in _chunks(device for device, each in keys if each == slot):
+            session.connection().execute(
+                delete(DesiredRow).where(
+                    col(DesiredRow.slot) == slot, col(DesiredRow.device).in_(chunk)
+                )
+            )
+    new = [row for each in changed if (row := _row(each))]
+    if new:
+        session.connection().execute(insert(DesiredRow), new)
+    session.expire_all()
+    return {each.device for each in changed}
+
+
+def _current(
+    session: Session, keys: set[tuple[DeviceId, SlotName]]
+) -> dict[tuple[str, str], tuple[str, str, str]]:
+    found: dict[tuple[str, str], tuple[str, str, str]] = {}
+    for chunk in _chunks({device for device, _ in keys}):
+        query = select(DesiredRow).where(col(DesiredRow.device).in_(chunk))
+        for row in session.exec(query):
+            found[row.device, row.slot] = (row.release, row.manifest, row.rollout)
+    return found
+
+
+def _source(wanted: Wanted) -> tuple[str, str, str] | None:
+    if not wanted.source:
+        return None
+    return str(wanted.source.name), wanted.source.manifest, wanted.rollout
+
+
+def _row(wanted: Wanted) -> dict[str, object] | None:
+    if not wanted.source:
+        return None
+    return {
+        "device": wanted.device,
+        "slot": wanted.slot,
+        "release": str(wanted.source.name),
+        "manifest": wanted.source.manifest,
+        "length": wanted.source.length,
+        "rollout": wanted.rollout,
+        "lease_expires": None,
+    }
+
+
+def bump(session: Session, devices: Iterable[DeviceId]) -> Mapping[DeviceId, int]:
+    """Raise the generation of these devices, and return the new ones."""
+    generations: dict[DeviceId, int] = {}
+    for chunk in _chunks(devices):
+        session.connection().execute(
+            update(DeviceRow)
+            .where(col(DeviceRow.id).in_(chunk))
+            .values(generation=DeviceRow.generation + 1)
+        )
+        query = select(DeviceRow.id, DeviceRow.generation).where(col(DeviceRow.id).in_(chunk))
+        generations |= {DeviceId(device): number for device, number in session.exec(query)}
+    session.expire_all()
+    return generations
+
+
+def _chunks(devices: Iterable[DeviceId]) -> Iterable[list[DeviceId]]:
+    names = sorted(devices)
+    return (names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK))

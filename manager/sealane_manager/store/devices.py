@@ -1,0 +1,257 @@
+"""Devices: who they are, what they said last, and which of them a selector means."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sealane.names import DeviceId, parse_label
+from sqlalchemy import bindparam, delete, exists, update
+from sqlmodel import col, select
+
+from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.rollout.types import LIVE, DeviceState
+from sealane_manager.selector import EVERYTHING
+from sealane_manager.store import rows
+from sealane_manager.store.decisions import log
+from sealane_manager.store.observations import fold
+from sealane_manager.store.records import DecisionRecord, Standing
+from sealane_manager.store.tables import (
+    DeviceRow,
+    LabelRow,
+    RolloutDeviceRow,
+    RolloutRow,
+    SlotRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sealane.fleet import Hello, SlotReport
+    from sqlalchemy import ColumnElement
+    from sqlmodel import Session
+
+    from sealane_manager.selector import Selector, Term
+    from sealane_manager.store.database import Database
+    from sealane_manager.store.records import By, DeviceRecord, NewDevice
+
+MAX_LABELS: Final = 64
+"""Labels of one device."""
+
+MAX_SLOTS: Final = 1024
+"""Slots of one device: as many as a director document holds."""
+
+
+class Devices:
+    """Keeps devices; when one was last heard is kept in memory and flushed in batches."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._heard: dict[DeviceId, datetime] = {}
+        self._unflushed: set[DeviceId] = set()
+        self._lock = threading.Lock()
+
+    def enrol(self, new: NewDevice) -> DeviceRecord:
+        """Keep a new device; raises Refused when its id or its key is taken."""
+        with self._database.write() as session:
+            _check_free(session, new)
+            session.add(
+                DeviceRow(
+                    id=new.id,
+                    name=new.name,
+                    state=Standing.ACTIVE,
+                    public_key=new.public_key,
+                    key_fingerprint=new.key_fingerprint,
+                    token=new.token,
+                    enrolled_at=new.enrolled_at,
+                )
+            )
+            session.flush()
+            _set_labels(session, new.id, new.labels)
+            actor = f"token {new.token}"
+            log(session, DecisionRecord(new.enrolled_at, "", actor, "enrol", f"device {new.id}"))
+        return self.get(new.id)
+
+    def get(self, device: DeviceId) -> DeviceRecord:
+        """One device; raises NotKnown."""
+        found = self._records([col(DeviceRow.id) == device])
+        if not found:
+            raise NotKnown(f"there is no device {device}", hint="see `sealane device list`")
+        return found[0]
+
+    def list(self, selector: Selector = EVERYTHING) -> tuple[DeviceRecord, ...]:
+        """The devices that the selector means, by id."""
+        return self._records(conditions(selector))
+
+    def label(
+        self, device: DeviceId, given: Mapping[str, str], remove: Sequence[str], by: By
+    ) -> DeviceRecord:
+        """Set and remove labels; raises NotKnown, InvalidName, or Refused (too many)."""
+        for key, value in given.items():
+            parse_label(key, value)
+        with self._database.write() as session:
+            known(session, device)
+            gone = [*remove, *given]
+            session.connection().execute(
+                delete(LabelRow).where(col(LabelRow.device) == device, col(LabelRow.key).in_(gone))
+            )
+            _set_labels(session, device, given)
+            words = [f"{key}={value}" for key, value in given.items()]
+            detail = " ".join([f"device {device}:", *words, *(f"-{key}" for key in remove)])
+            log(session, DecisionRecord(by.at, "", by.actor, "label", detail))
+        return self.get(device)
+
+    def revoke(self, device: DeviceId, by: By) -> None:
+        """Never listen to this device again; raises NotKnown. Rollouts no longer wait for it."""
+        with self._database.write() as session:
+            row = known(session, device)
+            row.state = Standing.REVOKED
+            row.state_reason = by.reason
+            session.add(row)
+            _skip(session, device, by.at)
+            detail = f"device {device}: {by.reason}"
+            log(session, DecisionRecord(by.at, "", by.actor, "revoke", detail))
+
+    def seen(self, device: DeviceId, now: datetime) -> None:
+        """Remember that the device was heard; costs no write."""
+        with self._lock:
+            self._heard[device] = now
+            self._unflushed.add(device)
+
+    def last_seen(self, device: DeviceId, stored: datetime | None) -> datetime | None:
+        """When it was last heard, given what the database says."""
+        heard = self._heard.get(device)
+        return max(heard, stored) if heard and stored else heard or stored
+
+    def flush_seen(self) -> int:
+        """Write when devices were last heard; returns how many."""
+        with self._lock:
+            names, self._unflushed = self._unflushed, set()
+        if not names:
+            return 0
+        statement = (
+            update(DeviceRow)
+            .where(col(DeviceRow.id) == bindparam("device_id"))
+            .values(last_seen=bindparam("heard"))
+        )
+        heard = [{"device_id": name, "heard": self._heard[name]} for name in names]
+        with self._database.write() as session:
+            session.connection().execute(statement, heard)
+        return len(heard)
+
+    def hello(self, device: DeviceId, hello: Hello, now: datetime) -> DeviceRecord:
+        """Record what a device says when it connects; raises NotKnown, or Refused when revoked."""
+        with self._database.write() as session:
+            row = known(session, device)
+            if row.state == Standing.REVOKED:
+                raise Refused(f"device {device} was revoked")
+            row.agent_version = hello.agent_version[: rows.MAX_WORD]
+            row.boot_id = hello.boot_id[: rows.MAX_WORD]
+            row.facts = rows.facts_fields(hello.facts)
+            session.add(row)
+            _record_slots(session, device, hello.slots, now)
+        self.seen(device, now)
+        return self.get(device)
+
+    def report(self, device: DeviceId, slots: Sequence[SlotReport], now: datetime) -> None:
+        """Record what the slots do now; writes only what changed. Raises NotKnown."""
+        self.seen(device, now)
+        with self._database.write() as session:
+            known(session, device)
+            _record_slots(session, device, slots, now)
+
+    def _records(self, where: Sequence[ColumnElement[bool]]) -> tuple[DeviceRecord, ...]:
+        chosen = select(DeviceRow.id).where(*where)
+        labels: dict[str, dict[str, str]] = defaultdict(dict)
+        slots: dict[str, list[SlotReport]] = defaultdict(list)
+        with self._database.read() as session:
+            for label in session.exec(select(LabelRow).where(col(LabelRow.device).in_(chosen))):
+                labels[label.device][label.key] = label.value
+            for slot in session.exec(select(SlotRow).where(col(SlotRow.device).in_(chosen))):
+                slots[slot.device].append(rows.slot_report(slot))
+            found = session.exec(select(DeviceRow).where(*where).order_by(col(DeviceRow.id)))
+            records = [rows.device_record(row, labels[row.id], slots[row.id]) for row in found]
+        return tuple(
+            replace(each, last_seen=self.last_seen(each.id, each.last_seen)) for each in records
+        )
+
+
+def conditions(selector: Selector) -> list[ColumnElement[bool]]:
+    """The selector as SQL on the table of devices."""
+    return [_condition(term) for term in selector.terms]
+
+
+def _condition(term: Term) -> ColumnElement[bool]:
+    where: list[Any] = [LabelRow.device == DeviceRow.id, LabelRow.key == term.key]
+    if term.values is not None:
+        where.append(col(LabelRow.value).in_(sorted(term.values)))
+    found = exists().where(*where)
+    return ~found if term.negated else found
+
+
+def record_slots(
+    session: Session, device: DeviceId, slots: Iterable[SlotReport], now: datetime
+) -> None:
+    """Write what slots said, where it differs from what they said before."""
+    for report in slots:
+        old = session.get(SlotRow, (device, report.slot))
+        new = rows.slot_row(device, report, now)
+        if not old:
+            session.add(new)
+        elif rows.slot_report(old) != rows.slot_report(new):
+            old.sqlmodel_update(new.model_dump())
+            session.add(old)
+
+
+def _record_slots(
+    session: Session, device: DeviceId, slots: Sequence[SlotReport], now: datetime
+) -> None:
+    if len(slots) > MAX_SLOTS:
+        raise Refused(f"device {device} reports {len(slots)} slots; at most {MAX_SLOTS} are kept")
+    record_slots(session, device, slots, now)
+    fold(session, device, slots, now)
+
+
+def known(session: Session, device: DeviceId) -> DeviceRow:
+    """The device's row; raises NotKnown."""
+    row = session.get(DeviceRow, device)
+    if not row:
+        raise NotKnown(f"there is no device {device}", hint="see `sealane device list`")
+    return row
+
+
+def _check_free(session: Session, new: NewDevice) -> None:
+    if session.get(DeviceRow, new.id):
+        raise Refused(
+            f"another device is called {new.id} already",
+            hint="choose another name, or revoke and remove the old one first",
+        )
+    same_key = select(DeviceRow.id).where(DeviceRow.key_fingerprint == new.key_fingerprint)
+    if other := session.exec(same_key).first():
+        raise Refused(f"this key belongs to device {other} already")
+
+
+def _set_labels(session: Session, device: DeviceId, labels: Mapping[str, str]) -> None:
+    for key, value in labels.items():
+        session.add(LabelRow(key=key, value=value, device=device))
+    session.flush()
+    count = len(session.exec(select(LabelRow.key).where(LabelRow.device == device)).all())
+    if count > MAX_LABELS:
+        raise Refused(f"device {device} would have {count} labels; at most {MAX_LABELS} are kept")
+
+
+def _skip(session: Session, device: DeviceId, now: datetime) -> None:
+    """No rollout waits for a device that was revoked."""
+    running = select(RolloutRow.id).where(col(RolloutRow.state).in_([str(each) for each in LIVE]))
+    session.connection().execute(
+        update(RolloutDeviceRow)
+        .where(
+            col(RolloutDeviceRow.device) == device,
+            col(RolloutDeviceRow.state) == str(DeviceState.WAITING),
+            col(RolloutDeviceRow.rollout).in_(running),
+        )
+        .values(state=str(DeviceState.SKIPPED), detail="the device was revoked", changed_at=now)
+    )

@@ -1,0 +1,203 @@
+"""The outbox's other end: events are stored once, in order, and then acknowledged."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from sealane import receipt as receipts
+from sealane.errors import ReceiptError
+from sealane.fleet import SlotReport
+from sealane.limits import EVENTS_PER_MESSAGE, KIB
+from sealane.receipt import Receipt, SignedReceipt
+from sqlalchemy import delete, insert
+from sqlmodel import col, select
+
+from sealane_manager.errors import Refused
+from sealane_manager.store import rows
+from sealane_manager.store.devices import known, record_slots
+from sealane_manager.store.observations import fold
+from sealane_manager.store.tables import EventRow, ReceiptRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sealane.fleet import Event
+    from sealane.names import DeviceId
+    from sqlmodel import Session
+
+    from sealane_manager.store.database import Database
+    from sealane_manager.store.records import ReceiptRecord
+
+RECEIPT_BYTES: Final = 16 * KIB
+"""One signed receipt: a dozen short fields."""
+
+MAX_COUNT: Final = 2**53
+"""Largest count in a receipt: exact in JSON everywhere."""
+
+MAX_SEQUENCE: Final = 2**63 - 1
+"""Largest sequence number: what a database's integer holds."""
+
+_log = logging.getLogger(__name__)
+
+
+class Events:
+    """Stores what devices' outboxes send."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, device: DeviceId, events: Sequence[Event], now: datetime) -> int:
+        """Store events that are new, and return the sequence up to which all are stored.
+
+        An event that was stored before is passed over; a gap is taken as it is, since a device
+        sends in order. A receipt that is not the device's own is kept as refused, and moves
+        nothing. Raises NotKnown, or Refused when there are too many events in one message.
+        """
+        _check(device, events)
+        key = self._key(device)
+        read = {each.sequence: _read(device, each, key) for each in events}
+        with self._database.write() as session:
+            row = known(session, device)
+            fresh = sorted(number for number in read if number > row.acked_sequence)
+            if not fresh:
+                return row.acked_sequence
+            news = {each.sequence: each for each in events}
+            _store(session, device, [(news[number], read[number]) for number in fresh], now)
+            row.acked_sequence = fresh[-1]
+            session.add(row)
+            return row.acked_sequence
+
+    def receipts_of(self, rollout: str) -> tuple[ReceiptRecord, ...]:
+        """Every receipt that counts for a rollout, oldest first."""
+        query = (
+            select(ReceiptRow)
+            .where(ReceiptRow.rollout == rollout)
+            .order_by(col(ReceiptRow.received_at), ReceiptRow.device, col(ReceiptRow.sequence))
+        )
+        with self._database.read() as session:
+            return tuple(rows.receipt(row) for row in session.exec(query))
+
+    def prune(self, before: datetime) -> int:
+        """Forget events (never receipts) that arrived before a moment; returns how many."""
+        with self._database.write() as session:
+            gone = session.connection().execute(
+                delete(EventRow).where(col(EventRow.received_at) < before)
+            )
+            return gone.rowcount
+
+    def _key(self, device: DeviceId) -> ec.EllipticCurvePublicKey:
+        with self._database.read() as session:
+            key = load_pem_public_key(known(session, device).public_key)
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise Refused(f"the key of device {device} cannot sign receipts")
+        return key
+
+
+def _check(device: DeviceId, events: Sequence[Event]) -> None:
+    if len(events) > EVENTS_PER_MESSAGE:
+        raise Refused(
+            f"device {device} sent {len(events)} events at once; at most {EVENTS_PER_MESSAGE}"
+        )
+    if any(not 0 < event.sequence <= MAX_SEQUENCE for event in events):
+        raise Refused(f"device {device} sent an event with an impossible sequence number")
+
+
+def _read(
+    device: DeviceId, event: Event, key: ec.EllipticCurvePublicKey
+) -> SlotReport | Receipt | str:
+    """What the event says, or why it is refused."""
+    if isinstance(event.body, SlotReport):
+        return event.body
+    try:
+        return _verified(device, event.body, key)
+    except ReceiptError as error:
+        _log.warning("refused a receipt: device=%s reason=%s", device, error)
+        return str(error)[: rows.MAX_SENTENCE]
+
+
+def _verified(device: DeviceId, signed: SignedReceipt, key: ec.EllipticCurvePublicKey) -> Receipt:
+    if len(signed.payload) + len(signed.signature) > RECEIPT_BYTES:
+        raise ReceiptError(f"the receipt is larger than {RECEIPT_BYTES} bytes")
+    receipt = receipts.verify(signed, key)
+    if receipt.device != device:
+        raise ReceiptError("the receipt speaks of another device")
+    for name, value in asdict(receipt).items():
+        _check_field(name, value)
+    return receipt
+
+
+def _check_field(name: str, value: Any) -> None:
+    wanted = Receipt.__annotations__[name]
+    if type(value).__name__ != wanted and not (wanted == "float" and type(value) is int):
+        raise ReceiptError(f"{name} of the receipt is no {wanted}")
+    if isinstance(value, str) and len(value) > rows.MAX_WORD:
+        raise ReceiptError(f"{name} of the receipt is longer than {rows.MAX_WORD} characters")
+    if isinstance(value, int) and not 0 <= value <= MAX_COUNT:
+        raise ReceiptError(f"{name} of the receipt is not a count")
+
+
+def _store(
+    session: Session,
+    device: DeviceId,
+    news: Sequence[tuple[Event, SlotReport | Receipt | str]],
+    now: datetime,
+) -> None:
+    session.connection().execute(
+        insert(EventRow), [_event_row(device, event, said, now) for event, said in news]
+    )
+    words = [said for _, said in news if not isinstance(said, str)]
+    for event, said in news:
+        if isinstance(said, Receipt) and isinstance(event.body, SignedReceipt):
+            session.add(_receipt_row(said, event.body, now))
+    latest = {said.slot: said for said in words if isinstance(said, SlotReport)}
+    record_slots(session, device, latest.values(), now)
+    fold(session, device, words, now)
+
+
+def _event_row(
+    device: DeviceId, event: Event, said: SlotReport | Receipt | str, now: datetime
+) -> dict[str, Any]:
+    kind, body = _kind(device, said, now)
+    return {
+        "device": device,
+        "sequence": event.sequence,
+        "occurred_at": event.occurred_at,
+        "received_at": now,
+        "kind": kind,
+        "body": body,
+    }
+
+
+def _kind(
+    device: DeviceId, said: SlotReport | Receipt | str, now: datetime
+) -> tuple[str, dict[str, Any]]:
+    match said:
+        case SlotReport():
+            row = rows.slot_row(device, said, now)
+            return "transition", row.model_dump(exclude={"device", "reported_at"})
+        case Receipt():
+            return "receipt", asdict(said)
+        case refused:
+            return "refused", {"reason": refused}
+
+
+def _receipt_row(receipt: Receipt, signed: SignedReceipt, now: datetime) -> ReceiptRow:
+    return ReceiptRow(
+        device=receipt.device,
+        sequence=receipt.sequence,
+        rollout=receipt.rollout,
+        slot=receipt.slot,
+        release=receipt.release,
+        verdict=receipt.verdict,
+        requests=receipt.requests,
+        errors=receipt.errors,
+        fallbacks=receipt.fallbacks,
+        payload=signed.payload,
+        signature=signed.signature,
+        received_at=now,
+    )

@@ -1,0 +1,172 @@
+"""What goes into the store and comes out of it: plain frozen values, never rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sealane.fleet import DeviceFacts, SlotReport
+    from sealane.names import DeviceId, Digest, ReleaseName
+    from sealane.trust.documents import SlotAssignment
+
+    from sealane_manager.rollout.types import Rollout, RolloutSpec
+    from sealane_manager.selector import Selector
+
+
+class Standing(StrEnum):
+    """Whether a device may speak."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A join token as the manager keeps it: never the secret, only its hash.
+
+    Attributes:
+        secret_sha256: SHA-256 of the secret, as raw bytes.
+        uses: how many devices may still enrol with it.
+    """
+
+    id: str
+    secret_sha256: bytes
+    labels: Mapping[str, str]
+    uses: int
+    expires_at: datetime
+    issued_at: datetime
+    issued_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """What a join token gave: labels for a new device, or the device this key already is."""
+
+    labels: Mapping[str, str]
+    device: DeviceId | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewDevice:
+    """A machine that becomes a device.
+
+    Attributes:
+        public_key: PEM, SubjectPublicKeyInfo.
+        key_fingerprint: SHA-256 of the public key's DER, hexadecimal.
+        token: id of the join token it came with.
+    """
+
+    id: DeviceId
+    name: str
+    labels: Mapping[str, str]
+    public_key: bytes
+    key_fingerprint: str
+    token: str
+    enrolled_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRecord:
+    """A device, as last recorded.
+
+    Attributes:
+        public_key: PEM, SubjectPublicKeyInfo.
+        facts: None until its first Hello.
+        last_seen: None until its first word.
+        acked_sequence: events up to this one are stored.
+        generation: of its desired state.
+    """
+
+    id: DeviceId
+    name: str
+    labels: Mapping[str, str]
+    state: Standing
+    public_key: bytes
+    facts: DeviceFacts | None
+    slots: tuple[SlotReport, ...]
+    agent_version: str
+    last_seen: datetime | None
+    acked_sequence: int
+    generation: int
+    enrolled_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSource:
+    """A release as an assignment needs it."""
+
+    name: ReleaseName
+    manifest: Digest
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What the next director document of a device says; `version` is used up by asking."""
+
+    version: int
+    generation: int
+    slots: tuple[SlotAssignment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """One line of the decision log: who or what did it, and why.
+
+    Attributes:
+        rollout: its id; empty when the line is about a device or a token.
+        actor: an operator's name, `controller`, or `device <id>`.
+    """
+
+    at: datetime
+    rollout: str
+    actor: str
+    action: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRecord:
+    """A receipt whose signature was checked."""
+
+    device: DeviceId
+    rollout: str
+    slot: str
+    release: str
+    verdict: str
+    requests: int
+    errors: int
+    fallbacks: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who changes something, why and when."""
+
+    actor: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A rollout that is to be made."""
+
+    id: str
+    spec: RolloutSpec
+    source: ReleaseSource
+    selector: Selector
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A rollout after a transaction, and the desired states that changed with it."""
+
+    rollout: Rollout
+    generations: Mapping[DeviceId, int]

@@ -1,0 +1,234 @@
+"""Turns rows into plain values and back; what a device wrote itself is cut to a length here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sealane.failure import Failure, FailureKind
+from sealane.fleet import DeviceFacts, RuntimeFact, SlotReport
+from sealane.names import DeviceId, Digest, ReleaseName, SlotName
+
+from sealane_manager.rollout.placement import parse_stage, stage_text
+from sealane_manager.rollout.types import (
+    DeviceState,
+    GatePolicy,
+    OnFailure,
+    Phase,
+    Rollout,
+    RolloutDevice,
+    RolloutSpec,
+    RolloutState,
+)
+from sealane_manager.store.records import DecisionRecord, DeviceRecord, ReceiptRecord, Standing
+from sealane_manager.store.tables import RolloutRow, SlotRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sealane_manager.store.records import Draft
+    from sealane_manager.store.tables import (
+        DecisionRow,
+        DeviceRow,
+        ReceiptRow,
+        RolloutDeviceRow,
+    )
+
+MAX_WORD: Final = 160
+"""Characters of a name that a device reports: longer than any name may be."""
+
+MAX_SENTENCE: Final = 1000
+"""Characters of a message that a device reports."""
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def slot_row(device: DeviceId, report: SlotReport, now: datetime) -> SlotRow:
+    """What a slot said, as a row."""
+    return SlotRow(
+        device=device,
+        slot=report.slot,
+        state=report.state[:MAX_WORD],
+        active_release=report.active_release[:MAX_WORD],
+        lkg_release=report.lkg_release[:MAX_WORD],
+        attempt_release=report.attempt_release[:MAX_WORD],
+        rollout=report.rollout[:MAX_WORD],
+        failure=_failure_fields(report.failure) if report.failure else None,
+        reported_at=now,
+    )
+
+
+def slot_report(row: SlotRow) -> SlotReport:
+    """What a slot said."""
+    return SlotReport(
+        slot=SlotName(row.slot),
+        state=row.state,
+        active_release=row.active_release,
+        lkg_release=row.lkg_release,
+        attempt_release=row.attempt_release,
+        rollout=row.rollout,
+        failure=_failure(row.failure) if row.failure else None,
+    )
+
+
+def _failure_fields(failure: Failure) -> dict[str, str]:
+    return {name: str(value)[:MAX_SENTENCE] for name, value in asdict(failure).items()}
+
+
+def _failure(fields: Mapping[str, str]) -> Failure:
+    return Failure(**{**fields, "kind": FailureKind(fields["kind"])})  # type: ignore[arg-type]  # a row holds what _failure_fields wrote
+
+
+def facts_fields(facts: DeviceFacts) -> dict[str, Any]:
+    """What a device is, as JSON."""
+    return asdict(facts)
+
+
+def _facts(fields: Mapping[str, Any]) -> DeviceFacts:
+    runtimes = tuple(
+        RuntimeFact(each["name"], each["version"], tuple(each["accelerators"]))
+        for each in fields["runtimes"]
+    )
+    return DeviceFacts(**{**fields, "runtimes": runtimes})
+
+
+def device_record(
+    row: DeviceRow, labels: Mapping[str, str], slots: Sequence[SlotReport]
+) -> DeviceRecord:
+    """A device."""
+    return DeviceRecord(
+        id=DeviceId(row.id),
+        name=row.name,
+        labels=dict(sorted(labels.items())),
+        state=Standing(row.state),
+        public_key=row.public_key,
+        facts=_facts(row.facts) if row.facts else None,
+        slots=tuple(sorted(slots, key=lambda report: report.slot)),
+        agent_version=row.agent_version,
+        last_seen=row.last_seen,
+        acked_sequence=row.acked_sequence,
+        generation=row.generation,
+        enrolled_at=row.enrolled_at,
+    )
+
+
+def rollout_row(rollout: Rollout, made: Draft) -> RolloutRow:
+    """A new rollout, as a row."""
+    spec = rollout.spec
+    return RolloutRow(
+        id=rollout.id,
+        release=str(spec.release),
+        manifest=made.source.manifest,
+        length=made.source.length,
+        slot=spec.slot,
+        selector=spec.selector,
+        stages=[stage_text(stage) for stage in spec.stages],
+        soak_us=spec.soak // _MICROSECOND,
+        max_failed=spec.gate.max_failed,
+        max_failed_percent=spec.gate.max_failed_percent,
+        silent_after_us=spec.gate.silent_after // _MICROSECOND,
+        min_requests=spec.gate.min_requests,
+        on_failure=spec.on_failure,
+        created_at=rollout.created_at,
+        **standing(rollout),
+    )
+
+
+def standing(rollout: Rollout) -> dict[str, Any]:
+    """The columns of a rollout that change while it runs."""
+    return {
+        "state": str(rollout.state),
+        "stage": rollout.stage,
+        "phase": str(rollout.phase),
+        "phase_since": rollout.phase_since,
+        "reason": rollout.reason,
+        "ended_at": rollout.ended_at,
+    }
+
+
+def rollout(row: RolloutRow, devices: Sequence[RolloutDevice]) -> Rollout:
+    """A rollout with its devices, which are in their order."""
+    return Rollout(
+        id=row.id,
+        spec=_spec(row),
+        state=RolloutState(row.state),
+        stage=row.stage,
+        phase=Phase(row.phase),
+        phase_since=row.phase_since,
+        reason=row.reason,
+        devices=tuple(devices),
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+    )
+
+
+def _spec(row: RolloutRow) -> RolloutSpec:
+    return RolloutSpec(
+        release=ReleaseName.parse(row.release),
+        slot=SlotName(row.slot),
+        selector=row.selector,
+        stages=tuple(parse_stage(text) for text in row.stages),
+        soak=row.soak_us * _MICROSECOND,
+        gate=GatePolicy(
+            max_failed=row.max_failed,
+            max_failed_percent=row.max_failed_percent,
+            silent_after=row.silent_after_us * _MICROSECOND,
+            min_requests=row.min_requests,
+        ),
+        on_failure=OnFailure(row.on_failure),
+    )
+
+
+def rollout_device(row: RolloutDeviceRow, heard_at: datetime | None) -> RolloutDevice:
+    """A device in a rollout; whether it is reachable is not the store's to know."""
+    return RolloutDevice(
+        device=DeviceId(row.device),
+        stage=row.stage,
+        state=DeviceState(row.state),
+        previous=ReleaseName.parse(row.previous) if row.previous else None,
+        reachable=False,
+        requests=row.requests,
+        detail=row.detail,
+        changed_at=row.changed_at,
+        heard_at=heard_at,
+        acknowledged=row.acknowledged,
+    )
+
+
+def moving(device: RolloutDevice) -> dict[str, Any]:
+    """The columns of a device in a rollout that change."""
+    return {
+        "stage": device.stage,
+        "state": str(device.state),
+        "requests": device.requests,
+        "detail": device.detail,
+        "changed_at": device.changed_at,
+        "acknowledged": device.acknowledged,
+    }
+
+
+def decision(row: DecisionRow) -> DecisionRecord:
+    """A line of the decision log."""
+    return DecisionRecord(row.at, row.rollout, row.actor, row.action, row.detail)
+
+
+def receipt(row: ReceiptRow) -> ReceiptRecord:
+    """A receipt that was checked."""
+    return ReceiptRecord(
+        device=DeviceId(row.device),
+        rollout=row.rollout,
+        slot=row.slot,
+        release=row.release,
+        verdict=row.verdict,
+        requests=row.requests,
+        errors=row.errors,
+        fallbacks=row.fallbacks,
+        received_at=row.received_at,
+    )
+
+
+def digest(text: str) -> Digest:
+    """A digest that was checked before it was written."""
+    return Digest(text)

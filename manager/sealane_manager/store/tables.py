@@ -1,0 +1,212 @@
+"""The tables of control.db.
+
+Counters are 64 bits wide on every database, words are strings (never database enums), and moments
+are aware, in UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - SQLModel reads the annotations at run time
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import JSON, BigInteger, Index, Integer, MetaData
+from sqlmodel import Field, SQLModel
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_RowId: Final = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Table(SQLModel):
+    """What every table shares: one metadata with names that migrations can rely on."""
+
+    metadata = metadata
+    __table_args__: ClassVar[Any] = ()
+
+
+class JoinTokenRow(Table, table=True):
+    """A join token; the secret itself is never stored."""
+
+    __tablename__ = "join_token"
+
+    id: str = Field(primary_key=True)
+    secret_sha256: bytes
+    labels: dict[str, str] = Field(sa_type=JSON)
+    uses_left: int = Field(sa_type=BigInteger)
+    expires_at: datetime
+    issued_at: datetime
+    issued_by: str
+
+
+class TokenUseRow(Table, table=True):
+    """Which key used which token, so that the same machine may ask again."""
+
+    __tablename__ = "token_use"
+
+    token: str = Field(primary_key=True, foreign_key="join_token.id", ondelete="CASCADE")
+    key_fingerprint: str = Field(primary_key=True)
+    used_at: datetime
+
+
+class DeviceRow(Table, table=True):
+    """A device."""
+
+    __tablename__ = "device"
+
+    id: str = Field(primary_key=True)
+    name: str
+    state: str
+    state_reason: str = ""
+    public_key: bytes
+    key_fingerprint: str = Field(unique=True)
+    token: str
+    enrolled_at: datetime
+    agent_version: str = ""
+    boot_id: str = ""
+    facts: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    last_seen: datetime | None = None
+    acked_sequence: int = Field(default=0, sa_type=BigInteger)
+    generation: int = Field(default=0, sa_type=BigInteger)
+    document_version: int = Field(default=0, sa_type=BigInteger)
+
+
+class LabelRow(Table, table=True):
+    """One label of one device; ordered so that a selector is an index look-up."""
+
+    __tablename__ = "device_label"
+    __table_args__: ClassVar[Any] = (Index(None, "device"), {"sqlite_with_rowid": False})
+
+    key: str = Field(primary_key=True)
+    value: str = Field(primary_key=True)
+    device: str = Field(primary_key=True, foreign_key="device.id", ondelete="CASCADE")
+
+
+class SlotRow(Table, table=True):
+    """What a slot of a device did when it was last heard."""
+
+    __tablename__ = "slot_report"
+
+    device: str = Field(primary_key=True, foreign_key="device.id", ondelete="CASCADE")
+    slot: str = Field(primary_key=True)
+    state: str
+    active_release: str
+    lkg_release: str
+    attempt_release: str
+    rollout: str
+    failure: dict[str, str] | None = Field(default=None, sa_type=JSON)
+    reported_at: datetime
+
+
+class DesiredRow(Table, table=True):
+    """What the director wants in one slot of one device."""
+
+    __tablename__ = "desired"
+
+    device: str = Field(primary_key=True, foreign_key="device.id", ondelete="CASCADE")
+    slot: str = Field(primary_key=True)
+    release: str
+    manifest: str
+    length: int = Field(sa_type=BigInteger)
+    rollout: str = ""
+    lease_expires: datetime | None = None
+
+
+class RolloutRow(Table, table=True):
+    """A rollout."""
+
+    __tablename__ = "rollout"
+
+    id: str = Field(primary_key=True)
+    release: str
+    manifest: str
+    length: int = Field(sa_type=BigInteger)
+    slot: str
+    selector: str
+    stages: list[str] = Field(sa_type=JSON)
+    soak_us: int = Field(sa_type=BigInteger)
+    max_failed: int = Field(sa_type=BigInteger)
+    max_failed_percent: int
+    silent_after_us: int = Field(sa_type=BigInteger)
+    min_requests: int = Field(sa_type=BigInteger)
+    on_failure: str
+    state: str = Field(index=True)
+    stage: int
+    phase: str
+    phase_since: datetime
+    reason: str
+    created_at: datetime
+    ended_at: datetime | None = None
+
+
+class RolloutDeviceRow(Table, table=True):
+    """One device in a rollout, and what it had before."""
+
+    __tablename__ = "rollout_device"
+    __table_args__: ClassVar[Any] = (Index(None, "device"),)
+
+    rollout: str = Field(primary_key=True, foreign_key="rollout.id", ondelete="CASCADE")
+    device: str = Field(primary_key=True, foreign_key="device.id", ondelete="CASCADE")
+    position: int = Field(sa_type=BigInteger)
+    stage: int
+    state: str
+    detail: str
+    requests: int = Field(default=0, sa_type=BigInteger)
+    acknowledged: bool = False
+    changed_at: datetime
+    previous: str | None = None
+    previous_manifest: str | None = None
+    previous_length: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class DecisionRow(Table, table=True):
+    """One line of the decision log; only ever added."""
+
+    __tablename__ = "decision"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=_RowId)
+    at: datetime
+    rollout: str = Field(index=True)
+    actor: str
+    action: str
+    detail: str
+
+
+class EventRow(Table, table=True):
+    """One event of a device's outbox, as it arrived."""
+
+    __tablename__ = "event"
+    __table_args__: ClassVar[Any] = (Index(None, "received_at"),)
+
+    device: str = Field(primary_key=True, foreign_key="device.id", ondelete="CASCADE")
+    sequence: int = Field(primary_key=True, sa_type=BigInteger)
+    occurred_at: datetime
+    received_at: datetime
+    kind: str
+    body: dict[str, Any] = Field(sa_type=JSON)
+
+
+class ReceiptRow(Table, table=True):
+    """A receipt whose signature was checked, with the bytes that prove it."""
+
+    __tablename__ = "receipt"
+
+    device: str = Field(primary_key=True, foreign_key="device.id", ondelete="CASCADE")
+    sequence: int = Field(primary_key=True, sa_type=BigInteger)
+    rollout: str = Field(index=True)
+    slot: str
+    release: str
+    verdict: str
+    requests: int = Field(sa_type=BigInteger)
+    errors: int = Field(sa_type=BigInteger)
+    fallbacks: int = Field(sa_type=BigInteger)
+    payload: bytes
+    signature: bytes
+    received_at: datetime
