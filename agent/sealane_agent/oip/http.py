@@ -1,0 +1,266 @@
+"""Speaks HTTP/1.1 on a socket: keep-alive, pipelining in order, time limits, an orderly end.
+
+One request of a connection is answered at a time; what was read ahead waits. A client that goes
+away cancels the request it waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, cast
+
+from sealane.limits import KIB
+
+from sealane_agent.oip.http_reader import Budget, HttpRefused, Request, RequestReader
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+CONNECTIONS: Final = 1024
+"""Connections at once: each may hold a request."""
+
+PIPELINED: Final = 32
+"""Requests read ahead on one connection before its socket is left alone."""
+
+READ_S: Final = 60.0
+"""From a request's first byte to its last: a slow sender cannot hold a place for ever."""
+
+WRITE_S: Final = 60.0
+"""A client that takes nothing for so long is disconnected."""
+
+IDLE_S: Final = 900.0
+"""Without any request: long, since a close may cross the next request on its way."""
+
+JOINED_BYTES: Final = 64 * KIB
+"""Responses up to here are copied into one write; larger ones are written in parts."""
+
+SWEEP_S: Final = 1.0
+"""How often the time limits are looked at."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer; `headers` beyond Content-Length."""
+
+    status: int
+    parts: tuple[bytes | memoryview, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class HttpServer:
+    """All connections of one door."""
+
+    def __init__(
+        self,
+        answer: Callable[[Request], Awaitable[Response]],
+        refuse: Callable[[HttpRefused], Response],
+    ) -> None:
+        self.answer = answer
+        self.refuse = refuse
+        self.budget = Budget()
+        self.connections: set[HttpConnection] = set()
+        self.closing = False
+        self._left = asyncio.Event()
+        self._sweeper = asyncio.create_task(self._sweep(), name="http time limits")
+
+    def connect(self) -> HttpConnection:
+        """The protocol of a new connection."""
+        return HttpConnection(self)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = asyncio.get_running_loop().time()
+            for connection in tuple(self.connections):
+                connection.check_time(now)
+
+    async def close(self, drain_s: float) -> None:
+        """Answer what was asked, at most for so long, then end every connection."""
+        self.closing = True
+        self._sweeper.cancel()
+        for connection in tuple(self.connections):
+            connection.close_when_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain_s):
+                await self._empty()
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    async def _empty(self) -> None:
+        while self.connections:
+            self._left.clear()
+            await self._left.wait()
+
+    def left(self, connection: HttpConnection) -> None:
+        """Hear that a connection is gone."""
+        self.connections.discard(connection)
+        self._left.set()
+
+
+class HttpConnection(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._reader = RequestReader(server.budget)
+        self._waiting: deque[Request | HttpRefused] = deque()
+        self._work: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._since = self._loop.time()
+        self._paused = False
+        self._ended = False
+
+    # asyncio calls these
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._server.connections.add(self)
+        if len(self._server.connections) > CONNECTIONS:
+            self._enqueue(HttpRefused(503, "too many connections: come back later"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        del exc
+        self._server.left(self)
+        self._reader.drop()
+        self._give_back()
+        self._writable.set()
+        if self._work is not None:
+            self._work.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        began = self._reader.in_request
+        items = self._reader.feed(data)
+        if items or not began:
+            self._since = self._loop.time()
+        for item in items:
+            self._enqueue(item)
+        if self._reader.expects_continue and self._work is None:
+            self._reader.expects_continue = False
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if len(self._waiting) > PIPELINED and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it may still read its answers."""
+        self._ended = True
+        return self._work is not None
+
+    def pause_writing(self) -> None:
+        """The client is slow in reading."""
+        self._since = self._loop.time()
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._writable.set()
+
+    # The server calls these
+
+    def check_time(self, now: float) -> None:
+        """End the connection when it has overdrawn one of its times."""
+        passed = now - self._since
+        if self._transport.is_closing() or not self._writable.is_set():
+            if passed > WRITE_S:
+                self.abort()
+        elif self._work is not None:
+            self._since = now
+        elif self._reader.in_request and passed > READ_S:
+            self._reader.drop()
+            self._enqueue(HttpRefused(408, f"the request was not whole after {READ_S:.0f} s"))
+        elif not self._reader.in_request and passed > IDLE_S:
+            self._transport.close()
+
+    def close_when_idle(self) -> None:
+        """End the connection once nothing is being answered."""
+        if self._work is None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._transport.abort()
+
+    # The work
+
+    def _enqueue(self, item: Request | HttpRefused) -> None:
+        self._waiting.append(item)
+        if self._work is None:
+            self._work = self._loop.create_task(self._answer_all())
+
+    async def _answer_all(self) -> None:
+        while self._waiting:
+            item = self._waiting.popleft()
+            try:
+                response = await self._answer(item)
+            finally:
+                self._server.budget.give(_held(item))
+            keep = isinstance(item, Request) and item.keep_alive and not self._server.closing
+            self._write(response, keep=keep)
+            if not keep:
+                self._give_back()
+                self._since = self._loop.time()
+                self._transport.close()
+                return
+            await self._writable.wait()
+            self._go_on_reading()
+        self._since = self._loop.time()
+        self._work = None
+        if self._ended:
+            self._transport.close()
+
+    def _go_on_reading(self) -> None:
+        if self._paused and len(self._waiting) <= PIPELINED:
+            self._paused = False
+            self._transport.resume_reading()
+
+    async def _answer(self, item: Request | HttpRefused) -> Response:
+        if isinstance(item, HttpRefused):
+            return self._server.refuse(item)
+        try:
+            return await self._server.answer(item)
+        except Exception:  # noqa: BLE001 - the connection and its other requests go on
+            _log.exception("a request ended in an error of ours")
+            return self._server.refuse(HttpRefused(500, "the endpoint failed: see its log"))
+
+    def _write(self, response: Response, *, keep: bool) -> None:
+        head = _head(response, keep=keep)
+        if self._transport.is_closing():
+            return
+        if sum(map(len, response.parts)) > JOINED_BYTES:
+            self._transport.writelines([head, *response.parts])
+        else:
+            self._transport.write(b"".join((head, *response.parts)))
+
+    def _give_back(self) -> None:
+        while self._waiting:
+            self._server.budget.give(_held(self._waiting.popleft()))
+
+
+def _held(item: Request | HttpRefused) -> int:
+    return len(item.body) if isinstance(item, Request) else 0
+
+
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
+}
+
+
+def _head(response: Response, *, keep: bool) -> bytes:
+    lines = [_STATUS_LINES[response.status]]
+    lines += [f"{name}: {value}\r\n" for name, value in response.headers]
+    if not keep:
+        lines.append("Connection: close\r\n")
+    lines.append(f"Content-Length: {sum(map(len, response.parts))}\r\n\r\n")
+    return "".join(lines).encode("latin-1")
