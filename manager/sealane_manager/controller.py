@@ -1,0 +1,267 @@
+"""Carries rollouts out: reads, decides, writes one transaction, and tells devices after the commit.
+
+The database is the truth. What is here in memory (who waits to be told, who watches) can be lost at
+any moment: devices compare generations when they connect, and the next tick decides again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import threading
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sealane_manager import selector
+from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.rollout.advance import advance
+from sealane_manager.rollout.operate import Word, operate
+from sealane_manager.store.records import By, Draft, ReleaseSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from sealane.clock import Clock
+    from sealane.names import DeviceId, Digest, ReleaseName, SlotName
+
+    from sealane_manager.rollout.types import Operation, Rollout, RolloutSpec, Step
+    from sealane_manager.store import Store
+    from sealane_manager.store.records import Changed, DecisionRecord
+
+TICK_S: Final = 1.0
+"""Seconds between two looks at the live rollouts when nothing wakes the controller."""
+
+FLUSH_S: Final = 30.0
+"""Seconds between two writes of when devices were last heard."""
+
+DEAF_AFTER: Final = timedelta(seconds=60)
+"""A gap between two ticks, or a jump of the clock, after which silence says nothing yet."""
+
+ACTOR: Final = "controller"
+
+_log = logging.getLogger(__name__)
+
+
+class Listed(Protocol):
+    """A release in the repository, as far as a rollout needs it."""
+
+    @property
+    def name(self) -> ReleaseName:
+        """The release."""
+        ...
+
+    @property
+    def manifest(self) -> Digest:
+        """Digest of its manifest."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Length of its manifest in bytes."""
+        ...
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Where it may serve."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the controller needs of the rest of the manager.
+
+    Attributes:
+        releases: every release that is listed now.
+        reachable: the devices that hold a session now; called from any thread.
+        notify: tells one device that its desired state has this generation; called on the loop.
+    """
+
+    releases: Callable[[], Iterable[Listed]]
+    reachable: Callable[[], frozenset[DeviceId]]
+    notify: Callable[[DeviceId, int], None]
+    clock: Clock
+
+
+class Controller:
+    """Moves every live rollout on; `create`, `operate` and `tick` block and may run in threads."""
+
+    def __init__(self, store: Store, world: World) -> None:
+        self._store = store
+        self._world = world
+        self._told: SimpleQueue[tuple[DeviceId, int]] = SimpleQueue()
+        self._listening_since = world.clock.now()
+        self._last_tick = (world.clock.now(), world.clock.monotonic())
+        self._shown: dict[str, Rollout] = {}
+        self._revision = 0
+        self._dirty = threading.Event()
+        self._changed = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # What operators ask
+
+    def create(self, spec: RolloutSpec, actor: str, reason: str) -> Rollout:
+        """Start a rollout.
+
+        Raises InvalidName for a malformed selector or too many stages, NotKnown when the release
+        is not listed, and Refused when it does not fit the slot, matches no device, changes
+        nothing, or collides with a live rollout.
+        """
+        source = self._source(spec.release, spec.slot)
+        chosen = selector.parse(spec.selector)
+        draft = Draft(f"r-{secrets.token_hex(4)}", spec, source, chosen)
+        made = self._store.rollouts.create(draft, By(actor, reason, self._world.clock.now()))
+        self.wake()
+        return self._with_sessions(made)
+
+    def operate(self, rollout: str, operation: Operation, reason: str, actor: str) -> Rollout:
+        """Pause, resume, promote, abort or revert; raises NotKnown, or Refused with the reason."""
+        now = self._world.clock.now()
+        word = Word(operation, reason, actor)
+        changed = self._store.rollouts.change(
+            rollout,
+            lambda found: operate(self._with_sessions(found), word, now),
+            By(actor, reason, now),
+        )
+        self._tell(changed)
+        self._dirty.set()
+        self.wake()
+        return changed.rollout
+
+    def get(self, rollout: str) -> Rollout:
+        """One rollout as it stands; raises NotKnown."""
+        return self._with_sessions(self._store.rollouts.get(rollout))
+
+    def list(self) -> tuple[Rollout, ...]:
+        """Every rollout, newest first."""
+        return tuple(self._with_sessions(each) for each in self._store.rollouts.list())
+
+    def decisions(self, rollout: str) -> tuple[DecisionRecord, ...]:
+        """The log of one rollout, in order."""
+        return self._store.decisions.of(rollout)
+
+    # What happens by itself
+
+    def tick(self, now: datetime) -> None:
+        """Move every live rollout as far as it can go, and tell devices and watchers."""
+        self._turn(now)
+        self._deliver()
+
+    def wake(self) -> None:
+        """Something happened (an event, a session, an operator): look now. From any thread."""
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def run(self) -> None:
+        """Tick when woken, or every second, until cancelled; a failed tick is tried again."""
+        self._loop = asyncio.get_running_loop()
+        flushed = self._world.clock.monotonic()
+        try:
+            while True:
+                await self._turn_safely()
+                if self._world.clock.monotonic() - flushed >= FLUSH_S:
+                    await asyncio.to_thread(self._store.devices.flush_seen)
+                    flushed = self._world.clock.monotonic()
+                await self._sleep()
+        finally:
+            self._loop = None
+
+    @property
+    def revision(self) -> int:
+        """Grows when a rollout has changed: remember it, look, then await `changed` with it."""
+        return self._revision
+
+    async def changed(self, after: int) -> int:
+        """Wait on the loop until the revision is above `after`, and return it."""
+        while self._revision <= after:
+            await self._changed.wait()
+        return self._revision
+
+    async def _turn_safely(self) -> None:
+        now = self._world.clock.now()
+        try:
+            await asyncio.to_thread(self._turn, now)
+            self._deliver()
+        except Exception:  # noqa: BLE001 - one bad tick must not end every rollout
+            _log.exception("a tick failed; it is tried again")
+
+    async def _sleep(self) -> None:
+        try:
+            async with asyncio.timeout(TICK_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    def _turn(self, now: datetime) -> None:
+        self._listen(now)
+        by = By(ACTOR, "", now)
+        for rollout in {**dict.fromkeys(self._store.rollouts.live()), **self._shown}:
+            changed = self._store.rollouts.change(rollout, lambda found: self._step(found, now), by)
+            self._tell(changed)
+            self._show(changed.rollout)
+
+    def _step(self, found: Rollout, now: datetime) -> Step:
+        return advance(self._with_sessions(found), now)
+
+    def _listen(self, now: datetime) -> None:
+        """Forget silence from before a pause of this process or a jump of its clock."""
+        wall, monotonic = self._last_tick
+        self._last_tick = (now, self._world.clock.monotonic())
+        elapsed = timedelta(seconds=self._last_tick[1] - monotonic)
+        if elapsed > DEAF_AFTER or abs((now - wall) - elapsed) > DEAF_AFTER:
+            self._listening_since = now
+
+    def _with_sessions(self, rollout: Rollout) -> Rollout:
+        reachable = self._world.reachable()
+        since = self._listening_since
+        devices = tuple(
+            replace(each, reachable=each.device in reachable, watched_since=since)
+            for each in rollout.devices
+        )
+        return replace(rollout, devices=devices)
+
+    def _source(self, release: ReleaseName, slot: SlotName) -> ReleaseSource:
+        found = next((each for each in self._world.releases() if each.name == release), None)
+        if not found:
+            raise NotKnown(f"release {release} is not listed", hint="see `sealane release list`")
+        if slot not in found.slots:
+            allowed = ", ".join(found.slots) or "none"
+            raise Refused(f"{release} may not serve in slot {slot}; its slots are {allowed}")
+        return ReleaseSource(found.name, found.manifest, found.length)
+
+    # What goes out after a commit
+
+    def _tell(self, changed: Changed) -> None:
+        for news in changed.generations.items():
+            self._told.put(news)
+
+    def _deliver(self) -> None:
+        if self._dirty.is_set():
+            self._dirty.clear()
+            self._revision += 1
+            self._changed.set()
+            self._changed = asyncio.Event()
+        try:
+            while True:
+                self._world.notify(*self._told.get_nowait())
+        except Empty:
+            pass
+
+    def _show(self, rollout: Rollout) -> None:
+        """Let watchers know when something that they can see has changed."""
+        still = replace(
+            rollout,
+            devices=tuple(
+                replace(each, heard_at=None, watched_since=None) for each in rollout.devices
+            ),
+        )
+        if self._shown.get(rollout.id) != still:
+            self._shown[rollout.id] = still
+            self._dirty.set()
+        if rollout.ended_at:
+            self._shown.pop(rollout.id, None)
