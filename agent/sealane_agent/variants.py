@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from sealane.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sealane.bundle.types import Deployment, Layer, Variant
     from sealane.fleet import DeviceFacts
 
-    from sealane_agent.serving.messages import Proved
+    from sealane_agent.state import Choice
 
 
 def eligible(variants: Iterable[Variant], facts: DeviceFacts) -> tuple[Variant, ...]:
@@ -56,9 +56,12 @@ def needed(
     return tuple(layer for layer in layers if layer.path not in theirs)
 
 
-def fastest(proved: Mapping[str, Proved]) -> str:
-    """The name of the variant with the lowest measured latency; ties go to the smaller one."""
-    return min(proved, key=lambda name: (proved[name].latency_us, proved[name].memory_bytes, name))
+def faster(one: Choice, other: Choice) -> tuple[Choice, Choice]:
+    """The winner and the loser: lower measured latency, then less memory, then the first."""
+    ordered = sorted(
+        (one, other), key=lambda item: (item.proved.latency_us, item.proved.memory_bytes)
+    )
+    return ordered[0], ordered[1]
 
 
 def worst(failures: Sequence[Failure]) -> Failure:

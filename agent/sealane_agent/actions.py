@@ -1,0 +1,190 @@
+"""Carries out what `plan` decided, one action at a time; the journal is written before the effect.
+
+Every action may be repeated: a crash between the journal and the effect only does it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sealane import fileio
+from sealane.receipt import sign
+
+from sealane_agent import outcomes
+from sealane_agent.errors import Failed
+from sealane_agent.fetch import Policy
+from sealane_agent.journal import Entry
+from sealane_agent.reports import receipt, report
+from sealane_agent.staging import LOAD_DEADLINE_S
+from sealane_agent.state import (
+    DropWorkers,
+    Enter,
+    Fetch,
+    GiveUp,
+    Restore,
+    SetPointer,
+    Settle,
+    Stage,
+    Switch,
+)
+from sealane_agent.store import Stopped, WrongBytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from sealane.names import SlotName
+    from sealane.receipt import SignedReceipt
+
+    from sealane_agent.endpoint import Endpoint
+    from sealane_agent.journal import Journal
+    from sealane_agent.layout import StateFolder
+    from sealane_agent.log import Log
+    from sealane_agent.reports import Speaker
+    from sealane_agent.staging import Staging
+    from sealane_agent.state import Action, Attempt, Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the hands work with.
+
+    Attributes:
+        now: trusted time.
+        chance: a random number below 1, for jitter.
+        pause: waits before the n-th try in a row; called in a thread.
+        said: called after the outbox has something new.
+    """
+
+    folder: StateFolder
+    journal: Journal
+    endpoint: Endpoint
+    staging: Staging
+    key: EllipticCurvePrivateKey
+    speaker: Speaker
+    log: Log
+    now: Callable[[], datetime]
+    chance: Callable[[], float]
+    pause: Callable[[int], None]
+    said: Callable[[], None]
+
+
+class Hands:
+    """Acts on one slot.
+
+    Attributes:
+        unwanted: says, from any thread, that the director wants something else than the attempt.
+    """
+
+    def __init__(self, slot: SlotName, tools: Tools, unwanted: Callable[[Attempt], bool]) -> None:
+        self._slot, self._tools, self._unwanted = slot, tools, unwanted
+
+    async def act(self, action: Action, seen: Observed) -> None:  # noqa: C901 - the table of actions
+        """Carry out one action; raises ConnectionError when the endpoint went away."""
+        endpoint, slot = self._tools.endpoint, self._slot
+        match action:
+            case Enter():
+                await self._enter(action, seen)
+            case Fetch(attempt):
+                await self._fetch(attempt, seen)
+            case Stage(attempt):
+                await self._stage(attempt, seen)
+            case GiveUp(attempt):
+                await self._give_up(attempt, seen)
+            case SetPointer(which, pointer):
+                path = self._tools.folder.pointer(slot, which)
+                await asyncio.to_thread(_set_pointer, path, pointer.encode())
+            case Switch(worker):
+                await endpoint.activate(slot, worker, probation=True)
+            case Settle():
+                await endpoint.settle(slot)
+            case Restore():
+                await self._restore(action, seen)
+            case DropWorkers(workers):
+                for worker in workers:
+                    await endpoint.drop(slot, worker)
+
+    async def _enter(self, action: Enter, seen: Observed) -> None:
+        attempt, now = action.attempt, self._tools.now()
+        reason = attempt.failure.message if attempt.failure else ""
+        entry = Entry(
+            slot=self._slot,
+            attempt=attempt,
+            at=now,
+            report=report(self._slot, attempt, seen),
+            quarantine=(reason or "it failed here") if action.quarantine else "",
+            receipt=self._receipt(attempt, action.receipt, now) if action.receipt else None,
+        )
+        await asyncio.to_thread(self._tools.journal.write, entry)
+        self._tools.log(
+            "slot",
+            slot=self._slot,
+            state=attempt.state,
+            release=attempt.release,
+            rollout=attempt.rollout,
+            variant=attempt.choice.variant if attempt.choice else "",
+            reason=reason,
+        )
+        self._tools.said()
+
+    def _receipt(
+        self, attempt: Attempt, verdict: str, now: datetime
+    ) -> Callable[[int], SignedReceipt]:
+        def signed(sequence: int) -> SignedReceipt:
+            said = receipt(attempt, verdict, self._tools.speaker, (sequence, now))
+            return sign(said, self._tools.key)
+
+        return signed
+
+    async def _fetch(self, attempt: Attempt, seen: Observed) -> None:
+        policy = Policy(self._tools.pause, lambda: self._unwanted(attempt))
+        try:
+            bundle = await asyncio.to_thread(self._tools.staging.fetch, attempt, policy)
+        except Stopped:
+            return
+        except Failed as error:
+            await self._failed(attempt, error, seen)
+        else:
+            await self._enter(outcomes.fetched(attempt, bundle.deployment.probation), seen)
+
+    async def _stage(self, attempt: Attempt, seen: Observed) -> None:
+        if seen.serving is not None and seen.serving.standby:
+            await self.act(DropWorkers(seen.serving.standby), seen)
+        try:
+            choice = await self._tools.staging.prove(attempt)
+        except WrongBytes:
+            await self._enter(outcomes.changed_on_disk(attempt), seen)
+        except ConnectionError:
+            await self._enter(outcomes.interrupted(attempt), seen)
+            raise
+        except Failed as error:
+            await self._failed(attempt, error, seen)
+        else:
+            await self._enter(outcomes.staged(attempt, choice, self._tools.now()), seen)
+
+    async def _failed(self, attempt: Attempt, error: Failed, seen: Observed) -> None:
+        now, chance = self._tools.now(), self._tools.chance()
+        await self._enter(outcomes.failed(attempt, error.failure, now, chance), seen)
+
+    async def _give_up(self, attempt: Attempt, seen: Observed) -> None:
+        entry = Entry(self._slot, None, self._tools.now(), report(self._slot, None, seen))
+        await asyncio.to_thread(self._tools.journal.write, entry)
+        self._tools.log("given up", slot=self._slot, release=attempt.release)
+        self._tools.said()
+
+    async def _restore(self, action: Restore, seen: Observed) -> None:
+        endpoint, slot = self._tools.endpoint, self._slot
+        if seen.serving is not None and seen.serving.previous == action.pointer:
+            await endpoint.return_(slot)
+            return
+        proved = await endpoint.load(slot, action.pointer, LOAD_DEADLINE_S)
+        await endpoint.activate(slot, proved.worker, probation=False)
+
+
+def _set_pointer(path: Path, content: bytes) -> None:
+    fileio.make_folder(path.parent)
+    fileio.replace(path, content)

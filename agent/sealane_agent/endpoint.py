@@ -1,0 +1,37 @@
+"""What the supervisor needs of the endpoint: a seam, so that tests serve without processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sealane_agent.layout import Pointer
+    from sealane_agent.serving.messages import Proved, SlotStatus
+
+
+class Endpoint(Protocol):
+    """The endpoint's control socket; every method raises ConnectionError while nobody listens."""
+
+    async def status(self) -> tuple[SlotStatus, ...]:
+        """Every slot as it serves."""
+        ...
+
+    async def load(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
+        """Start a standby worker and prove it; raises LoadFailed."""
+        ...
+
+    async def activate(self, slot: str, worker: str, *, probation: bool) -> SlotStatus:
+        """Send the slot's requests to this worker."""
+        ...
+
+    async def settle(self, slot: str) -> SlotStatus:
+        """End the probation."""
+        ...
+
+    async def return_(self, slot: str) -> SlotStatus:
+        """Send the slot's requests back to the previous worker."""
+        ...
+
+    async def drop(self, slot: str, worker: str) -> None:
+        """Stop a standby worker."""
+        ...

@@ -1,0 +1,53 @@
+"""What the agent says on stderr: one line an event, as key=value or as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from sealane.clock import Clock
+
+
+class Log(Protocol):
+    """Says that something happened."""
+
+    def __call__(self, event: str, **fields: object) -> None:
+        """One line; fields are written in the order given, empty ones are left out."""
+        ...
+
+
+class LineLog:
+    """Writes to a stream; a reader that went away stops nobody."""
+
+    def __init__(
+        self, clock: Clock, *, as_json: bool = False, stream: TextIO | None = None
+    ) -> None:
+        self._clock = clock
+        self._as_json = as_json
+        self._stream = stream or sys.stderr
+
+    def __call__(self, event: str, **fields: object) -> None:
+        """One line."""
+        moment = self._clock.now().isoformat(timespec="milliseconds")
+        shown = {"at": moment, "event": event}
+        shown |= {key: str(value) for key, value in fields.items() if value not in ("", None)}
+        line = json.dumps(shown) if self._as_json else _plain(shown)
+        with contextlib.suppress(OSError):
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
+
+def _plain(fields: dict[str, str]) -> str:
+    moment, event, *others = fields.items()
+    rest = (f"{key}={_quoted(value)}" for key, value in others)
+    return " ".join((moment[1], event[1], *rest))
+
+
+def _quoted(value: str) -> str:
+    plain = value.isprintable() and not any(sign in value for sign in ' "=')
+    return value if plain and value else json.dumps(value, ensure_ascii=False)

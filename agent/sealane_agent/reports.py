@@ -1,0 +1,78 @@
+"""Makes what a device says of a slot: its report, and the receipt of its model. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sealane.fleet import SlotReport
+from sealane.receipt import Receipt
+
+from sealane_agent.state import State
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sealane.names import DeviceId, SlotName
+
+    from sealane_agent.layout import Pointer
+    from sealane_agent.state import Attempt, Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who speaks: the device and the boot it speaks in."""
+
+    device: DeviceId
+    boot: str
+
+
+def report(slot: SlotName, attempt: Attempt | None, seen: Observed) -> SlotReport:
+    """What the slot does now."""
+    serving = seen.serving.active if seen.serving else seen.active
+    if attempt is None:
+        return SlotReport(slot, State.IDLE, _release(serving), _release(seen.lkg))
+    return SlotReport(
+        slot=slot,
+        state=attempt.state,
+        active_release=_release(serving),
+        lkg_release=_release(seen.lkg),
+        attempt_release=str(attempt.release),
+        rollout=attempt.rollout,
+        failure=attempt.failure,
+    )
+
+
+def receipt(
+    attempt: Attempt, verdict: str, speaker: Speaker, issued: tuple[int, datetime]
+) -> Receipt:
+    """What the release did here; `issued` is the receipt's sequence and trusted time."""
+    if attempt.choice is None:
+        raise ValueError("a release that was never staged has no receipt")
+    choice, traffic = attempt.choice, attempt.traffic
+    return Receipt(
+        device=speaker.device,
+        slot=attempt.slot,
+        release=str(attempt.release),
+        manifest=attempt.manifest,
+        rollout=attempt.rollout,
+        verdict=verdict,
+        variant=choice.variant,
+        runtime=choice.runtime,
+        runtime_version=choice.proved.runtime_version,
+        accelerator=choice.accelerator,
+        precision=choice.precision,
+        golden_max_error=choice.proved.golden_max_error,
+        requests=traffic.requests,
+        errors=traffic.errors,
+        fallbacks=traffic.fallbacks,
+        latency_p50_us=traffic.latency_p50_us,
+        latency_p99_us=traffic.latency_p99_us,
+        sequence=issued[0],
+        boot=speaker.boot,
+        issued_at=issued[1].isoformat(),
+    )
+
+
+def _release(pointer: Pointer | None) -> str:
+    return str(pointer.release) if pointer else ""

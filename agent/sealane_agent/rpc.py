@@ -1,0 +1,205 @@
+"""The agent's side of the wire: the session, and what is fetched beside it, over mutual TLS.
+
+The session lives on the event loop; downloads block and are called from threads, on a channel of
+their own, so that a large blob never delays a heartbeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from sealane import codec, limits
+from sealane.errors import SealaneError
+from sealane.trust.source import MetadataMissing
+from sealane.wire.v1 import enrol_pb2, enrol_pb2_grpc, fleet_pb2, fleet_pb2_grpc
+
+from sealane_agent.errors import Refused, Unreachable
+from sealane_agent.fetch import SourceTrouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sealane.fleet import DeviceMessage, ManagerMessage
+    from sealane.names import Digest
+
+_OPTIONS: Final = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES),
+    ("grpc.enable_http_proxy", 0),
+)
+_ENROL_DEADLINE_S: Final = 30.0
+_METADATA_DEADLINE_S: Final = 60.0
+_BLOB_DEADLINE_S: Final = 3600.0
+_HINT_KEY: Final = "sealane-hint-bin"
+
+_UNREACHABLE: Final = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+)
+_REFUSED: Final = frozenset(
+    {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.NOT_FOUND}
+)
+
+
+class SessionEnded(Exception):  # noqa: N818 - the word says what happened
+    """The session is over, with the manager's or the network's reason.
+
+    Attributes:
+        refused: the manager does not want this device; trying again soon helps nobody.
+    """
+
+    def __init__(self, reason: str, *, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What makes this device a member: where its manager is, and its key and certificates (PEM)."""
+
+    address: str
+    key: bytes
+    certificate: bytes
+    ca: bytes
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """For mutual TLS."""
+        return grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
+
+
+class Line:
+    """One open session."""
+
+    def __init__(self, membership: Membership) -> None:
+        # The stubs' types know only the blocking calls.
+        self._channel: Any = grpc.aio.secure_channel(
+            membership.address, membership.credentials(), options=_OPTIONS
+        )
+        self._call: Any = fleet_pb2_grpc.FleetServiceStub(self._channel).Session()
+
+    async def say(self, message: DeviceMessage) -> None:
+        """Send one message; raises SessionEnded."""
+        try:
+            await self._call.write(codec.device_message_to_wire(message))
+        except grpc.aio.AioRpcError as error:
+            raise _ended(error) from error
+        except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
+            raise SessionEnded("the session is closed") from error
+
+    async def hear(self) -> ManagerMessage | None:
+        """The next message, None for one of an unknown kind; raises SessionEnded."""
+        try:
+            answer: Any = await self._call.read()
+            if isinstance(answer, fleet_pb2.SessionResponse):
+                return codec.manager_message_from_wire(answer)
+        except grpc.aio.AioRpcError as error:
+            raise _ended(error) from error
+        except SealaneError as error:
+            raise SessionEnded(f"the manager's message cannot be read: {error}") from error
+        raise SessionEnded("the manager closed the session")
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._call.cancel()
+        await self._channel.close()
+
+
+class Downloads:
+    """Metadata and blobs from the manager; a source of both, for threads."""
+
+    def __init__(self, membership: Membership) -> None:
+        self._channel = grpc.secure_channel(
+            membership.address, membership.credentials(), options=_OPTIONS
+        )
+        self._stub = fleet_pb2_grpc.FleetServiceStub(self._channel)
+
+    def metadata(self, name: str) -> Iterator[bytes]:
+        """One TUF file in chunks; raises MetadataMissing or SourceTrouble."""
+        request = fleet_pb2.FetchMetadataRequest(name=name)
+        call: Any = self._stub.FetchMetadata(request, timeout=_METADATA_DEADLINE_S)
+        try:
+            for answer in call:
+                yield answer.chunk
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise MetadataMissing(name) from error
+            raise SourceTrouble(_reason(error)) from error
+        finally:
+            call.cancel()
+
+    def blob(self, digest: Digest, offset: int) -> Iterator[bytes]:
+        """One blob from an offset in chunks; raises SourceTrouble."""
+        request = fleet_pb2.FetchBlobRequest(digest=digest, offset=offset)
+        call: Any = self._stub.FetchBlob(request, timeout=_BLOB_DEADLINE_S)
+        try:
+            for answer in call:
+                yield answer.chunk
+        except grpc.RpcError as error:
+            raise SourceTrouble(_reason(error)) from error
+        finally:
+            call.cancel()
+
+    def close(self) -> None:
+        """End every download."""
+        self._channel.close()
+
+
+class ManagerMetadata:
+    """The metadata half of the downloads, as the verifier wants it."""
+
+    def __init__(self, downloads: Downloads) -> None:
+        self._downloads = downloads
+
+    def fetch(self, name: str, limit: int) -> Iterator[bytes]:  # noqa: ARG002 - the reader bounds it
+        """One file; raises MetadataMissing or SourceTrouble."""
+        return self._downloads.metadata(name)
+
+
+class ManagerBlobs:
+    """The blob half of the downloads, as the fetcher wants it."""
+
+    def __init__(self, downloads: Downloads) -> None:
+        self._downloads = downloads
+
+    def fetch(self, digest: Digest, offset: int) -> Iterator[bytes]:
+        """One blob; raises SourceTrouble."""
+        return self._downloads.blob(digest, offset)
+
+
+def enrol(address: str, ca: bytes, request: enrol_pb2.EnrolRequest) -> enrol_pb2.EnrolResponse:
+    """Ask the manager to make this machine a device; raises Refused or Unreachable."""
+    credentials = grpc.ssl_channel_credentials(ca)
+    with grpc.secure_channel(address, credentials, options=_OPTIONS) as channel:
+        try:
+            stub = enrol_pb2_grpc.EnrolServiceStub(channel)
+            answer: enrol_pb2.EnrolResponse = stub.Enrol(request, timeout=_ENROL_DEADLINE_S)
+        except grpc.RpcError as error:
+            if error.code() in _UNREACHABLE:
+                raise Unreachable(
+                    f"the manager at {address} does not answer ({_reason(error)})",
+                    hint="is the manager running, and can this machine reach that address?",
+                ) from error
+            raise Refused(_reason(error), hint=_hint(error)) from error
+    return answer
+
+
+def _ended(error: grpc.aio.AioRpcError) -> SessionEnded:
+    return SessionEnded(_reason(error), refused=error.code() in _REFUSED)
+
+
+def _reason(error: grpc.RpcError) -> str:
+    return str(error.details() or error.code().name.lower())
+
+
+def _hint(error: grpc.RpcError) -> str:
+    hints = [item.value for item in error.trailing_metadata() or () if item.key == _HINT_KEY]
+    return bytes(hints[0]).decode(errors="replace") if hints else ""

@@ -1,0 +1,239 @@
+"""Keeps a session with the manager: what is said when, and what is heard.
+
+Lost sessions are dialled again after a random time; what serves does not depend on any of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sealane.fleet import (
+    Assignment,
+    AssignmentRequest,
+    DesiredChanged,
+    Events,
+    EventsAck,
+    Heartbeat,
+    Welcome,
+)
+
+from sealane_agent.rpc import SessionEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sealane.fleet import DeviceMessage, Hello, ManagerMessage, SlotReport
+
+    from sealane_agent.journal import Journal
+    from sealane_agent.log import Log
+
+WELCOME_DEADLINE_S: Final = 20.0
+"""How long the manager may take to answer Hello."""
+
+ANSWER_DEADLINE_S: Final = 30.0
+"""After that a question for a document counts as lost."""
+
+REFRESH_S: Final = 900.0
+"""A document is asked for at least so often: desired state heals without any message."""
+
+REDIAL_FIRST_S: Final = 1.0
+REDIAL_MAX_S: Final = 30.0
+REDIAL_REFUSED_S: Final = 300.0
+"""Longest pauses between dials: doubled each time, full jitter; long when the manager refuses."""
+
+ASK_AGAIN_S: Final = 5.0
+"""Pause after a document that could not be used; doubled each time up to REFRESH_S, full jitter."""
+
+
+class Line(Protocol):
+    """One open session."""
+
+    async def say(self, message: DeviceMessage) -> None:
+        """Send one message; raises SessionEnded."""
+        ...
+
+    async def hear(self) -> ManagerMessage | None:
+        """The next message; raises SessionEnded."""
+        ...
+
+    async def close(self) -> None:
+        """Hang up."""
+        ...
+
+
+class Device(Protocol):
+    """What the session asks of the device."""
+
+    def hello(self) -> Hello:
+        """The first word."""
+        ...
+
+    def reports(self) -> tuple[SlotReport, ...]:
+        """What every slot does."""
+        ...
+
+    def new_nonce(self) -> str:
+        """A question that one document may answer."""
+        ...
+
+    async def accept(self, document: bytes, nonce: str) -> bool:
+        """Verify a document and take it up; False when it cannot be used."""
+        ...
+
+
+class Session:
+    """Dials, talks, dials again."""
+
+    def __init__(
+        self, dial: Callable[[], Line], device: Device, journal: Journal, log: Log
+    ) -> None:
+        self._dial, self._device, self._journal, self._log = dial, device, journal, log
+        self._talk: _Talk | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the manager has said welcome."""
+        return self._talk is not None
+
+    def said(self) -> None:
+        """The outbox has something new."""
+        if self._talk:
+            self._talk.outbox.set()
+
+    def ask(self) -> None:
+        """A new document is needed."""
+        if self._talk:
+            self._talk.questions.set()
+
+    async def run(self, chance: Callable[[], float]) -> None:
+        """Until cancelled; `chance` is a random number below 1, for jitter."""
+        lost, last_reason = 0, ""
+        while True:
+            started = asyncio.get_running_loop().time()
+            longest = REDIAL_FIRST_S * 2 ** min(lost, 10)
+            try:
+                await self._converse(chance)
+            except SessionEnded as ended:
+                if str(ended) != last_reason:
+                    self._log("session lost", reason=ended, hint="dialling again until it answers")
+                last_reason = str(ended)
+                longest = REDIAL_REFUSED_S if ended.refused else min(longest, REDIAL_MAX_S)
+            lost = 0 if asyncio.get_running_loop().time() - started > REDIAL_MAX_S else lost + 1
+            await asyncio.sleep(longest * chance())
+
+    async def _converse(self, chance: Callable[[], float]) -> None:
+        line = self._dial()
+        try:
+            await line.say(await asyncio.to_thread(self._device.hello))
+            welcome = await _welcome(line)
+            await asyncio.to_thread(self._journal.continue_after, welcome.acked_sequence)
+            self._log("session open", device=welcome.device)
+            self._talk = _Talk(line, self._device, self._journal, chance)
+            await self._talk.run(welcome)
+        finally:
+            self._talk = None
+            await line.close()
+
+
+async def _welcome(line: Line) -> Welcome:
+    try:
+        async with asyncio.timeout(WELCOME_DEADLINE_S):
+            while True:
+                message = await line.hear()
+                if isinstance(message, Welcome):
+                    return message
+    except TimeoutError:
+        raise SessionEnded("the manager did not answer Hello") from None
+
+
+class _Talk:
+    """One conversation after Welcome: heartbeats, events and questions, each at its own pace."""
+
+    def __init__(
+        self, line: Line, device: Device, journal: Journal, chance: Callable[[], float]
+    ) -> None:
+        self._line, self._device, self._journal, self._chance = line, device, journal, chance
+        self._writing = asyncio.Lock()
+        self._answers: asyncio.Queue[bytes] = asyncio.Queue(maxsize=4)
+        self.outbox = asyncio.Event()
+        self.questions = asyncio.Event()
+
+    async def run(self, welcome: Welcome) -> None:
+        """Until the line breaks; raises SessionEnded."""
+        self.outbox.set()
+        self.questions.set()
+        tasks = [
+            asyncio.create_task(part)
+            for part in (
+                self._hear(),
+                self._beat(welcome.heartbeat_interval_s),
+                self._report(welcome.acked_sequence),
+                self._ask(),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _say(self, message: DeviceMessage) -> None:
+        async with self._writing:
+            await self._line.say(message)
+
+    async def _hear(self) -> None:
+        while True:
+            match await self._line.hear():
+                case DesiredChanged():
+                    self.questions.set()
+                case Assignment(document):
+                    with suppress(asyncio.QueueFull):
+                        self._answers.put_nowait(document)
+                case EventsAck(sequence):
+                    await asyncio.to_thread(self._journal.forget, sequence)
+
+    async def _beat(self, interval_s: float) -> None:
+        while True:
+            await asyncio.sleep(max(0.1, interval_s) * (0.8 + 0.2 * self._chance()))
+            await self._say(Heartbeat(self._device.reports()))
+
+    async def _report(self, acked: int) -> None:
+        await asyncio.to_thread(self._journal.forget, acked)
+        told = acked
+        while True:
+            await self.outbox.wait()
+            self.outbox.clear()
+            while events := await asyncio.to_thread(self._journal.events, told):
+                await self._say(Events(events))
+                told = events[-1].sequence
+
+    async def _ask(self) -> None:
+        useless = 0
+        while True:
+            self.questions.clear()
+            good = await self._one_question()
+            useless = 0 if good else useless + 1
+            longest = min(ASK_AGAIN_S * 2 ** min(useless, 10), REFRESH_S)
+            pause = REFRESH_S if good else longest * self._chance()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self.questions.wait()
+            if not good:
+                await asyncio.sleep(self._chance())
+
+    async def _one_question(self) -> bool:
+        while not self._answers.empty():
+            self._answers.get_nowait()
+        nonce = self._device.new_nonce()
+        await self._say(AssignmentRequest(nonce))
+        try:
+            async with asyncio.timeout(ANSWER_DEADLINE_S):
+                document = await self._answers.get()
+        except TimeoutError:
+            return False
+        return await self._device.accept(document, nonce)

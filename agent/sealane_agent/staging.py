@@ -1,0 +1,136 @@
+"""Fetches and stages one attempt: blobs, view, and the fastest variant that proves itself."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sealane.bundle.deployment import parse_deployment
+from sealane.bundle.manifest import DEPLOYMENT_PATH, layer_at, parse_manifest
+from sealane.bundle.references import check_references
+from sealane.errors import BundleError
+from sealane.failure import Failure, FailureKind
+from sealane.limits import DEPLOYMENT_BYTES
+
+from sealane_agent import variants
+from sealane_agent.errors import Failed
+from sealane_agent.fetch import fetch_all
+from sealane_agent.layout import Pointer
+from sealane_agent.serving.types import LoadFailed
+from sealane_agent.state import Choice
+
+if TYPE_CHECKING:
+    from sealane.bundle.types import Deployment, Layer, Manifest, Variant
+    from sealane.fleet import DeviceFacts
+
+    from sealane_agent.endpoint import Endpoint
+    from sealane_agent.fetch import BlobSource, Policy
+    from sealane_agent.serving.messages import Proved
+    from sealane_agent.state import Attempt
+    from sealane_agent.store import Store
+
+LOAD_DEADLINE_S: Final = 120.0
+"""How long one variant may take to load, warm up and prove itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle as far as this device needs it."""
+
+    deployment: Deployment
+    chosen: tuple[Variant, ...]
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """Brings bundles in and proves them."""
+
+    store: Store
+    source: BlobSource
+    endpoint: Endpoint
+    facts: DeviceFacts
+
+    def fetch(self, attempt: Attempt, policy: Policy) -> Bundle:
+        """Bring every blob that the attempt needs into the store; blocks.
+
+        Only what an eligible variant needs is fetched. Raises Failed or Stopped.
+        """
+        manifest = self._manifest(attempt)
+        contract = tuple(item for item in manifest.layers if item.path == DEPLOYMENT_PATH)
+        if any(item.size > DEPLOYMENT_BYTES for item in contract):
+            raise Failed(_malformed(attempt, BundleError(f"{DEPLOYMENT_PATH} is too large")))
+        self.store.require_space(contract)
+        fetch_all(self.store, self.source, contract, policy)
+        bundle = self._bundle(attempt, manifest)
+        self.store.require_space(bundle.layers)
+        fetch_all(self.store, self.source, bundle.layers, policy)
+        return bundle
+
+    async def prove(self, attempt: Attempt) -> Choice:
+        """Measure every eligible variant; the fastest one stays loaded.
+
+        Raises Failed, WrongBytes when a blob has changed on the disk, or ConnectionError.
+        """
+        chosen = await asyncio.to_thread(self._viewed, attempt)
+        best: Choice | None = None
+        failures: list[Failure] = []
+        for variant in chosen:
+            pointer = Pointer(attempt.release, attempt.manifest, variant.name)
+            try:
+                proved = await self.endpoint.load(attempt.slot, pointer, LOAD_DEADLINE_S)
+            except LoadFailed as error:
+                failures.append(error.failure)
+                continue
+            best = await self._keep_faster(attempt, best, _choice(variant, proved))
+        if best is None:
+            raise Failed(variants.worst(failures))
+        return best
+
+    async def _keep_faster(self, attempt: Attempt, best: Choice | None, found: Choice) -> Choice:
+        """Never more than two on trial at once: each one takes the memory of a model."""
+        if best is None:
+            return found
+        winner, loser = variants.faster(best, found)
+        await self.endpoint.drop(attempt.slot, loser.proved.worker)
+        return winner
+
+    def _viewed(self, attempt: Attempt) -> tuple[Variant, ...]:
+        bundle = self._bundle(attempt, self._manifest(attempt))
+        self.store.view(attempt.manifest, bundle.layers)
+        return bundle.chosen
+
+    def _manifest(self, attempt: Attempt) -> Manifest:
+        try:
+            return parse_manifest(self.store.path(attempt.manifest).read_bytes())
+        except BundleError as error:
+            raise Failed(_malformed(attempt, error)) from error
+
+    def _bundle(self, attempt: Attempt, manifest: Manifest) -> Bundle:
+        try:
+            contract = layer_at(manifest, DEPLOYMENT_PATH)
+            deployment = parse_deployment(self.store.path(contract.digest).read_bytes())
+            check_references(manifest, deployment)
+        except BundleError as error:
+            raise Failed(_malformed(attempt, error)) from error
+        chosen = variants.eligible(deployment.variants, self.facts)
+        if not chosen:
+            raise Failed(variants.why_none(deployment.variants, self.facts, str(attempt.release)))
+        layers = variants.needed(manifest.layers, deployment, chosen)
+        return Bundle(deployment, chosen, layers)
+
+
+def _choice(variant: Variant, proved: Proved) -> Choice:
+    return Choice(variant.name, variant.runtime, variant.accelerator, variant.precision, proved)
+
+
+def _malformed(attempt: Attempt, error: BundleError) -> Failure:
+    return Failure(
+        FailureKind.PERMANENT,
+        phase=attempt.state,
+        component="bundle",
+        element=str(attempt.release),
+        message=str(error),
+        hint=error.hint or "pack and publish the bundle again",
+    )
