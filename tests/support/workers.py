@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 from sealane.bundle.deployment import encode_deployment
 from sealane.bundle.types import (
@@ -56,9 +55,7 @@ def linear_model(op: str = "Add") -> bytes:
         [numpy_helper.from_array(WEIGHTS, "W"), numpy_helper.from_array(BIAS, "b")],
     )
     opsets = [helper.make_opsetid("", 17)]
-    return bytes(
-        onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
-    )
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
 
 
 def rows(count: int, seed: int = 1) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sealane_agent.serving.patience import is_stuck, out_of_time, worked_on
 from sealane_agent.serving.ring import RingDamaged
 from sealane_agent.serving.ring_frames import (
     DamagedFrame,
@@ -186,17 +187,18 @@ class Exchange:
         self._advance()
 
     def _settle(self, number: int) -> None:
-        request = self._inside.pop(number, None)
+        request = self._inside.get(number)
         if request is None:
             raise RingDamaged(f"slot {number} was not inside")
+        if not request.answer.done():
+            # A frame that cannot be read leaves the request inside: it fails with all the others.
+            answer = self._read(self._ring.slot(number))
+            if isinstance(answer, ModelFailed):
+                request.answer.set_exception(answer)
+            else:
+                request.answer.set_result(answer)
+        del self._inside[number]
         self._free.append(number)
-        if request.answer.done():
-            return
-        answer = self._read(self._ring.slot(number))
-        if isinstance(answer, ModelFailed):
-            request.answer.set_exception(answer)
-        else:
-            request.answer.set_result(answer)
 
     def _read(self, slot: memoryview) -> tuple[Tensor, ...] | ModelFailed:
         frame = read_frame(slot)
@@ -217,14 +219,12 @@ class Exchange:
         self._tick = None
         now = time.monotonic()
         progress = self._ring.progress()
-        current = self._inside.get(progress.current) if progress.current is not None else None
-        judged = current or next(iter(self._inside.values()), None)
-        if judged and now - max(judged.since_s, progress.since_s) >= judged.timeout_s:
-            self._stuck(f"made no progress for {judged.timeout_s:g} seconds")
+        if is_stuck(self._inside, progress, now):
+            self._stuck("made no progress in time")
             return
-        for request in (*self._inside.values(), *self._line):
-            if request is not current and now - request.since_s >= request.timeout_s:
-                self._send_away(request)
+        current = worked_on(self._inside, progress)
+        for request in out_of_time((*self._inside.values(), *self._line), current, now):
+            self._send_away(request)
         self._advance()
 
     def _send_away(self, request: _Request) -> None:

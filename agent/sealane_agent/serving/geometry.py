@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import BundleError
 from sealane.limits import GIB, KIB, MIB
 
-from sealane_agent.serving.ring import MAX_SLOTS, PAGE, Geometry
 from sealane_agent.serving.validation import ITEM_BYTES
 
 if TYPE_CHECKING:
     from sealane.bundle.types import Deployment, TensorSpec
+
+PAGE: Final = 4096
+
+MAX_SLOTS: Final = 32
+"""Requests inside one worker: enough that it never waits for the endpoint."""
 
 ROWS: Final = 64
 """Rows that one request has room for, while `SLOT_BYTES` allows it."""
@@ -34,6 +39,19 @@ RING_BYTES: Final = 512 * MIB
 
 _TABLE_BYTES: Final = 256
 """Of one tensor in a frame's table, alignment included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How many slots of how many bytes; the bytes are whole pages."""
+
+    slots: int
+    slot_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the whole ring; untouched pages of it cost nothing."""
+        return PAGE + self.slots * self.slot_bytes
 
 
 def geometry_for(deployment: Deployment) -> Geometry:

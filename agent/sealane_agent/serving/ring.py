@@ -18,6 +18,7 @@ other's feet. Its head is one page of u64 words:
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -26,12 +27,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from sealane_agent.serving.geometry import MAX_SLOTS, PAGE, Geometry
+from sealane_agent.serving.patience import Progress
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PAGE: Final = 4096
-MAX_SLOTS: Final = 32
-"""Requests inside one worker: enough that it never waits for the endpoint."""
 
 _MAGIC: Final = 0x3130_474E_4952_4C53
 _MAGIC_AT, _SLOTS_AT, _SLOT_BYTES_AT = 0, 1, 2
@@ -44,19 +44,6 @@ _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 class RingDamaged(Exception):  # noqa: N818 - the word says what is wrong
     """The memory is not a ring, or the other process broke its rules."""
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """How many slots of how many bytes; the bytes are whole pages."""
-
-    slots: int
-    slot_bytes: int
-
-    @property
-    def total_bytes(self) -> int:
-        """Of the whole ring; untouched pages of it cost nothing."""
-        return PAGE + self.slots * self.slot_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +62,6 @@ class Handles:
         """Close every descriptor."""
         for descriptor in self.all():
             os.close(descriptor)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Which slot the worker works on, and since when it does that or nothing (monotonic clock)."""
-
-    current: int | None
-    since_s: float
 
 
 def barrier() -> Callable[[], None]:
@@ -219,7 +198,9 @@ class Ring:
         """Unmap the memory and close the descriptors."""
         for view in (*self._slots, self._words, self._bytes):
             view.release()
-        self._map.close()
+        # A traceback may still show a slot; the memory then goes when the traceback does.
+        with contextlib.suppress(BufferError):
+            self._map.close()
         self.handles.close()
 
     def _cut(self, number: int) -> memoryview:

@@ -1,0 +1,100 @@
+"""How large a ring is, and when a worker counts as stuck."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sealane.bundle.types import DataType, TensorSpec
+from sealane.errors import BundleError
+from sealane_agent.serving.geometry import (
+    MAX_SLOTS,
+    PAGE,
+    RING_BYTES,
+    ROW_BYTES,
+    ROWS,
+    SLOT_BYTES,
+    geometry_for,
+)
+from sealane_agent.serving.patience import Progress, is_stuck, out_of_time, worked_on
+from support.workers import Recipe, deployment_of
+
+TINY = deployment_of(Recipe(b""))
+
+
+@dataclass
+class Waiting:
+    since_s: float
+    timeout_s: float
+
+
+def with_input(*shape: int, datatype: DataType = DataType.FP32) -> object:
+    return geometry_for(replace(TINY, inputs=(TensorSpec("x", datatype, shape),)))
+
+
+@given(st.lists(st.sampled_from([-1, 1, 3, 224, 640]), min_size=1, max_size=4))
+def test_a_slot_has_room_for_a_row_and_a_ring_keeps_its_limits(shape: list[int]) -> None:
+    spec = TensorSpec("x", DataType.UINT8, tuple(shape))
+    try:
+        geometry = geometry_for(replace(TINY, inputs=(spec,)))
+    except BundleError:
+        return
+    row = 1
+    for size in shape[1:]:
+        row *= max(1, size)
+    assert geometry.slot_bytes % PAGE == 0
+    assert geometry.slot_bytes > row
+    assert 2 <= geometry.slots <= MAX_SLOTS
+    assert geometry.slots == 2 or geometry.slots * geometry.slot_bytes <= RING_BYTES
+
+
+def test_a_small_model_has_room_for_many_rows() -> None:
+    assert geometry_for(TINY).slot_bytes > ROWS * 4 * 4
+    assert geometry_for(TINY).slots == MAX_SLOTS
+
+
+def test_a_large_row_gets_a_slot_beyond_the_usual_size() -> None:
+    spec = TensorSpec("x", DataType.UINT8, (-1, 100 << 20))
+    geometry = geometry_for(replace(TINY, inputs=(spec,)))
+    assert geometry.slot_bytes > 100 << 20 > SLOT_BYTES
+
+
+def test_a_row_that_no_machine_should_carry_is_refused() -> None:
+    with pytest.raises(BundleError, match="more than"):
+        with_input(-1, ROW_BYTES)
+
+
+def test_text_is_refused_because_no_worker_can_serve_it() -> None:
+    with pytest.raises(BundleError, match="BYTES"):
+        with_input(-1, datatype=DataType.BYTES)
+
+
+def test_a_worker_is_judged_by_the_request_it_works_on() -> None:
+    inside = {0: Waiting(0, 1), 1: Waiting(0, 60)}
+    busy = Progress(current=1, since_s=1)
+    assert not is_stuck(inside, busy, now_s=50)
+    assert is_stuck(inside, busy, now_s=61)
+
+
+def test_a_worker_that_takes_nothing_is_judged_by_the_oldest_request() -> None:
+    assert is_stuck({3: Waiting(5, 2)}, Progress(None, 1), now_s=7)
+    assert not is_stuck({3: Waiting(5, 2)}, Progress(None, 1), now_s=6.9)
+
+
+def test_a_worker_that_just_finished_something_is_not_stuck() -> None:
+    assert not is_stuck({3: Waiting(5, 2)}, Progress(None, 6.9), now_s=7)
+
+
+def test_a_worker_with_nothing_inside_is_never_stuck() -> None:
+    assert not is_stuck({}, Progress(None, 0), now_s=1e9)
+
+
+def test_a_slot_that_the_worker_made_up_is_ignored() -> None:
+    assert worked_on({0: Waiting(0, 1)}, Progress(17, 0)) is None
+
+
+def test_only_requests_that_are_not_worked_on_run_out_of_time() -> None:
+    old, young, current = Waiting(0, 1), Waiting(9.5, 1), Waiting(0, 1)
+    assert out_of_time((old, young, current), current, now_s=10) == (old,)

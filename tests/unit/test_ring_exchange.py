@@ -1,0 +1,331 @@
+"""Requests through a ring whose other end the test itself plays."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from sealane_agent.serving.exchange import WAITING, Exchange
+from sealane_agent.serving.geometry import PAGE, Geometry
+from sealane_agent.serving.ring import Ring
+from sealane_agent.serving.ring_frames import (
+    Frame,
+    Kind,
+    Piece,
+    is_wanted,
+    read_frame,
+    write_frame,
+)
+from sealane_agent.serving.types import (
+    Inference,
+    InvalidInference,
+    ModelFailed,
+    Overloaded,
+    WorkerDied,
+    WorkerHung,
+)
+from support.workers import Recipe, deployment_of, renamed, request, rows
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    from sealane_agent.serving.types import Tensor
+
+SLOTS = 2
+PATIENT_S = 60.0
+ONE = request(rows(1))
+
+Answer = tuple["Tensor", ...]
+
+
+class Stage:
+    """An exchange and the worker's end of its ring."""
+
+    def __init__(self) -> None:
+        self.ring = Ring.create(Geometry(SLOTS, PAGE))
+        self.stuck: list[str] = []
+        self.exchange = Exchange(self.ring, deployment_of(Recipe(b"")), self.on_stuck)
+
+    def on_stuck(self, why: str) -> None:
+        self.stuck.append(why)
+        self.exchange.fail_all(lambda: WorkerHung(why))
+
+    def ask(self, inference: Inference = ONE, timeout_s: float = PATIENT_S) -> asyncio.Task[Answer]:
+        return asyncio.create_task(self.exchange.infer(inference, timeout_s))
+
+    def take(self) -> int:
+        slot = self.ring.requests.take()
+        assert slot is not None
+        return slot
+
+    def answer(self, slot: int, label: int, kind: Kind = Kind.ANSWER) -> None:
+        piece = Piece(1, (1,), label.to_bytes(8, "little"))
+        write_frame(self.ring.slot(slot), Frame(kind, (piece,)))
+        self.ring.answers.put(slot)
+
+
+@contextlib.asynccontextmanager
+async def staged() -> AsyncIterator[Stage]:
+    stage = Stage()
+    try:
+        yield stage
+    finally:
+        stage.exchange.fail_all(lambda: WorkerDied("the test is over"))
+        stage.exchange.close()
+
+
+def play(scene: Coroutine[None, None, None]) -> None:
+    asyncio.run(scene)
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def label_of(answer: Answer) -> int:
+    return int.from_bytes(answer[0].data, "little")
+
+
+def test_answers_reach_who_asked_whatever_their_order() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            first, second = stage.ask(), stage.ask()
+            await settle()
+            one, two = stage.take(), stage.take()
+            stage.answer(two, 22)
+            stage.answer(one, 11)
+            assert (label_of(await first), label_of(await second)) == (11, 22)
+
+    play(scene())
+
+
+def test_whoever_waited_longest_gets_the_next_slot() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            tasks = [stage.ask() for _ in range(6)]
+
+            for label in range(6):
+                await settle()
+                stage.answer(stage.take(), label)
+            answered = await asyncio.gather(*tasks)
+            assert [label_of(answer) for answer in answered] == list(range(6))
+
+    play(scene())
+
+
+def test_a_full_line_says_overloaded() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            waiting = [stage.ask() for _ in range(SLOTS + WAITING)]
+            await settle()
+            with pytest.raises(Overloaded):
+                await stage.ask()
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting)
+
+    play(scene())
+
+
+def test_a_request_that_was_cancelled_gives_its_slot_back_only_through_the_worker() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            cancelled = [stage.ask(), stage.ask()]
+            await settle()
+            for task in cancelled:
+                task.cancel()
+            await asyncio.wait(cancelled)
+            after = stage.ask()
+            await settle()
+            one, two = stage.take(), stage.take()
+            assert stage.ring.requests.take() is None
+            assert not is_wanted(stage.ring.slot(one))
+            stage.answer(one, 0, Kind.SKIPPED)
+            stage.answer(two, 1)
+            await settle()
+            stage.answer(stage.take(), 7)
+            assert label_of(await after) == 7
+
+    play(scene())
+
+
+def test_cancelled_requests_never_use_up_the_slots() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            for _ in range(20 * SLOTS):
+                task = stage.ask()
+                await settle()
+                slot = stage.take()
+                task.cancel()
+                await asyncio.wait([task])
+                stage.answer(slot, 0, Kind.SKIPPED)
+                await settle()
+            last = stage.ask()
+            await settle()
+            stage.answer(stage.take(), 5)
+            assert label_of(await last) == 5
+            await stage.exchange.drained()
+
+    play(scene())
+
+
+def test_a_cancelled_request_leaves_the_line() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            inside = [stage.ask() for _ in range(SLOTS)]
+            waiting = [stage.ask() for _ in range(WAITING)]
+            await settle()
+            waiting[7].cancel()
+            await settle()
+            late = stage.ask()
+            await settle()
+            assert not late.done()
+            for task in (*inside, *waiting, late):
+                task.cancel()
+            await asyncio.wait([*inside, *waiting, late])
+
+    play(scene())
+
+
+def test_an_error_of_the_engine_reaches_the_client() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            task = stage.ask()
+            await settle()
+            slot = stage.take()
+            text = b"no such row"
+            failed = Frame(Kind.FAILED, (Piece(0, (len(text),), text),))
+            write_frame(stage.ring.slot(slot), failed)
+            stage.ring.answers.put(slot)
+            with pytest.raises(ModelFailed, match="no such row"):
+                await task
+
+    play(scene())
+
+
+def test_a_request_larger_than_a_slot_is_the_clients_fault_and_costs_no_slot() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            for _ in range(2 * SLOTS):
+                with pytest.raises(InvalidInference, match="bytes"):
+                    await stage.exchange.infer(request(rows(1000)), PATIENT_S)
+            task = stage.ask()
+            await settle()
+            stage.answer(stage.take(), 3)
+            assert label_of(await task) == 3
+
+    play(scene())
+
+
+@pytest.mark.parametrize("inference", [renamed(ONE, "z"), request(rows(1), "nothing")])
+def test_unknown_names_are_the_clients_fault(inference: Inference) -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            with pytest.raises(InvalidInference):
+                await stage.exchange.infer(inference, PATIENT_S)
+
+    play(scene())
+
+
+def test_the_request_in_a_slot_is_the_one_that_was_asked() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            task = stage.ask(request(rows(2), "label"))
+            await settle()
+            slot = stage.take()
+            frame = read_frame(stage.ring.slot(slot))
+            assert frame.chosen == (1,)
+            assert [(piece.position, piece.shape) for piece in frame.pieces] == [(0, (2, 4))]
+            assert bytes(frame.pieces[0].data) == rows(2).tobytes()
+            stage.answer(slot, 1)
+            await task
+
+    play(scene())
+
+
+def test_a_worker_that_takes_nothing_is_stuck_and_everybody_hears_it() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            inside, waiting = stage.ask(timeout_s=0), [stage.ask() for _ in range(SLOTS)]
+            with pytest.raises(WorkerHung):
+                await inside
+            for task in waiting:
+                with pytest.raises(WorkerHung):
+                    await task
+            assert len(stage.stuck) == 1
+
+    play(scene())
+
+
+def test_who_waits_behind_a_slow_request_is_told_to_come_back() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            slow, behind = stage.ask(), stage.ask(timeout_s=0)
+            await settle()
+            slot = stage.take()
+            stage.ring.begin_work(slot)
+            with pytest.raises(Overloaded):
+                await behind
+            stage.answer(slot, 9)
+            assert label_of(await slow) == 9
+            assert not stage.stuck
+
+    play(scene())
+
+
+@pytest.mark.parametrize("slot", [0, 1, 2, 2**40])
+def test_a_slot_that_was_not_asked_for_ends_the_worker(slot: int) -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            stage.ring.answers.put(slot)
+            await settle()
+            assert len(stage.stuck) == 1
+
+    play(scene())
+
+
+def test_an_answer_that_is_no_frame_ends_the_worker() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            task = stage.ask()
+            await settle()
+            slot = stage.take()
+            stage.ring.slot(slot)[8:32] = b"\xff" * 24
+            stage.ring.answers.put(slot)
+            with pytest.raises(WorkerHung, match="rules"):
+                await task
+
+    play(scene())
+
+
+def test_a_tail_that_ran_away_does_not_hold_up_the_endpoint() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            stage.ring._words[32] = 2**63
+            stage.ring._words[40] = 0
+            stage.ring.answers.put(0)
+            stage.ring._words[32] = 2**63
+            await settle()
+            task = stage.ask(timeout_s=0)
+            with pytest.raises(WorkerHung):
+                await task
+            assert stage.stuck
+
+    play(scene())
+
+
+def test_answers_that_were_ready_when_the_worker_died_are_delivered() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            answered, lost = stage.ask(), stage.ask()
+            await settle()
+            stage.answer(stage.take(), 4)
+            stage.exchange.fail_all(lambda: WorkerDied("gone"))
+            assert label_of(await answered) == 4
+            with pytest.raises(WorkerDied):
+                await lost
+
+    play(scene())
