@@ -25,6 +25,7 @@ from sealane.bundle.types import (
     Deployment,
     Golden,
     Layer,
+    Manifest,
     ProbationLimits,
     TensorSpec,
     Tolerance,
@@ -100,13 +101,28 @@ def tiny_files(version: int = 1, deployment: Deployment | None = None) -> dict[s
     }
 
 
-def write_bundle(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Write any files as a bundle, whatever they say; returns the folder of the layout."""
+def manifest_of(files: Mapping[str, bytes]) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest of any files, whatever they say, and the contents that a layout needs."""
     layers = [Layer(path, _media_type(path), *_measured(data)) for path, data in files.items()]
     config = encode_config(TINY_MODEL, layers)
     manifest = encode_manifest(Layer(CONFIG_PATH, MODEL_CONFIG, *_measured(config)), layers)
-    write_layout(folder, manifest, {**files, CONFIG_PATH: config})
+    return manifest, {**files, CONFIG_PATH: config}
+
+
+def write_bundle(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """Write any files as a bundle, whatever they say; returns the folder of the layout."""
+    write_layout(folder, *manifest_of(files))
     return folder
+
+
+def tiny_manifest(version: int = 1) -> Manifest:
+    """The manifest of the tiny bundle."""
+    return manifest_of(tiny_files(version))[0]
+
+
+def tiny_contents(version: int = 1) -> dict[str, bytes]:
+    """Every file of the tiny bundle with its config."""
+    return manifest_of(tiny_files(version))[1]
 
 
 def tiny_bundle(folder: Path, version: int = 1, probation: ProbationLimits | None = None) -> Path:

@@ -22,7 +22,7 @@ from sealane.bundle.types import (
     Tolerance,
     Variant,
 )
-from sealane.errors import BundleError
+from sealane.errors import BundleError, InvalidName
 from sealane.limits import BLOB_BYTES, BUNDLE_FILES, DEPLOYMENT_BYTES
 from sealane.names import ReleaseName
 
@@ -79,7 +79,7 @@ def parse_deployment(content: bytes) -> Deployment:
             hint="update sealane",
         )
     known = Deployment(
-        model=_model(found.text("model")),
+        model=check_model_name(found.text("model")),
         inputs=_specs(found, "inputs"),
         outputs=_specs(found, "outputs"),
         variants=_variants(found),
@@ -134,8 +134,14 @@ def _entries(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _model(text: str) -> str:
-    return ReleaseName.parse(f"{text}@1").model
+def check_model_name(text: str) -> str:
+    """Return `family/model`, or raise BundleError."""
+    try:
+        return ReleaseName.parse(f"{text}@1").model
+    except InvalidName as error:
+        raise BundleError(
+            f"{text[:80]!r} is not a model's name", hint="write family/model, e.g. vision/defect"
+        ) from error
 
 
 def _specs(found: Fields, key: str) -> tuple[TensorSpec, ...]:

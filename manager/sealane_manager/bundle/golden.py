@@ -68,8 +68,8 @@ def _load(path: Path, inputs: Sequence[TensorSpec]) -> Tensors:
             return {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(
-            f"{path} cannot be read as .npz or .npy: {error}",
-            hint="write it with numpy.savez, plain numbers only",
+            f"{path} is not a .npz or .npy file of plain numbers",
+            hint="write it with numpy.savez",
         ) from error
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sealane.bundle.deployment import encode_deployment, parse_deployment
+from sealane.bundle.deployment import check_model_name, encode_deployment, parse_deployment
 from sealane.bundle.types import Deployment, Golden, ProbationLimits
 from sealane.errors import BundleError
 
@@ -83,6 +83,7 @@ class _Material:
 
 def pack(order: PackOrder) -> Packed:
     """Make the bundle, or raise BundleError or OSError; then nothing is left behind."""
+    check_model_name(order.model)
     if order.out.exists():
         raise BundleError(f"{order.out} exists already", hint="choose another --out or remove it")
     material = _gather(order)

@@ -55,16 +55,32 @@ class PublishOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """One blob that the manager does not hold yet."""
+class Published:
+    """The release that is listed now, from this snapshot on."""
 
-    digest: Digest
-    source: Path
-    size: int
+    manifest: Manifest
+    uploaded_bytes: int
+    snapshot: int
 
 
-def check(order: PublishOrder) -> Manifest:
-    """Verify the bundle and that it holds this model; raises BundleError or Refused."""
+def publish(
+    order: PublishOrder, desk: ReleaseDesk, signer: Signer, progress: Callable[[int, int], None]
+) -> Published:
+    """Verify, upload, sign, list; `progress` is told the bytes sent and the bytes in all.
+
+    Raises BundleError for a damaged bundle and Refused for a release that is listed already or
+    holds another model, before anything is sent; and whatever the desk raises.
+    """
+    manifest = _verified(order)
+    _sign(order, manifest, desk, signer)
+    uploaded = _upload(order, _missing(manifest, desk), desk, progress)
+    # Others may have published meanwhile, so the metadata is read and signed once more.
+    metadata = _sign(order, manifest, desk, signer)
+    snapshot = desk.submit_metadata(order.release.family, metadata)
+    return Published(manifest, uploaded, snapshot)
+
+
+def _verified(order: PublishOrder) -> Manifest:
     manifest, deployment = check_layout(order.folder)
     if deployment.model != order.release.model:
         raise Refused(
@@ -74,17 +90,31 @@ def check(order: PublishOrder) -> Manifest:
     return manifest
 
 
-def plan_uploads(order: PublishOrder, manifest: Manifest, desk: ReleaseDesk) -> list[Upload]:
-    """What must be sent before the release can be listed."""
+def _missing(manifest: Manifest, desk: ReleaseDesk) -> dict[Digest, int]:
     sizes = {layer.digest: layer.size for layer in (manifest.config, *manifest.layers)}
     sizes[manifest.digest] = len(manifest.content)
-    return [
-        Upload(digest, blob_path(order.folder, digest), sizes[digest])
-        for digest in desk.missing_blobs(sorted(sizes))
-    ]
+    missing = desk.missing_blobs(sorted(sizes))
+    return {digest: sizes[digest] for digest in missing}
 
 
-def sign(order: PublishOrder, manifest: Manifest, desk: ReleaseDesk, signer: Signer) -> bytes:
-    """The family's next metadata with this release; raises Refused when it is listed already."""
+def _upload(
+    order: PublishOrder,
+    sizes: Mapping[Digest, int],
+    desk: ReleaseDesk,
+    progress: Callable[[int, int], None],
+) -> int:
+    sent, total = 0, sum(sizes.values())
+
+    def count(part: int) -> None:
+        nonlocal sent
+        sent += part
+        progress(sent, total)
+
+    for digest in sizes:
+        desk.upload_blob(digest, blob_path(order.folder, digest), count)
+    return total
+
+
+def _sign(order: PublishOrder, manifest: Manifest, desk: ReleaseDesk, signer: Signer) -> bytes:
     current = desk.get_metadata(order.release.family)
     return with_release(current, order.release, manifest, order.slots, order.requires, signer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,10 +21,11 @@ from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, err
 from sealane_manager.trust.keys import key_path, load_signer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sealane.bundle.types import Deployment, Manifest
 
     from sealane_manager.bundle.pack import Packed
-    from sealane_manager.bundle.publish import PublishOrder, ReleaseDesk, Upload
 
 app = typer.Typer(no_args_is_help=True, help="Make, look at, verify and publish bundles.")
 
@@ -124,32 +126,26 @@ def publish(
         slots = tuple(parse_slot(text) for text in slot or ())
         order = publishing.PublishOrder(folder, name, slots, needs)
         kept = keys or context_folder(context).parent / "keys"
-        with connect(context) as manager:
-            emit_one(_publish(order, manager, kept), output)
+        signer = load_signer(key_path(kept, name.family))
+        with connect(context) as manager, _upload_bar() as progress:
+            published = publishing.publish(order, manager, signer, progress)
+        emit_one(
+            {
+                "release": str(name),
+                "digest": published.manifest.digest,
+                "uploaded_bytes": published.uploaded_bytes,
+                "snapshot": published.snapshot,
+            },
+            output,
+        )
 
 
-def _publish(order: PublishOrder, manager: ReleaseDesk, keys: Path) -> dict[str, Any]:
-    signer = load_signer(key_path(keys, order.release.family))
-    manifest = publishing.check(order)
-    publishing.sign(order, manifest, manager, signer)  # refused before anything is sent
-    uploads = publishing.plan_uploads(order, manifest, manager)
-    _upload(uploads, manager)
-    metadata = publishing.sign(order, manifest, manager, signer)
-    snapshot = manager.submit_metadata(order.release.family, metadata)
-    return {
-        "release": str(order.release),
-        "digest": manifest.digest,
-        "uploaded_bytes": sum(upload.size for upload in uploads),
-        "snapshot": snapshot,
-    }
-
-
-def _upload(uploads: list[Upload], manager: ReleaseDesk) -> None:
+@contextmanager
+def _upload_bar() -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=errors, transient=True) as bar:
-        task = bar.add_task("uploading", total=sum(upload.size for upload in uploads))
-        for upload in uploads:
-            manager.upload_blob(upload.digest, upload.source, lambda sent: bar.advance(task, sent))
+        task = bar.add_task("uploading", total=None)
+        yield lambda sent, total: bar.update(task, completed=sent, total=total)
 
 
 def _requirement(text: str) -> int | list[str]:
