@@ -73,7 +73,10 @@ class Papers:
 
 
 class Desk:
-    """Answers devices from the store, with papers that are signed for each of them."""
+    """Answers devices from the store, with papers that are signed for each of them.
+
+    Every method but `heard` blocks.
+    """
 
     def __init__(self, store: Store, papers: Papers, clock: Clock, pace: Pace) -> None:
         self._store, self._papers, self._clock = store, papers, clock
@@ -90,8 +93,13 @@ class Desk:
 
     def hello(self, device: DeviceId, hello: Hello) -> Welcome:
         """Record what the device is and what it runs."""
-        acked = self._store.devices.hello(device, hello, self._clock.now())
-        return Welcome(device, self.pace.heartbeat_s, self.pace.reconnect_s, acked)
+        record = self._store.devices.hello(device, hello, self._clock.now())
+        pace = self.pace
+        return Welcome(device, pace.heartbeat_s, pace.reconnect_s, record.acked_sequence)
+
+    def heard(self, device: DeviceId) -> None:
+        """Remember that a device said something; never blocks."""
+        self._store.devices.seen(device, self._clock.now())
 
     def heartbeat(self, device: DeviceId, slots: tuple[SlotReport, ...]) -> None:
         """Record what the slots do, where that changed."""

@@ -11,6 +11,7 @@ from sealane.trust.token import JoinToken
 
 from sealane_manager.selector import parse
 from sealane_manager.sessions import Ending
+from sealane_manager.store.records import By
 from sealane_manager.views import DeviceView
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from sealane_manager.sessions import Sessions
     from sealane_manager.store import Store
     from sealane_manager.store.records import DeviceRecord
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChange:
+    """Labels to set and labels to remove."""
+
+    given: Mapping[str, str]
+    remove: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +62,15 @@ class Members:
         records = self.store.devices.list(parse(selector))
         return tuple(self._view(record) for record in records)
 
-    def label(self, device: str, labels: Mapping[str, str], remove: Sequence[str]) -> DeviceView:
+    def label(self, device: str, change: LabelChange, actor: str) -> DeviceView:
         """Set labels and remove others; raises NotKnown."""
-        wanted = dict(parse_label(key, value) for key, value in labels.items())
-        self.store.devices.label(parse_device(device), wanted, remove)
-        return self._view(self.store.devices.get(parse_device(device)))
+        by = By(actor, "", self.clock.now())
+        changed = self.store.devices.label(parse_device(device), change.given, change.remove, by)
+        return self._view(changed)
 
     def revoke(self, device: str, reason: str, actor: str) -> None:
         """End a membership and its open session; raises NotKnown."""
-        self.store.devices.revoke(parse_device(device), reason, actor)
+        self.store.devices.revoke(parse_device(device), By(actor, reason, self.clock.now()))
         self.sessions.end(parse_device(device), Ending.REVOKED)
 
     def _view(self, record: DeviceRecord) -> DeviceView:
@@ -70,7 +79,7 @@ class Members:
             name=record.name,
             labels=record.labels,
             connected=record.id in self.sessions.reachable(),
-            last_seen=self.sessions.seen(record.id) or record.last_seen,
+            last_seen=record.last_seen,
             state=record.state,
             facts=record.facts,
             slots=record.slots,

@@ -11,10 +11,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from sealane.clock import Clock
     from sealane.names import DeviceId
 
 
@@ -41,21 +37,17 @@ class Line(Protocol):
 
 
 class Sessions:
-    """The open sessions of this process and when each device was last heard."""
+    """The open sessions of this process."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lines: dict[DeviceId, Line] = {}
-        self._seen: dict[DeviceId, datetime] = {}
-        self._fresh: set[DeviceId] = set()
 
     def opened(self, device: DeviceId, line: Line) -> None:
         """A device opened a session; an older one of the same device ends."""
         with self._lock:
             older = self._lines.get(device)
             self._lines[device] = line
-        self.heard(device)
         if older:
             older.hang_up(Ending.REPLACED)
 
@@ -64,17 +56,6 @@ class Sessions:
         with self._lock:
             if self._lines.get(device) is line:
                 del self._lines[device]
-
-    def heard(self, device: DeviceId) -> None:
-        """A device said something."""
-        with self._lock:
-            self._seen[device] = self._clock.now()
-            self._fresh.add(device)
-
-    def seen(self, device: DeviceId) -> datetime | None:
-        """When a device was last heard by this process; None when it never was."""
-        with self._lock:
-            return self._seen.get(device)
 
     def reachable(self) -> frozenset[DeviceId]:
         """The devices that hold a session."""
@@ -101,10 +82,3 @@ class Sessions:
             lines = tuple(self._lines.values())
         for line in lines:
             line.hang_up(Ending.STOPPING)
-
-    def take_seen(self) -> Mapping[DeviceId, datetime]:
-        """When devices were last heard, since the last call."""
-        with self._lock:
-            seen = {device: self._seen[device] for device in self._fresh}
-            self._fresh.clear()
-        return seen

@@ -23,7 +23,11 @@ class EnrolService(enrol_pb2_grpc.EnrolServiceServicer):
     def __init__(self, enrolment: Enrolment, fleet_address: str) -> None:
         self._enrolment, self._fleet_address = enrolment, fleet_address
 
-    async def Enrol(  # noqa: N802 - the wire's word
+    def register(self, server: grpc.aio.Server) -> None:
+        """Make the server answer for this service."""
+        enrol_pb2_grpc.add_EnrolServiceServicer_to_server(self, server)
+
+    async def Enrol(
         self, request: wire.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> wire.EnrolResponse:
         """A certificate for the bearer of a join token."""

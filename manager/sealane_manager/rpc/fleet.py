@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
 from sealane import codec
 from sealane.errors import SealaneError
 from sealane.fleet import AssignmentRequest, Events, Heartbeat, Hello
@@ -21,6 +20,7 @@ from sealane_manager.sessions import Ending
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    import grpc
     from sealane.fleet import DeviceMessage, ManagerMessage
 
     from sealane_manager.desk import Desk
@@ -55,7 +55,11 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     def __init__(self, reception: Reception, content: Content) -> None:
         self._reception, self._content = reception, content
 
-    async def Session(  # type: ignore[override]  # noqa: N802 - a handler that writes itself; the wire's word
+    def register(self, server: grpc.aio.Server) -> None:
+        """Make the server answer for this service."""
+        fleet_pb2_grpc.add_FleetServiceServicer_to_server(self, server)
+
+    async def Session(  # type: ignore[override]  # grpc.aio takes a handler that writes itself
         self, requests: AsyncIterator[wire.SessionRequest], context: Context
     ) -> None:
         """One device's conversation, until it goes or the manager hangs up."""
@@ -64,7 +68,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             conversation = _Conversation(self._reception, context, caller)
             await conversation.run(requests)
 
-    async def FetchMetadata(  # noqa: N802 - the wire's word
+    async def FetchMetadata(
         self, request: wire.FetchMetadataRequest, context: Context
     ) -> AsyncIterator[wire.FetchMetadataResponse]:
         """One metadata or target file, in chunks."""
@@ -73,7 +77,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             async for chunk in self._content.metadata(request.name):
                 yield wire.FetchMetadataResponse(chunk=chunk)
 
-    async def FetchBlob(  # noqa: N802 - the wire's word
+    async def FetchBlob(
         self, request: wire.FetchBlobRequest, context: Context
     ) -> AsyncIterator[wire.FetchBlobResponse]:
         """One blob from an offset, in chunks."""
@@ -131,7 +135,7 @@ class _Conversation:
         if request is None:
             return None
         self._reception.door.check(self._caller)
-        self._reception.sessions.heard(self._device)
+        self._reception.desk.heard(self._device)
         return codec.device_message_from_wire(request)
 
     async def _answer(self, message: DeviceMessage) -> ManagerMessage | None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import grpc
 from sealane.errors import SealaneError
 from sealane.limits import GRPC_MESSAGE_BYTES, KIB, TARGETS_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _DEVICE_MESSAGE_BYTES: Final = GRPC_MESSAGE_BYTES
 _OPERATOR_MESSAGE_BYTES: Final = TARGETS_BYTES + 64 * KIB
@@ -76,26 +73,32 @@ def operator_port(listen: str, number: int, tls: Tls) -> Port:
     return Port("operator", listen, number, tls.mutual(), _OPERATOR_MESSAGE_BYTES)
 
 
-async def open_port(
-    port: Port, register: Callable[[grpc.aio.Server], None]
-) -> tuple[grpc.aio.Server, int]:
+class Service(Protocol):
+    """A servicer that knows its own name on the wire."""
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Make the server answer for this service."""
+        ...
+
+
+async def open_port(port: Port, service: Service) -> tuple[grpc.aio.Server, int]:
     """Listen; returns the server and the port's real number, or raises SealaneError."""
     _check_free(port)
     limit = ("grpc.max_receive_message_length", port.message_bytes)
     send_limit = ("grpc.max_send_message_length", _OPERATOR_MESSAGE_BYTES)
     server = grpc.aio.server(options=(*_OPTIONS, limit, send_limit))
-    register(server)
+    service.register(server)
     try:
-        number = server.add_secure_port(_target(port), port.credentials)
+        number = server.add_secure_port(address(port.listen, port.number), port.credentials)
     except RuntimeError as error:
         raise _taken(port, str(error)) from error
     await server.start()
     return server, number
 
 
-def _target(port: Port) -> str:
-    host = f"[{port.listen}]" if ":" in port.listen else port.listen
-    return f"{host}:{port.number}"
+def address(host: str, number: int) -> str:
+    """host:port, as people and gRPC write it."""
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
 def _check_free(port: Port) -> None:

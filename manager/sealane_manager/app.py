@@ -1,0 +1,262 @@
+"""Builds the manager from its parts and runs it: the only place that does."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import signal
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sealane import fileio
+from sealane.clock import SystemClock
+from sealane.trust.identity import DEVICE, OPERATOR
+
+from sealane_manager.blobs import BlobStore
+from sealane_manager.ca import Issuer
+from sealane_manager.controller import Controller, World
+from sealane_manager.desk import Desk, Pace, Papers
+from sealane_manager.director import Director
+from sealane_manager.enrolment import Enrolment
+from sealane_manager.errors import Refused
+from sealane_manager.members import Members
+from sealane_manager.publishing import Publishing
+from sealane_manager.repository import Repository
+from sealane_manager.rollouts import Rollouts
+from sealane_manager.rpc import servers
+from sealane_manager.rpc.content import Content
+from sealane_manager.rpc.enrol import EnrolService
+from sealane_manager.rpc.fleet import FleetService, Reception
+from sealane_manager.rpc.operator import Offices, OperatorService
+from sealane_manager.rpc.peers import Door
+from sealane_manager.sessions import Sessions
+from sealane_manager.store import open_store
+from sealane_manager.trust import keys
+from sealane_manager.trust.settings import FleetSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import grpc
+    from sealane.clock import Clock
+
+    from sealane_manager.layout import StateFolder
+    from sealane_manager.store import Store
+
+GRACE_S: Final = 2.0
+"""How long open calls may finish when the manager stops."""
+
+_log = logging.getLogger(__name__)
+_CLOCK: Final = SystemClock()
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerSettings:
+    """How one manager runs.
+
+    Attributes:
+        host: name under which devices and operators dial; empty is the fleet's first.
+        listen: address to listen on; empty is the host.
+        fleet_port, enrol_port, operator_port: 0 is any free port.
+    """
+
+    state: StateFolder
+    host: str = ""
+    listen: str = ""
+    fleet_port: int = 7443
+    enrol_port: int = 7444
+    operator_port: int = 7445
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running manager answers, each as host:port."""
+
+    fleet: str
+    enrol: str
+    operator: str
+
+
+async def serve(settings: ManagerSettings) -> None:
+    """Run until SIGTERM or SIGINT; raises SealaneError when the manager cannot start."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    manager = Manager(settings)
+    addresses = await manager.start()
+    _log.info("serving %s: %s", settings.state.root, addresses)
+    try:
+        await stop.wait()
+    finally:
+        await manager.stop()
+
+
+class Manager:
+    """One manager on one state folder."""
+
+    def __init__(self, settings: ManagerSettings, clock: Clock = _CLOCK) -> None:
+        self._settings, self._clock = settings, clock
+        self._running = AsyncExitStack()
+
+    async def start(self) -> Addresses:
+        """Open everything; raises SealaneError, and then nothing stays open."""
+        async with AsyncExitStack() as stack:
+            fleet = FleetSettings.load(self._settings.state.settings)
+            stack.enter_context(_alone(self._settings.state))
+            store = open_store(self._settings.state.database)
+            stack.callback(store.close)
+            parts = _build(self._settings.state, store, self._clock)
+            _run_controller(stack, parts.controller)
+            doors = _Doors(self._settings, fleet, parts)
+            stack.push_async_callback(doors.close)
+            addresses = await doors.open()
+            _announce(self._settings.state, addresses)
+            stack.callback(self._settings.state.addresses.unlink, missing_ok=True)
+            self._running = stack.pop_all()
+        return addresses
+
+    async def stop(self) -> None:
+        """End sessions, let calls finish, close the store."""
+        await self._running.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a manager is made of, before it listens."""
+
+    store: Store
+    repository: Repository
+    blobs: BlobStore
+    issuer: Issuer
+    director: Director
+    sessions: Sessions
+    controller: Controller
+    clock: Clock
+
+
+def _build(state: StateFolder, store: Store, clock: Clock) -> _Parts:
+    repository = Repository(state.tuf, state.keys, clock)
+    blobs = BlobStore(state)
+    blobs.prepare()
+    sessions = Sessions()
+    world = World(repository.releases, sessions.reachable, sessions.notify, clock)
+    return _Parts(
+        store=store,
+        repository=repository,
+        blobs=blobs,
+        issuer=Issuer(state.ca, clock),
+        director=Director(keys.key_path(state.keys, keys.DIRECTOR)),
+        sessions=sessions,
+        controller=Controller(store, world),
+        clock=clock,
+    )
+
+
+def _run_controller(stack: AsyncExitStack, controller: Controller) -> None:
+    task = asyncio.create_task(controller.run())
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+
+
+class _Doors:
+    """The manager's three ports, opened one after the other: each names the one before."""
+
+    def __init__(self, settings: ManagerSettings, fleet: FleetSettings, parts: _Parts) -> None:
+        self._settings, self._fleet, self._parts = settings, fleet, parts
+        self._host = settings.host or fleet.hosts[0]
+        self._tls = _tls(settings.state, fleet, self._host, parts.issuer)
+        self._servers: list[grpc.aio.Server] = []
+
+    async def open(self) -> Addresses:
+        """Listen; raises SealaneError when a port cannot be opened."""
+        settings, tls = self._settings, self._tls
+        listen = settings.listen or self._host
+        fleet = await self._listen(
+            servers.fleet_port(listen, settings.fleet_port, tls), self._fleet_service()
+        )
+        enrolment = self._enrolment()
+        enrol = await self._listen(
+            servers.enrol_port(listen, settings.enrol_port, tls), EnrolService(enrolment, fleet)
+        )
+        operator = await self._listen(
+            servers.operator_port(listen, settings.operator_port, tls),
+            self._operator_service(enrolment, enrol),
+        )
+        return Addresses(fleet, enrol, operator)
+
+    async def close(self) -> None:
+        """End every session, let the other calls finish, and close the ports."""
+        self._parts.sessions.end_all()
+        await asyncio.gather(*(server.stop(GRACE_S) for server in self._servers))
+
+    async def _listen(self, port: servers.Port, service: servers.Service) -> str:
+        server, number = await servers.open_port(port, service)
+        self._servers.append(server)
+        return servers.address(self._host, number)
+
+    def _fleet_service(self) -> FleetService:
+        parts = self._parts
+        papers = Papers(parts.repository, parts.director)
+        reception = Reception(
+            Door(DEVICE, self._fleet.fleet, parts.clock),
+            Desk(parts.store, papers, parts.clock, self._settings.pace),
+            parts.sessions,
+            parts.controller.wake,
+        )
+        return FleetService(reception, Content(parts.repository, parts.blobs))
+
+    def _enrolment(self) -> Enrolment:
+        parts = self._parts
+        return Enrolment(
+            self._fleet.fleet, parts.store, parts.repository, parts.issuer, parts.clock
+        )
+
+    def _operator_service(self, enrolment: Enrolment, enrol_address: str) -> OperatorService:
+        parts = self._parts
+        offices = Offices(
+            members=Members(parts.store, parts.sessions, enrolment, enrol_address, parts.clock),
+            publishing=Publishing(parts.repository, parts.blobs),
+            blobs=parts.blobs,
+            rollouts=Rollouts(parts.controller),
+        )
+        return OperatorService(Door(OPERATOR, self._fleet.fleet, parts.clock), offices)
+
+
+def _tls(state: StateFolder, fleet: FleetSettings, host: str, issuer: Issuer) -> servers.Tls:
+    if host in fleet.hosts:
+        key = (state.ca / "server.key").read_bytes()
+        certificate = (state.ca / "server.pem").read_bytes()
+        return servers.Tls(key, certificate, issuer.certificate)
+    server = issuer.sign_server((host, *fleet.hosts))
+    return servers.Tls(server.key, server.certificate, issuer.certificate)
+
+
+def _announce(state: StateFolder, addresses: Addresses) -> None:
+    """Write where the manager answers, for whoever waits and for the operator's context."""
+    fileio.make_folder(state.addresses.parent)
+    fileio.replace(state.addresses, json.dumps(asdict(addresses)).encode())
+    context = state.operator / "context.json"
+    if context.exists():
+        fields = json.loads(context.read_bytes()) | {"address": addresses.operator}
+        fileio.replace(context, json.dumps(fields, indent=2).encode() + b"\n")
+
+
+@contextmanager
+def _alone(state: StateFolder) -> Iterator[None]:
+    """Hold the state folder; raises Refused while another manager does."""
+    fileio.make_folder(state.addresses.parent)
+    with (state.addresses.parent / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused(f"another manager runs on {state.root}", hint="stop it first") from error
+        yield

@@ -1,0 +1,26 @@
+"""`sealane`: the operator's command line; one noun a file."""
+
+from __future__ import annotations
+
+import typer
+
+from sealane_manager.cli import bundle, device, init, release, rollout, serve, trust
+
+app = typer.Typer(
+    name="sealane",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Brings machine-learning models to devices: signed, in stages, and back.",
+)
+app.command("init")(init.command)
+app.command("serve")(serve.command)
+app.add_typer(device.app, name="device")
+app.add_typer(bundle.app, name="bundle")
+app.add_typer(release.app, name="release")
+app.add_typer(rollout.app, name="rollout")
+app.add_typer(trust.app, name="trust")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,90 @@
+"""What operators do with rollouts: start, look, watch, pause, resume, promote, abort, revert."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sealane_manager.rollout.placement import stage_text
+from sealane_manager.views import DecisionView, RolloutDeviceView, RolloutView
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from sealane_manager.controller import Controller
+    from sealane_manager.rollout.operate import Word
+    from sealane_manager.rollout.types import Rollout, RolloutDevice, RolloutSpec
+    from sealane_manager.store.records import DecisionRecord
+
+
+class Rollouts:
+    """The controller's rollouts as operators see them; all but `watch` block."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def create(self, spec: RolloutSpec, actor: str, reason: str) -> RolloutView:
+        """Start a rollout; raises NotKnown, InvalidName or Refused."""
+        return self._shown(self._controller.create(spec, actor, reason))
+
+    def operate(self, rollout: str, word: Word) -> RolloutView:
+        """Do what an operator asks; raises NotKnown or Refused."""
+        done = self._controller.operate(rollout, word.operation, word.reason, word.actor)
+        return self._shown(done)
+
+    def get(self, rollout: str) -> RolloutView:
+        """One rollout; raises NotKnown."""
+        return self._shown(self._controller.get(rollout))
+
+    def list(self) -> tuple[RolloutView, ...]:
+        """Every rollout, the newest first, without devices and decisions."""
+        return tuple(view_of(each, (), ()) for each in self._controller.list())
+
+    async def watch(self, rollout: str) -> AsyncIterator[RolloutView]:
+        """The rollout now and after every change, until it has ended; raises NotKnown."""
+        last = None
+        while last is None or last.ended_at is None:
+            revision = self._controller.revision
+            view = await asyncio.to_thread(self.get, rollout)
+            if view != last:
+                yield view
+            last = view
+            if view.ended_at is None:
+                await self._controller.changed(revision)
+
+    def _shown(self, rollout: Rollout) -> RolloutView:
+        return view_of(rollout, rollout.devices, self._controller.decisions(rollout.id))
+
+
+def view_of(
+    rollout: Rollout, devices: Sequence[RolloutDevice], decisions: Sequence[DecisionRecord]
+) -> RolloutView:
+    """A rollout as operators see it, with these devices and decisions."""
+    return RolloutView(
+        id=rollout.id,
+        release=rollout.spec.release,
+        previous_release=str(rollout.previous or ""),
+        slot=rollout.spec.slot,
+        selector=rollout.spec.selector,
+        state=rollout.state,
+        reason=rollout.reason,
+        stage=rollout.stage,
+        phase=rollout.phase,
+        stages=tuple(stage_text(stage) for stage in rollout.spec.stages),
+        devices=tuple(_device_of(device) for device in devices),
+        decisions=tuple(DecisionView(d.at, d.actor, d.action, d.detail) for d in decisions),
+        created_at=rollout.created_at,
+        ended_at=rollout.ended_at,
+    )
+
+
+def _device_of(device: RolloutDevice) -> RolloutDeviceView:
+    return RolloutDeviceView(
+        device=device.device,
+        name=device.device,
+        stage=device.stage,
+        state=device.state,
+        detail=device.detail,
+        requests=device.requests,
+        changed_at=device.changed_at,
+    )
