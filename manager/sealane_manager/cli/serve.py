@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from sealane_manager.app import ManagerSettings, serve
 from sealane_manager.cli.output import reported
 from sealane_manager.layout import StateFolder
 
@@ -27,6 +26,11 @@ def command(
     operator_port: Annotated[int, typer.Option(min=0, max=65535, help="operators")] = 7445,
 ) -> None:
     """Run the manager until SIGTERM or Ctrl-C."""
+    from sealane_manager.app import (  # noqa: PLC0415 - a second, which no other command shall wait
+        ManagerSettings,
+        serve,
+    )
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = ManagerSettings(
         state=StateFolder(state),

@@ -1,0 +1,93 @@
+"""A real manager in this process: its three ports on loopback, its store in a folder.
+
+`with running_manager(tmp_path) as manager:` runs it on a thread of its own, so that tests may
+block. `manager.operator()` is an operator's client, `manager.enrolled("box-1")` a device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sealane.clock import SystemClock
+from sealane.trust.token import JoinToken
+from sealane_manager.app import Manager, ManagerSettings
+from sealane_manager.client import Operator
+from sealane_manager.layout import StateFolder
+from sealane_manager.trust.ceremony import init_development
+from support.device import Device, enrol
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from sealane.clock import Clock
+    from sealane_manager.app import Addresses
+    from sealane_manager.desk import Pace
+
+FLEET = "demo"
+FAMILY = "digits"
+
+
+@dataclass(frozen=True)
+class RunningManager:
+    """A manager that answers."""
+
+    state: StateFolder
+    addresses: Addresses
+
+    def operator(self) -> Operator:
+        """A client with the first operator's certificate."""
+        return Operator(self.state.operator)
+
+    def token(self, labels: Mapping[str, str] | None = None, uses: int = 1) -> JoinToken:
+        """A new join token."""
+        with self.operator() as operator:
+            return JoinToken.parse(
+                operator.create_join_token(labels or {}, uses, timedelta(hours=1))
+            )
+
+    def enrolled(self, name: str, labels: Mapping[str, str] | None = None) -> Device:
+        """A machine that has just become a device."""
+        return enrol(self.token(labels), name)
+
+
+def make_state(folder: Path) -> StateFolder:
+    """A new development fleet on loopback."""
+    state = StateFolder(folder / "state")
+    init_development(state, FLEET, ["127.0.0.1"], [FAMILY])
+    return state
+
+
+@contextmanager
+def running_manager(
+    folder: Path, clock: Clock | None = None, pace: Pace | None = None
+) -> Iterator[RunningManager]:
+    """A manager on a new state folder, or on the one that is there already."""
+    state = StateFolder(folder / "state")
+    if not state.root.exists():
+        state = make_state(folder)
+    settings = ManagerSettings(state, fleet_port=0, enrol_port=0, operator_port=0)
+    if pace:
+        settings = ManagerSettings(state, fleet_port=0, enrol_port=0, operator_port=0, pace=pace)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    manager = Manager(settings, clock or SystemClock())
+
+    def call(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
+
+    try:
+        yield RunningManager(state, call(manager.start()))
+    finally:
+        call(manager.stop())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
