@@ -50,6 +50,16 @@ def parse_device(text: str) -> DeviceId:
     return DeviceId(_name(text, "device"))
 
 
+def parse_fleet(text: str) -> str:
+    """Return the name of a fleet, or raise InvalidName."""
+    return _name(text, "fleet")
+
+
+def parse_operator(text: str) -> str:
+    """Return the name of an operator, or raise InvalidName."""
+    return _name(text, "operator")
+
+
 def parse_family(text: str) -> str:
     """Return the name of a family of models, or raise InvalidName."""
     return _name(text, "family")

@@ -28,12 +28,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealane.errors import InvalidName, SealaneError, TrustError
-from sealane.names import DeviceId, parse_device
+from sealane.names import DeviceId, parse_device, parse_fleet, parse_operator
 
 DEVICE: Final = "device"
 OPERATOR: Final = "operator"
 
 _URI: Final = re.compile(r"spiffe://([^/]{1,64})/(device|operator)/([^/]{1,64})")
+_NAMES: Final = {DEVICE: parse_device, OPERATOR: parse_operator}
 _STEP: Final = "identity"
 
 
@@ -97,8 +98,7 @@ def parse_peer(uri: str) -> Peer:
         raise TrustError(_STEP, complaint)
     fleet, kind, name = match.groups()
     try:
-        # Fleets and operators share the grammar of devices.
-        names = parse_device(fleet), parse_device(name)
+        names = parse_fleet(fleet), _NAMES[kind](name)
     except InvalidName as error:
         raise TrustError(_STEP, complaint) from error
     return Peer(cast("Literal['device', 'operator']", kind), *names)

@@ -48,8 +48,12 @@ class RepositoryView:
 
     def follow_roots(self) -> Root:
         """The newest root that the bootstrap root's chain reaches, expired or not."""
-        self._updater._load_root()  # noqa: SLF001 - no public way to stop before the time is known
-        return self._updater._trusted_set.root  # noqa: SLF001 - the same
+        trusted = self._updater._trusted_set  # noqa: SLF001 - no public way to ask for the root
+        version = 0
+        while trusted.root.version > version:  # python-tuf follows ROOT_ROTATIONS at a time
+            version = trusted.root.version
+            self._updater._load_root()  # noqa: SLF001 - no public way to stop before the rest
+        return trusted.root
 
     def refresh(self, trusted_now: datetime) -> tuple[int, int]:
         """Follow timestamp, snapshot and targets, and judge every expiry at that time.

@@ -29,21 +29,18 @@ Each slot then goes on by itself, and a refused slot does not hold up another:
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections import deque
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
-from sealane import fileio, limits
+from sealane import limits
 from sealane.errors import InvalidName, TrustError
-from sealane.trust import director, highwater
+from sealane.trust import anchor, director, highwater
 from sealane.trust.agreement import Agreement
-from sealane.trust.highwater import HighWater
 from sealane.trust.repository import RepositoryView
 from sealane.trust.source import BoundedFetcher, MetadataMissing, MetadataSource
 from sealane.trust.steps import Step, refusing
@@ -62,8 +59,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Accepted", "MetadataMissing", "MetadataSource", "Step", "Verifier"]
 
-_BOOTSTRAP: Final = "bootstrap-root.json"
-_MARKS: Final = "highwater.json"
 _CACHE: Final = "tuf"
 _OPEN_NONCES: Final = 16
 """Questions that wait for an answer; an older one counts as lost."""
@@ -97,36 +92,19 @@ class Verifier:
         self, folder: Path, source: MetadataSource, device: DeviceId, clock: Clock
     ) -> None:
         self._folder = folder
+        self._marks = folder / anchor.MARKS_FILE
         self._source = source
         self._device = device
         self._clock = clock
         self._lock = Lock()
         self._nonces: deque[str] = deque(maxlen=_OPEN_NONCES)
         self._manifests: Mapping[Digest, bytes] = {}
-        self._time = TrustedTime(_known_floor(folder))
+        self._time = TrustedTime(anchor.known_floor(folder))
 
     @staticmethod
     def bootstrap(folder: Path, root: bytes, sha256: bytes) -> None:
-        """Begin to trust a root, because a join token carried its hash.
-
-        Doing it again with the same root keeps what was seen. Raises TrustError when the bytes do
-        not have that hash or are no root that signed itself.
-        """
-        if hashlib.sha256(root).digest() != sha256:
-            raise TrustError(
-                Step.ROOT_CHAIN,
-                "the manager's root.json is not the one that the join token names",
-                hint="ask for a new join token; if it happens again, somebody is in between",
-            )
-        version = _self_signed(root)
-        if _trusts_already(folder, root):
-            return
-        fileio.make_folder(folder)
-        # The root goes first and comes last: a power cut in between leaves a device that is not
-        # enrolled, never one that forgot what it had seen.
-        fileio.remove(folder / _BOOTSTRAP)
-        highwater.save(folder / _MARKS, HighWater(root=version))
-        fileio.replace(folder / _BOOTSTRAP, root)
+        """Begin to trust a root; see `sealane.trust.anchor`."""
+        anchor.bootstrap(folder, root, sha256)
 
     def new_nonce(self) -> str:
         """A question that one document may answer, once."""
@@ -162,10 +140,10 @@ class Verifier:
 
     def _follow_roots(self) -> tuple[RepositoryView, Root]:
         """Step 1."""
-        marks = highwater.load(self._folder / _MARKS)
+        marks = highwater.load(self._marks)
         fetcher = BoundedFetcher(self._source, self._clock)
         with refusing(Step.ROOT_CHAIN):
-            view = RepositoryView(self._folder / _CACHE, _read_bootstrap(self._folder), fetcher)
+            view = RepositoryView(self._folder / _CACHE, anchor.read_root(self._folder), fetcher)
             root = view.follow_roots()
         if root.version < marks.root:
             raise TrustError(
@@ -199,7 +177,7 @@ class Verifier:
         self, document: DirectorDocument, authority: Targets, root: Root
     ) -> None:
         """Steps 7 to 10."""
-        marks = highwater.load(self._folder / _MARKS)
+        marks = highwater.load(self._marks)
         keys = director.fingerprint(authority.delegations.keys) if authority.delegations else ""
         _not_older(document, marks.director.floor(keys))
         time = self._judge_time(document, marks.time, keys)
@@ -216,7 +194,7 @@ class Verifier:
             director=marks.director.raised(keys, document.version),
             time=marks.time.raised(keys, time.floor),
         )
-        highwater.save(self._folder / _MARKS, seen)
+        highwater.save(self._marks, seen)
         self._time = time
 
     def _judge_time(self, document: DirectorDocument, mark: Mark, keys: str) -> TrustedTime:
@@ -233,14 +211,14 @@ class Verifier:
         """Step 11."""
         with refusing(Step.REFRESH):
             timestamp, snapshot = view.refresh(self.trusted_now())
-        marks = highwater.load(self._folder / _MARKS)
+        marks = highwater.load(self._marks)
         seen = replace(
             marks,
             timestamp=_not_rolled_back(marks.timestamp, root, Timestamp.type, timestamp),
             snapshot=_not_rolled_back(marks.snapshot, root, Snapshot.type, snapshot),
         )
         if seen != marks:
-            highwater.save(self._folder / _MARKS, seen)
+            highwater.save(self._marks, seen)
 
 
 def _director_of(root: Root) -> Targets:
@@ -295,40 +273,3 @@ def _as_new_as_named(view: RepositoryView, wanted: DirectorDocument) -> None:
             f"{wanted.root_version} and snapshot {wanted.snapshot_version}",
             hint="something between the manager and this device serves an old repository",
         )
-
-
-def _self_signed(root: bytes) -> int:
-    """The version of a root that signed itself."""
-    with refusing(Step.ROOT_CHAIN):
-        metadata = Metadata.from_bytes(root)
-        if not isinstance(metadata.signed, Root):
-            raise RepositoryError("the manager's root.json is not root metadata")
-        metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
-    return metadata.signed.version
-
-
-def _read_bootstrap(folder: Path) -> bytes:
-    try:
-        return (folder / _BOOTSTRAP).read_bytes()
-    except FileNotFoundError as error:
-        raise TrustError(
-            Step.ROOT_CHAIN,
-            "this device trusts no root yet",
-            hint="enrol it with a join token: sealane-agent enroll",
-        ) from error
-
-
-def _trusts_already(folder: Path, root: bytes) -> bool:
-    try:
-        highwater.load(folder / _MARKS)
-    except TrustError:
-        return False
-    return (folder / _BOOTSTRAP).is_file() and (folder / _BOOTSTRAP).read_bytes() == root
-
-
-def _known_floor(folder: Path) -> int:
-    """What time has passed for certain; damaged marks are refused later, when they matter."""
-    try:
-        return highwater.load(folder / _MARKS).time.version
-    except TrustError:
-        return 0

@@ -21,8 +21,11 @@ Who takes this machine can approve any model and run it on every device.
 Use it to try Sealane; do not enrol machines that matter."""
 
 
+StateArgument = Annotated[Path, typer.Argument(help="folder for the manager's state; new or empty")]
+
+
 def command(
-    state: Annotated[Path, typer.Argument(help="folder for the manager's state; new or empty")],
+    state: StateArgument,
     fleet: Annotated[str, typer.Option(help="the fleet's name; it stands in every certificate")],
     host: Annotated[
         list[str], typer.Option(help="name or address under which devices dial the manager")

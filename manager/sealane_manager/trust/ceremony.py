@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sealane import fileio
 from sealane.clock import SystemClock
 from sealane.errors import InvalidName
-from sealane.names import parse_device, parse_family
+from sealane.names import parse_family, parse_fleet
 from sealane.trust.director import X_DIRECTOR
 from sealane.trust.identity import key_to_pem, make_csr, new_key
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
@@ -56,7 +56,7 @@ def init_development(
     Raises Refused when the folder holds something, InvalidName when a name is not in its grammar;
     then nothing is left behind.
     """
-    parse_device(fleet)
+    parse_fleet(fleet)
     _check_hosts(hosts)
     for family in families:
         _check_family(family)
