@@ -61,11 +61,12 @@ def _load(path: Path, inputs: Sequence[TensorSpec]) -> Tensors:
         raise BundleError(f"{path} is not a file", hint="give the path of a .npz or .npy file")
     try:
         _check_size(path)
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {inputs[0].name: loaded} if len(inputs) == 1 else {}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {inputs[0].name: loaded} if len(inputs) == 1 else {}
+            with loaded:
+                return {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(
             f"{path} is not a .npz or .npy file of plain numbers",

@@ -148,8 +148,6 @@ def _inside(path: Path, location: str) -> str:
 
 def _signature(path: Path, model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     graph = model.graph
-    if any(not value.type.tensor_type.HasField("shape") for value in graph.output):
-        graph = onnx.shape_inference.infer_shapes(model).graph
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     if not inputs or not graph.output:
@@ -168,7 +166,7 @@ def _spec(value: Any) -> TensorSpec:
     if tensor.elem_type not in DATATYPES:
         name = TensorProto.DataType.Name(tensor.elem_type).lower()
         raise BundleError(f"{value.name} holds {name}, which cannot be served", hint="use numbers")
-    if not tensor.HasField("shape") or not tensor.shape.dim:
+    if not tensor.shape.dim:
         raise BundleError(
             f"{value.name} has no batch dimension", hint="export with a free first dimension"
         )

@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+
+import pytest
+from sealane.bundle.layout import blob_path
+from sealane_manager.cli.bundle import app
+from support.bundles import tiny_bundle, tiny_manifest
+from support.models import write_data, write_tiny
+from typer.testing import CliRunner
+
+RUNNER = CliRunner()
+
+
+def pack_arguments(folder: Path) -> list[str]:
+    model, data = str(write_tiny(folder)), str(write_data(folder))
+    return ["pack", model, "--model", "demo/tiny", "--data", data, "--out", str(folder / "b")]
+
+
+def test_pack_prints_the_digest_and_what_was_proven(tmp_path: Path) -> None:
+    result = RUNNER.invoke(app, [*pack_arguments(tmp_path), "--label", "good", "--label", "bad"])
+    assert result.exit_code == 0
+    assert "sha256:" in result.stdout
+    assert "off by 0" in result.stdout
+
+
+def test_pack_speaks_json(tmp_path: Path) -> None:
+    options = ("--probation-seconds", "4", "--probation-requests", "30", "-o", "json")
+    result = RUNNER.invoke(app, [*pack_arguments(tmp_path), *options])
+    assert json.loads(result.stdout)["probation"] == "4 s"
+    shown = RUNNER.invoke(app, ["inspect", str(tmp_path / "b"), "-o", "json"])
+    contract = json.loads(shown.stdout)["deployment"]
+    assert contract["probation"]["min_requests"] == 30
+
+
+def test_pack_without_data_fails_in_one_line_with_a_hint(tmp_path: Path) -> None:
+    out = str(tmp_path / "b")
+    arguments = ["pack", str(write_tiny(tmp_path)), "--model", "demo/tiny", "--out", out]
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 2
+    assert "hint: give --data" in result.stderr
+
+
+def test_inspect_and_verify_need_no_manager(tmp_path: Path) -> None:
+    folder = str(tiny_bundle(tmp_path / "b"))
+    for command in ("inspect", "verify"):
+        result = RUNNER.invoke(app, [command, folder])
+        assert result.exit_code == 0
+        assert tiny_manifest().digest in result.stdout
+
+
+def test_verify_fails_for_a_changed_byte(tmp_path: Path) -> None:
+    folder = tiny_bundle(tmp_path / "b")
+    path = blob_path(folder, tiny_manifest().layers[0].digest)
+    path.write_bytes(path.read_bytes().replace(b"demo", b"Demo"))
+    result = RUNNER.invoke(app, ["verify", str(folder)])
+    assert result.exit_code == 1
+    assert "deployment.json was changed" in result.stderr
+
+
+def test_publish_without_the_familys_key_says_so(tmp_path: Path) -> None:
+    folder = str(tiny_bundle(tmp_path / "b"))
+    arguments = ["publish", folder, "--release", "demo/tiny@1", "--keys", str(tmp_path)]
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "the key demo.pem is not on this machine" in result.stderr
+
+
+@pytest.mark.parametrize("release", ["demo", "demo/tiny", "demo/tiny@0"])
+def test_publish_under_a_malformed_name_fails(tmp_path: Path, release: str) -> None:
+    result = RUNNER.invoke(app, ["publish", str(tmp_path), "--release", release])
+    assert result.exit_code == 1
+    assert "is not a release name" in result.stderr
