@@ -285,6 +285,18 @@ def test_a_return_brings_the_previous_model_back_and_ends_the_failed_one() -> No
     run(test)
 
 
+def test_a_model_replaced_in_its_probation_is_nobodys_fallback() -> None:
+    async def test(slot: Slot, workshop: FakeWorkshop) -> None:
+        await serve(slot, workshop, 1)
+        unproven = await serve(slot, workshop, 2, probation=True)
+        await serve(slot, workshop, 3, probation=True)
+        await asyncio.sleep(0.01)
+        assert unproven.closed
+        assert slot.status().previous == pointer(1)
+
+    run(test)
+
+
 def test_settling_ends_the_probation_and_keeps_the_previous_model_warm() -> None:
     async def test(slot: Slot, workshop: FakeWorkshop) -> None:
         await serve(slot, workshop, 1)
@@ -346,6 +358,7 @@ def test_twenty_swaps_under_eight_clients_lose_nothing_and_never_name_a_wrong_ve
         clients = [asyncio.create_task(client(versions)) for versions in seen]
         for version in range(2, 22):
             await serve(slot, workshop, version, probation=version % 2 == 0)
+            slot.settle()
             await asyncio.sleep(0.002)
         stop = True
         await asyncio.gather(*clients)

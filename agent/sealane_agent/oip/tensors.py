@@ -17,7 +17,7 @@ from sealane_agent.serving.types import InvalidInference, Tensor
 from sealane_agent.serving.validation import BYTES_ELEMENTS, TENSOR_DIMENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
@@ -103,6 +103,20 @@ def _within_range(name: str, values: NDArray[Any], datatype: DataType) -> NDArra
     if target.kind == "f" and not np.isfinite(numbers).all():
         raise InvalidInference(f"a value of input {name!r} is out of range for {datatype}")
     return numbers
+
+
+def from_values(
+    name: str, datatype: DataType, shape: tuple[int, ...], values: Sequence[Any]
+) -> Tensor:
+    """A tensor from typed values, as gRPC's `contents` hold them: NaN and infinity included."""
+    if datatype is DataType.BYTES:
+        return Tensor(name, datatype, shape, pack_elements(values))
+    try:
+        return Tensor(name, datatype, shape, np.array(values, NUMPY[datatype]).tobytes())
+    except OverflowError:
+        raise InvalidInference(
+            f"a value of input {name!r} is out of range for {datatype}"
+        ) from None
 
 
 def _pack_texts(name: str, shape: tuple[int, ...], data: list[Any]) -> bytes:

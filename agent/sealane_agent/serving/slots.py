@@ -182,10 +182,16 @@ class Slot:
         return worker.proved
 
     def activate(self, name: str, *, probation: bool) -> SlotStatus:
-        """Send requests to this standby from the next one on; raises NotReady."""
+        """Send requests to this standby from the next one on; raises NotReady.
+
+        What was active becomes the warm previous, unless it was still in probation: nothing falls
+        back on a model that was not kept.
+        """
         if name not in self._standby:
             raise NotReady(f"{self.name} has no standby {name}", hint="load it first")
-        former, self._previous = self._previous, self._active
+        former = self._active
+        if not self._probation:
+            former, self._previous = self._previous, self._active
         self._active = self._standby.pop(name)
         self._begin_activation(probation=probation)
         self._retire(former)

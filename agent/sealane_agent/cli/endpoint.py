@@ -1,0 +1,38 @@
+"""`sealane-agent endpoint`: serves models; needs no supervisor."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "endpoint", help="serve the last known good models and what the supervisor activates"
+    )
+    parser.add_argument("--state", type=Path, required=True, help="the agent's state folder")
+    parser.add_argument(
+        "--rest", default="127.0.0.1:8000", help="host:port of the REST door; port 0: any free"
+    )
+    parser.add_argument(
+        "--grpc", default="127.0.0.1:8001", help="host:port of the gRPC door; port 0: any free"
+    )
+    parser.add_argument(
+        "--rest-fd", type=int, help="number of a socket that listens already, instead of --rest"
+    )
+    parser.set_defaults(handler=_serve)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from sealane_agent.serving.app import (  # noqa: PLC0415 - other commands load no engine code
+        EndpointSettings,
+        run,
+    )
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    return run(EndpointSettings(arguments.state, arguments.rest, arguments.grpc, arguments.rest_fd))

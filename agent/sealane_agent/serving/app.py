@@ -1,0 +1,216 @@
+"""The endpoint process: builds it, serves the last known good models, and ends it in order.
+
+It waits for nobody: it serves without a supervisor, and goes on when the supervisor dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+from sealane.errors import SealaneError
+from sealane.fileio import make_folder, remove, replace
+
+from sealane_agent.errors import AgentError
+from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
+from sealane_agent.oip.grpc_door import make_server
+from sealane_agent.oip.http import HttpServer
+from sealane_agent.oip.rest import RestDoor, refuse
+from sealane_agent.serving.control import Control, ControlServer
+from sealane_agent.serving.dataplane import Dataplane
+from sealane_agent.serving.worker_process import WorkerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import grpc.aio
+    from sealane.names import SlotName
+
+    from sealane_agent.serving.messages import Load
+    from sealane_agent.serving.slots import StartWorker
+    from sealane_agent.serving.types import Worker
+
+DRAIN_S: Final = 10.0
+"""What the requests inside get when the endpoint is told to end."""
+
+BACKLOG: Final = 1024
+"""Connections that wait to be accepted."""
+
+_log = logging.getLogger(__name__)
+
+
+class CannotServe(AgentError):  # noqa: N818 - the word says what is wrong
+    """The endpoint cannot begin: an address is taken, or another endpoint has the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """What an endpoint is told; port 0 means any free one.
+
+    Attributes:
+        state: the agent's state folder.
+        rest, grpc: host and port of the two doors.
+        rest_fd: a socket that listens already, instead of `rest`.
+    """
+
+    state: Path
+    rest: str = "127.0.0.1:8000"
+    grpc: str = "127.0.0.1:8001"
+    rest_fd: int | None = None
+
+
+def run(settings: EndpointSettings) -> int:
+    """Serve until SIGTERM or SIGINT; the process's exit code."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    folder = StateFolder(settings.state)
+
+    async def start(name: str, load: Load) -> Worker:
+        return await WorkerProcess.start(name, load, folder)
+
+    try:
+        with _only_one(folder):
+            uvloop.run(_Endpoint(settings, start).serve())
+    except CannotServe as error:
+        sys.stderr.write(f"{error}; {error.hint}\n")
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def _only_one(folder: StateFolder) -> Iterator[None]:
+    """Hold the folder: a second endpoint would take over the first one's sockets."""
+    make_folder(folder.control_socket.parent)
+    descriptor = os.open(folder.control_socket.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise CannotServe(
+            f"another endpoint serves {folder.root}", hint="stop it, or give another --state"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class _Endpoint:
+    def __init__(self, settings: EndpointSettings, start: StartWorker) -> None:
+        self._settings = settings
+        self._folder = StateFolder(settings.state)
+        self._dataplane = Dataplane(start)
+        self._addresses = {"rest": "", "grpc": ""}
+
+    async def serve(self) -> None:
+        """Everything from the first listening socket to the last worker's end."""
+        stop = _stop_event()
+        control = ControlServer(Control(self._dataplane, lambda: self._addresses))
+        http = HttpServer(RestDoor(self._dataplane).answer, refuse)
+        grpc = make_server(self._dataplane)
+        rest = None
+        try:
+            rest = await self._listen_rest(http)
+            self._addresses = {
+                "rest": _name(rest.sockets[0]),
+                "grpc": _listen_grpc(grpc, self._settings.grpc),
+            }
+            self._begin_slots()
+            await grpc.start()
+            await control.listen(self._folder.control_socket)
+            self._announce()
+            await stop.wait()
+            _log.info("the endpoint ends: requests inside get %.0f s", DRAIN_S)
+        finally:
+            if rest is not None:
+                rest.close()
+            await asyncio.gather(control.close(), http.close(DRAIN_S), grpc.stop(DRAIN_S))
+            await self._dataplane.close(DRAIN_S)
+        remove(self._folder.endpoint_addresses)
+        remove(self._folder.control_socket)
+
+    async def _listen_rest(self, http: HttpServer) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        if self._settings.rest_fd is not None:
+            given = socket.socket(fileno=self._settings.rest_fd)
+            return await loop.create_server(http.connect, sock=given, backlog=BACKLOG)
+        host, port = _parse_address(self._settings.rest)
+        try:
+            return await loop.create_server(http.connect, host, port, backlog=BACKLOG)
+        except OSError as error:
+            raise _taken(self._settings.rest, "--rest", error.strerror or str(error)) from error
+
+    def _begin_slots(self) -> None:
+        for slot in self._folder.slots():
+            pointer = read_pointer(self._folder, slot)
+            if pointer is not None:
+                self._dataplane.open(slot).begin(pointer)
+
+    def _announce(self) -> None:
+        content = {"pid": os.getpid(), **self._addresses}
+        replace(self._folder.endpoint_addresses, json.dumps(content).encode())
+        _log.info("REST on %(rest)s, gRPC on %(grpc)s", self._addresses)
+
+
+def read_pointer(folder: StateFolder, slot: SlotName) -> Pointer | None:
+    """What the slot serves without a supervisor: its last known good model, else the active one."""
+    for which in (LKG, ACTIVE):
+        try:
+            return Pointer.decode(folder.pointer(slot, which).read_bytes())
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError, SealaneError) as error:
+            _log.warning("%s: the pointer %r cannot be read: %s", slot, which, error)
+    return None
+
+
+def _stop_event() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def _listen_grpc(server: grpc.aio.Server, address: str) -> str:
+    host, port = _parse_address(address)
+    try:
+        return f"{host}:{server.add_insecure_port(f'{host}:{port}')}"
+    except RuntimeError as error:
+        raise _taken(address, "--grpc", "it is taken or not ours") from error
+
+
+def _taken(address: str, option: str, why: str) -> CannotServe:
+    return CannotServe(
+        f"cannot listen on {address}: {why.lower()}", hint=f"free it, or choose with {option}"
+    )
+
+
+def _parse_address(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isdigit() and int(port) < 1 << 16):
+        raise CannotServe(f"{address!r} is no address", hint="write host:port")
+    _warn_when_open(host.strip("[]"))
+    return host, int(port)
+
+
+def _warn_when_open(host: str) -> None:
+    with contextlib.suppress(ValueError):
+        if not ip_address(host).is_loopback:
+            _log.warning("%s is reachable from other machines, without TLS or a password", host)
+
+
+def _name(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
