@@ -58,6 +58,7 @@ class Tools:
         chance: a random number below 1, for jitter.
         pause: waits before the n-th try in a row; called in a thread.
         said: called after the outbox has something new.
+        address: where the endpoint answers, as far as it is known.
     """
 
     folder: StateFolder
@@ -71,6 +72,7 @@ class Tools:
     chance: Callable[[], float]
     pause: Callable[[int], None]
     said: Callable[[], None]
+    address: Callable[[], str]
 
 
 class Hands:

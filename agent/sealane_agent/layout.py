@@ -102,6 +102,16 @@ class StateFolder:
         """JSON written by the endpoint when it listens: {"pid", "rest", "grpc"}."""
         return self.root / "run" / "endpoint.json"
 
+    @property
+    def lock(self) -> Path:
+        """Held by the one supervisor of this folder."""
+        return self.root / "run" / "supervisor.lock"
+
+    @property
+    def endpoint_log(self) -> Path:
+        """What the endpoint says when the supervisor started it."""
+        return self.root / "log" / "endpoint.log"
+
     def slots(self) -> tuple[SlotName, ...]:
         """Every slot that has a pointer."""
         folder = self.root / "slots"

@@ -251,18 +251,28 @@ def _activating(slot: _Slot) -> Action:
 
 
 def _probation(slot: _Slot) -> Action:
-    attempt, serving = slot.attempt, slot.seen.serving
+    hopeless, serving, lkg = _hopeless(slot), slot.seen.serving, slot.seen.lkg
+    if hopeless:
+        return hopeless
+    if serving is None or serving.active is None:
+        return Rest()
+    if serving.active != slot.attempt.pointer:
+        return _stage_anew(slot)
+    if not serving.probation and lkg is not None:
+        # The endpoint restarted: nothing answers for the release where it fails.
+        return Restore(lkg)
+    return _judged(slot)
+
+
+def _hopeless(slot: _Slot) -> Action | None:
+    attempt = slot.attempt
     if attempt.restarts > MAX_RESTARTS:
         return _go_back(slot, FailureKind.PERMANENT, "the device restarted too often under it")
     if slot.seen.in_state_s > attempt.limits.deadline_seconds + PROBATION_GRACE_S:
         return _go_back(slot, FailureKind.ENVIRONMENTAL, "nobody could watch its probation")
     if _taken_back(slot):
         return _go_back(slot, FailureKind.TRANSIENT, "the director took it back")
-    if serving is None or serving.active is None:
-        return Rest()
-    if serving.active != attempt.pointer:
-        return _stage_anew(slot)
-    return _judged(slot)
+    return None
 
 
 def _judged(slot: _Slot) -> Action:

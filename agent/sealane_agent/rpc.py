@@ -7,7 +7,6 @@ their own, so that a large blob never delays a heartbeat.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -18,12 +17,15 @@ from sealane.wire.v1 import enrol_pb2, enrol_pb2_grpc, fleet_pb2, fleet_pb2_grpc
 
 from sealane_agent.errors import Refused, Unreachable
 from sealane_agent.fetch import SourceTrouble
+from sealane_agent.membership import Admission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sealane.fleet import DeviceMessage, ManagerMessage
     from sealane.names import Digest
+
+    from sealane_agent.membership import Application, Membership
 
 _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 10_000),
@@ -62,29 +64,16 @@ class SessionEnded(Exception):  # noqa: N818 - the word says what happened
         self.refused = refused
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """What makes this device a member: where its manager is, and its key and certificates (PEM)."""
-
-    address: str
-    key: bytes
-    certificate: bytes
-    ca: bytes
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """For mutual TLS."""
-        return grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
-
-
 class Line:
     """One open session."""
 
     def __init__(self, membership: Membership) -> None:
         # The stubs' types know only the blocking calls.
         self._channel: Any = grpc.aio.secure_channel(
-            membership.address, membership.credentials(), options=_OPTIONS
+            membership.address, _mutual(membership), options=_OPTIONS
         )
-        self._call: Any = fleet_pb2_grpc.FleetServiceStub(self._channel).Session()
+        stub: Any = fleet_pb2_grpc.FleetServiceStub(self._channel)
+        self._call: Any = stub.Session()
 
     async def say(self, message: DeviceMessage) -> None:
         """Send one message; raises SessionEnded."""
@@ -118,7 +107,7 @@ class Downloads:
 
     def __init__(self, membership: Membership) -> None:
         self._channel = grpc.secure_channel(
-            membership.address, membership.credentials(), options=_OPTIONS
+            membership.address, _mutual(membership), options=_OPTIONS
         )
         self._stub = fleet_pb2_grpc.FleetServiceStub(self._channel)
 
@@ -175,21 +164,37 @@ class ManagerBlobs:
         return self._downloads.blob(digest, offset)
 
 
-def enrol(address: str, ca: bytes, request: enrol_pb2.EnrolRequest) -> enrol_pb2.EnrolResponse:
+def enrol(address: str, ca: bytes, application: Application) -> Admission:
     """Ask the manager to make this machine a device; raises Refused or Unreachable."""
+    request = enrol_pb2.EnrolRequest(
+        token_id=application.token_id,
+        secret=application.secret,
+        csr=application.csr,
+        requested_name=application.name,
+    )
     credentials = grpc.ssl_channel_credentials(ca)
     with grpc.secure_channel(address, credentials, options=_OPTIONS) as channel:
         try:
             stub = enrol_pb2_grpc.EnrolServiceStub(channel)
-            answer: enrol_pb2.EnrolResponse = stub.Enrol(request, timeout=_ENROL_DEADLINE_S)
+            answer = stub.Enrol(request, timeout=_ENROL_DEADLINE_S)
         except grpc.RpcError as error:
-            if error.code() in _UNREACHABLE:
-                raise Unreachable(
-                    f"the manager at {address} does not answer ({_reason(error)})",
-                    hint="is the manager running, and can this machine reach that address?",
-                ) from error
-            raise Refused(_reason(error), hint=_hint(error)) from error
-    return answer
+            raise _not_enrolled(address, error) from error
+    return Admission(
+        answer.device, answer.fleet, answer.certificate, answer.fleet_address, answer.root
+    )
+
+
+def _not_enrolled(address: str, error: grpc.RpcError) -> Refused | Unreachable:
+    if error.code() not in _UNREACHABLE:
+        return Refused(_reason(error), hint=_hint(error))
+    return Unreachable(
+        f"the manager at {address} does not answer ({_reason(error)})",
+        hint="is the manager running, and can this machine reach that address?",
+    )
+
+
+def _mutual(membership: Membership) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(membership.ca, membership.key, membership.certificate)
 
 
 def _ended(error: grpc.aio.AioRpcError) -> SessionEnded:

@@ -86,10 +86,8 @@ class Device(Protocol):
 class Session:
     """Dials, talks, dials again."""
 
-    def __init__(
-        self, dial: Callable[[], Line], device: Device, journal: Journal, log: Log
-    ) -> None:
-        self._dial, self._device, self._journal, self._log = dial, device, journal, log
+    def __init__(self, dial: Callable[[], Line], journal: Journal, log: Log) -> None:
+        self._dial, self._journal, self._log = dial, journal, log
         self._talk: _Talk | None = None
 
     @property
@@ -107,14 +105,14 @@ class Session:
         if self._talk:
             self._talk.questions.set()
 
-    async def run(self, chance: Callable[[], float]) -> None:
-        """Until cancelled; `chance` is a random number below 1, for jitter."""
+    async def run(self, device: Device, chance: Callable[[], float]) -> None:
+        """Speak for a device until cancelled; `chance` is a random number below 1, for jitter."""
         lost, last_reason = 0, ""
         while True:
             started = asyncio.get_running_loop().time()
             longest = REDIAL_FIRST_S * 2 ** min(lost, 10)
             try:
-                await self._converse(chance)
+                await self._converse(device, chance)
             except SessionEnded as ended:
                 if str(ended) != last_reason:
                     self._log("session lost", reason=ended, hint="dialling again until it answers")
@@ -123,14 +121,14 @@ class Session:
             lost = 0 if asyncio.get_running_loop().time() - started > REDIAL_MAX_S else lost + 1
             await asyncio.sleep(longest * chance())
 
-    async def _converse(self, chance: Callable[[], float]) -> None:
+    async def _converse(self, device: Device, chance: Callable[[], float]) -> None:
         line = self._dial()
         try:
-            await line.say(await asyncio.to_thread(self._device.hello))
+            await line.say(await asyncio.to_thread(device.hello))
             welcome = await _welcome(line)
             await asyncio.to_thread(self._journal.continue_after, welcome.acked_sequence)
             self._log("session open", device=welcome.device)
-            self._talk = _Talk(line, self._device, self._journal, chance)
+            self._talk = _Talk(line, device, self._journal, chance)
             await self._talk.run(welcome)
         finally:
             self._talk = None

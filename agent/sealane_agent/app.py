@@ -1,0 +1,176 @@
+"""Builds the supervisor's objects and runs them; the only place that does."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import random
+import signal
+import sys
+import threading
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from sealane import fileio
+from sealane.clock import SystemClock
+from sealane.trust.identity import key_from_pem
+from sealane.trust.verifier import Verifier
+
+from sealane_agent import rpc
+from sealane_agent.actions import Tools
+from sealane_agent.config import IdentityFiles
+from sealane_agent.endpoint_link import EndpointLink
+from sealane_agent.errors import AlreadyRunning
+from sealane_agent.facts import boot_id, device_facts
+from sealane_agent.journal import Journal
+from sealane_agent.keeper import EndpointCommand, Keeper
+from sealane_agent.log import LineLog
+from sealane_agent.membership import Membership
+from sealane_agent.reports import Speaker
+from sealane_agent.session import Session
+from sealane_agent.staging import Staging
+from sealane_agent.store import Store
+from sealane_agent.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from sealane_agent.config import RunSettings
+    from sealane_agent.layout import StateFolder
+    from sealane_agent.log import Log
+
+_PAUSE_FIRST_S = 0.5
+_PAUSE_MAX_S = 30.0
+
+
+def run(settings: RunSettings) -> None:
+    """Run the supervisor until SIGTERM or SIGINT.
+
+    Raises NotEnrolled, AlreadyRunning, JournalDamaged or OSError.
+    """
+    with alone(settings.folder):
+        asyncio.run(_run(settings))
+
+
+@contextmanager
+def alone(folder: StateFolder) -> Iterator[None]:
+    """Hold a state folder; raises AlreadyRunning when another agent does."""
+    IdentityFiles(folder.identity).read()
+    fileio.make_folder(folder.control_socket.parent)
+    with folder.lock.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(
+                f"another agent runs on {folder.root}",
+                hint="stop it first, or use another --state folder",
+            ) from error
+        yield
+
+
+async def _run(settings: RunSettings) -> None:
+    log = LineLog(SystemClock(), as_json=settings.log_json)
+    stopping = _stop_signal()
+    async with _parts(settings, log) as (supervisor, session, keeper):
+        work = [
+            asyncio.create_task(supervisor.run(), name="supervisor"),
+            asyncio.create_task(session.run(supervisor, random.random), name="session"),
+        ]
+        if keeper is not None:
+            work.append(asyncio.create_task(keeper.run(supervisor.look), name="keeper"))
+        stopped = asyncio.create_task(stopping.wait(), name="stop")
+        await asyncio.wait([*work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        ended = [task for task in work if task.done()]
+        for task in (*work, stopped):
+            task.cancel()
+        await asyncio.gather(*work, stopped, return_exceptions=True)
+        if keeper is not None and not ended:
+            await keeper.stop()
+        for task in ended:
+            task.result()
+    log("stopped")
+
+
+def _stop_signal() -> asyncio.Event:
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stopping.set)
+    return stopping
+
+
+@asynccontextmanager
+async def _parts(
+    settings: RunSettings, log: Log
+) -> AsyncIterator[tuple[Supervisor, Session, Keeper | None]]:
+    folder, clock = settings.folder, SystemClock()
+    files = IdentityFiles(folder.identity)
+    who = files.read()
+    membership = Membership(
+        who.address, files.key.read_bytes(), files.certificate.read_bytes(), files.ca.read_bytes()
+    )
+    journal, store = Journal(folder.journal), Store(folder)
+    downloads, link = rpc.Downloads(membership), EndpointLink(folder.control_socket)
+    metadata = rpc.ManagerMetadata(downloads)
+    verifier = Verifier(folder.trust, metadata, who.device, clock)
+    blobs, halt = rpc.ManagerBlobs(downloads), threading.Event()
+    session = Session(lambda: rpc.Line(membership), journal, log)
+    tools = Tools(
+        folder=folder,
+        journal=journal,
+        endpoint=link,
+        staging=Staging(store, blobs, link, device_facts()),
+        key=key_from_pem(membership.key),
+        speaker=Speaker(who.device, boot_id()),
+        log=log,
+        now=verifier.trusted_now,
+        chance=random.random,
+        pause=lambda tries: _pause(halt, tries),
+        said=session.said,
+        address=lambda: _addresses(folder).get("rest", ""),
+    )
+    supervisor = Supervisor(tools, verifier, session.ask)
+    log("started", device=who.device, manager=who.address, state=folder.root)
+    try:
+        yield supervisor, session, _keeper(settings, log)
+    finally:
+        halt.set()
+        downloads.close()
+        await link.close()
+        await asyncio.get_running_loop().shutdown_default_executor()
+        journal.close()
+
+
+def _pause(halt: threading.Event, tries: int) -> None:
+    longest = min(_PAUSE_FIRST_S * 2**tries, _PAUSE_MAX_S)
+    halt.wait(longest * random.random())  # noqa: S311 - jitter, no secret
+
+
+def _keeper(settings: RunSettings, log: Log) -> Keeper | None:
+    if settings.external_endpoint:
+        return None
+    command = EndpointCommand(
+        lambda again: _endpoint_command(settings, again=again), settings.folder.endpoint_log
+    )
+    return Keeper(settings.folder, command, log)
+
+
+def _endpoint_command(settings: RunSettings, *, again: bool) -> list[str]:
+    """Free ports are taken once: clients find a restarted endpoint where it was."""
+    before = _addresses(settings.folder) if again else {}
+    doors = {"rest": settings.rest, "grpc": settings.grpc}
+    for name, address in doors.items():
+        if address.endswith(":0") and name in before:
+            doors[name] = before[name]
+    return [
+        *(sys.executable, "-m", "sealane_agent.cli.main", "endpoint"),
+        *("--state", str(settings.folder.root)),
+        *("--rest", doors["rest"], "--grpc", doors["grpc"]),
+    ]
+
+
+def _addresses(folder: StateFolder) -> dict[str, str]:
+    with suppress(OSError, ValueError):
+        found = json.loads(folder.endpoint_addresses.read_bytes())
+        return {name: str(found[name]) for name in ("rest", "grpc") if name in found}
+    return {}

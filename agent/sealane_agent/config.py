@@ -1,0 +1,94 @@
+"""What an operator can set for an agent, and what enrolment wrote down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sealane.names import DeviceId, parse_device
+
+from sealane_agent.errors import NotEnrolled
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from sealane_agent.layout import StateFolder
+
+ANY_PORT = "127.0.0.1:0"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How `sealane-agent run` behaves.
+
+    Attributes:
+        folder: the state folder.
+        rest, grpc: host:port on which the endpoint listens; port 0 takes a free one.
+        external_endpoint: somebody else (systemd) keeps the endpoint.
+        log_json: log lines are JSON.
+    """
+
+    folder: StateFolder
+    rest: str
+    grpc: str
+    external_endpoint: bool = False
+    log_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What enrolment wrote down: who this device is and where its manager listens."""
+
+    device: DeviceId
+    fleet: str
+    address: str
+
+    def encode(self) -> bytes:
+        """JSON, for people too."""
+        fields = {"device": self.device, "fleet": self.fleet, "fleet_address": self.address}
+        return json.dumps(fields, indent=2).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityFiles:
+    """The files of an identity."""
+
+    folder: Path
+
+    @property
+    def key(self) -> Path:
+        """The device's private key, PEM."""
+        return self.folder / "device.key"
+
+    @property
+    def certificate(self) -> Path:
+        """Its certificate, PEM."""
+        return self.folder / "device.pem"
+
+    @property
+    def ca(self) -> Path:
+        """The fleet's CA certificate, PEM."""
+        return self.folder / "ca.pem"
+
+    @property
+    def description(self) -> Path:
+        """Written last: with it the device is enrolled."""
+        return self.folder / "device.json"
+
+    def read(self) -> Identity:
+        """Who this device is; raises NotEnrolled."""
+        try:
+            fields: dict[str, Any] = json.loads(self.description.read_bytes())
+            device = parse_device(fields["device"])
+            return Identity(device, str(fields["fleet"]), str(fields["fleet_address"]))
+        except FileNotFoundError as error:
+            raise NotEnrolled(
+                f"{self.folder.parent} holds no enrolled device",
+                hint="make a token with `sealane device token`, then run `sealane-agent enroll`",
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise NotEnrolled(
+                f"{self.description} is damaged", hint="move the state folder away, enrol again"
+            ) from error

@@ -1,0 +1,168 @@
+"""Reconciles one slot: observe, plan, act, again. Slots do not wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import SealaneError
+
+from sealane_agent.layout import ACTIVE, LKG, Pointer
+from sealane_agent.plan import plan, resumed
+from sealane_agent.reports import report
+from sealane_agent.serving.messages import SlotStatus, Traffic
+from sealane_agent.state import ENDED, AskDocument, Enter, Observed, Rest, SlotRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sealane.fleet import SlotReport
+    from sealane.names import SlotName
+
+    from sealane_agent.actions import Hands, Tools
+    from sealane_agent.state import Attempt, Wanted
+
+TICK_OPEN_S: Final = 0.25
+TICK_IDLE_S: Final = 5.0
+"""How often the world is looked at, with and without an open attempt."""
+
+TICK_UNASKED_S: Final = 10.0
+"""How long an answer may take before another document is asked for."""
+
+TROUBLE_FIRST_S: Final = 0.25
+TROUBLE_MAX_S: Final = 10.0
+"""Pauses after an action that failed in no way that the table knows; doubled each time."""
+
+
+class Desires:
+    """What the director wants, as far as it was heard; written by the supervisor."""
+
+    def __init__(self) -> None:
+        self.heard = False
+        self.wanted: dict[SlotName, Wanted] = {}
+
+    def unwanted(self, attempt: Attempt) -> bool:
+        """Whether the director wants something else than this attempt; from any thread."""
+        if not self.heard:
+            return False
+        wanted = self.wanted.get(attempt.slot)
+        if wanted is None or wanted.refusal is not None:
+            return True
+        asked = wanted.assignment
+        return (asked.slot, asked.manifest, asked.rollout) != attempt.key
+
+
+class SlotLoop:
+    """One slot's loop.
+
+    Attributes:
+        report: what the slot does, as last seen.
+        needed: pointers that must stay loadable.
+    """
+
+    def __init__(self, slot: SlotName, tools: Tools, hands: Hands, desires: Desires) -> None:
+        self.slot = slot
+        self._tools, self._hands, self._desires = tools, hands, desires
+        self._bell = asyncio.Event()
+        self._state: object = None
+        self._since = 0.0
+        self._trouble = 0
+        self.record = SlotRecord(slot)
+        self.seen = Observed(heard=False, active=None, lkg=None, serving=None)
+
+    def ring(self) -> None:
+        """Look again now."""
+        self._bell.set()
+
+    @property
+    def report(self) -> SlotReport:
+        """What the slot does, as last seen."""
+        return report(self.slot, self.record.attempt, self.seen)
+
+    async def run(self, ended: Callable[[], None], ask: Callable[[], None]) -> None:
+        """Until cancelled; `ended` is called when an attempt has ended, `ask` for a document."""
+        await self._resume()
+        while True:
+            self._bell.clear()
+            pause = await self._step(ended, ask)
+            if pause > 0:
+                await self._rest(pause)
+
+    async def _resume(self) -> None:
+        await self._look()
+        attempt = self.record.attempt
+        if attempt is not None and resumed(attempt) != attempt:
+            await self._hands.act(Enter(resumed(attempt)), self.seen)
+
+    async def _step(self, ended: Callable[[], None], ask: Callable[[], None]) -> float:
+        """One look and one action; returns how long to rest then."""
+        await self._look()
+        wanted = self._desires.wanted.get(self.slot)
+        action = plan(wanted, self.record, self.seen, self._tools.now())
+        if isinstance(action, Rest):
+            return self._tick()
+        if isinstance(action, AskDocument):
+            ask()
+            return TICK_UNASKED_S
+        try:
+            await self._hands.act(action, self.seen)
+        except (SealaneError, OSError, sqlite3.Error) as error:
+            return self._troubled(type(action).__name__, error)
+        self._trouble = 0
+        if isinstance(action, Enter) and action.attempt.state in ENDED:
+            ended()
+        return 0.0
+
+    async def _look(self) -> None:
+        self.record = await asyncio.to_thread(self._tools.journal.read, self.slot)
+        active, lkg = await asyncio.to_thread(self._pointers)
+        self.seen = Observed(
+            heard=self._desires.heard,
+            active=active,
+            lkg=lkg,
+            serving=await self._serving(),
+            in_state_s=self._in_state(),
+        )
+
+    def _pointers(self) -> tuple[Pointer | None, Pointer | None]:
+        return self._pointer(ACTIVE), self._pointer(LKG)
+
+    def _pointer(self, which: str) -> Pointer | None:
+        path = self._tools.folder.pointer(self.slot, which)
+        return Pointer.decode(path.read_bytes()) if path.is_file() else None
+
+    async def _serving(self) -> SlotStatus | None:
+        try:
+            slots = await self._tools.endpoint.status()
+        except OSError:
+            return None
+        for status in slots:
+            if status.slot == self.slot:
+                return status
+        return SlotStatus(self.slot, None, "", None, probation=False, standby=(), traffic=Traffic())
+
+    def _in_state(self) -> float:
+        attempt, now = self.record.attempt, asyncio.get_running_loop().time()
+        state = (attempt.key, attempt.state, attempt.since) if attempt else None
+        if state != self._state:
+            self._state, self._since = state, now
+        return now - self._since
+
+    def _tick(self) -> float:
+        attempt = self.record.attempt
+        return TICK_IDLE_S if attempt is None or attempt.state in ENDED else TICK_OPEN_S
+
+    def _troubled(self, action: str, error: Exception) -> float:
+        pause: float = min(TROUBLE_FIRST_S * 2 ** min(self._trouble, 10), TROUBLE_MAX_S)
+        self._trouble += 1
+        if self._trouble == 1 or pause == TROUBLE_MAX_S:
+            self._tools.log("trouble", slot=self.slot, action=action, reason=error)
+        return pause
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._bell.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,181 @@
+"""The supervisor: takes up director documents, runs a loop for each slot, keeps the store small."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sealane.bundle.manifest import parse_manifest
+from sealane.errors import BundleError, TrustError
+from sealane.failure import Failure, FailureKind
+from sealane.fleet import Hello
+
+from sealane_agent.actions import Hands
+from sealane_agent.facts import agent_version
+from sealane_agent.fetch import SourceTrouble
+from sealane_agent.slot_loop import Desires, SlotLoop
+from sealane_agent.state import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sealane.fleet import SlotReport
+    from sealane.names import Digest, SlotName
+    from sealane.trust.documents import SlotAssignment
+    from sealane.trust.verifier import Accepted, Verifier
+
+    from sealane_agent.actions import Tools
+
+
+class Supervisor:
+    """Everything that one device does, except serving; the session's `Device`."""
+
+    def __init__(self, tools: Tools, verifier: Verifier, ask: Callable[[], None]) -> None:
+        self._tools, self._verifier, self._ask = tools, verifier, ask
+        self._store = tools.staging.store
+        self._desires = Desires()
+        self._loops: dict[SlotName, SlotLoop] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._collecting = asyncio.Lock()
+        self._broken: asyncio.Future[None] | None = None
+
+    async def run(self) -> None:
+        """Reconcile every known slot until cancelled; raises what broke a slot's loop."""
+        self._broken = asyncio.get_running_loop().create_future()
+        known = await asyncio.to_thread(self._tools.journal.slots)
+        for slot in {*known, *self._tools.folder.slots()}:
+            self._open(slot)
+        try:
+            await self._broken
+        finally:
+            for task in tuple(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def look(self) -> None:
+        """Look at every slot now."""
+        for loop in self._loops.values():
+            loop.ring()
+
+    # The session's Device
+
+    def hello(self) -> Hello:
+        """The first word."""
+        facts = self._tools.staging.facts
+        return Hello(
+            agent_version=agent_version(),
+            boot_id=self._tools.speaker.boot,
+            facts=replace(facts, endpoint=self._tools.address()),
+            slots=self.reports(),
+        )
+
+    def reports(self) -> tuple[SlotReport, ...]:
+        """What every slot does."""
+        return tuple(loop.report for loop in tuple(self._loops.values()))
+
+    def new_nonce(self) -> str:
+        """A question that one document may answer."""
+        return self._verifier.new_nonce()
+
+    async def accept(self, document: bytes, nonce: str) -> bool:
+        """Verify a document and take it up; what serves does not change when it is refused."""
+        facts = self._tools.staging.facts
+        try:
+            accepted = await asyncio.to_thread(self._verifier.accept, document, nonce, facts)
+            await asyncio.to_thread(self._keep_manifests, accepted)
+        except TrustError as error:
+            self._tools.log("document refused", step=error.step, reason=error, hint=error.hint)
+            return False
+        except (SourceTrouble, OSError) as error:
+            self._tools.log("document not verified", reason=error)
+            return False
+        self._take_up(accepted)
+        return True
+
+    def _keep_manifests(self, accepted: Accepted) -> None:
+        for release in accepted.approved:
+            self._store.put(release.assignment.manifest, release.manifest)
+
+    def _take_up(self, accepted: Accepted) -> None:
+        refused = accepted.refused
+        self._desires.wanted = {
+            item.slot: Wanted(item, _refusal(item, refused.get(item.slot)))
+            for item in accepted.document.slots
+        }
+        self._desires.heard = True
+        self._tools.log(
+            "document accepted",
+            version=accepted.document.version,
+            generation=accepted.document.generation,
+            slots=len(accepted.document.slots),
+        )
+        for slot in self._desires.wanted:
+            self._open(slot)
+        self.look()
+
+    # Slots
+
+    def _open(self, slot: SlotName) -> None:
+        if slot in self._loops:
+            return
+        hands = Hands(slot, self._tools, self._desires.unwanted)
+        loop = self._loops[slot] = SlotLoop(slot, self._tools, hands, self._desires)
+        task = asyncio.create_task(loop.run(self._collect_soon, self._ask), name=slot)
+        self._tasks.add(task)
+        task.add_done_callback(self._closed)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._broken is not None and not self._broken.done():
+            self._broken.set_exception(error)
+
+    # The store
+
+    def _collect_soon(self) -> None:
+        task = asyncio.create_task(self._collect(), name="collect")
+        self._tasks.add(task)
+        task.add_done_callback(self._closed)
+
+    async def _collect(self) -> None:
+        async with self._collecting:
+            kept = frozenset(self._needed())
+            gone = await asyncio.to_thread(self._remove_all_but, kept)
+        if gone:
+            self._tools.log("store cleaned", removed=gone)
+
+    def _needed(self) -> Iterator[Digest]:
+        """Manifests of all that serves, may serve again, or is on its way."""
+        for wanted in self._desires.wanted.values():
+            yield wanted.assignment.manifest
+        for loop in self._loops.values():
+            if loop.record.attempt is not None:
+                yield loop.record.attempt.manifest
+            status = loop.seen.serving
+            active, previous = (status.active, status.previous) if status else (None, None)
+            for pointer in (loop.seen.active, loop.seen.lkg, active, previous):
+                if pointer is not None:
+                    yield pointer.manifest
+
+    def _remove_all_but(self, manifests: frozenset[Digest]) -> int:
+        blobs = set(manifests)
+        for manifest in manifests:
+            with suppress(OSError, BundleError):
+                layers = parse_manifest(self._store.path(manifest).read_bytes()).layers
+                blobs |= {layer.digest for layer in layers}
+        return self._store.collect(blobs, manifests)
+
+
+def _refusal(wanted: SlotAssignment, error: TrustError | None) -> Failure | None:
+    if error is None:
+        return None
+    return Failure(
+        FailureKind.PERMANENT,
+        phase="accepted",
+        component="verifier",
+        element=str(wanted.release),
+        message=f"{error} (step {error.step})",
+        hint=error.hint,
+    )
