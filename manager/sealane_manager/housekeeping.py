@@ -29,7 +29,7 @@ EVENTS_KEPT: Final = timedelta(days=30)
 MISFIRE_GRACE_S: Final = 600
 """A call that could not be made in time is still made within this time."""
 
-_JITTER_S: Final = 5
+_JITTER_SHARE: Final = 10
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Housekeeping:
         for chore in chores:
             self._scheduler.add_job(
                 self._do,
-                IntervalTrigger(seconds=int(chore.every.total_seconds()), jitter=_JITTER_S),
+                _trigger(chore.every),
                 args=(chore,),
                 name=chore.name,
                 coalesce=True,
@@ -85,3 +85,8 @@ class Housekeeping:
             await asyncio.to_thread(chore.call, self._clock.now())
         except Exception:  # noqa: BLE001 - a chore that failed comes again
             _log.exception("could not %s", chore.name)
+
+
+def _trigger(every: timedelta) -> IntervalTrigger:
+    seconds = int(every.total_seconds())
+    return IntervalTrigger(seconds=seconds, jitter=seconds // _JITTER_SHARE)

@@ -108,6 +108,13 @@ def _gate_fails(seen: Look) -> bool:
     return seen.verdict is Verdict.FAIL
 
 
+def _nobody_is_left(seen: Look) -> bool:
+    possible = _HOLDS | {DeviceState.WAITING}
+    return all(
+        device.acknowledged or device.state not in possible for device in seen.rollout.devices
+    )
+
+
 def _gate_passes(seen: Look) -> bool:
     return seen.verdict is Verdict.PASS
 
@@ -171,6 +178,11 @@ def _fail(seen: Look) -> Step:
             return moves.finish(seen.rollout, RolloutState.ABORTED, seen.reason, seen.now)
         case OnFailure.PAUSE:
             return moves.enter(seen.rollout, RolloutState.PAUSED, seen.reason, seen.now)
+
+
+def _give_up(seen: Look) -> Step:
+    reason = "no device is left that could prove the release"
+    return moves.finish(seen.rollout, RolloutState.FAILED, reason, seen.now)
 
 
 def _grant(seen: Look) -> Step:
@@ -242,6 +254,7 @@ TABLE: Final = (
     # in this state            and phase        when            then
     Row(RolloutState.RUNNING, None, _has_silent, _suspect),
     Row(RolloutState.RUNNING, None, _gate_fails, _fail),
+    Row(RolloutState.RUNNING, None, _nobody_is_left, _give_up),
     Row(RolloutState.RUNNING, None, _has_grantable, _grant),
     Row(RolloutState.RUNNING, Phase.DISPATCH, _stage_is_full, _soak),
     Row(RolloutState.RUNNING, Phase.SOAK, _soak_is_over, _evaluate),

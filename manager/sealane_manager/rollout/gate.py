@@ -24,11 +24,16 @@ _LOST: Final = BROKEN | {DeviceState.SUSPECT}
 def judge(
     policy: GatePolicy, devices: Sequence[RolloutDevice], now: datetime, *, soak_elapsed: bool
 ) -> tuple[Verdict, str]:
-    """Say what the devices that were given a place prove so far, in one sentence."""
+    """Say what the devices that were given a place prove so far, in one sentence.
+
+    Failures are tolerated only beside successes: when every judged device failed, the gate fails.
+    """
     lost = [device for device in devices if is_lost(device, policy, now)]
     serving = [device for device in devices if device.state is DeviceState.SERVING]
     judged = len(lost) + len(serving)
-    if len(lost) > tolerated(policy, judged):
+    running = any(device.state in IN_FLIGHT for device in devices)
+    only_lost = bool(lost) and not serving and not running
+    if only_lost or len(lost) > tolerated(policy, judged):
         return Verdict.FAIL, f"{len(lost)} of {judged} judged devices failed: {listed(lost)}"
     missing = _missing(policy, devices)
     if missing:

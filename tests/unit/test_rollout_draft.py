@@ -1,0 +1,53 @@
+"""A new rollout: what it will change, and why it is refused."""
+
+from __future__ import annotations
+
+import pytest
+from sealane.names import DeviceId
+from sealane_manager.errors import Refused
+from sealane_manager.rollout.draft import Candidate, draft
+from sealane_manager.rollout.placement import order
+from sealane_manager.rollout.types import DeviceState, Phase, RolloutState
+from support.rollouts import NEW, OLD, START, a_spec
+
+
+def candidates(*names: str) -> list[Candidate]:
+    return [Candidate(DeviceId(name), OLD, str(OLD), "") for name in names]
+
+
+def test_it_starts_with_its_first_stage_and_everybody_waiting() -> None:
+    names = [f"d{number}" for number in range(5)]
+    made = draft("r-7", a_spec("1", "40%"), candidates(*names), START)
+    assert (made.state, made.phase, made.stage) == (RolloutState.RUNNING, Phase.DISPATCH, 0)
+    assert {device.state for device in made.devices} == {DeviceState.WAITING}
+    assert [device.device for device in made.devices] == list(order("r-7", map(DeviceId, names)))
+    assert [device.stage for device in made.devices] == [0, 1, 2, 2, 2]
+    assert made.previous == OLD
+
+
+def test_devices_that_serve_it_already_are_left_out_and_do_not_swell_the_stages() -> None:
+    done = [Candidate(DeviceId(f"done{number}"), NEW, str(NEW), "") for number in range(8)]
+    made = draft("r-7", a_spec("50%", "100%"), [*done, *candidates("d1", "d2")], START)
+    assert [device.stage for device in made.devices] == [0, 1]
+
+
+def test_a_device_that_should_serve_it_but_does_not_takes_part() -> None:
+    broken = Candidate(DeviceId("d1"), NEW, str(OLD), "")
+    assert len(draft("r-7", a_spec(), [broken], START).devices) == 1
+
+
+def test_a_selector_without_devices_is_refused() -> None:
+    with pytest.raises(Refused, match="no device matches 'site=mars'"):
+        draft("r-7", a_spec(selector="site=mars"), [], START)
+
+
+def test_a_rollout_that_would_change_nothing_is_refused() -> None:
+    done = [Candidate(DeviceId("d1"), NEW, str(NEW), "")]
+    with pytest.raises(Refused, match="serves vision/defect@2 in cam already"):
+        draft("r-7", a_spec(), done, START)
+
+
+def test_a_collision_names_the_other_rollout_and_the_device() -> None:
+    busy = [Candidate(DeviceId("d1"), OLD, str(OLD), "r-3"), *candidates("d2")]
+    with pytest.raises(Refused, match="rollout r-3 is still changing slot cam on d1"):
+        draft("r-7", a_spec(), busy, START)
