@@ -9,6 +9,7 @@ import logging
 import signal
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sealane import fileio
@@ -22,6 +23,7 @@ from sealane_manager.desk import Desk, Pace, Papers
 from sealane_manager.director import Director
 from sealane_manager.enrolment import Enrolment
 from sealane_manager.errors import Refused
+from sealane_manager.housekeeping import Chore, Housekeeping, store_chores
 from sealane_manager.members import Members
 from sealane_manager.publishing import Publishing
 from sealane_manager.repository import Repository
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
 
 GRACE_S: Final = 2.0
 """How long open calls may finish when the manager stops."""
+
+RESIGN_EVERY: Final = timedelta(hours=1)
+"""How often it is asked whether snapshot and timestamp are due."""
 
 _log = logging.getLogger(__name__)
 _CLOCK: Final = SystemClock()
@@ -111,7 +116,9 @@ class Manager:
             store = open_store(self._settings.state.database)
             stack.callback(store.close)
             parts = _build(self._settings.state, store, self._clock)
+            await asyncio.to_thread(parts.repository.resign, self._clock.now())
             _run_controller(stack, parts.controller)
+            _keep_house(stack, parts)
             doors = _Doors(self._settings, fleet, parts)
             stack.push_async_callback(doors.close)
             addresses = await doors.open()
@@ -165,6 +172,13 @@ def _run_controller(stack: AsyncExitStack, controller: Controller) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
     stack.push_async_callback(end)
+
+
+def _keep_house(stack: AsyncExitStack, parts: _Parts) -> None:
+    resign = Chore("sign metadata again", RESIGN_EVERY, parts.repository.resign)
+    housekeeping = Housekeeping((resign, *store_chores(parts.store)), parts.clock)
+    housekeeping.start()
+    stack.callback(housekeeping.stop)
 
 
 class _Doors:

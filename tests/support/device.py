@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from sealane import codec
 from sealane.fleet import DeviceFacts, Hello, ManagerMessage, RuntimeFact, SlotReport, Welcome
 from sealane.trust.identity import key_to_pem, make_csr, new_key
 from sealane.wire.v1 import enrol_pb2, enrol_pb2_grpc, fleet_pb2, fleet_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from sealane.fleet import DeviceMessage
     from sealane.trust.token import JoinToken
 

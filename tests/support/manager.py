@@ -14,11 +14,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sealane.clock import SystemClock
+from sealane.names import ReleaseName, SlotName
 from sealane.trust.token import JoinToken
 from sealane_manager.app import Manager, ManagerSettings
+from sealane_manager.bundle.publish import PublishOrder, publish
 from sealane_manager.client import Operator
 from sealane_manager.layout import StateFolder
 from sealane_manager.trust.ceremony import init_development
+from sealane_manager.trust.keys import key_path, load_signer
+from support.bundles import TINY_MODEL, tiny_bundle
 from support.device import Device, enrol
 
 if TYPE_CHECKING:
@@ -26,12 +30,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from sealane.bundle.types import Manifest
     from sealane.clock import Clock
     from sealane_manager.app import Addresses
     from sealane_manager.desk import Pace
 
 FLEET = "demo"
-FAMILY = "digits"
+FAMILY = "demo"
+SLOT = SlotName("cam")
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,14 @@ class RunningManager:
             return JoinToken.parse(
                 operator.create_join_token(labels or {}, uses, timedelta(hours=1))
             )
+
+    def publish(self, folder: Path, version: int = 1) -> Manifest:
+        """Pack the tiny bundle into a folder and publish it as `demo/tiny@version`."""
+        layout = tiny_bundle(folder / f"tiny-{version}", version)
+        order = PublishOrder(layout, ReleaseName(TINY_MODEL, version), (SLOT,), {})
+        signer = load_signer(key_path(self.state.keys, FAMILY))
+        with self.operator() as operator:
+            return publish(order, operator, signer, lambda _sent, _total: None).manifest
 
     def enrolled(self, name: str, labels: Mapping[str, str] | None = None) -> Device:
         """A machine that has just become a device."""

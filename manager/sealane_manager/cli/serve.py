@@ -32,6 +32,8 @@ def command(
     )
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for chatty in ("alembic", "apscheduler"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     settings = ManagerSettings(
         state=StateFolder(state),
         host=host,

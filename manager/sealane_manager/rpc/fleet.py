@@ -116,7 +116,7 @@ class _Conversation:
         if call is None or ending is None:
             raise asyncio.CancelledError
         call.uncancel()
-        await self._context.abort(STATUS[ending], ending)
+        await self._context.abort(STATUS[ending], ending.value)
 
     async def _greet(self, message: DeviceMessage | None) -> None:
         if not isinstance(message, Hello):
@@ -131,7 +131,7 @@ class _Conversation:
             async with asyncio.timeout(self._reception.desk.pace.silent_s):
                 request = await anext(requests, None)
         except TimeoutError:
-            await self._context.abort(STATUS[Ending.SILENT], Ending.SILENT)
+            await self._context.abort(STATUS[Ending.SILENT], Ending.SILENT.value)
         if request is None:
             return None
         self._reception.door.check(self._caller)

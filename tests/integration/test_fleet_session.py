@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from sealane.fleet import (
+    Assignment,
+    AssignmentRequest,
+    DesiredChanged,
+    Event,
+    Events,
+    EventsAck,
+    Heartbeat,
+    Hello,
+    SlotReport,
+)
+from sealane.limits import EVENTS_PER_MESSAGE
+from sealane.names import DeviceId, ReleaseName
+from sealane.trust.verifier import MetadataMissing, Verifier
+from sealane_manager.desk import Pace
+from sealane_manager.rollout.types import RolloutSpec, Stage
+from support.clock import MovableClock
+from support.device import FACTS
+from support.manager import SLOT, running_manager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from support.device import Device
+    from support.manager import RunningManager
+
+STATUS = grpc.StatusCode
+
+
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
+    with running_manager(tmp_path_factory.mktemp("manager")) as running:
+        yield running
+
+
+class FromManager:
+    """The verifier's way to the manager's repository."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def fetch(self, name: str, limit: int) -> Iterator[bytes]:
+        try:
+            yield self._device.metadata(name)[: limit + 1]
+        except grpc.RpcError as error:
+            if error.code() is STATUS.NOT_FOUND:
+                raise MetadataMissing(name) from error
+            raise
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
+
+
+def connected(manager: RunningManager, device: Device) -> bool:
+    with manager.operator() as operator:
+        return next(d.connected for d in operator.list_devices() if d.id == device.id)
+
+
+def test_a_device_that_says_hello_is_welcome_and_reachable(manager: RunningManager) -> None:
+    device = manager.enrolled("hello-1")
+    with device.session() as session:
+        welcome = session.greet(SlotReport(SLOT, "idle"))
+
+        assert welcome.device == "hello-1"
+        assert welcome.acked_sequence == 0
+        with manager.operator() as operator:
+            seen = next(d for d in operator.list_devices() if d.id == "hello-1")
+        assert seen.connected
+        assert seen.facts == FACTS
+        assert seen.slots == (SlotReport(SLOT, "idle"),)
+    eventually(lambda: not connected(manager, device))
+
+
+def test_the_verifier_of_a_device_accepts_what_the_director_signed_for_it(
+    manager: RunningManager, tmp_path: Path
+) -> None:
+    device = manager.enrolled("verified")
+    folder = tmp_path / "trust"
+    Verifier.bootstrap(folder, device.root, manager.token().root_sha256)
+    verifier = Verifier(folder, FromManager(device), DeviceId(device.id), MovableClock())
+    with device.session() as session:
+        session.greet()
+        nonce = verifier.new_nonce()
+        answer = session.ask(AssignmentRequest(nonce))
+
+    assert isinstance(answer, Assignment)
+    accepted = verifier.accept(answer.document, nonce, FACTS)
+    assert accepted.document.slots == ()
+    assert accepted.document.nonce == nonce
+
+
+def test_a_rollout_reaches_the_device_as_a_change_and_a_signed_assignment(
+    manager: RunningManager, tmp_path: Path
+) -> None:
+    manifest = manager.publish(tmp_path, 1)
+    device = manager.enrolled("rolled", {"test": "rolled"})
+    folder = tmp_path / "trust"
+    Verifier.bootstrap(folder, device.root, manager.token().root_sha256)
+    verifier = Verifier(folder, FromManager(device), DeviceId(device.id), MovableClock())
+    with device.session() as session, manager.operator() as operator:
+        session.greet()
+        spec = RolloutSpec(
+            release=ReleaseName("demo/tiny", 1),
+            slot=SLOT,
+            selector="test=rolled",
+            stages=(Stage(percent=100),),
+            soak=timedelta(0),
+        )
+        rollout = operator.create_rollout(spec, "try it")
+        changed = session.hear()
+        nonce = verifier.new_nonce()
+        answer = session.ask(AssignmentRequest(nonce))
+
+    assert isinstance(changed, DesiredChanged)
+    assert isinstance(answer, Assignment)
+    accepted = verifier.accept(answer.document, nonce, FACTS)
+    assert accepted.document.generation >= changed.generation
+    (approved,) = accepted.approved
+    assert approved.manifest == manifest.content
+    assert approved.assignment.rollout == rollout.id
+    assert approved.assignment.lease is not None
+    model = max(manifest.layers, key=lambda layer: layer.size)
+    assert len(device.blob(model.digest)) == model.size
+    assert device.blob(model.digest, 7) == device.blob(model.digest)[7:]
+
+
+def test_events_are_acknowledged_once_they_are_stored_and_again_when_repeated(
+    manager: RunningManager,
+) -> None:
+    device = manager.enrolled("events-1")
+    now = datetime.now(UTC)
+    first = Event(1, now, SlotReport(SLOT, "fetching", attempt_release="demo/tiny@1"))
+    second = Event(2, now, SlotReport(SLOT, "staged", attempt_release="demo/tiny@1"))
+    with device.session() as session:
+        session.greet()
+        assert session.ask(Events((first,))) == EventsAck(1)
+        assert session.ask(Events((first, second))) == EventsAck(2)
+    with device.session() as session:
+        assert session.greet().acked_sequence == 2
+
+
+def test_a_heartbeat_updates_what_the_operator_sees(manager: RunningManager) -> None:
+    device = manager.enrolled("heart")
+    report = SlotReport(SLOT, "committed", active_release="demo/tiny@1", lkg_release="demo/tiny@1")
+    with device.session() as session, manager.operator() as operator:
+        session.greet()
+        session.say(Heartbeat((report,)))
+        eventually(
+            lambda: next(d for d in operator.list_devices() if d.id == "heart").slots == (report,)
+        )
+
+
+def test_a_newer_session_of_the_same_device_ends_the_older_one(manager: RunningManager) -> None:
+    device = manager.enrolled("twice")
+    with device.session() as older, device.session() as newer:
+        older.greet()
+        newer.greet()
+
+        ended = older.end()
+
+        assert ended.code() is STATUS.ABORTED
+        assert isinstance(newer.ask(AssignmentRequest("n" * 32)), Assignment)
+        assert connected(manager, device)
+
+
+def test_revoking_a_device_ends_its_open_session_and_shuts_it_out(
+    manager: RunningManager,
+) -> None:
+    device = manager.enrolled("thief")
+    with device.session() as session, manager.operator() as operator:
+        session.greet()
+        operator.revoke_device(DeviceId("thief"), "stolen")
+
+        assert session.end().code() is STATUS.PERMISSION_DENIED
+    with device.session() as session:
+        session.say(Hello("0.1.0", "boot-2", FACTS, ()))
+        assert session.end().code() is STATUS.PERMISSION_DENIED
+    with pytest.raises(grpc.RpcError) as call:
+        device.metadata("timestamp.json")
+    assert call.value.code() is STATUS.PERMISSION_DENIED
+
+
+def test_a_session_does_not_outlive_its_certificate(tmp_path: Path) -> None:
+    clock = MovableClock()
+    with running_manager(tmp_path, clock) as manager:
+        device = manager.enrolled("yesterday")
+        with device.session() as session:
+            session.greet()
+            clock.advance(timedelta(hours=25))
+            session.say(Heartbeat(()))
+
+            assert session.end().code() is STATUS.PERMISSION_DENIED
+
+
+def test_a_device_that_falls_silent_loses_its_session(tmp_path: Path) -> None:
+    with running_manager(tmp_path, pace=Pace(heartbeat_s=0.05)) as manager:
+        device = manager.enrolled("silent")
+        with device.session() as session:
+            session.greet()
+
+            assert session.end().code() is STATUS.DEADLINE_EXCEEDED
+
+
+def test_a_manager_that_stops_says_so_to_its_devices(tmp_path: Path) -> None:
+    with running_manager(tmp_path) as manager:
+        device = manager.enrolled("left-alone")
+        session = device.session()
+        session.greet()
+
+    with session:
+        assert session.end().code() is STATUS.UNAVAILABLE
+
+
+def test_after_a_restart_the_manager_knows_its_devices(tmp_path: Path) -> None:
+    with running_manager(tmp_path) as manager:
+        device = manager.enrolled("known", {"site": "lyon"})
+    with running_manager(tmp_path) as manager, manager.operator() as operator:
+        (seen,) = operator.list_devices()
+    assert (seen.id, seen.labels) == (device.id, {"site": "lyon"})
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Heartbeat(()),
+        AssignmentRequest("n" * 32),
+    ],
+)
+def test_a_session_that_does_not_begin_with_hello_is_ended(
+    manager: RunningManager, message: Heartbeat | AssignmentRequest
+) -> None:
+    device = manager.enrolled("")
+    with device.session() as session:
+        session.say(message)
+        assert session.end().code() is STATUS.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("nonce", ["", "n" * 5000])
+def test_a_nonce_of_an_impossible_length_ends_the_session(
+    manager: RunningManager, nonce: str
+) -> None:
+    device = manager.enrolled("")
+    with device.session() as session:
+        session.greet()
+        session.say(AssignmentRequest(nonce))
+        assert session.end().code() is STATUS.INVALID_ARGUMENT
+
+
+def test_too_many_events_in_one_message_end_the_session(manager: RunningManager) -> None:
+    device = manager.enrolled("")
+    now = datetime.now(UTC)
+    flood = tuple(
+        Event(number, now, SlotReport(SLOT, "idle")) for number in range(1, EVENTS_PER_MESSAGE + 2)
+    )
+    with device.session() as session:
+        session.greet()
+        session.say(Events(flood))
+        assert session.end().code() is STATUS.INVALID_ARGUMENT
