@@ -75,7 +75,7 @@ class Runtime(Protocol):
         ...
 
 
-def first_line(error: BaseException) -> str:
+def first_line(message: object) -> str:
     """An engine's message without its stack and its paragraphs, at most 300 characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+    return (lines[0] if lines else type(message).__name__)[:300]

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _PRECISIONS: Final = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 """The engine's word for what is not quantised: by default it would choose bf16 where it can."""
 
+_NOISE: Final = ("Exception from", "Check '", "FrontEnd API failed")
+
 
 class OpenVinoModel:
     """One compiled model with one infer request, which one caller holds at a time.
@@ -61,7 +63,7 @@ class OpenVinoModel:
                     for name, position in self._outputs.items()
                 }
             except Exception as error:
-                raise InferenceFailed(first_line(error)) from error
+                raise InferenceFailed(_reason(error)) from error
 
     def _bind(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         for name, array in tensors.items():
@@ -95,7 +97,7 @@ class OpenVino:
         except MemoryError:
             raise
         except Exception as error:
-            raise ModelRefused(first_line(error)) from error
+            raise ModelRefused(_reason(error)) from error
         return OpenVinoModel(compiled, hints.outputs)
 
 
@@ -112,6 +114,14 @@ def _settings(hints: Hints) -> dict[str, Any]:
         # Several workers would otherwise pin themselves to the same cores.
         "ENABLE_CPU_PINNING": False,
     }
+
+
+def _reason(error: Exception) -> str:
+    """The line that says why: the engine puts source positions before it, and logs around it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if not line.startswith(_NOISE)]
+    unknown = [line for line in told if "No conversion rule" in line]
+    return first_line("\n".join(unknown or told))
 
 
 def _position(compiled: openvino.CompiledModel, name: str) -> int:

@@ -161,7 +161,8 @@ async def _await_proof(child: Child, load: Load) -> Evidence:
     """The worker's evidence; without it the process is ended and LoadFailed raised."""
     variant = load.pointer.variant
     try:
-        answer = await asyncio.wait_for(_hear(child), load.deadline_s)
+        async with asyncio.timeout(load.deadline_s):
+            answer = await _hear(child)
     except TimeoutError as error:
         _end(child)
         late = TimeoutError(f"loading took more than {load.deadline_s:g} seconds")

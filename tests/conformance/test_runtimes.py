@@ -1,0 +1,163 @@
+"""What every runtime owes to a worker; one suite for all of them."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from sealane_agent.runtimes.base import Hints, InferenceFailed, ModelRefused
+from sealane_agent.runtimes.inventory import installed_runtimes
+from sealane_agent.runtimes.registry import find_runtime
+from support.workers import FEATURES, RUNTIMES, expected, linear_model, rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sealane_agent.runtimes.base import Model, Runtime
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+HINTS = Hints(outputs=("y", "label"))
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    return find_runtime(request.param)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(linear_model())
+    return path
+
+
+@pytest.fixture
+def model(runtime: Runtime, path: Path) -> Model:
+    return runtime.load(path, HINTS)
+
+
+def test_it_answers_as_the_model_says(model: Model) -> None:
+    inputs = rows(6)
+    answer = model.infer({"x": inputs})
+    assert sorted(answer) == ["label", "y"]
+    np.testing.assert_allclose(answer["y"], expected(inputs), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(answer["label"], expected(inputs).argmax(axis=1))
+
+
+def test_it_answers_as_the_other_runtimes_do(path: Path) -> None:
+    inputs = rows(9)
+    answers = [find_runtime(name).load(path, HINTS).infer({"x": inputs}) for name in RUNTIMES]
+    for answer in answers[1:]:
+        np.testing.assert_allclose(answer["y"], answers[0]["y"], rtol=1e-5, atol=1e-6)
+        assert answer["label"].dtype == answers[0]["label"].dtype == np.int64
+
+
+@pytest.mark.parametrize("count", [1, 2, 33])
+def test_it_takes_any_number_of_rows(model: Model, count: int) -> None:
+    for wanted in (count, 5, count):
+        inputs = rows(wanted, seed=wanted)
+        np.testing.assert_allclose(
+            model.infer({"x": inputs})["y"], expected(inputs), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_an_answer_stays_what_it_was_when_the_next_one_comes(model: Model) -> None:
+    first = model.infer({"x": rows(2, seed=1)})["y"]
+    kept = first.copy()
+    model.infer({"x": rows(2, seed=2)})
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_an_input_that_cannot_be_written_is_taken_and_left_alone(model: Model) -> None:
+    inputs = rows(2)
+    shown = np.frombuffer(inputs.tobytes(), np.float32).reshape(inputs.shape)
+    model.infer({"x": shown})
+    np.testing.assert_array_equal(shown, inputs)
+
+
+def test_only_the_outputs_that_were_hinted_are_computed(runtime: Runtime, path: Path) -> None:
+    model = runtime.load(path, replace(HINTS, outputs=("y",)))
+    assert list(model.infer({"x": rows(1)})) == ["y"]
+
+
+def test_callers_in_several_threads_get_their_own_answers(model: Model) -> None:
+    model.infer({"x": rows(1)})
+
+    def ask(seed: int) -> bool:
+        inputs = rows(3, seed)
+        return np.allclose(model.infer({"x": inputs})["y"], expected(inputs), atol=1e-5)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(200)))
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"x": np.zeros((1, FEATURES + 1), np.float32)},
+        {"x": np.zeros((1, FEATURES), np.int64)},
+        {"z": np.zeros((1, FEATURES), np.float32)},
+    ],
+    ids=["another shape", "another datatype", "another name"],
+)
+def test_a_request_that_does_not_fit_fails_alone(
+    model: Model, tensors: dict[str, np.ndarray]
+) -> None:
+    with pytest.raises(InferenceFailed) as raised:
+        model.infer(tensors)
+    assert str(raised.value)
+    inputs = rows(1)
+    np.testing.assert_allclose(model.infer({"x": inputs})["y"], expected(inputs), atol=1e-5)
+
+
+def test_a_truncated_file_is_refused(runtime: Runtime, path: Path) -> None:
+    path.write_bytes(linear_model()[:-40])
+    with pytest.raises(ModelRefused):
+        runtime.load(path, HINTS)
+
+
+def test_an_unknown_operator_is_refused(runtime: Runtime, path: Path) -> None:
+    path.write_bytes(linear_model(op="Frobnicate"))
+    with pytest.raises(ModelRefused, match="Frobnicate"):
+        runtime.load(path, HINTS)
+
+
+def test_an_empty_file_is_refused(runtime: Runtime, path: Path) -> None:
+    path.write_bytes(b"")
+    with pytest.raises(ModelRefused):
+        runtime.load(path, HINTS)
+
+
+def test_a_missing_output_is_refused(runtime: Runtime, path: Path) -> None:
+    with pytest.raises(ModelRefused, match="score"):
+        runtime.load(path, Hints(outputs=("y", "score")))
+
+
+def test_it_says_which_version_of_the_engine_it_is(model: Model) -> None:
+    assert model.version in {fact.version for fact in installed_runtimes()}
+
+
+def test_every_runtime_has_the_processor(runtime: Runtime) -> None:
+    assert "cpu" in runtime.accelerators()
+
+
+def test_openvino_computes_in_the_precision_of_the_variant(path: Path) -> None:
+    with pytest.raises(ModelRefused, match="fp8"):
+        find_runtime("openvino").load(path, replace(HINTS, precision="fp8"))
+    inputs = rows(64)
+    exact = find_runtime("openvino").load(path, HINTS).infer({"x": inputs})["y"]
+    assert np.abs(exact - expected(inputs)).max() < 1e-5
+
+
+def test_the_inventory_names_the_engines_that_are_installed() -> None:
+    facts = {fact.name: fact for fact in installed_runtimes()}
+    assert set(RUNTIMES) <= set(facts)
+    for name in RUNTIMES:
+        assert facts[name].version == version(name)
+        assert facts[name].accelerators == ("cpu",)
