@@ -47,6 +47,9 @@ ROOT_ROTATIONS: Final = 256
 METADATA_SECONDS: Final = 60.0
 """One metadata file on the wire: bounds a repository that drips bytes."""
 
+RECEIPT_BYTES: Final = 16 * KIB
+"""A receipt: about a kilobyte, with names of full length."""
+
 CSR_BYTES: Final = 16 * KIB
 """A certificate signing request; only its public key is used."""
 

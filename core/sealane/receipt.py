@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sealane import limits
 from sealane.errors import ReceiptError
 
 if TYPE_CHECKING:
@@ -86,9 +87,27 @@ def verify(signed: SignedReceipt, key: ec.EllipticCurvePublicKey) -> Receipt:
 
 def read(signed: SignedReceipt) -> Receipt:
     """Return the receipt without checking its signature; raise ReceiptError if malformed."""
+    if len(signed.payload) > limits.RECEIPT_BYTES:
+        raise ReceiptError(f"the receipt is larger than {limits.RECEIPT_BYTES} bytes")
     try:
         fields: dict[str, Any] = json.loads(signed.payload)
-        known = {name: fields[name] for name in Receipt.__dataclass_fields__}
+        known = {
+            name: _checked(field.type, fields[name])
+            for name, field in Receipt.__dataclass_fields__.items()
+        }
         return Receipt(**known)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ReceiptError(f"the receipt is malformed: {error}") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ReceiptError(f"the receipt is malformed: {error!r}") from error
+
+
+def _checked(kind: Any, value: Any) -> Any:
+    """The value, if it is of the field's type and a database can hold it."""
+    if kind == "str" and isinstance(value, str):
+        return value
+    if kind != "str" and type(value) in _NUMBERS[kind] and 0 <= value <= _LARGEST:
+        return value
+    raise TypeError(f"{str(value)[:40]!r} is not a {kind} that a receipt holds")
+
+
+_NUMBERS: Final = {"int": (int,), "float": (int, float)}
+_LARGEST: Final = 2**63 - 1
