@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from sealane.bundle.deployment import encode_deployment, parse_deployment
-from sealane.bundle.references import check_references
+from sealane.bundle.references import GOLDEN_BYTES, check_references
 from sealane.bundle.types import (
     DataType,
     Deployment,
@@ -142,6 +142,13 @@ def test_a_reference_to_what_is_not_there_is_refused(
 ) -> None:
     with pytest.raises(BundleError, match=complaint):
         check_references(tiny_manifest(), deployment)
+
+
+def test_a_golden_file_too_large_to_be_read_is_refused() -> None:
+    manifest = tiny_manifest()
+    grown = tuple(replace(layer, size=GOLDEN_BYTES + 1) for layer in manifest.layers)
+    with pytest.raises(BundleError, match="more than"):
+        check_references(replace(manifest, layers=grown), tiny_deployment())
 
 
 def test_one_free_dimension_beside_the_batch_is_measured_from_the_file() -> None:

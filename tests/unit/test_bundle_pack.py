@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 from sealane.bundle.check import check_layout
 from sealane.bundle.golden import read_tensor
 from sealane.bundle.layout import blob_path
@@ -165,6 +165,41 @@ def test_a_variant_for_absent_hardware_is_packed_and_said_to_be_unchecked(tmp_pa
     packed = pack(order(tmp_path, variants=(gpu,)))
     assert packed.proofs[1].deviation is None
     assert packed.proofs[1].reason == "packing runs no gpu"
+
+
+def test_a_variant_of_a_runtime_that_is_not_installed_is_said_to_be_unchecked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    other = VariantSource.parse(f"ov={write_tiny(tmp_path)}:openvino:fp32")
+    packed = pack(order(tmp_path, variants=(other,)))
+    assert packed.proofs[1].reason == "openvino is not installed here"
+
+
+@pytest.mark.parametrize("present", [(), ("m.xml",), ("m.bin",)])
+def test_half_of_an_openvino_ir_is_refused(tmp_path: Path, present: tuple[str, ...]) -> None:
+    for name in present:
+        (tmp_path / name).write_text("<net/>")
+    other = VariantSource("ov", tmp_path / "m.xml", "openvino", "fp32")
+    with pytest.raises(BundleError, match="is not a file") as caught:
+        pack(order(tmp_path, variants=(other,)))
+    assert ".xml and a .bin" in caught.value.hint
+
+
+def test_an_xml_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    for name in ("m.xml", "m.bin"):
+        (tmp_path / name).write_text("<html/>")
+    other = VariantSource("ov", tmp_path / "m.xml", "openvino", "fp32")
+    with pytest.raises(BundleError, match="not an OpenVINO IR"):
+        pack(order(tmp_path, variants=(other,)))
+
+
+def test_whole_numbers_must_be_met_exactly(tmp_path: Path) -> None:
+    nodes = [helper.make_node("ArgMax", ["x"], ["y"], axis=1)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.INT64, ["batch", 1])]
+    path = write_graph(tmp_path / "m.onnx", nodes, {}, outputs=outputs)
+    (variant,) = pack(order(tmp_path, onnx=path)).deployment.variants
+    assert variant.tolerance == {"y": Tolerance(0.0, 0.0)}
 
 
 def test_external_weights_travel_beside_their_model(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sealane.bundle.layout import read_small
+from sealane.bundle.references import GOLDEN_BYTES
 from sealane.bundle.types import DataType
 from sealane.errors import BundleError
-from sealane.limits import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sealane.bundle.types import TensorSpec, Tolerance
-
-GOLDEN_BYTES: Final = 256 * MIB
-"""One golden file: it is read into memory."""
 
 NUMPY_TYPES: Final[Mapping[DataType, np.dtype[Any]]] = {
     DataType.BOOL: np.dtype("?"),

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Final
 from sealane.bundle.manifest import layer_at
 from sealane.bundle.types import DataType
 from sealane.errors import BundleError
+from sealane.limits import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sealane.bundle.types import Deployment, Manifest, TensorSpec, Variant
+
+GOLDEN_BYTES: Final = 256 * MIB
+"""One golden file: it is read into memory."""
 
 ITEM_BYTES: Final[Mapping[DataType, int]] = {
     DataType.BOOL: 1,
@@ -67,12 +71,17 @@ def _check_golden_size(spec: TensorSpec, rows: int, size: int) -> None:
         raise BundleError(f"{spec.name} takes {batch} rows at a time, but {rows} are golden")
     if spec.datatype not in ITEM_BYTES:
         raise BundleError(f"{spec.name} is {spec.datatype}, which cannot be golden")
-    row = prod(length for length in shape if length != -1) * ITEM_BYTES[spec.datatype] * rows
+    if size > GOLDEN_BYTES:
+        raise BundleError(
+            f"the golden file of {spec.name} is {size} bytes, more than {GOLDEN_BYTES}",
+            hint="pack with fewer rows of data",
+        )
     free = shape.count(-1)
     if free > 1:
         raise BundleError(f"{spec.name} has more than one free dimension beside the batch")
-    if size % row if free else size != row:
-        raise BundleError(f"the golden file of {spec.name} is {size} bytes, not {row}")
+    fixed = prod(length for length in shape if length != -1) * ITEM_BYTES[spec.datatype] * rows
+    if size % fixed if free else size != fixed:
+        raise BundleError(f"the golden file of {spec.name} is {size} bytes, not {fixed}")
 
 
 def _check_reference(deployment: Deployment) -> None:

@@ -143,7 +143,8 @@ def publish(
 @contextmanager
 def _upload_bar() -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=errors, transient=True) as bar:
+    silent = not errors.is_terminal
+    with Progress(*columns, console=errors, transient=True, disable=silent) as bar:
         task = bar.add_task("uploading", total=None)
         yield lambda sent, total: bar.update(task, completed=sent, total=total)
 
