@@ -22,6 +22,7 @@ from sealane.bundle.types import (
     Tolerance,
     Variant,
 )
+from sealane.bundle.unknown import listed, merged, unknown
 from sealane.errors import BundleError, InvalidName
 from sealane.limits import BLOB_BYTES, BUNDLE_FILES, DEPLOYMENT_BYTES
 from sealane.names import ReleaseName
@@ -67,7 +68,7 @@ _TENSOR_CHARS: Final = 256
 
 def encode_deployment(deployment: Deployment) -> bytes:
     """Encode the one way, with the unknown fields where they stood."""
-    return dump(_merged(_known(deployment), deployment.extra))
+    return dump(merged(_known(deployment), deployment.extra))
 
 
 def parse_deployment(content: bytes) -> Deployment:
@@ -88,50 +89,14 @@ def parse_deployment(content: bytes) -> Deployment:
         probation=_probation(found.fields("probation")),
         labels=found.texts("labels", LABELS),
     )
-    return replace(known, extra=_unknown(found.raw, _known(known)))
+    return replace(known, extra=unknown(found.raw, _known(known)))
 
 
 def _known(deployment: Deployment) -> dict[str, Any]:
     known = asdict(deployment) | {"format": FORMAT}
     del known["extra"]
-    plain: dict[str, Any] = _listed(known)
+    plain: dict[str, Any] = listed(known)
     return plain
-
-
-def _listed(value: Any) -> Any:
-    """The value as JSON gives it back: lists for tuples."""
-    if isinstance(value, dict):
-        return {key: _listed(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_listed(item) for item in value]
-    return value
-
-
-def _unknown(raw: Any, known: Any) -> dict[str, Any]:
-    """What stands in raw and not in known, as a tree of keys."""
-    found: dict[str, Any] = {}
-    entries = _entries(known)
-    for key, value in _entries(raw).items():
-        if key not in entries:
-            found[key] = value
-        elif below := _unknown(value, entries[key]):
-            found[key] = below
-    return found
-
-
-def _merged(known: Any, extra: Mapping[str, Any]) -> Any:
-    if isinstance(known, list):
-        return [_merged(item, extra.get(str(n), {})) for n, item in enumerate(known)]
-    if isinstance(known, dict):
-        both = {key: _merged(item, extra.get(key, {})) for key, item in known.items()}
-        return dict(extra) | both
-    return known
-
-
-def _entries(value: Any) -> Mapping[str, Any]:
-    if isinstance(value, list):
-        return {str(number): item for number, item in enumerate(value)}
-    return value if isinstance(value, dict) else {}
 
 
 def check_model_name(text: str) -> str:
