@@ -343,6 +343,16 @@ def test_a_variant_that_does_not_exist_is_refused_for_good(state: StateFolder) -
     assert failure_of(state, load_order(variant="other")).kind is FailureKind.PERMANENT
 
 
+def test_a_path_that_leads_out_of_the_bundle_is_refused_for_good(state: StateFolder) -> None:
+    contract = state.view(load_order().pointer.manifest) / "deployment.json"
+    content = contract.read_bytes()
+    assert content.count(b'"model":"model.onnx"') == 1
+    outside = b'"model":"../../../outside.onnx"'
+    contract.write_bytes(content.replace(b'"model":"model.onnx"', outside))
+    failure = failure_of(state)
+    assert (failure.kind, failure.component) == (FailureKind.PERMANENT, "bundle")
+
+
 def test_a_missing_view_is_this_devices_fault(state: StateFolder, tmp_path: Path) -> None:
     failure = failure_of(replace(state, root=tmp_path / "elsewhere"))
     assert (failure.kind, failure.component) == (FailureKind.ENVIRONMENTAL, "store")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sealane.bundle.deployment import parse_deployment
-from sealane.bundle.manifest import DEPLOYMENT_PATH
+from sealane.bundle.manifest import DEPLOYMENT_PATH, check_path
 from sealane.errors import BundleError
 from sealane.failure import FailureKind
 
@@ -25,8 +25,17 @@ def read_variant(view: Path, name: str) -> tuple[Deployment, Variant]:
         raise load_failed(FailureKind.ENVIRONMENTAL, "store", str(view), error) from error
     except BundleError as error:
         raise load_failed(FailureKind.PERMANENT, "bundle", DEPLOYMENT_PATH, error) from error
+    try:
+        return deployment, _find(deployment, name)
+    except BundleError as error:
+        raise load_failed(FailureKind.PERMANENT, "bundle", name, error) from error
+
+
+def _find(deployment: Deployment, name: str) -> Variant:
     for variant in deployment.variants:
         if variant.name == name:
-            return deployment, variant
-    missing = BundleError(f"the bundle has no variant {name}")
-    raise load_failed(FailureKind.PERMANENT, "bundle", name, missing)
+            golden = deployment.golden
+            for path in (variant.model, *golden.inputs.values(), *golden.outputs.values()):
+                check_path(path)
+            return variant
+    raise BundleError(f"the bundle has no variant {name}")

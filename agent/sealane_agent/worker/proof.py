@@ -8,7 +8,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.bundle.golden import largest_deviation, read_tensor
-from sealane.errors import SealaneError
+from sealane.bundle.types import Tolerance
+from sealane.errors import BundleError, SealaneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +28,10 @@ ROWS_AT_ONCE: Final = 32
 MEASURED_RUNS: Final = 50
 MEASURED_S: Final = 0.3
 LEAST_RUNS: Final = 3
+
+
+_EXACT: Final = Tolerance(0, 0)
+"""For an output whose tolerance the bundle forgot."""
 
 
 class NotGolden(SealaneError):  # noqa: N818 - the word says what is wrong
@@ -48,6 +53,8 @@ def read_golden(deployment: Deployment, view: Path) -> Golden:
     golden = deployment.golden
 
     def read(specs: tuple[TensorSpec, ...], files: Mapping[str, str]) -> Arrays:
+        if missing := {spec.name for spec in specs} - set(files):
+            raise BundleError(f"the bundle has no golden file for {', '.join(sorted(missing))}")
         return {
             spec.name: read_tensor(view / files[spec.name], spec, golden.rows) for spec in specs
         }
@@ -57,7 +64,7 @@ def read_golden(deployment: Deployment, view: Path) -> Golden:
         read(deployment.inputs, golden.inputs),
         read(deployment.outputs, golden.outputs),
         golden.rows,
-        divisible=all(spec.shape[0] == -1 for spec in specs),
+        divisible=all(spec.shape[:1] == (-1,) for spec in specs),
     )
 
 
@@ -110,7 +117,7 @@ def _deviation(name: str, answer: Arrays, want: NDArray[Any], variant: Variant) 
             f"output {name} is {got.dtype}{list(got.shape)}, "
             f"its golden file holds {want.dtype}{list(want.shape)}"
         )
-    within, deviation = largest_deviation(got, want, variant.tolerance[name])
+    within, deviation = largest_deviation(got, want, variant.tolerance.get(name, _EXACT))
     if not within:
         raise NotGolden(
             f"output {name} deviates by {deviation:.3g} from its golden values, "
