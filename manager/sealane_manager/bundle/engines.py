@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, npt.NDArray[Any]]
 
 _LIBRARIES = ("numpy", "onnx", "onnxruntime")
+_SOURCE_PLACES = ("Exception from ", "Check '")
 _OPENVINO_PRECISION = {"fp16": ("FP16", "f16"), "bf16": ("BF16", "bf16")}
 
 
@@ -58,11 +59,17 @@ def _refusals(runtime: str, model: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # engines raise classes of their own, without a common root
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(
-            f"{runtime} cannot run {model.name}: {reason[:300]}",
+            f"{runtime} cannot run {model.name}: {_reason(error)}",
             hint="export the model again, for operators that the runtime has",
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What an engine says, in one line, without the places in its source."""
+    lines = (line.strip() for line in str(error).splitlines())
+    told = [line for line in lines if line and not line.startswith(_SOURCE_PLACES)]
+    return " ".join(told)[:300] or type(error).__name__
 
 
 def _run_onnxruntime(model: Path, inputs: Tensors, _precision: str) -> Tensors:
