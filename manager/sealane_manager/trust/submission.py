@@ -75,8 +75,12 @@ def judge_targets(root: Root, current: int, new: Metadata[Targets], now: datetim
     _judge_signatures(root, Targets.type, new)
     if new.signed.targets:
         raise Refused("the targets role only delegates: a release belongs to its family's role")
-    roles = new.signed.delegations.roles if new.signed.delegations else None
-    for name, role in (roles or {}).items():
+    delegations = new.signed.delegations
+    if delegations is None:
+        return
+    if delegations.roles is None:
+        raise Refused("the targets role delegates to families by name only")
+    for name, role in delegations.roles.items():
         _family(name)
         if role.paths != [f"{name}/*"] or not role.terminating:
             raise Refused(f"role {name} must sign {name}/*, nothing else, and end the search")
