@@ -22,7 +22,7 @@ from sealane.names import Digest, hex_of
 from sealane_manager.errors import NoSpace, NotKnown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from sealane_manager.layout import StateFolder
 
@@ -30,11 +30,15 @@ RESERVE_BYTES: Final = 64 * MIB
 """Disk that no upload may take: the database must be able to go on."""
 
 
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
 class BlobStore:
     """The blobs of one manager."""
 
-    def __init__(self, state: StateFolder) -> None:
-        self._state = state
+    def __init__(self, state: StateFolder, free: Callable[[Path], int] = _free_bytes) -> None:
+        self._state, self._free = state, free
 
     def prepare(self) -> None:
         """Make the folders and forget uploads that a crash cut off."""
@@ -53,7 +57,7 @@ class BlobStore:
                 f"a blob of {size} bytes is larger than the limit of {BLOB_BYTES}",
                 hint="export the model with external data files",
             )
-        _check_space(self._state.uploads, size)
+        _check_space(self._free(self._state.uploads), size)
         return Upload(self._state, digest, size)
 
     def open(self, digest: Digest, offset: int = 0) -> BinaryIO:
@@ -132,8 +136,7 @@ def _full(error: OSError) -> Exception:
     return error
 
 
-def _check_space(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder).free
+def _check_space(free: int, size: int) -> None:
     if size + RESERVE_BYTES > free:
         raise NoSpace(
             f"the manager's disk has {free // MIB} MiB left: too little for {size // MIB} MiB more",
