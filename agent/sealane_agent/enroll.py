@@ -49,7 +49,8 @@ class Enrolment:
             )
         if name:
             parse_device(name)
-        fileio.make_folder(self.folder.identity)
+        for path in (self.folder.root, self.folder.identity):
+            fileio.make_folder(path)
         key = identity.new_key()
         fileio.replace(files.key, identity.key_to_pem(key))
         csr = identity.make_csr(key)

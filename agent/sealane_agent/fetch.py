@@ -66,21 +66,27 @@ def _fetch(store: Store, source: BlobSource, layer: Layer, policy: Policy) -> No
     while not store.has(layer.digest):
         before = store.partial_bytes(layer)
         try:
-            store.receive(layer, lambda offset: source.fetch(layer.digest, offset), policy.stop)
-            trouble = "it ended too early"
+            missing = _delivery(store, source, layer, policy)
         except WrongBytes as error:
             wrong += 1
             if wrong == MAX_WRONG:
                 raise Failed(_wrong(layer)) from error
             policy.pause(wrong)
             continue
-        except SourceTrouble as error:
-            trouble = str(error)
-        stuck = 0 if store.partial_bytes(layer) > before else stuck + 1
+        stuck = stuck + 1 if missing and store.partial_bytes(layer) <= before else 0
         if stuck == MAX_STUCK:
-            raise Failed(_broken(layer, trouble))
+            raise Failed(_broken(layer, missing))
         if stuck:
             policy.pause(stuck)
+
+
+def _delivery(store: Store, source: BlobSource, layer: Layer, policy: Policy) -> str:
+    """Why the blob is not complete yet; empty when it is."""
+    try:
+        store.receive(layer, lambda offset: source.fetch(layer.digest, offset), policy.stop)
+    except SourceTrouble as error:
+        return str(error)
+    return "" if store.has(layer.digest) else "it ended too early"
 
 
 def _wrong(layer: Layer) -> Failure:
