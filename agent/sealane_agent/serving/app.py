@@ -115,6 +115,7 @@ class _Endpoint:
 
     async def serve(self) -> None:
         """Everything from the first listening socket to the last worker's end."""
+        remove(self._folder.endpoint_addresses)
         stop = _stop_event()
         control = ControlServer(Control(self._dataplane, lambda: self._addresses))
         http = HttpServer(RestDoor(self._dataplane).answer, refuse)
@@ -147,7 +148,7 @@ class _Endpoint:
             return await loop.create_server(http.connect, sock=given, backlog=BACKLOG)
         host, port = _parse_address(self._settings.rest)
         try:
-            return await loop.create_server(http.connect, host, port, backlog=BACKLOG)
+            return await loop.create_server(http.connect, host.strip("[]"), port, backlog=BACKLOG)
         except OSError as error:
             raise _taken(self._settings.rest, "--rest", error.strerror or str(error)) from error
 
@@ -184,11 +185,16 @@ def _stop_event() -> asyncio.Event:
 
 
 def _listen_grpc(server: grpc.aio.Server, address: str) -> str:
+    """The library says on stderr in its own words what it cannot do, so it is tried before."""
     host, port = _parse_address(address)
     try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host.strip("[]"), port), family=family).close()
         return f"{host}:{server.add_insecure_port(f'{host}:{port}')}"
+    except OSError as error:
+        raise _taken(address, "--grpc", error.strerror or str(error)) from error
     except RuntimeError as error:
-        raise _taken(address, "--grpc", "it is taken or not ours") from error
+        raise _taken(address, "--grpc", str(error)) from error
 
 
 def _taken(address: str, option: str, why: str) -> CannotServe:

@@ -76,13 +76,14 @@ class Place:
             self._take(worker)
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
 
-    @property
-    def standing(self) -> Standing:
-        """As the routing sees it."""
+    def look(self) -> Standing:
+        """As the routing sees it; a worker that has died since is noticed now."""
+        if self._worker is not None and not self._worker.alive:
+            self._lose(self._worker, hung=False)
         return Standing(self.name, self.pointer.release.version, self._health())
 
     def _health(self) -> Health:
-        if self._worker is not None and self._worker.alive:
+        if self._worker is not None:
             return Health.UP
         return Health.DOWN if self._down else Health.COMING
 

@@ -111,8 +111,8 @@ class Slot:
     def situation(self, wanted: int | None, attempts: tuple[Attempt, ...] = ()) -> Situation:
         """What the routing decides on."""
         return Situation(
-            self._active.standing if self._active else None,
-            self._previous.standing if self._previous else None,
+            self._active.look() if self._active else None,
+            self._previous.look() if self._previous else None,
             wanted,
             attempts,
         )
