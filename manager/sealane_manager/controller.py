@@ -184,7 +184,7 @@ class Controller:
     async def _turn_safely(self) -> None:
         now = self._world.clock.now()
         try:
-            await asyncio.to_thread(self._turn, now)
+            await _to_its_end(self._turn, now)
             self._deliver()
         except Exception:  # noqa: BLE001 - one bad tick must not end every rollout
             _log.exception("a tick failed; it is tried again")
@@ -265,3 +265,13 @@ class Controller:
             self._dirty.set()
         if rollout.ended_at:
             self._shown.pop(rollout.id, None)
+
+
+async def _to_its_end(call: Callable[[datetime], None], now: datetime) -> None:
+    """Run in a thread; who is cancelled meanwhile waits, so that the store is closed after it."""
+    running = asyncio.create_task(asyncio.to_thread(call, now))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 EVENTS_KEPT: Final = timedelta(days=30)
 """How long events of outboxes are kept; receipts and decisions are kept for ever."""
 
+TOKENS_KEPT: Final = timedelta(days=7)
+"""How long an expired join token can still be told from an unknown one."""
+
 MISFIRE_GRACE_S: Final = 600
 """A call that could not be made in time is still made within this time."""
 
@@ -46,7 +49,11 @@ class Chore:
 def store_chores(store: Store) -> tuple[Chore, ...]:
     """What the store needs."""
     return (
-        Chore("forget expired join tokens", timedelta(hours=1), store.tokens.expire),
+        Chore(
+            "forget expired join tokens",
+            timedelta(hours=1),
+            lambda now: store.tokens.prune(now - TOKENS_KEPT),
+        ),
         Chore(
             "forget old events",
             timedelta(hours=6),

@@ -66,11 +66,11 @@ class Tokens:
             _use(session, row, key_fingerprint, now)
             return Redeemed(dict(row.labels), None)
 
-    def expire(self, now: datetime) -> int:
-        """Forget tokens that nobody can use any more; returns how many."""
+    def prune(self, before: datetime) -> int:
+        """Forget tokens that expired before a moment; returns how many."""
         with self._database.write() as session:
             gone = session.connection().execute(
-                delete(JoinTokenRow).where(col(JoinTokenRow.expires_at) <= now)
+                delete(JoinTokenRow).where(col(JoinTokenRow.expires_at) < before)
             )
             return gone.rowcount
 

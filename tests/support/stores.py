@@ -1,0 +1,68 @@
+"""A store on a temporary file, with devices in it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sealane import receipt as receipts
+from sealane.fleet import Event, SlotReport
+from sealane.names import DeviceId
+from sealane_manager.selector import parse
+from sealane_manager.store.records import By, Draft, NewDevice, ReleaseSource
+from support.rollouts import MANIFEST, NEW, OLD, OLD_MANIFEST, START, a_receipt, a_spec
+
+if TYPE_CHECKING:
+    from sealane.receipt import Receipt, SignedReceipt
+    from sealane_manager.rollout.types import Rollout
+    from sealane_manager.store import Store
+    from sealane_manager.store.records import DeviceRecord
+
+ADA = By("ada", "because", START)
+NEW_SOURCE = ReleaseSource(NEW, MANIFEST, 700)
+OLD_SOURCE = ReleaseSource(OLD, OLD_MANIFEST, 600)
+
+_KEYS: dict[str, ec.EllipticCurvePrivateKey] = {}
+
+
+def key_of(device: str) -> ec.EllipticCurvePrivateKey:
+    """The device's own key; the same one each time."""
+    return _KEYS.setdefault(device, ec.generate_private_key(ec.SECP256R1()))
+
+
+def a_new_device(name: str, **labels: str) -> NewDevice:
+    public = key_of(name).public_key()
+    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return NewDevice(
+        id=DeviceId(name),
+        name=name,
+        labels=labels,
+        public_key=public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        key_fingerprint=hashlib.sha256(der).hexdigest(),
+        token="t-1",  # noqa: S106 - the id of a token, no secret
+        enrolled_at=START,
+    )
+
+
+def enrol(store: Store, *names: str, **labels: str) -> tuple[DeviceRecord, ...]:
+    return tuple(store.devices.enrol(a_new_device(name, **labels)) for name in names)
+
+
+def start(store: Store, rollout: str = "r-1", **changes: Any) -> Rollout:
+    """Start a rollout of NEW; `stages` as text."""
+    spec = a_spec(*changes.pop("stages", ()), **changes)
+    source = NEW_SOURCE if spec.release == NEW else OLD_SOURCE
+    draft = Draft(rollout, spec, source, parse(spec.selector))
+    return store.rollouts.create(draft, ADA)
+
+
+def signed(device: str, **changes: Any) -> SignedReceipt:
+    """A serving receipt, signed by the device."""
+    receipt: Receipt = a_receipt(device, **changes)
+    return receipts.sign(receipt, key_of(device))
+
+
+def an_event(sequence: int, body: SlotReport | SignedReceipt) -> Event:
+    return Event(sequence, START, body)
