@@ -1,0 +1,186 @@
+"""Simulators of what stands around an agent's supervisor: endpoint, blobs, time; and short makers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from sealane.failure import Failure, FailureKind
+from sealane.names import Digest, ReleaseName, SlotName
+from sealane.trust.documents import Lease, SlotAssignment
+
+from sealane_agent.fetch import SourceTrouble
+from sealane_agent.layout import Pointer
+from sealane_agent.serving.messages import Proved, SlotStatus, Traffic
+from sealane_agent.serving.types import LoadFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CAM = SlotName("cam")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def release(version: int) -> ReleaseName:
+    return ReleaseName("vision/defect", version)
+
+
+def digest(version: int) -> Digest:
+    return Digest(f"sha256:{sha256(str(version).encode()).hexdigest()}")
+
+
+def pointer(version: int, variant: str = "onnx-fp32") -> Pointer:
+    return Pointer(release(version), digest(version), variant)
+
+
+def assignment(
+    version: int, rollout: str = "r1", lease_until: datetime | None = None
+) -> SlotAssignment:
+    lease = Lease("lease", lease_until) if lease_until else None
+    return SlotAssignment(CAM, release(version), digest(version), 100, rollout, lease)
+
+
+def proved(worker: str = "cam-1", latency_us: int = 100, memory_bytes: int = 1000) -> Proved:
+    return Proved(worker, "1.32.0", 0.0, latency_us, memory_bytes, 20)
+
+
+def failure(kind: FailureKind, component: str = "runtime", message: str = "no") -> Failure:
+    return Failure(kind, "staged", component, "it", message)
+
+
+@dataclass
+class FakeClock:
+    """A clock that stands until it is moved."""
+
+    moment: datetime = START
+    seconds: float = 0.0
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def pass_(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+        self.seconds += seconds
+
+
+@dataclass
+class FakeEndpoint:
+    """Serves slots without processes; `bad` maps a variant or a manifest to why it never proves."""
+
+    bad: dict[str, Failure] = field(default_factory=dict)
+    latency_us: dict[str, int] = field(default_factory=dict)
+    gone: bool = False
+    loaded: dict[str, Pointer] = field(default_factory=dict)
+    statuses: dict[str, SlotStatus] = field(default_factory=dict)
+    workers: int = 0
+
+    async def status(self) -> tuple[SlotStatus, ...]:
+        self._answer()
+        return tuple(self.statuses.values())
+
+    async def load(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
+        self._answer()
+        assert deadline_s > 0
+        why = self.bad.get(pointer.variant) or self.bad.get(pointer.manifest)
+        if why is not None:
+            raise LoadFailed(why)
+        self.workers += 1
+        worker = f"{slot}-{self.workers}"
+        self.loaded[worker] = pointer
+        status = self._slot(slot)
+        self.statuses[slot] = replace(status, standby=(*status.standby, worker))
+        return proved(worker, self.latency_us.get(pointer.variant, 100))
+
+    async def activate(self, slot: str, worker: str, *, probation: bool) -> SlotStatus:
+        self._answer()
+        status = self._slot(slot)
+        assert worker in status.standby
+        self.statuses[slot] = replace(
+            status,
+            active=self.loaded[worker],
+            active_worker=worker,
+            previous=status.previous if status.probation else status.active,
+            probation=probation,
+            standby=tuple(name for name in status.standby if name != worker),
+            traffic=Traffic(),
+        )
+        return self.statuses[slot]
+
+    async def settle(self, slot: str) -> SlotStatus:
+        self._answer()
+        self.statuses[slot] = replace(self._slot(slot), probation=False)
+        return self.statuses[slot]
+
+    async def return_(self, slot: str) -> SlotStatus:
+        self._answer()
+        status = self._slot(slot)
+        assert status.previous is not None
+        self.statuses[slot] = replace(
+            status, active=status.previous, previous=None, probation=False, traffic=Traffic()
+        )
+        return self.statuses[slot]
+
+    async def drop(self, slot: str, worker: str) -> None:
+        self._answer()
+        status = self._slot(slot)
+        standby = tuple(name for name in status.standby if name != worker)
+        self.statuses[slot] = replace(status, standby=standby)
+
+    def begin(self, slot: str, pointer: Pointer | None) -> None:
+        """Start again, as after a crash: only what the slot's pointer says serves."""
+        self.workers += 1
+        worker = f"{slot}-{self.workers}" if pointer else ""
+        self.statuses[slot] = replace(empty(slot), active=pointer, active_worker=worker)
+
+    def count(self, slot: str, traffic: Traffic) -> None:
+        """Let the active worker have counted this."""
+        self.statuses[slot] = replace(self._slot(slot), traffic=traffic)
+
+    def _slot(self, slot: str) -> SlotStatus:
+        return self.statuses.get(slot, empty(slot))
+
+    def _answer(self) -> None:
+        if self.gone:
+            raise ConnectionError("no endpoint listens")
+
+
+def empty(slot: str) -> SlotStatus:
+    return SlotStatus(slot, None, "", None, probation=False, standby=(), traffic=Traffic())
+
+
+@dataclass
+class FakeBlobs:
+    """A blob source; `breaks` says after how many bytes each delivery breaks, in order."""
+
+    contents: dict[Digest, bytes]
+    breaks: list[int | None] = field(default_factory=list)
+    asked: list[tuple[Digest, int]] = field(default_factory=list)
+    chunk: int = 4
+
+    def fetch(self, digest: Digest, offset: int) -> Iterator[bytes]:
+        self.asked.append((digest, offset))
+        after = self.breaks.pop(0) if self.breaks else None
+        content = self.contents[digest][offset:]
+        for start in range(0, len(content), self.chunk):
+            if after is not None and start >= after:
+                raise SourceTrouble("the link broke")
+            yield content[start : start + self.chunk]
+
+
+@dataclass
+class Lines:
+    """A log that tests read."""
+
+    events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+
+    def __call__(self, event: str, **fields: object) -> None:
+        self.events.append((event, fields))
+
+
+def failed_load(kind: FailureKind = FailureKind.PERMANENT) -> Failure:
+    return failure(kind, message="its golden outputs are not met")
