@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -11,20 +14,33 @@ from sealane import receipt as receipts
 from sealane.fleet import Event, SlotReport
 from sealane.names import DeviceId
 from sealane_manager.selector import parse
+from sealane_manager.store import open_store
 from sealane_manager.store.records import By, Draft, NewDevice, ReleaseSource
 from support.rollouts import MANIFEST, NEW, OLD, OLD_MANIFEST, START, a_receipt, a_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sealane.receipt import Receipt, SignedReceipt
     from sealane_manager.rollout.types import Rollout
     from sealane_manager.store import Store
-    from sealane_manager.store.records import DeviceRecord
+from sealane_manager.store.records import DeviceRecord
 
 ADA = By("ada", "because", START)
 NEW_SOURCE = ReleaseSource(NEW, MANIFEST, 700)
 OLD_SOURCE = ReleaseSource(OLD, OLD_MANIFEST, 600)
 
+_MEMORY = Path("/dev/shm")  # a file system without a disk below: nothing waits for fsync
 _KEYS: dict[str, ec.EllipticCurvePrivateKey] = {}
+
+
+@contextmanager
+def a_store() -> Iterator[Store]:
+    """An empty store on a file in memory."""
+    with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+        store = open_store(Path(folder) / "control.db")
+        yield store
+        store.close()
 
 
 def key_of(device: str) -> ec.EllipticCurvePrivateKey:

@@ -13,7 +13,7 @@ from sealane_manager.store.database import Database
 from sealane_manager.store.tables import metadata
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from support.stores import ADA, a_new_device, enrol, start
+from support.stores import ADA, a_new_device, a_store, enrol, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +31,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "control.db")
-    yield store
-    store.close()
+def store() -> Iterator[Store]:
+    with a_store() as store:
+        yield store
 
 
 def pragma(database: Database, name: str) -> object:

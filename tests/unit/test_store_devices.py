@@ -17,7 +17,7 @@ from sealane_manager.store import open_store
 from sealane_manager.store.devices import MAX_LABELS, MAX_SLOTS
 from sealane_manager.store.records import Standing
 from support.rollouts import START, a_failure, a_hello, a_report
-from support.stores import ADA, a_new_device, enrol, start
+from support.stores import ADA, a_new_device, a_store, enrol, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +30,9 @@ LATER = START + timedelta(minutes=5)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "control.db")
-    yield store
-    store.close()
+def store() -> Iterator[Store]:
+    with a_store() as store:
+        yield store
 
 
 def test_a_new_device_is_known(store: Store) -> None:

@@ -15,13 +15,11 @@ from sealane.receipt import SignedReceipt
 from sealane_manager.errors import Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.types import DeviceState, Grant, Step
-from sealane_manager.store import open_store
 from support.rollouts import START, a_receipt, a_report
-from support.stores import ADA, an_event, enrol, key_of, signed, start
+from support.stores import ADA, a_store, an_event, enrol, key_of, signed, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from sealane_manager.rollout.types import Rollout, RolloutDevice
     from sealane_manager.store import Store
@@ -30,10 +28,9 @@ EDGE = DeviceId("edge-1")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "control.db")
-    yield store
-    store.close()
+def store() -> Iterator[Store]:
+    with a_store() as store:
+        yield store
 
 
 def leased(store: Store) -> None:

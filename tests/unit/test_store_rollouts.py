@@ -20,14 +20,12 @@ from sealane_manager.rollout.types import (
     RolloutState,
     Step,
 )
-from sealane_manager.store import open_store
 from sealane_manager.store.desired import LEASE, STANDING
 from support.rollouts import MANIFEST, NEW, OLD, SLOT, START, a_report, a_spec
-from support.stores import ADA, an_event, enrol, signed, start
+from support.stores import ADA, a_store, an_event, enrol, signed, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from sealane_manager.rollout.types import Rollout
     from sealane_manager.store import Store
@@ -38,10 +36,9 @@ LATER = START + timedelta(minutes=5)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "control.db")
-    yield store
-    store.close()
+def store() -> Iterator[Store]:
+    with a_store() as store:
+        yield store
 
 
 def tick(store: Store, rollout: str = "r-1", now: object = START) -> Changed:

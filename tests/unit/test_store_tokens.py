@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sealane.names import DeviceId
 from sealane_manager.errors import Refused
-from sealane_manager.store import open_store
 from sealane_manager.store.records import IssuedToken, Redeemed
 from support.rollouts import START
-from support.stores import ADA, a_new_device
+from support.stores import ADA, a_new_device, a_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from sealane_manager.store import Store
 
@@ -25,10 +23,9 @@ EDGE = a_new_device("edge-1")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "control.db")
-    yield store
-    store.close()
+def store() -> Iterator[Store]:
+    with a_store() as store:
+        yield store
 
 
 def issue(store: Store, uses: int = 1) -> None:
@@ -45,8 +42,8 @@ def issue(store: Store, uses: int = 1) -> None:
     )
 
 
-def redeem(store: Store, key: str = "k1", secret: str = "s3cret", minutes: int = 0) -> Redeemed:
-    return store.tokens.redeem("t-1", secret, key, START + timedelta(minutes=minutes))
+def redeem(store: Store, key: str = "k1", given: str = "s3cret", minutes: int = 0) -> Redeemed:
+    return store.tokens.redeem("t-1", given, key, START + timedelta(minutes=minutes))
 
 
 def test_a_token_gives_its_labels(store: Store) -> None:
@@ -96,14 +93,14 @@ def test_a_wrong_secret_and_an_unknown_token_look_alike(store: Store) -> None:
         redeem(store)
     issue(store)
     with pytest.raises(Refused) as wrong:
-        redeem(store, secret="guess")
+        redeem(store, given="guess")
     assert str(unknown.value) == str(wrong.value)
 
 
 def test_a_wrong_secret_uses_nothing_up(store: Store) -> None:
     issue(store)
     with pytest.raises(Refused):
-        redeem(store, secret="guess")
+        redeem(store, given="guess")
     assert redeem(store).device is None
 
 
