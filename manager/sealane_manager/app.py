@@ -255,13 +255,12 @@ def _tls(state: StateFolder, fleet: FleetSettings, host: str, issuer: Issuer) ->
 
 
 def _announce(state: StateFolder, addresses: Addresses) -> None:
-    """Write where the manager answers, for whoever waits and for the operator's context."""
-    fileio.make_folder(state.addresses.parent)
-    fileio.replace(state.addresses, json.dumps(asdict(addresses)).encode())
+    """Write where the manager answers: into the operator's context, then for whoever waits."""
     context = state.operator / "context.json"
     if context.exists():
         fields = json.loads(context.read_bytes()) | {"address": addresses.operator}
         fileio.replace(context, json.dumps(fields, indent=2).encode() + b"\n")
+    fileio.replace(state.addresses, json.dumps(asdict(addresses)).encode())
 
 
 @contextmanager

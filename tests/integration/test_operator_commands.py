@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sealane.fleet import SlotReport
+from sealane_manager.cli.main import app
+from sealane_manager.rollout.types import Operation
+from support.manager import SLOT, running_manager
+from typer.testing import CliRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from click.testing import Result
+    from support.manager import RunningManager
+
+
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
+    folder = tmp_path_factory.mktemp("manager")
+    with running_manager(folder) as running:
+        running.publish(folder, 1)
+        yield running
+
+
+@pytest.fixture
+def sealane(manager: RunningManager) -> Callable[..., Result]:
+    def run(*arguments: str) -> Result:
+        environment = {"SEALANE_CONTEXT": str(manager.state.operator)}
+        return CliRunner().invoke(app, arguments, env=environment)
+
+    return run
+
+
+def parsed(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_join_token_is_printed_alone_so_that_it_can_be_piped(
+    sealane: Callable[..., Result],
+) -> None:
+    done = sealane("device", "token", "--label", "site=berlin", "--lifetime", "30m")
+
+    assert done.exit_code == 0
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("slj1_")
+
+
+def test_devices_are_listed_as_a_table_and_as_json(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    device = manager.enrolled("listed", {"site": "porto"})
+    report = SlotReport(SLOT, "committed", active_release="demo/tiny@1", lkg_release="demo/tiny@1")
+    with device.session() as session:
+        session.greet(report)
+        (row,) = parsed(sealane("device", "list", "--selector", "site=porto", "-o", "json"))
+        table = sealane("device", "list", "--selector", "site=porto").stdout
+        shown = sealane("device", "show", "listed").stdout
+
+    assert (row["id"], row["connected"], row["labels"]) == ("listed", True, {"site": "porto"})
+    assert row["slots"][0]["active_release"] == "demo/tiny@1"
+    assert "site=porto" in table
+    assert "cam: demo/tiny@1" in table
+    assert "onnxruntime 1.32.0 (cpu)" in shown
+    assert "committed, serves demo/tiny@1" in shown
+
+
+def test_labels_are_set_with_equals_and_removed_with_a_dash(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    manager.enrolled("named", {"line": "3"})
+
+    row = parsed(sealane("device", "label", "named", "site=lyon", "line-", "-o", "json"))
+
+    assert row["labels"] == {"site": "lyon"}
+
+
+def test_a_revoked_device_is_shown_as_revoked(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    manager.enrolled("gone")
+    assert sealane("device", "revoke", "gone", "--reason", "sold").exit_code == 0
+    assert parsed(sealane("device", "show", "gone", "-o", "json"))["state"] == "revoked"
+
+
+def test_releases_are_listed(sealane: Callable[..., Result]) -> None:
+    (row,) = parsed(sealane("release", "list", "-o", "json"))
+    assert row["release"] == "demo/tiny@1"
+
+
+def test_a_rollout_is_started_shown_controlled_and_listed(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    manager.enrolled("target", {"test": "started"})
+    started = parsed(
+        sealane(
+            *("rollout", "start", "demo/tiny@1", "--slot", "cam", "--selector", "test=started"),
+            *("--stages", "100%", "--soak", "1m", "--reason", "better recall", "-o", "json"),
+        )
+    )
+    paused = sealane("rollout", "pause", started["id"], "--reason", "lunch")
+    shown = parsed(sealane("rollout", "show", started["id"], "-o", "json"))
+    table = sealane("rollout", "show", started["id"]).stdout
+    aborted = sealane("rollout", "abort", started["id"])
+    listed = parsed(sealane("rollout", "list", "-o", "json"))
+
+    assert started["release"] == "demo/tiny@1"
+    assert paused.exit_code == 0
+    assert shown["state"] == "paused"
+    assert [device["device"] for device in shown["devices"]] == ["target"]
+    assert "better recall" in table
+    assert "lunch" in table
+    assert aborted.exit_code == 0
+    assert next(row for row in listed if row["id"] == started["id"])["state"] == "aborted"
+
+
+def test_watching_prints_a_line_a_change_and_ends_refused_when_the_rollout_did_not_succeed(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    manager.enrolled("looked-at", {"test": "watched"})
+    started = parsed(
+        sealane(
+            *("rollout", "start", "demo/tiny@1", "--slot", "cam"),
+            *("--selector", "test=watched", "-o", "json"),
+        )
+    )
+    done: list[Result] = []
+    watcher = threading.Thread(
+        target=lambda: done.append(sealane("rollout", "watch", started["id"]))
+    )
+    watcher.start()
+    with manager.operator() as operator:
+        operator.control_rollout(started["id"], Operation.ABORT, "not today")
+    watcher.join(10)
+
+    (watched,) = done
+    assert watched.exit_code == 3
+    lines = watched.stdout.splitlines()
+    assert any("not today" in line for line in lines)
+    assert lines[-1].startswith("demo/tiny@1 aborted")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("device", "show", "nobody"), 1, "there is no device nobody"),
+        (("device", "list", "--selector", "a in ("), 1, "selector"),
+        (("rollout", "show", "r-0"), 1, "there is no rollout"),
+        (("rollout", "start", "demo/tiny@9", "--slot", "cam"), 1, "not listed"),
+        (("rollout", "start", "demo/tiny@1", "--slot", "cam", "--selector", "a=z"), 3, ""),
+        (("rollout", "start", "demo/tiny@1", "--slot", "cam", "--stages", "0"), 1, "stage"),
+        (("rollout", "start", "demo/tiny@1", "--slot", "cam", "--soak", "ever"), 2, "duration"),
+        (("device", "token", "--label", "site"), 2, "key=value"),
+        (("device", "token", "--uses", "0"), 2, ""),
+        (("device", "dance"), 2, "No such command"),
+    ],
+)
+def test_a_command_that_cannot_be_done_says_why_in_one_line_and_ends_with_its_code(
+    sealane: Callable[..., Result], arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    done = sealane(*arguments)
+
+    assert done.exit_code == code
+    assert says in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_a_manager_that_does_not_answer_is_exit_code_4(tmp_path: Path) -> None:
+    with running_manager(tmp_path) as manager:
+        context = str(manager.state.operator)
+
+    done = CliRunner().invoke(app, ["device", "list", "--context", context])
+
+    assert done.exit_code == 4
+    assert "hint: is `sealane serve` running" in done.stderr
+
+
+def test_without_a_context_the_hint_says_how_to_get_one(tmp_path: Path) -> None:
+    environment = {"SEALANE_CONTEXT": "", "SEALANE_STATE": "", "XDG_CONFIG_HOME": str(tmp_path)}
+    done = CliRunner().invoke(app, ["device", "list"], env=environment)
+
+    assert done.exit_code == 1
+    assert "SEALANE_CONTEXT" in done.stderr
