@@ -117,7 +117,6 @@ class HttpConnection(asyncio.Protocol):
         self._writable.set()
         self._since = self._loop.time()
         self._paused = False
-        self._ended = False
 
     # asyncio calls these
 
@@ -154,9 +153,8 @@ class HttpConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """The client sends no more; it may still read its answers."""
-        self._ended = True
-        return self._work is not None
+        """The client ended the connection: clients of this protocol do not half-close."""
+        return False
 
     def pause_writing(self) -> None:
         """The client is slow in reading."""
@@ -217,8 +215,6 @@ class HttpConnection(asyncio.Protocol):
             self._go_on_reading()
         self._since = self._loop.time()
         self._work = None
-        if self._ended:
-            self._transport.close()
 
     def _go_on_reading(self) -> None:
         if self._paused and len(self._waiting) <= PIPELINED:

@@ -119,3 +119,12 @@ def test_errors_say_what_to_do(served: EndpointProcess, door: str) -> None:
     assert "the model has no input 'z'" in seen["wrong_name"][1]
     assert seen["too_many_rows"][0] == invalid
     assert "send fewer rows at once" in seen["too_many_rows"][1]
+
+
+def test_our_messages_are_the_stock_clients_and_share_a_process_with_them() -> None:
+    script = CLIENT.with_name("compare_descriptors.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script], capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"differing": [], "same": True}
