@@ -112,6 +112,8 @@ class Manager:
         """Open everything; raises SealaneError, and then nothing stays open."""
         async with AsyncExitStack() as stack:
             fleet = FleetSettings.load(self._settings.state.settings)
+            if fleet.development:
+                _log.warning("development mode: every key of this fleet lies on this machine")
             stack.enter_context(_alone(self._settings.state))
             store = open_store(self._settings.state.database)
             stack.callback(store.close)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from click.testing import Result
     from support.manager import RunningManager
+    from typer.testing import Result
 
 
 @pytest.fixture(scope="module")

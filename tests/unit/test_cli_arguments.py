@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from sealane_manager.cli.arguments import parse_duration, parse_labels
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("0s", timedelta(0)),
+        ("90s", timedelta(seconds=90)),
+        ("30m", timedelta(minutes=30)),
+        ("24h", timedelta(days=1)),
+        ("7d", timedelta(days=7)),
+    ],
+)
+def test_durations_are_a_number_and_a_unit(text: str, duration: timedelta) -> None:
+    assert parse_duration(text) == duration
+
+
+@given(st.text(max_size=8))
+def test_any_other_text_is_a_usage_error(text: str) -> None:
+    try:
+        assert parse_duration(text) >= timedelta(0)
+    except typer.BadParameter as error:
+        assert "duration" in str(error)  # noqa: PT017 - most texts end here, some are durations
+
+
+def test_labels_are_key_equals_value_and_values_may_hold_an_equals_sign() -> None:
+    assert parse_labels(["site=berlin", "note=a=b"]) == {"site": "berlin", "note": "a=b"}
+    with pytest.raises(typer.BadParameter):
+        parse_labels(["site"])

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import StringIO
+
+from rich.console import Console
+from sealane.names import DeviceId, ReleaseName, SlotName
+from sealane_manager.cli.watch import new_lines, picture, standing
+from sealane_manager.rollout.types import DeviceState, Phase, RolloutState
+from sealane_manager.views import DecisionView, RolloutDeviceView, RolloutView
+
+NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+
+
+def a_device(name: str, state: DeviceState, detail: str = "") -> RolloutDeviceView:
+    return RolloutDeviceView(DeviceId(name), name, 0, state, detail, 12, NOW)
+
+
+def a_rollout() -> RolloutView:
+    return RolloutView(
+        id="r-1",
+        release=ReleaseName("vision/defect", 7),
+        previous_release="vision/defect@6",
+        slot=SlotName("cam"),
+        selector="",
+        state=RolloutState.RUNNING,
+        reason="",
+        stage=0,
+        phase=Phase.DISPATCH,
+        stages=("1", "100%"),
+        devices=(a_device("box-1", DeviceState.LEASED), a_device("box-2", DeviceState.WAITING)),
+        decisions=(DecisionView(NOW, "admin", "start", "try it"),),
+        created_at=NOW,
+        ended_at=None,
+    )
+
+
+def test_where_a_rollout_stands_fits_one_line() -> None:
+    assert standing(a_rollout()) == (
+        "vision/defect@7 running, stage 1 of 2 (dispatch), 1 leased, 1 waiting"
+    )
+    held = replace(a_rollout(), state=RolloutState.PAUSED, reason="pause by admin: lunch")
+    assert standing(held).endswith(": pause by admin: lunch")
+
+
+def test_the_first_lines_tell_everything_that_happened_so_far() -> None:
+    assert new_lines(None, a_rollout()) == [
+        "admin: start try it",
+        "box-1: leased",
+        standing(a_rollout()),
+    ]
+
+
+def test_nothing_new_is_no_line() -> None:
+    assert new_lines(a_rollout(), a_rollout()) == []
+
+
+def test_a_change_tells_only_itself() -> None:
+    failed = a_device("box-1", DeviceState.FAILED, "golden outputs differ")
+    after = replace(a_rollout(), devices=(failed, *a_rollout().devices[1:]))
+
+    assert new_lines(a_rollout(), after) == [
+        "box-1: failed (golden outputs differ)",
+        standing(after),
+    ]
+
+
+def test_the_picture_shows_devices_and_the_last_decisions_in_the_users_words() -> None:
+    console = Console(file=StringIO(), width=100)
+    console.print(picture(a_rollout()))
+    drawn = console.file.getvalue() if isinstance(console.file, StringIO) else ""
+
+    assert "vision/defect@7 running" in drawn
+    assert "box-1" in drawn
+    assert "admin: start try it" in drawn
