@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from sealane import codec
 from sealane.fleet import DeviceFacts, RuntimeFact, SlotReport
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 from sealane_manager.rollout.types import (
@@ -30,11 +31,7 @@ devices = names.map(DeviceId)
 slots = names.map(SlotName)
 digests = st.binary(min_size=32, max_size=32).map(lambda raw: Digest(f"sha256:{raw.hex()}"))
 releases = st.builds(ReleaseName, st.tuples(names, names).map("/".join), st.integers(1, 2**31 - 1))
-moments = st.datetimes(
-    datetime(1971, 1, 1),
-    datetime(2100, 1, 1),
-    timezones=st.just(UTC),  # noqa: DTZ001 - made aware
-)
+moments = st.integers(10**15, 4 * 10**15).map(codec.from_micros)
 seconds = st.integers(0, 10**6).map(lambda count: timedelta(seconds=count))
 counts = st.integers(0, 2**31)
 
