@@ -1,0 +1,1 @@
+"""What devices record of their requests and of themselves: mergeable values, without numpy."""

@@ -1,0 +1,34 @@
+"""The names of every metric, once; `docs/metrics.md` says their units and where they are recorded.
+
+Histograms keep microseconds: their buckets then are those that the device counted in, one to one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+REQUESTS: Final = "sealane_requests_total"
+ERRORS: Final = "sealane_request_errors_total"
+FALLBACKS: Final = "sealane_request_fallbacks_total"
+LATENCY: Final = "sealane_request_latency_microseconds"
+QUEUE: Final = "sealane_request_queue_microseconds"
+BATCH: Final = "sealane_batch_rows"
+PREDICTIONS: Final = "sealane_predictions_total"
+CONFIDENCE: Final = "sealane_prediction_confidence"
+COMPARED: Final = "sealane_shadow_compared_total"
+DISAGREED: Final = "sealane_shadow_disagreed_total"
+INPUT: Final = "sealane_input_values_total"
+INPUT_MISSING: Final = "sealane_input_missing_total"
+INPUT_NON_FINITE: Final = "sealane_input_non_finite_total"
+
+HOST_CPU: Final = "sealane_host_cpu_ratio"
+HOST_MEMORY: Final = "sealane_host_memory_ratio"
+HOST_DISK: Final = "sealane_host_disk_ratio"
+HOST_TEMPERATURE: Final = "sealane_host_temperature_celsius"
+HOST_ACCELERATOR: Final = "sealane_host_accelerator_ratio"
+HOST_CLOCK_OFFSET: Final = "sealane_host_clock_offset_seconds"
+HOST_THROTTLED: Final = "sealane_host_throttled_seconds_total"
+HOST_RESTARTS: Final = "sealane_worker_restarts_total"
+
+DRIFT: Final = "sealane_drift_distance"
+DRIFT_ALARM: Final = "sealane_drift_alarm"
