@@ -3,12 +3,18 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
+from typing import TYPE_CHECKING
 
+import pytest
 from rich.console import Console
 from sealane.names import DeviceId, ReleaseName, SlotName
-from sealane_manager.cli.watch import new_lines, picture, standing
+from sealane_manager.cli.watch import RETRIES, RETRY_S, lasting, new_lines, picture, standing
+from sealane_manager.errors import Unreachable
 from sealane_manager.rollout.types import DeviceState, Phase, RolloutState
 from sealane_manager.views import DecisionView, RolloutDeviceView, RolloutView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
@@ -74,3 +80,43 @@ def test_the_picture_shows_devices_and_the_last_decisions_in_the_users_words() -
     assert "vision/defect@7 running" in drawn
     assert "box-1" in drawn
     assert "admin: start try it" in drawn
+
+
+class RestartedManager:
+    """Answers, goes away for some calls, and answers again."""
+
+    def __init__(self, away: int) -> None:
+        self._calls, self._away = 0, away
+        self.waited: list[float] = []
+
+    def watch(self) -> Iterator[RolloutView]:
+        self._calls += 1
+        if self._calls == 1:
+            yield a_rollout()
+        if self._calls <= 1 + self._away:
+            raise Unreachable("the manager does not answer")
+        yield replace(a_rollout(), state=RolloutState.SUCCEEDED)
+
+
+def test_a_watch_goes_on_after_the_manager_was_restarted() -> None:
+    manager = RestartedManager(away=3)
+    states = [rollout.state for rollout in lasting(manager.watch, manager.waited.append)]
+    assert states == [RolloutState.RUNNING, RolloutState.SUCCEEDED]
+    assert manager.waited == [RETRY_S] * 4
+
+
+def test_a_watch_gives_up_on_a_manager_that_stays_away() -> None:
+    manager = RestartedManager(away=10_000)
+    with pytest.raises(Unreachable):
+        list(lasting(manager.watch, manager.waited.append))
+    assert len(manager.waited) == RETRIES
+
+
+def test_a_manager_that_never_answered_is_not_waited_for() -> None:
+    def nobody() -> Iterator[RolloutView]:
+        raise Unreachable("the manager does not answer")
+
+    waited: list[float] = []
+    with pytest.raises(Unreachable):
+        list(lasting(nobody, waited.append))
+    assert waited == []

@@ -99,7 +99,7 @@ def _emit_device(device: DeviceView, output: Format) -> None:
 
 def _row(device: DeviceView) -> dict[str, Any]:
     serving = ", ".join(f"{slot.slot}: {slot.active_release or '-'}" for slot in device.slots)
-    seen = device.last_seen.isoformat(timespec="seconds") if device.last_seen else ""
+    seen = f"{device.last_seen:%Y-%m-%dT%H:%M:%SZ}" if device.last_seen else ""
     return asdict(device) | {"last_seen": seen, "serving": serving}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from sealane.names import ReleaseName, parse_slot
 from sealane_manager.cli.arguments import parse_duration
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Exit, Format, OutputOption, emit, emit_one, reported
-from sealane_manager.cli.watch import follow, follow_lines
+from sealane_manager.cli.watch import follow, follow_lines, lasting
 from sealane_manager.rollout.placement import parse_stage
 from sealane_manager.rollout.types import (
     GatePolicy,
@@ -72,7 +73,10 @@ def start(
 def list_rollouts(output: OutputOption = Format.TABLE, context: ContextOption = None) -> None:
     """List rollouts, the newest first."""
     with reported(), connect(context) as manager:
-        emit([_row(rollout) for rollout in manager.list_rollouts()], _COLUMNS, output)
+        rows = [_row(rollout) for rollout in manager.list_rollouts()]
+        if output is Format.TABLE:
+            rows = [row | {"stage": f"{row['stage'] + 1}/{len(row['stages'])}"} for row in rows]
+        emit(rows, _COLUMNS, output)
 
 
 @app.command()
@@ -86,7 +90,7 @@ def show(rollout: str, output: OutputOption = Format.TABLE, context: ContextOpti
 def watch(rollout: str, context: ContextOption = None) -> None:
     """Follow a rollout until it has ended: exit code 0 when it succeeded, 3 otherwise."""
     with reported(), connect(context) as manager:
-        changes = manager.watch_rollout(rollout)
+        changes = lasting(lambda: manager.watch_rollout(rollout), time.sleep)
         last = follow(changes) if sys.stdout.isatty() else follow_lines(changes)
     if last is None or last.state is not RolloutState.SUCCEEDED:
         raise typer.Exit(Exit.REFUSED)
@@ -138,9 +142,10 @@ def _emit_rollout(rollout: RolloutView, output: Format) -> None:
         emit_one(row, output)
         return
     devices, decisions = row.pop("devices"), row.pop("decisions")
-    emit_one(row | {"stages": ", ".join(rollout.stages)}, output)
+    emit_one(row | {"stage": rollout.stage + 1, "stages": ", ".join(rollout.stages)}, output)
     if devices:
         typer.echo()
+        devices = [device | {"stage": device["stage"] + 1} for device in devices]
         emit(devices, ("device", "stage", "state", "requests", "detail"), output)
     if decisions:
         typer.echo()

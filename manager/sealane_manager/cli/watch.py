@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 from rich.console import Console, Group
@@ -11,15 +11,37 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sealane_manager.errors import Unreachable
 from sealane_manager.rollout.types import DeviceState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from sealane_manager.views import DecisionView, RolloutView
 
-_SHOWN_DECISIONS = 5
+RETRIES: Final = 60
+RETRY_S: Final = 1.0
+_SHOWN_DECISIONS: Final = 5
 _BAD = {DeviceState.FAILED, DeviceState.ROLLED_BACK, DeviceState.SUSPECT}
+
+
+def lasting(
+    watch: Callable[[], Iterable[RolloutView]], wait: Callable[[float], None]
+) -> Iterator[RolloutView]:
+    """Watch on when the manager was restarted meanwhile; raises Unreachable when it stays away."""
+    tries = 0
+    while True:
+        try:
+            for rollout in watch():
+                tries = RETRIES
+                yield rollout
+        except Unreachable:
+            if not tries:
+                raise
+            tries -= 1
+            wait(RETRY_S)
+        else:
+            return
 
 
 def follow_lines(changes: Iterable[RolloutView]) -> RolloutView | None:
