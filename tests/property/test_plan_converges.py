@@ -128,6 +128,38 @@ class World(RuleBasedStateMachine):
         for _ in range(steps):
             self.act(self.planned())
 
+    @rule(version=VERSIONS, rollout=st.sampled_from(["r1", "r2"]))
+    def a_rollout_goes_well(self, version: int, rollout: str) -> None:
+        self.assigned(version, rollout, leased=True)
+        self.fetching = None
+        self.proof_passes(version)
+        self.endpoint_comes()
+        for _ in range(25):
+            self.act(self.planned())
+            self.now += timedelta(seconds=2)
+
+    @rule(version=VERSIONS, end=st.sampled_from(["errors", "crash", "endpoint", "director"]))
+    def a_probation_goes_badly(self, version: int, end: str) -> None:
+        self.assigned(version, f"bad-{end}", leased=True)
+        self.fetching = None
+        self.proof_passes(version)
+        self.endpoint_comes()
+        for _ in range(25):
+            self.act(self.planned())
+            if self.record.attempt is not None and self.record.attempt.state is State.PROBATION:
+                break
+        match end:
+            case "errors":
+                self.requests_came(Traffic(100, errors=50))
+            case "crash":
+                self.supervisor_dies()
+                self.requests_came(Traffic(crashes=1))
+            case "endpoint":
+                self.endpoint_dies()
+                self.endpoint_comes()
+            case "director" if LKG in self.pointers:
+                self.assigned(self.pointers[LKG].release.version, "r1", leased=True)
+
     @rule()
     def supervisor_dies_after_loading(self) -> None:
         action = self.planned()
@@ -159,12 +191,23 @@ class World(RuleBasedStateMachine):
         for _ in range(MAX_STEPS):
             action = self.planned()
             if isinstance(action, Rest) and self.is_settled():
+                self.check_at_rest()
                 return
             self.act(action)
             self.now += timedelta(seconds=5)
             if isinstance(action, Rest | AskDocument):
                 self.now += timedelta(hours=1)
         raise AssertionError(f"no rest: {self.record} {self.endpoint}")
+
+    def check_at_rest(self) -> None:
+        assert self.endpoint is not None
+        assert self.endpoint.active == self.pointers.get(ACTIVE)
+        assert not self.endpoint.probation or LKG not in self.pointers
+        if LKG in self.pointers:
+            assert self.pointers[ACTIVE] == self.pointers[LKG]
+        last = self.record.attempt
+        if last is not None and last.state is State.COMMITTED:
+            assert self.pointers[LKG] == last.pointer
 
     # How actions come out
 
@@ -216,6 +259,8 @@ class World(RuleBasedStateMachine):
         self.record = replace(self.record, attempt=new)
         if new.state is State.COMMITTED:
             assert new.pointer is not None
+            assert self.endpoint is not None
+            assert self.endpoint.active == new.pointer
             self.committed.add(new.pointer)
             self.record = replace(self.record, committed=new)
         if action.quarantine:
@@ -282,5 +327,5 @@ class World(RuleBasedStateMachine):
         )
 
 
-World.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+World.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 TestPlanConverges = World.TestCase
