@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -66,13 +67,17 @@ class EndpointProcess:
         self.rest = self.grpc = ""
 
     def wait_until_it_listens(self) -> None:
-        """Read its addresses once it has written them."""
+        """Read its addresses once it has written them and takes commands."""
         deadline = time.monotonic() + START_S
-        while self._addresses().get("pid") != self.process.pid:
+        while self._addresses().get("pid") != self.process.pid or not self._takes_commands():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the endpoint did not start: {self.end()}")
             time.sleep(0.02)
         self.rest, self.grpc = self._addresses()["rest"], self._addresses()["grpc"]
+
+    def _takes_commands(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(self.folder.control_socket)) == 0
 
     def _addresses(self) -> dict[str, Any]:
         try:

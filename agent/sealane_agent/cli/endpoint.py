@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sealane_agent.cli.folder import add_state, state_folder
 
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +16,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "endpoint", help="serve the last known good models and what the supervisor activates"
     )
-    parser.add_argument("--state", type=Path, required=True, help="the agent's state folder")
+    add_state(parser)
     parser.add_argument(
         "--rest", default="127.0.0.1:8000", help="host:port of the REST door; port 0: any free"
     )
@@ -35,4 +36,5 @@ def _serve(arguments: argparse.Namespace) -> int:
     )
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    return run(EndpointSettings(arguments.state, arguments.rest, arguments.grpc, arguments.rest_fd))
+    folder = state_folder(arguments).root
+    return run(EndpointSettings(folder, arguments.rest, arguments.grpc, arguments.rest_fd))

@@ -129,8 +129,8 @@ class _Endpoint:
             }
             self._begin_slots()
             await grpc.start()
-            await control.listen(self._folder.control_socket)
             self._announce()
+            await control.listen(self._folder.control_socket)
             await stop.wait()
             _log.info("the endpoint ends: requests inside get %.0f s", DRAIN_S)
         finally:
@@ -159,6 +159,7 @@ class _Endpoint:
                 self._dataplane.open(slot).begin(pointer)
 
     def _announce(self) -> None:
+        """Before commands are taken: who reaches the control socket finds the addresses."""
         content = {"pid": os.getpid(), **self._addresses}
         replace(self._folder.endpoint_addresses, json.dumps(content).encode())
         _log.info("REST on %(rest)s, gRPC on %(grpc)s", self._addresses)

@@ -81,8 +81,8 @@ class Dataplane:
 
     @property
     def all_ready(self) -> bool:
-        """Whether every slot answers; it turns false again when one stops."""
-        return all(self.ready(name, None) for name in self._slots)
+        """Whether every slot that was given a model answers; it turns false when one stops."""
+        return all(self.ready(name, None) for name, slot in self._slots.items() if slot.versions)
 
     def index(self) -> tuple[Listed, ...]:
         """Every version of every model."""

@@ -7,7 +7,6 @@ Which worker answers, and what happens after a failure, is decided in `routing`.
 from __future__ import annotations
 
 import asyncio
-from time import perf_counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.failure import Failure, FailureKind
@@ -15,18 +14,15 @@ from sealane.failure import Failure, FailureKind
 from sealane_agent.serving.histogram import Histogram
 from sealane_agent.serving.messages import Load, SlotStatus
 from sealane_agent.serving.place import DRAIN_S, Place
-from sealane_agent.serving.routing import Attempt, Choice, Result, Situation, choose, tally
+from sealane_agent.serving.request import Request
+from sealane_agent.serving.routing import Attempt, Choice, Situation, choose
 from sealane_agent.serving.traffic import Counters
 from sealane_agent.serving.types import (
-    InvalidInference,
     LoadFailed,
-    ModelFailed,
     ModelUnknown,
     NotReady,
     Overloaded,
     ServingError,
-    WorkerDied,
-    WorkerHung,
 )
 
 if TYPE_CHECKING:
@@ -42,20 +38,8 @@ START_DEADLINE_S: Final = 120.0
 START_GRACE_S: Final = 2.0
 """What a start may take beyond its deadline to say why it missed it."""
 
-WAIT_S: Final = 20.0
-"""How long a request waits for a worker that is being started again."""
-
 WAITING: Final = 1024
 """Requests of one slot that may wait at once."""
-
-_RESULTS: Final[tuple[tuple[type[ServingError], Result], ...]] = (
-    (InvalidInference, Result.REFUSED),
-    (ModelFailed, Result.FAILED),
-    (Overloaded, Result.OVERLOADED),
-    (WorkerDied, Result.DIED),
-    (WorkerHung, Result.HUNG),
-)
-_FAILURES: Final = tuple(kind for kind, _ in _RESULTS)
 
 
 class StartWorker(Protocol):
@@ -92,7 +76,7 @@ class Slot:
         Raises ModelUnknown, NotReady, InvalidInference, ModelFailed, Overloaded, WorkerDied or
         WorkerHung.
         """
-        request = _Request(self, wanted)
+        request = Request(self, wanted)
         try:
             return await request.run(inference)
         finally:
@@ -273,64 +257,3 @@ def _too_slow(load: Load) -> Failure:
         message=f"the model was not loaded and proved within {load.deadline_s:.0f} s",
         hint="try again when the device is less busy",
     )
-
-
-def _result(error: ServingError) -> Result:
-    return next(result for kind, result in _RESULTS if isinstance(error, kind))
-
-
-class _Request:
-    """One request on its way through the slot: its attempts, and whom they count against."""
-
-    def __init__(self, slot: Slot, wanted: int | None) -> None:
-        self._slot = slot
-        self._wanted = wanted
-        self._active, self._counters, _ = slot.activation
-        self._attempts: tuple[Attempt, ...] = ()
-        self._answered: str | None = None
-        self._finished = False
-        self._deadline = 0.0
-
-    async def run(self, inference: Inference) -> tuple[Pointer, tuple[Tensor, ...]]:
-        error: ServingError = NotReady(f"{self._slot.name} serves nothing now")
-        while True:
-            choice = choose(self._slot.situation(self._wanted, self._attempts))
-            try:
-                if choice is Choice.WAIT:
-                    await self._wait()
-                    continue
-                place = self._slot.seat(choice, error)
-            except ServingError:
-                self._finished = choice in {Choice.WAIT, Choice.GIVE_UP, Choice.NOT_READY}
-                raise
-            active, _, probation = self._slot.activation
-            begun = perf_counter()
-            try:
-                tensors = await place.infer(inference)
-            except _FAILURES as caught:
-                error = caught
-                forgiven = probation and place is active
-                self._attempts += (Attempt(place.name, _result(caught), forgiven),)
-                continue
-            self._answer(place, perf_counter() - begun)
-            return place.pointer, tensors
-
-    async def _wait(self) -> None:
-        self._deadline = self._deadline or asyncio.get_running_loop().time() + WAIT_S
-        await self._slot.wait(self._deadline)
-
-    def _answer(self, place: Place, seconds: float) -> None:
-        micros = seconds * 1e6
-        place.lifetime.record(micros)
-        if place is self._active:
-            self._counters.latency.record(micros)
-        self._answered = place.name
-        self._finished = True
-
-    def count(self) -> None:
-        """Count the request, unless its client went away or asked for another version."""
-        active = self._active
-        if not self._finished or active is None:
-            return
-        if self._wanted in {None, active.pointer.release.version}:
-            self._counters.count(tally(active.name, self._attempts, self._answered))
