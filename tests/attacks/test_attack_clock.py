@@ -124,6 +124,15 @@ def test_a_directors_time_that_jumps_ahead_is_undone_by_new_director_keys(scene:
     assert scene.verifier.trusted_now() == START
 
 
+def test_a_time_from_replaced_director_keys_is_forgotten_for_hand_carried_documents_too(
+    scene: Scene,
+) -> None:
+    scene.assert_refuses(Step.REFRESH, issued=START + YEARS, expires=START + YEARS + DAY)
+    scene.authority.rotate("director")
+    assert scene.hear(scene.authority.direct([], None), None).refused == {}
+    assert scene.verifier.trusted_now() == START
+
+
 def test_a_directors_version_that_jumps_ahead_is_undone_by_new_director_keys(scene: Scene) -> None:
     scene.poll(version=2**53)
     scene.assert_refuses(Step.VERSION_FLOOR)

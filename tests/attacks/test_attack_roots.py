@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane import limits
 from sealane.errors import TrustError
 from sealane.trust.verifier import Step, Verifier
 from support.trust import DEVICE, Scene, Simulator, sign
@@ -20,6 +21,13 @@ def test_a_device_follows_thirty_roots_at_once(scene: Scene) -> None:
         scene.authority.rotate("director")
     assert scene.poll(scene.authority.approve("digits/classifier@1")).approved
     assert scene.authority.root.version == 31
+
+
+@pytest.mark.slow
+def test_a_device_that_slept_for_decades_follows_every_root(scene: Scene) -> None:
+    for _ in range(limits.ROOT_ROTATIONS + 2):
+        scene.authority.rotate("director")
+    assert scene.poll().refused == {}
 
 
 def test_one_stolen_root_key_cannot_make_a_new_root(scene: Scene) -> None:
