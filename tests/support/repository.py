@@ -15,13 +15,22 @@ ROOT = Path(__file__).resolve().parents[2]
 DISTRIBUTIONS = ("core", "agent", "manager")
 CODE_FOLDERS = (*DISTRIBUTIONS, "scripts", "tests")
 _GENERATED = re.compile(r"_pb2(_grpc)?\.py$")
+_NOT_OURS = {"node_modules", "build", "dist"}
+"""Folders that tools fill."""
 _SHELL_BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
 
 def sources(*folders: str) -> tuple[Path, ...]:
     """Every hand-written Python file below these folders."""
     found = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
-    return tuple(sorted(path for path in found if not _GENERATED.search(path.name)))
+    return tuple(
+        sorted(
+            path
+            for path in found
+            if not _GENERATED.search(path.name)
+            and not _NOT_OURS.intersection(path.relative_to(ROOT).parts)
+        )
+    )
 
 
 def scripts() -> tuple[Path, ...]:

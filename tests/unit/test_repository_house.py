@@ -69,7 +69,8 @@ def test_no_function_is_longer_than_a_screen() -> None:
     long = [
         f"{relative(path)}:{node.lineno} {node.name}"
         for path in sources(*CODE_FOLDERS)
-        if "migrations" not in path.parts  # a migration lists every column and is never read twice
+        if "/migrations/"
+        not in relative(path)  # a migration lists every column and is never read twice
         for node in functions(path)
         if (node.end_lineno or node.lineno) - node.lineno >= _MAX_FUNCTION_LINES
     ]
