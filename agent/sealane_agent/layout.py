@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from sealane.errors import InvalidName
 from sealane.names import Digest, ReleaseName, SlotName, hex_of, parse_digest, parse_slot
 
 if TYPE_CHECKING:
@@ -113,8 +114,16 @@ class StateFolder:
         return self.root / "log" / "endpoint.log"
 
     def slots(self) -> tuple[SlotName, ...]:
-        """Every slot that has a pointer."""
+        """Every slot that has a pointer; a stray file beside them stops nobody from serving."""
         folder = self.root / "slots"
         if not folder.is_dir():
             return ()
-        return tuple(parse_slot(path.name) for path in sorted(folder.iterdir()))
+        return tuple(SlotName(path.name) for path in sorted(folder.iterdir()) if _is_slot(path))
+
+
+def _is_slot(path: Path) -> bool:
+    try:
+        parse_slot(path.name)
+    except InvalidName:
+        return False
+    return path.is_dir()
