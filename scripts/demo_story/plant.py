@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
+
 from demo_story.processes import BIN, Processes, read_json, wait_for
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Plant:
         self.manager = self.processes.start(
             "manager", str(BIN / "sealane"), "serve", str(self.state), *ports
         )
-        found = wait_for("the manager", lambda: read_json(addresses))
+        found = self.processes.wait_for("manager", lambda: read_json(addresses))
         self._ports = {name: found[name].rpartition(":")[2] for name in self._ports}
 
     def enrol(self, device: str, *labels: str) -> None:
@@ -138,7 +139,9 @@ class Plant:
             *(sys.executable, "-m", "demo_story.traffic", "--log", str(log)),
             *("--targets", str(listed), "--data", str(data)),
         )
-        wait_for("the traffic", lambda: (log.exists() and log.stat().st_size > 0) or None)
+        self.processes.wait_for(
+            "traffic", lambda: (log.exists() and log.stat().st_size > 0) or None
+        )
         return log
 
     def _target(self, number: int, device: str) -> dict[str, str]:

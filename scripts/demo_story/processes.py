@@ -47,8 +47,11 @@ class Processes:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of every process: where the operator's context lies."""
-        return os.environ | {"SEALANE_CONTEXT": str(self.folder / "manager" / "operator")}
+        """The environment of every process: where the operator's context and this package lie."""
+        return os.environ | {
+            "SEALANE_CONTEXT": str(self.folder / "manager" / "operator"),
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+        }
 
     def sealane(self, *arguments: str) -> str:
         """Run the operator's command line; raises DemoError with what it said when it fails."""
@@ -87,6 +90,17 @@ class Processes:
             )
         self._started.append((name, process))
         return process
+
+    def wait_for(self, name: str, look: Callable[[], T | None]) -> T:
+        """Look until there is something; raises DemoError when that process ended instead."""
+        process = next(process for other, process in reversed(self._started) if other == name)
+
+        def look_at_living() -> T | None:
+            if process.poll() is not None:
+                raise DemoError(f"{name} ended {process.returncode}:\n{self.log_tail(name)}")
+            return look()
+
+        return wait_for(name, look_at_living)
 
     def log_tail(self, name: str, lines: int = 15) -> str:
         """The end of one process's log."""

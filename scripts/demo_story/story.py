@@ -7,13 +7,14 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
 from demo_story import report
 from demo_story.models import Models, make_models
 from demo_story.plant import MODEL, SLOT, Plant, let_answer
 from demo_story.processes import BIN
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 if TYPE_CHECKING:
     from pathlib import Path
