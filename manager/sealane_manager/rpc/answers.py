@@ -5,10 +5,11 @@ The hint travels beside the status as trailing metadata.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
 from sealane.errors import BundleError, InvalidName, ReceiptError, SealaneError, TrustError
@@ -17,6 +18,8 @@ from sealane_manager.errors import NoSpace, NotAllowed, NotKnown, Refused, Unrea
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    Context = grpc.aio.ServicerContext[Any, Any]
 
 _log = logging.getLogger(__name__)
 
@@ -46,34 +49,48 @@ _ERRORS: Final[dict[grpc.StatusCode, type[SealaneError]]] = {
 
 
 @asynccontextmanager
-async def answering(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
-    """Answer Sealane's errors with their status; anything else is a bug and says only that."""
+async def answering(context: Context) -> AsyncIterator[None]:
+    """Answer Sealane's errors with their status; anything else is a bug and says only that.
+
+    A caller who has gone in the middle is nobody's error: then the call counts as cancelled.
+    """
     try:
         yield
     except SealaneError as error:
-        await refuse(context, status_of(error), error)
-    except OSError as error:
-        await _answer_trouble(context, error)
+        hint = ((HINT_KEY, error.hint.encode()),) if error.hint else ()
+        await end_call(context, status_of(error), str(error), hint)
     except grpc.aio.AbortError:
         raise
+    except grpc.aio.InternalError as error:
+        raise asyncio.CancelledError from error
+    except OSError as error:
+        await _answer_trouble(context, error)
     except Exception:  # noqa: BLE001 - the caller must not read a stack trace; the log has it
         _log.exception("a call failed")
-        await context.abort(grpc.StatusCode.INTERNAL, "the manager failed; its log says why")
+        await end_call(context, grpc.StatusCode.INTERNAL, "the manager failed; its log says why")
 
 
-async def _answer_trouble(context: grpc.aio.ServicerContext[Any, Any], error: OSError) -> None:
+async def _answer_trouble(context: Context, error: OSError) -> None:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the manager's disk is full")
+        text = "the manager's disk is full"
+        await end_call(context, grpc.StatusCode.RESOURCE_EXHAUSTED, text)
     _log.error("the manager's disk failed", exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, "the manager's disk failed; its log says why")
+    text = "the manager's disk failed; its log says why"
+    await end_call(context, grpc.StatusCode.INTERNAL, text)
 
 
-async def refuse(
-    context: grpc.aio.ServicerContext[Any, Any], status: grpc.StatusCode, error: SealaneError
-) -> None:
-    """End a call with a status, the error's sentence and its hint."""
-    hint = ((HINT_KEY, error.hint.encode()),) if error.hint else ()
-    await context.abort(status, str(error), hint)
+async def end_call(
+    context: Context,
+    status: grpc.StatusCode,
+    text: str,
+    trailing: tuple[tuple[str, bytes], ...] = (),
+) -> NoReturn:
+    """End a call with a status and a sentence; the caller may have gone meanwhile."""
+    try:
+        await context.abort(status, text, trailing)
+    except grpc.aio.InternalError as error:
+        raise asyncio.CancelledError from error
+    raise AssertionError("abort ends the call")
 
 
 def status_of(error: SealaneError) -> grpc.StatusCode:

@@ -13,7 +13,7 @@ from sealane.names import parse_device
 from sealane.wire.v1 import fleet_pb2 as wire
 from sealane.wire.v1 import fleet_pb2_grpc
 
-from sealane_manager.rpc.answers import answering
+from sealane_manager.rpc.answers import answering, end_call
 from sealane_manager.rpc.line import STATUS, SessionLine
 from sealane_manager.sessions import Ending
 
@@ -116,7 +116,7 @@ class _Conversation:
         if call is None or ending is None:
             raise asyncio.CancelledError
         call.uncancel()
-        await self._context.abort(STATUS[ending], ending.value)
+        await end_call(self._context, STATUS[ending], ending.value)
 
     async def _greet(self, message: DeviceMessage | None) -> None:
         if not isinstance(message, Hello):
@@ -131,7 +131,7 @@ class _Conversation:
             async with asyncio.timeout(self._reception.desk.pace.silent_s):
                 request = await anext(requests, None)
         except TimeoutError:
-            await self._context.abort(STATUS[Ending.SILENT], Ending.SILENT.value)
+            await end_call(self._context, STATUS[Ending.SILENT], Ending.SILENT.value)
         if request is None:
             return None
         self._reception.door.check(self._caller)
