@@ -19,6 +19,7 @@ from sealane_manager import selector
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.operate import Word, operate
+from sealane_manager.rollout.types import Step
 from sealane_manager.store.records import By, Draft, ReleaseSource
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
     from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 
-    from sealane_manager.rollout.types import Operation, Rollout, RolloutSpec, Step
+    from sealane_manager.rollout.types import Operation, Rollout, RolloutSpec
     from sealane_manager.store import Store
     from sealane_manager.store.records import Changed, DecisionRecord
 
@@ -40,6 +41,9 @@ FLUSH_S: Final = 30.0
 
 DEAF_AFTER: Final = timedelta(seconds=60)
 """A gap between two ticks, or a jump of the clock, after which silence says nothing yet."""
+
+MAX_REASON: Final = 1000
+"""Characters of an operator's reason: it stands in the log and beside the rollout."""
 
 ACTOR: Final = "controller"
 
@@ -111,6 +115,7 @@ class Controller:
         is not listed, and Refused when it does not fit the slot, matches no device, changes
         nothing, or collides with a live rollout.
         """
+        _check_reason(reason)
         source = self._source(spec.release, spec.slot)
         chosen = selector.parse(spec.selector)
         draft = Draft(f"r-{secrets.token_hex(4)}", spec, source, chosen)
@@ -120,6 +125,7 @@ class Controller:
 
     def operate(self, rollout: str, operation: Operation, reason: str, actor: str) -> Rollout:
         """Pause, resume, promote, abort or revert; raises NotKnown, or Refused with the reason."""
+        _check_reason(reason)
         now = self._world.clock.now()
         word = Word(operation, reason, actor)
         changed = self._store.rollouts.change(
@@ -201,9 +207,12 @@ class Controller:
         self._listen(now)
         by = By(ACTOR, "", now)
         for rollout in {**dict.fromkeys(self._store.rollouts.live()), **self._shown}:
-            changed = self._store.rollouts.change(rollout, lambda found: self._step(found, now), by)
-            self._tell(changed)
-            self._show(changed.rollout)
+            found = self._with_sessions(self._store.rollouts.get(rollout))
+            if advance(found, now) != Step(found):  # most looks decide nothing: no writer needed
+                changed = self._store.rollouts.change(rollout, lambda it: self._step(it, now), by)
+                self._tell(changed)
+                found = changed.rollout
+            self._show(found)
 
     def _step(self, found: Rollout, now: datetime) -> Step:
         return advance(self._with_sessions(found), now)
@@ -265,6 +274,11 @@ class Controller:
             self._dirty.set()
         if rollout.ended_at:
             self._shown.pop(rollout.id, None)
+
+
+def _check_reason(reason: str) -> None:
+    if len(reason) > MAX_REASON:
+        raise Refused(f"a reason has at most {MAX_REASON} characters, this has {len(reason)}")
 
 
 async def _to_its_end(call: Callable[[datetime], None], now: datetime) -> None:

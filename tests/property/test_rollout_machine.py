@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -22,6 +23,9 @@ from sealane_manager.rollout.types import (
     RolloutState,
 )
 from support.rollouts import Fleet, a_device, a_rollout, a_spec
+
+if TYPE_CHECKING:
+    from sealane.names import DeviceId
 
 STAGES = st.lists(
     st.sampled_from(["1", "2", "3", "10%", "40%", "50%", "100%"]), min_size=1, max_size=4
@@ -44,7 +48,7 @@ class RolloutMachine(RuleBasedStateMachine):
         self.fleet = Fleet(a_rollout(replace(spec, stages=wanted), members))
         self.proved: set[str] = set()
 
-    def pick(self, index: int) -> str:
+    def pick(self, index: int) -> DeviceId:
         names = sorted(self.fleet.agents)
         return names[index % len(names)]
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
+from sealane.errors import InvalidName
 from sealane.names import DeviceId
 from sealane_manager.errors import Refused
 from sealane_manager.rollout.draft import Candidate, draft
 from sealane_manager.rollout.placement import order
-from sealane_manager.rollout.types import DeviceState, Phase, RolloutState
+from sealane_manager.rollout.types import DeviceState, GatePolicy, Phase, RolloutState
 from support.rollouts import NEW, OLD, START, a_spec
 
 
@@ -45,6 +49,22 @@ def test_a_rollout_that_would_change_nothing_is_refused() -> None:
     done = [Candidate(DeviceId("d1"), NEW, str(NEW), "")]
     with pytest.raises(Refused, match="serves vision/defect@2 in cam already"):
         draft("r-7", a_spec(), done, START)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"soak": timedelta(days=-1)}, "the soak"),
+        ({"soak": timedelta(days=9999)}, "the soak"),
+        ({"gate": GatePolicy(silent_after=timedelta(0))}, "the time after which"),
+        ({"gate": GatePolicy(max_failed=-1)}, "the number of failed devices"),
+        ({"gate": GatePolicy(max_failed_percent=101)}, "the share of failed devices"),
+        ({"gate": GatePolicy(min_requests=2**63)}, "the number of requests"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(changes: dict[str, Any], what: str) -> None:
+    with pytest.raises(InvalidName, match=what):
+        draft("r-7", a_spec(**changes), candidates("d1"), START)
 
 
 def test_a_collision_names_the_other_rollout_and_the_device() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import InvalidName
 
 from sealane_manager.errors import Refused
 from sealane_manager.rollout.placement import order, places, plan, stage_of
@@ -21,6 +24,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sealane.names import DeviceId, ReleaseName
+
+LONGEST: Final = timedelta(days=365)
+"""Longest soak or silence: a rollout that waits longer was mistyped."""
+
+MOST: Final = 2**31 - 1
+"""Largest count that an operator gives."""
+
+_SHORTEST: Final = timedelta(seconds=1)
+_ALL: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +58,11 @@ class Candidate:
 def draft(
     rollout: str, spec: RolloutSpec, candidates: Sequence[Candidate], now: datetime
 ) -> Rollout:
-    """The rollout as it starts; raises Refused when it would change nothing or collide."""
+    """The rollout as it starts; raises Refused when it would change nothing or collide.
+
+    Raises InvalidName when the numbers of the specification make no sense.
+    """
+    _check_numbers(spec)
     if not candidates:
         raise Refused(
             f"no device matches {spec.selector or 'the empty selector'!r}",
@@ -73,6 +89,20 @@ def draft(
         devices=devices,
         created_at=now,
     )
+
+
+def _check_numbers(spec: RolloutSpec) -> None:
+    gate = spec.gate
+    ranges = (
+        ("the soak", spec.soak, timedelta(0), LONGEST),
+        ("the time after which a device is silent", gate.silent_after, _SHORTEST, LONGEST),
+        ("the number of failed devices", gate.max_failed, 0, MOST),
+        ("the share of failed devices", gate.max_failed_percent, 0, _ALL),
+        ("the number of requests", gate.min_requests, 0, MOST),
+    )
+    for what, value, least, most in ranges:
+        if not least <= value <= most:  # type: ignore[operator]  # each row is of one type
+            raise InvalidName(f"{what} is {value}, which is not between {least} and {most}")
 
 
 def _check_busy(spec: RolloutSpec, candidates: Sequence[Candidate]) -> None:

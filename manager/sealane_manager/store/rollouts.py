@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sealane.names import DeviceId, ReleaseName
 from sqlalchemy import bindparam, insert, update
+from sqlalchemy import select as core_select
 from sqlmodel import col, select
 
 from sealane_manager.errors import NotKnown
@@ -32,11 +33,13 @@ from sealane_manager.store.tables import (
     RolloutDeviceRow,
     RolloutRow,
     SlotRow,
+    metadata,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from sqlalchemy import Row
     from sqlmodel import Session
 
     from sealane_manager.rollout.types import Decision, RolloutDevice, Step
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
     from sealane_manager.store.records import By, Draft
 
 _NAMED: Final = 5
+_MEMBERS: Final = metadata.tables["rollout_device"]
+_DEVICES: Final = metadata.tables["device"]
 _LIVE: Final = [str(state) for state in LIVE]
 
 
@@ -60,12 +65,13 @@ class Rollouts:
         with self._database.write() as session:
             found = _candidates(session, wanted)
             made = draft(wanted.id, wanted.spec, list(found), by.at)
+            before = {each.device: source for each, source in found.items()}
             session.add(rows.rollout_row(made, wanted))
             session.flush()
             session.connection().execute(
                 insert(RolloutDeviceRow),
                 [
-                    _device_row(made.id, position, device, _previous(found, device))
+                    _device_row(made.id, position, device, before[device.device])
                     for position, device in enumerate(made.devices)
                 ],
             )
@@ -115,14 +121,14 @@ class Rollouts:
 
     def _load(self, session: Session, row: RolloutRow) -> Rollout:
         query = (
-            select(RolloutDeviceRow, DeviceRow.last_seen)
-            .join(DeviceRow, col(DeviceRow.id) == col(RolloutDeviceRow.device))
-            .where(RolloutDeviceRow.rollout == row.id)
-            .order_by(col(RolloutDeviceRow.position))
+            core_select(_MEMBERS, _DEVICES.c.last_seen)
+            .join(_DEVICES, _DEVICES.c.id == _MEMBERS.c.device)
+            .where(_MEMBERS.c.rollout == row.id)
+            .order_by(_MEMBERS.c.position)
         )
         devices = [
-            rows.rollout_device(each, self._devices.last_seen(DeviceId(each.device), seen))
-            for each, seen in session.exec(query)
+            rows.rollout_device(each, self._devices.last_seen(each.device, each.last_seen))
+            for each in session.connection().execute(query)
         ]
         return rows.rollout(row, devices)
 
@@ -170,12 +176,6 @@ def _busy(session: Session, slot: str) -> Mapping[str, str]:
 
 def _source(row: DesiredRow) -> ReleaseSource:
     return ReleaseSource(ReleaseName.parse(row.release), rows.digest(row.manifest), row.length)
-
-
-def _previous(
-    found: Mapping[Candidate, ReleaseSource | None], device: RolloutDevice
-) -> ReleaseSource | None:
-    return next(source for each, source in found.items() if each.device == device.device)
 
 
 def _device_row(
@@ -245,11 +245,11 @@ def _takes_back(decisions: Iterable[Decision]) -> bool:
 
 
 def _before(session: Session, rollout: str) -> Mapping[DeviceId, ReleaseSource | None]:
-    query = select(RolloutDeviceRow).where(RolloutDeviceRow.rollout == rollout)
-    return {DeviceId(row.device): _was(row) for row in session.exec(query)}
+    query = core_select(_MEMBERS).where(_MEMBERS.c.rollout == rollout)
+    return {DeviceId(row.device): _was(row) for row in session.connection().execute(query)}
 
 
-def _was(row: RolloutDeviceRow) -> ReleaseSource | None:
+def _was(row: Row[Any]) -> ReleaseSource | None:
     if not (row.previous and row.previous_manifest):
         return None
     manifest = rows.digest(row.previous_manifest)

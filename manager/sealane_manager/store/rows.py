@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import Row
+
     from sealane_manager.store.records import Draft
     from sealane_manager.store.tables import (
         DecisionRow,
@@ -181,7 +183,7 @@ def _spec(row: RolloutRow) -> RolloutSpec:
     )
 
 
-def rollout_device(row: RolloutDeviceRow, heard_at: datetime | None) -> RolloutDevice:
+def rollout_device(row: RolloutDeviceRow | Row[Any], heard_at: datetime | None) -> RolloutDevice:
     """A device in a rollout; whether it is reachable is not the store's to know."""
     return RolloutDevice(
         device=DeviceId(row.device),
