@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sealane.bundle.types import ProbationLimits
 from sealane.failure import FailureKind
-from sealane.names import Digest
 from sealane_agent import outcomes
 from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.plan import MAX_RESTARTS, plan, resumed
@@ -37,6 +37,9 @@ from sealane_agent.state import (
     Wanted,
 )
 from support.agent_fakes import CAM, START, assignment, digest, empty, failure, pointer, proved
+
+if TYPE_CHECKING:
+    from sealane.names import Digest
 
 LIMITS = ProbationLimits(seconds=10.0, deadline_seconds=60.0)
 VERSIONS = st.integers(1, 3)

@@ -1,16 +1,15 @@
-"""Simulators of what stands around an agent's supervisor: endpoint, blobs, time; and short makers."""
+"""Simulators of what stands around an agent's supervisor, and short makers of its values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from sealane.failure import Failure, FailureKind
 from sealane.names import Digest, ReleaseName, SlotName
 from sealane.trust.documents import Lease, SlotAssignment
-
 from sealane_agent.fetch import SourceTrouble
 from sealane_agent.layout import Pointer
 from sealane_agent.serving.messages import Proved, SlotStatus, Traffic
@@ -48,24 +47,6 @@ def proved(worker: str = "cam-1", latency_us: int = 100, memory_bytes: int = 100
 
 def failure(kind: FailureKind, component: str = "runtime", message: str = "no") -> Failure:
     return Failure(kind, "staged", component, "it", message)
-
-
-@dataclass
-class FakeClock:
-    """A clock that stands until it is moved."""
-
-    moment: datetime = START
-    seconds: float = 0.0
-
-    def now(self) -> datetime:
-        return self.moment
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def pass_(self, seconds: float) -> None:
-        self.moment += timedelta(seconds=seconds)
-        self.seconds += seconds
 
 
 @dataclass
@@ -180,7 +161,3 @@ class Lines:
 
     def __call__(self, event: str, **fields: object) -> None:
         self.events.append((event, fields))
-
-
-def failed_load(kind: FailureKind = FailureKind.PERMANENT) -> Failure:
-    return failure(kind, message="its golden outputs are not met")

@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sealane.bundle.types import ProbationLimits
+from sealane.failure import FailureKind
+from sealane_agent.layout import ACTIVE, LKG, Pointer
+from sealane_agent.plan import MAX_RESTARTS, RETRY_FAILED, plan, resumed
+from sealane_agent.serving.messages import SlotStatus, Traffic
+from sealane_agent.state import (
+    AskDocument,
+    Attempt,
+    Choice,
+    DropWorkers,
+    Enter,
+    Fetch,
+    GiveUp,
+    Observed,
+    Rest,
+    Restore,
+    SetPointer,
+    SlotRecord,
+    Stage,
+    State,
+    Switch,
+    Wanted,
+)
+from support.agent_fakes import CAM, START, assignment, digest, failure, pointer, proved
+
+SOON = START + timedelta(seconds=60)
+CHOICE = Choice("onnx-fp32", "onnxruntime", "cpu", "fp32", proved("cam-9"))
+OLD, NEW = pointer(1), pointer(2)
+
+
+def attempt(state: State, version: int = 2, **changes: object) -> Attempt:
+    made = Attempt(CAM, pointer(version).release, digest(version), "r1", state, START)
+    if state not in {State.ACCEPTED, State.FETCHING, State.FAILED}:
+        made = replace(made, fetched=True, choice=CHOICE)
+    return replace(made, **changes)  # type: ignore[arg-type]  # tests name fields of Attempt
+
+
+def seen(
+    serving: SlotStatus | None,
+    active: Pointer | None = OLD,
+    *,
+    heard: bool = True,
+    for_s: float = 0.0,
+) -> Observed:
+    return Observed(heard=heard, active=active, lkg=OLD, serving=serving, in_state_s=for_s)
+
+
+def status(
+    active: Pointer = OLD,
+    *,
+    probation: bool = False,
+    standby: tuple[str, ...] = (),
+    traffic: Traffic | None = None,
+) -> SlotStatus:
+    return SlotStatus(CAM, active, "cam-1", None, probation, standby, traffic or Traffic())
+
+
+def record(made: Attempt | None, **changes: object) -> SlotRecord:
+    return replace(SlotRecord(CAM, made), **changes)  # type: ignore[arg-type]  # see above
+
+
+def wanted(version: int = 2, rollout: str = "r1", *, leased: bool = True) -> Wanted:
+    return Wanted(assignment(version, rollout, SOON if leased else None))
+
+
+def entered(action: object) -> Attempt:
+    assert isinstance(action, Enter)
+    return action.attempt
+
+
+def test_a_new_assignment_begins_an_attempt() -> None:
+    made = entered(plan(wanted(), record(None), seen(status()), START))
+    assert (made.state, made.manifest, made.rollout) == (State.ACCEPTED, digest(2), "r1")
+
+
+def test_a_quarantined_digest_ends_at_once() -> None:
+    away = record(None, quarantined={digest(2): "it crashed"})
+    made = entered(plan(wanted(), away, seen(status()), START))
+    assert made.state is State.QUARANTINED
+    assert made.failure is not None
+    assert "it crashed" in made.failure.message
+
+
+def test_a_refused_release_fails_and_says_why() -> None:
+    no = failure(FailureKind.PERMANENT, component="verifier", message="not listed")
+    made = entered(plan(Wanted(assignment(2), no), record(None), seen(status()), START))
+    assert (made.state, made.failure) == (State.FAILED, no)
+
+
+def test_a_release_that_was_refused_is_tried_once_it_is_approved() -> None:
+    no = failure(FailureKind.PERMANENT, component="verifier")
+    last = attempt(State.FAILED, failure=no)
+    assert isinstance(plan(Wanted(assignment(2), no), record(last), seen(status()), START), Rest)
+    assert entered(plan(wanted(), record(last), seen(status()), START)).state is State.ACCEPTED
+
+
+def test_an_attempt_that_ended_is_not_begun_again() -> None:
+    last = attempt(State.ROLLED_BACK)
+    assert isinstance(plan(wanted(), record(last), seen(status()), START), Rest)
+
+
+def test_outside_a_rollout_a_full_disk_is_tried_again_later() -> None:
+    full = failure(FailureKind.ENVIRONMENTAL)
+    last = attempt(State.FAILED, rollout="", failure=full)
+    later = START + RETRY_FAILED
+    assert isinstance(plan(wanted(rollout=""), record(last), seen(status()), START), Rest)
+    made = entered(plan(wanted(rollout=""), record(last), seen(status()), later))
+    assert (made.state, made.retries) == (State.ACCEPTED, 1)
+
+
+def test_inside_a_rollout_a_failed_device_stays_failed() -> None:
+    last = attempt(State.FAILED, failure=failure(FailureKind.ENVIRONMENTAL))
+    later = START + timedelta(days=1)
+    assert isinstance(plan(wanted(), record(last), seen(status()), later), Rest)
+
+
+def test_what_serves_already_is_confirmed_by_a_receipt_and_nothing_moves() -> None:
+    good = attempt(State.COMMITTED, version=1)
+    known = record(attempt(State.ROLLED_BACK), committed=good)
+    counted = status(traffic=Traffic(7))
+    action = plan(wanted(1, "r2"), known, seen(counted), START)
+    assert isinstance(action, Enter)
+    assert action.receipt == "serving"
+    assert (action.attempt.state, action.attempt.traffic.requests) == (State.COMMITTED, 7)
+
+
+def test_what_serves_already_needs_no_receipt_outside_a_rollout() -> None:
+    good = attempt(State.COMMITTED, version=1)
+    known = record(attempt(State.ROLLED_BACK), committed=good)
+    assert isinstance(plan(wanted(1, ""), known, seen(status()), START), Rest)
+
+
+@pytest.mark.parametrize(
+    "state", [State.ACCEPTED, State.FETCHING, State.STAGED, State.WAITING], ids=str
+)
+def test_before_activation_the_director_may_change_its_mind(state: State) -> None:
+    known = record(attempt(state))
+    assert isinstance(plan(None, known, seen(status()), START), GiveUp)
+    assert isinstance(plan(wanted(3), known, seen(status()), START), GiveUp)
+
+
+def test_without_a_document_an_attempt_goes_on_but_does_not_activate() -> None:
+    unheard = seen(status(standby=("cam-9",)), heard=False)
+    fetching = plan(None, record(attempt(State.FETCHING)), unheard, START)
+    assert isinstance(fetching, Fetch)
+    assert entered(plan(None, record(attempt(State.STAGED)), unheard, START)).state is State.WAITING
+    assert isinstance(plan(None, record(attempt(State.WAITING)), unheard, START), Rest)
+
+
+def test_fetched_blobs_are_staged_when_the_endpoint_answers() -> None:
+    known = record(attempt(State.FETCHING, fetched=True))
+    assert isinstance(plan(wanted(), known, seen(None), START), Rest)
+    assert isinstance(plan(wanted(), known, seen(status()), START), Stage)
+
+
+def test_a_transient_failure_waits_for_its_time() -> None:
+    known = record(attempt(State.FETCHING, retry_at=START + timedelta(seconds=5)))
+    assert isinstance(plan(wanted(), known, seen(status()), START), Rest)
+    later = START + timedelta(seconds=5)
+    assert isinstance(plan(wanted(), known, seen(status()), later), Fetch)
+
+
+def test_a_fetch_that_takes_more_than_a_day_fails() -> None:
+    late = START + timedelta(hours=25)
+    known = record(attempt(State.FETCHING))
+    assert entered(plan(wanted(), known, seen(status()), late)).state is State.FAILED
+
+
+def test_without_a_lease_a_staged_release_waits() -> None:
+    ready = seen(status(standby=("cam-9",)))
+    staged, unleased = record(attempt(State.STAGED)), wanted(leased=False)
+    assert entered(plan(unleased, staged, ready, START)).state is State.WAITING
+    waiting = record(attempt(State.WAITING))
+    assert isinstance(plan(unleased, waiting, ready, START), Rest)
+    assert entered(plan(wanted(), waiting, ready, START)).state is State.ACTIVATING
+
+
+def test_a_lease_that_ran_out_is_asked_for_again() -> None:
+    ready, late = seen(status(standby=("cam-9",))), SOON + timedelta(seconds=1)
+    assert isinstance(plan(wanted(), record(attempt(State.WAITING)), ready, late), AskDocument)
+
+
+def test_a_standby_that_was_lost_is_staged_anew_and_counted() -> None:
+    made = entered(plan(wanted(), record(attempt(State.WAITING)), seen(status()), START))
+    assert (made.state, made.fetched, made.restarts) == (State.FETCHING, True, 1)
+
+
+def test_a_release_under_which_something_always_dies_fails() -> None:
+    known = record(attempt(State.FETCHING, fetched=True, restarts=MAX_RESTARTS + 1))
+    assert entered(plan(wanted(), known, seen(status()), START)).state is State.FAILED
+
+
+def test_the_pointer_is_flipped_before_the_endpoint_is_told() -> None:
+    known, ready = record(attempt(State.ACTIVATING)), status(standby=("cam-9",))
+    assert plan(wanted(), known, seen(ready), START) == SetPointer(ACTIVE, NEW)
+    assert plan(wanted(), known, seen(ready, active=NEW), START) == Switch("cam-9")
+    serving = seen(status(NEW, probation=True), active=NEW)
+    assert entered(plan(wanted(), known, serving, START)).state is State.PROBATION
+
+
+def test_an_interrupted_activation_puts_the_pointer_back() -> None:
+    known = record(attempt(State.FETCHING, fetched=True))
+    assert plan(wanted(), known, seen(status(), active=NEW), START) == SetPointer(ACTIVE, OLD)
+
+
+def test_a_release_that_keeps_its_limits_is_committed_with_a_receipt() -> None:
+    known = record(attempt(State.PROBATION, limits=ProbationLimits(seconds=10)))
+    counted = status(NEW, probation=True, traffic=Traffic(50))
+    watched = plan(wanted(), known, seen(counted, active=NEW, for_s=9), START)
+    assert isinstance(watched, Rest)
+    action = plan(wanted(), known, seen(counted, active=NEW, for_s=10), START)
+    assert isinstance(action, Enter)
+    assert (action.attempt.state, action.receipt) == (State.COMMITTED, "serving")
+    assert action.attempt.traffic.requests == 50
+
+
+def test_the_last_known_good_pointer_moves_only_after_commit() -> None:
+    known = record(attempt(State.COMMITTED))
+    serving = seen(status(NEW, probation=True), active=NEW)
+    assert plan(wanted(), known, serving, START) == SetPointer(LKG, NEW)
+
+
+def test_a_broken_limit_goes_back_and_quarantines() -> None:
+    known = record(attempt(State.PROBATION))
+    crashed = status(NEW, probation=True, traffic=Traffic(5, crashes=1))
+    back = plan(wanted(), known, seen(crashed, active=NEW), START)
+    made = entered(back)
+    assert (made.state, made.traffic.crashes) == (State.ROLLING_BACK, 1)
+    rolling = record(made)
+    assert plan(wanted(), rolling, seen(crashed, active=NEW), START) == SetPointer(ACTIVE, OLD)
+    assert plan(wanted(), rolling, seen(crashed), START) == Restore(OLD)
+    ended = plan(wanted(), rolling, seen(status()), START)
+    assert isinstance(ended, Enter)
+    assert (ended.attempt.state, ended.receipt) == (State.ROLLED_BACK, "rolled_back")
+    assert ended.quarantine
+
+
+def test_a_release_that_the_director_takes_back_is_not_quarantined() -> None:
+    known = record(attempt(State.PROBATION))
+    fine = seen(status(NEW, probation=True), active=NEW)
+    made = entered(plan(wanted(1, "r2"), known, fine, START))
+    assert made.state is State.ROLLING_BACK
+    ended = plan(wanted(1, "r2"), record(made), seen(status()), START)
+    assert isinstance(ended, Enter)
+    assert not ended.quarantine
+
+
+def test_another_release_waits_until_the_probation_is_over() -> None:
+    known = record(attempt(State.PROBATION))
+    fine = seen(status(NEW, probation=True), active=NEW)
+    assert isinstance(plan(wanted(3), known, fine, START), Rest)
+
+
+def test_no_expiry_and_no_missing_document_ends_a_probation() -> None:
+    known = record(attempt(State.PROBATION))
+    fine = seen(status(NEW, probation=True), active=NEW, heard=False)
+    assert isinstance(plan(None, known, fine, START + timedelta(days=3650)), Rest)
+
+
+def test_after_the_endpoint_died_in_probation_the_old_model_answers_first() -> None:
+    known = record(attempt(State.PROBATION))
+    alone = seen(status(NEW), active=NEW)
+    assert plan(wanted(), known, alone, START) == Restore(OLD)
+    restored = seen(status(OLD), active=NEW)
+    assert entered(plan(wanted(), known, restored, START)).state is State.FETCHING
+
+
+def test_without_a_last_known_good_a_bad_release_goes_on_answering() -> None:
+    bad = attempt(State.ROLLING_BACK, failure=failure(FailureKind.PERMANENT))
+    first = Observed(heard=True, active=NEW, lkg=None, serving=status(NEW, probation=True))
+    ended = plan(wanted(), record(bad), first, START)
+    assert isinstance(ended, Enter)
+    assert (ended.attempt.state, ended.quarantine) == (State.ROLLED_BACK, True)
+
+
+def test_an_endpoint_that_cannot_go_back_ends_in_safe_mode() -> None:
+    bad = attempt(State.ROLLING_BACK, failure=failure(FailureKind.PERMANENT))
+    stuck = seen(status(NEW), for_s=601)
+    assert entered(plan(wanted(), record(bad), stuck, START)).state is State.SAFE_MODE
+
+
+def test_between_attempts_the_endpoint_serves_what_the_pointer_says() -> None:
+    known = record(attempt(State.SAFE_MODE))
+    assert plan(wanted(), known, seen(status(NEW)), START) == Restore(OLD)
+
+
+def test_standbys_that_nobody_needs_are_dropped() -> None:
+    known = record(attempt(State.FAILED, failure=failure(FailureKind.PERMANENT)))
+    left = seen(status(standby=("cam-7",)))
+    assert plan(wanted(), known, left, START) == DropWorkers(("cam-7",))
+
+
+def test_only_restarts_that_a_release_may_have_caused_are_counted() -> None:
+    assert resumed(attempt(State.FETCHING)).restarts == 0
+    assert resumed(attempt(State.WAITING)).restarts == 0
+    assert resumed(attempt(State.FETCHING, fetched=True)).restarts == 1
+    assert resumed(attempt(State.PROBATION)).restarts == 1

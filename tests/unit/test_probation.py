@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+from sealane.bundle.types import ProbationLimits
+from sealane_agent.probation import Decision, judge
+from sealane_agent.serving.messages import Traffic
+
+LIMITS = ProbationLimits(seconds=30, min_requests=10, deadline_seconds=600)
+
+
+def test_a_quiet_release_is_watched_until_its_time_is_over() -> None:
+    assert judge(Traffic(20), LIMITS, 29).decision is Decision.WATCH
+    assert judge(Traffic(20), LIMITS, 30).decision is Decision.KEEP
+
+
+def test_too_few_requests_prolong_the_watch_until_the_deadline() -> None:
+    assert judge(Traffic(9), LIMITS, 599).decision is Decision.WATCH
+    assert judge(Traffic(9), LIMITS, 600).decision is Decision.KEEP
+
+
+@pytest.mark.parametrize("traffic", [Traffic(1, crashes=1), Traffic(1, hangs=1)])
+def test_a_crash_or_a_hang_sends_it_back_at_once(traffic: Traffic) -> None:
+    verdict = judge(traffic, LIMITS, 0)
+    assert verdict.decision is Decision.BACK
+    assert "1 crashes and hangs" in verdict.reason
+
+
+def test_one_early_error_sends_nobody_back() -> None:
+    assert judge(Traffic(3, errors=1), LIMITS, 1).decision is Decision.WATCH
+
+
+def test_early_errors_beyond_a_hundred_requests_share_send_it_back() -> None:
+    assert judge(Traffic(3, errors=2), LIMITS, 1).decision is Decision.BACK
+
+
+def test_one_error_of_few_requests_counts_when_the_time_is_over() -> None:
+    verdict = judge(Traffic(20, errors=1), LIMITS, 30)
+    assert verdict.decision is Decision.BACK
+    assert "1 of 20 requests failed" in verdict.reason
+
+
+def test_a_share_at_the_limit_is_kept() -> None:
+    assert judge(Traffic(100, errors=1), LIMITS, 30).decision is Decision.KEEP
+
+
+def test_a_slow_release_goes_back_and_says_both_latencies() -> None:
+    slow = Traffic(50, latency_p99_us=5001, baseline_p99_us=1000)
+    verdict = judge(slow, LIMITS, 1)
+    assert verdict.decision is Decision.BACK
+    assert "5001" in verdict.reason
+    assert "1000" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "traffic",
+    [
+        Traffic(49, latency_p99_us=9999, baseline_p99_us=1000),
+        Traffic(50, latency_p99_us=5000, baseline_p99_us=1000),
+        Traffic(50, latency_p99_us=9999, baseline_p99_us=0),
+    ],
+    ids=["few requests", "at the limit", "nothing to compare with"],
+)
+def test_latency_is_judged_only_on_grounds(traffic: Traffic) -> None:
+    assert judge(traffic, LIMITS, 1).decision is Decision.WATCH
+
+
+def test_a_ratio_of_zero_switches_the_latency_check_off() -> None:
+    unlimited = ProbationLimits(max_latency_ratio=0)
+    slow = Traffic(50, latency_p99_us=9999, baseline_p99_us=1)
+    assert judge(slow, unlimited, 1).decision is Decision.WATCH
