@@ -23,7 +23,7 @@ from sealane.trust.verifier import MetadataMissing, Verifier
 from sealane_manager.desk import Pace
 from sealane_manager.rollout.types import RolloutSpec, Stage
 from support.clock import MovableClock
-from support.device import FACTS, enrol
+from support.device import FACTS
 from support.manager import SLOT, running_manager
 
 if TYPE_CHECKING:
@@ -269,17 +269,3 @@ def test_too_many_events_in_one_message_end_the_session(manager: RunningManager)
         session.greet()
         session.say(Events(flood))
         assert session.end().code() is STATUS.INVALID_ARGUMENT
-
-
-def test_devices_that_go_while_the_manager_hangs_up_are_nobodys_error(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with running_manager(tmp_path) as manager:
-        token = manager.token(uses=20)
-        sessions = [enrol(token, f"gone-{number}").session() for number in range(20)]
-        for session in sessions:
-            session.greet()
-        for session in sessions:
-            session.vanish()
-
-    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -101,11 +101,6 @@ class Session:
         assert isinstance(welcome, Welcome)
         return welcome
 
-    def vanish(self) -> None:
-        """Go without a word."""
-        self._outgoing.put(None)
-        self._channel.close()
-
     def end(self) -> grpc.RpcError:
         """Wait until the manager has ended the session, and return how."""
         try:
