@@ -14,6 +14,7 @@ from sealane.errors import SealaneError
 from sealane.failure import Failure, FailureKind
 from sealane.names import parse_device, parse_slot
 from sealane.receipt import SignedReceipt
+from sealane.telemetry.types import TelemetryAck, TelemetryBatch
 from sealane.wire.v1 import fleet_pb2 as wire
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,6 +58,12 @@ def device_message_to_wire(message: fleet.DeviceMessage) -> wire.SessionRequest:
             return wire.SessionRequest(
                 events=wire.Events(events=[_event_to_wire(event) for event in message.events])
             )
+        case TelemetryBatch():
+            return wire.SessionRequest(
+                telemetry_batch=wire.TelemetryBatch(
+                    boot_id=message.boot, sequence=message.sequence, body=message.body
+                )
+            )
 
 
 def device_message_from_wire(message: wire.SessionRequest) -> fleet.DeviceMessage:
@@ -75,6 +82,9 @@ def device_message_from_wire(message: wire.SessionRequest) -> fleet.DeviceMessag
             return fleet.AssignmentRequest(message.assignment_request.nonce)
         case "events":
             return fleet.Events(tuple(_event_from_wire(event) for event in message.events.events))
+        case "telemetry_batch":
+            batch = message.telemetry_batch
+            return TelemetryBatch(batch.boot_id, batch.sequence, batch.body)
         case _:
             raise SealaneError("the device sent a message of a kind this manager does not know")
 
@@ -99,6 +109,10 @@ def manager_message_to_wire(message: fleet.ManagerMessage) -> wire.SessionRespon
             return wire.SessionResponse(assignment=wire.Assignment(document=message.document))
         case fleet.EventsAck():
             return wire.SessionResponse(events_ack=wire.EventsAck(sequence=message.sequence))
+        case TelemetryAck():
+            return wire.SessionResponse(
+                telemetry_ack=wire.TelemetryAck(boot_id=message.boot, sequence=message.sequence)
+            )
 
 
 def manager_message_from_wire(message: wire.SessionResponse) -> fleet.ManagerMessage | None:
@@ -117,6 +131,8 @@ def manager_message_from_wire(message: wire.SessionResponse) -> fleet.ManagerMes
             return fleet.Assignment(message.assignment.document)
         case "events_ack":
             return fleet.EventsAck(message.events_ack.sequence)
+        case "telemetry_ack":
+            return TelemetryAck(message.telemetry_ack.boot_id, message.telemetry_ack.sequence)
         case _:
             return None
 

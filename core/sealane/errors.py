@@ -5,7 +5,8 @@ SealaneError
 ├── BundleError      a bundle is malformed, incomplete or not what its digest says
 ├── TrustError       the verifier refused something; says at which numbered step
 ├── TokenError       a join token cannot be read
-└── ReceiptError     a receipt is malformed or not signed by its device
+├── ReceiptError     a receipt is malformed or not signed by its device
+└── TelemetryError   windows of telemetry are damaged, malformed or beyond a limit
 
 Every message is one sentence for the person who reads it; `hint` says what to do next.
 """
@@ -47,3 +48,7 @@ class TokenError(SealaneError):
 
 class ReceiptError(SealaneError):
     """A receipt is malformed or not signed by its device."""
+
+
+class TelemetryError(SealaneError):
+    """Windows of telemetry are damaged, malformed or beyond a limit."""

@@ -1,12 +1,15 @@
 """What device and manager tell each other in a session, as plain values.
 
-`sealane.codec` converts them to and from the wire.
+`sealane.codec` converts them to and from the wire. Telemetry travels in the same session:
+`sealane.telemetry.types` says what is in it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sealane.telemetry.types import TelemetryAck, TelemetryBatch
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -125,5 +128,5 @@ class EventsAck:
     sequence: int
 
 
-DeviceMessage = Hello | Heartbeat | AssignmentRequest | Events
-ManagerMessage = Welcome | DesiredChanged | Assignment | EventsAck
+DeviceMessage = Hello | Heartbeat | AssignmentRequest | Events | TelemetryBatch
+ManagerMessage = Welcome | DesiredChanged | Assignment | EventsAck | TelemetryAck

@@ -64,3 +64,18 @@ EVENTS_PER_MESSAGE: Final = 256
 
 OUTBOX_EVENTS: Final = 100_000
 """Events kept on a device that nobody hears."""
+
+TELEMETRY_BODY_BYTES: Final = MIB
+"""Windows of one batch, encoded: about two thousand ordinary ones."""
+
+WINDOWS_PER_BATCH: Final = 512
+"""Windows in one batch: keeps what the manager holds at once small."""
+
+MODELS_PER_WINDOW: Final = 64
+"""Slots, releases and arms that one window counts."""
+
+SERIES_PER_BATCH: Final = 1024
+"""Different slots, releases, arms and inputs in one batch."""
+
+INPUT_NAME_CHARS: Final = 256
+"""The name of an input that is counted: as long as a tensor's may be."""

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+MAX_BINS: Final = 64
+"""Of one input: references with more are not counted."""
+
 CONFIDENCE_BINS: Final = 20
 """Of equal width from 0 to 1; a confidence of 1 counts in the last."""
 

@@ -199,13 +199,19 @@ class Window:
 class TelemetryBatch:
     """Some windows on their way to the manager.
 
-    (device, boot, sequence) names a batch: whoever sends it again sends the same windows, so that
-    the manager can forget the second one. Windows of an unacknowledged batch must not be merged.
+    (device, boot, sequence) names a batch, and whoever sends it again sends the same bytes, so that
+    the manager can forget the second one: windows of an unacknowledged batch must not be merged.
+
+    Attributes:
+        boot: the boot of the device in which the batch was made.
+        sequence: from 1 within the boot, without gaps.
+        body: the windows, as `sealane.telemetry.codec.encode_windows` made them; the session hands
+            it on unread, so that decoding never delays a heartbeat.
     """
 
     boot: str
     sequence: int
-    windows: tuple[Window, ...]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class SessionRequest(google.protobuf.message.Message):
     HEARTBEAT_FIELD_NUMBER: builtins.int
     ASSIGNMENT_REQUEST_FIELD_NUMBER: builtins.int
     EVENTS_FIELD_NUMBER: builtins.int
+    TELEMETRY_BATCH_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> global___Hello: ...
     @property
@@ -30,6 +31,8 @@ class SessionRequest(google.protobuf.message.Message):
     def assignment_request(self) -> global___AssignmentRequest: ...
     @property
     def events(self) -> global___Events: ...
+    @property
+    def telemetry_batch(self) -> global___TelemetryBatch: ...
     def __init__(
         self,
         *,
@@ -37,10 +40,11 @@ class SessionRequest(google.protobuf.message.Message):
         heartbeat: global___Heartbeat | None = ...,
         assignment_request: global___AssignmentRequest | None = ...,
         events: global___Events | None = ...,
+        telemetry_batch: global___TelemetryBatch | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assignment_request", b"assignment_request", "events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assignment_request", b"assignment_request", "events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "heartbeat", "assignment_request", "events"] | None: ...
+    def HasField(self, field_name: typing.Literal["assignment_request", b"assignment_request", "events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "telemetry_batch", b"telemetry_batch"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assignment_request", b"assignment_request", "events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "telemetry_batch", b"telemetry_batch"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "heartbeat", "assignment_request", "events", "telemetry_batch"] | None: ...
 
 global___SessionRequest = SessionRequest
 
@@ -52,6 +56,7 @@ class SessionResponse(google.protobuf.message.Message):
     DESIRED_CHANGED_FIELD_NUMBER: builtins.int
     ASSIGNMENT_FIELD_NUMBER: builtins.int
     EVENTS_ACK_FIELD_NUMBER: builtins.int
+    TELEMETRY_ACK_FIELD_NUMBER: builtins.int
     @property
     def welcome(self) -> global___Welcome: ...
     @property
@@ -60,6 +65,8 @@ class SessionResponse(google.protobuf.message.Message):
     def assignment(self) -> global___Assignment: ...
     @property
     def events_ack(self) -> global___EventsAck: ...
+    @property
+    def telemetry_ack(self) -> global___TelemetryAck: ...
     def __init__(
         self,
         *,
@@ -67,10 +74,11 @@ class SessionResponse(google.protobuf.message.Message):
         desired_changed: global___DesiredChanged | None = ...,
         assignment: global___Assignment | None = ...,
         events_ack: global___EventsAck | None = ...,
+        telemetry_ack: global___TelemetryAck | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assignment", b"assignment", "desired_changed", b"desired_changed", "events_ack", b"events_ack", "message", b"message", "welcome", b"welcome"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assignment", b"assignment", "desired_changed", b"desired_changed", "events_ack", b"events_ack", "message", b"message", "welcome", b"welcome"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["welcome", "desired_changed", "assignment", "events_ack"] | None: ...
+    def HasField(self, field_name: typing.Literal["assignment", b"assignment", "desired_changed", b"desired_changed", "events_ack", b"events_ack", "message", b"message", "telemetry_ack", b"telemetry_ack", "welcome", b"welcome"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assignment", b"assignment", "desired_changed", b"desired_changed", "events_ack", b"events_ack", "message", b"message", "telemetry_ack", b"telemetry_ack", "welcome", b"welcome"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["welcome", "desired_changed", "assignment", "events_ack", "telemetry_ack"] | None: ...
 
 global___SessionResponse = SessionResponse
 
@@ -391,6 +399,51 @@ class EventsAck(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["sequence", b"sequence"]) -> None: ...
 
 global___EventsAck = EventsAck
+
+@typing.final
+class TelemetryBatch(google.protobuf.message.Message):
+    """Windows of telemetry. Sent again until it is acknowledged, always with the same bytes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOOT_ID_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    BODY_FIELD_NUMBER: builtins.int
+    boot_id: builtins.str
+    sequence: builtins.int
+    """Within the boot, without gaps."""
+    body: builtins.bytes
+    """CRC-32 of what follows it (4 bytes, little-endian), then a WindowSet."""
+    def __init__(
+        self,
+        *,
+        boot_id: builtins.str = ...,
+        sequence: builtins.int = ...,
+        body: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["body", b"body", "boot_id", b"boot_id", "sequence", b"sequence"]) -> None: ...
+
+global___TelemetryBatch = TelemetryBatch
+
+@typing.final
+class TelemetryAck(google.protobuf.message.Message):
+    """Every batch of this boot up to this sequence is stored."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOOT_ID_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    boot_id: builtins.str
+    sequence: builtins.int
+    def __init__(
+        self,
+        *,
+        boot_id: builtins.str = ...,
+        sequence: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boot_id", b"boot_id", "sequence", b"sequence"]) -> None: ...
+
+global___TelemetryAck = TelemetryAck
 
 @typing.final
 class FetchMetadataRequest(google.protobuf.message.Message):
