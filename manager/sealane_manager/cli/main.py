@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sealane_manager.cli import bundle, device, init, release, rollout, serve, trust
+from sealane_manager.cli import bundle, device, init, release, rollout, serve, trust, user
 
 app = typer.Typer(
     name="sealane",
@@ -19,6 +19,7 @@ app.add_typer(bundle.app, name="bundle")
 app.add_typer(release.app, name="release")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(trust.app, name="trust")
+app.add_typer(user.app, name="user")
 
 
 def main() -> None:

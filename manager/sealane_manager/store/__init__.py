@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sealane_manager.store.accounts import Accounts
+from sealane_manager.store.audit import Audit
 from sealane_manager.store.database import Database
 from sealane_manager.store.decisions import Decisions
 from sealane_manager.store.desired import Desired
 from sealane_manager.store.devices import Devices
 from sealane_manager.store.events import Events
+from sealane_manager.store.overview import Overview
+from sealane_manager.store.progress import Progress
 from sealane_manager.store.rollouts import Rollouts
 from sealane_manager.store.tokens import Tokens
 
@@ -27,6 +31,10 @@ class Store:
         self.desired = Desired(database)
         self.rollouts = Rollouts(database, self.devices)
         self.decisions = Decisions(database)
+        self.accounts = Accounts(database)
+        self.audit = Audit(database)
+        self.overview = Overview(database)
+        self.progress = Progress(database)
 
     def close(self) -> None:
         """Write what is only in memory, and let the file go."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId, Digest, ReleaseName
     from sealane.trust.documents import SlotAssignment
 
+    from sealane_manager.access import Role
     from sealane_manager.rollout.types import Rollout, RolloutSpec
     from sealane_manager.selector import Selector
 
@@ -170,3 +171,35 @@ class Changed:
 
     rollout: Rollout
     generations: Mapping[DeviceId, int]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person who may log in."""
+
+    name: str
+    role: Role
+    password_hash: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session on the dashboard, with its user's role of now."""
+
+    user: str
+    role: Role
+    opened_at: datetime
+    used_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """What a program shows to read the API; never the secret."""
+
+    id: str
+    purpose: str
+    role: Role
+    created_at: datetime
+    created_by: str
+    expires_at: datetime

@@ -88,7 +88,8 @@ def facts_fields(facts: DeviceFacts) -> dict[str, Any]:
     return asdict(facts)
 
 
-def _facts(fields: Mapping[str, Any]) -> DeviceFacts:
+def facts(fields: Mapping[str, Any]) -> DeviceFacts:
+    """What a device is."""
     runtimes = tuple(
         RuntimeFact(each["name"], each["version"], tuple(each["accelerators"]))
         for each in fields["runtimes"]
@@ -106,7 +107,7 @@ def device_record(
         labels=dict(sorted(labels.items())),
         state=Standing(row.state),
         public_key=row.public_key,
-        facts=_facts(row.facts) if row.facts else None,
+        facts=facts(row.facts) if row.facts else None,
         slots=tuple(sorted(slots, key=lambda report: report.slot)),
         agent_version=row.agent_version,
         last_seen=row.last_seen,

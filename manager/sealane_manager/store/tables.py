@@ -210,3 +210,41 @@ class ReceiptRow(Table, table=True):
     payload: bytes
     signature: bytes
     received_at: datetime
+
+
+class UserRow(Table, table=True):
+    """A person who may log in."""
+
+    __tablename__ = "local_user"
+
+    name: str = Field(primary_key=True)
+    role: str
+    password_hash: str
+    created_at: datetime
+    created_by: str
+
+
+class LoginRow(Table, table=True):
+    """An open session of a person; of its secret only the hash is kept."""
+
+    __tablename__ = "login"
+    __table_args__: ClassVar[Any] = (Index(None, "user"),)
+
+    secret_sha256: bytes = Field(primary_key=True)
+    user: str = Field(foreign_key="local_user.name", ondelete="CASCADE")
+    opened_at: datetime
+    used_at: datetime
+
+
+class ApiTokenRow(Table, table=True):
+    """What a program shows to read the API; of its secret only the hash is kept."""
+
+    __tablename__ = "api_token"
+
+    id: str = Field(primary_key=True)
+    secret_sha256: bytes = Field(unique=True)
+    purpose: str
+    role: str
+    created_at: datetime
+    created_by: str
+    expires_at: datetime

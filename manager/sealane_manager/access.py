@@ -1,0 +1,130 @@
+"""Decides who may do what on the dashboard and in the API, and for how long. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import InvalidName
+from sealane.names import parse_operator
+
+from sealane_manager.errors import NotAllowed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+
+class Role(StrEnum):
+    """What a person or a token may do; each role may also do what those before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    APPROVER = "approver"
+    ADMIN = "admin"
+
+
+class Act(StrEnum):
+    """What can be asked for."""
+
+    LOOK = "look"
+    START = "start a rollout"
+    STEER = "pause, resume, abort or revert a rollout"
+    PROMOTE = "promote a rollout before its time"
+    LABEL = "label a device"
+    REVOKE = "revoke a device"
+    ADMINISTER = "manage users and tokens"
+
+
+NEEDS: Final[Mapping[Act, Role]] = {
+    Act.LOOK: Role.VIEWER,
+    Act.START: Role.OPERATOR,
+    Act.STEER: Role.OPERATOR,
+    Act.LABEL: Role.OPERATOR,
+    Act.PROMOTE: Role.APPROVER,
+    Act.REVOKE: Role.APPROVER,
+    Act.ADMINISTER: Role.ADMIN,
+}
+"""The lowest role that may do it."""
+
+SESSION_IDLE: Final = timedelta(hours=8)
+"""A session that nobody used for so long is over: a shift."""
+
+SESSION_LIFE: Final = timedelta(hours=24)
+"""A session ends after so long, however busy it was."""
+
+PASSWORD_CHARS: Final = (12, 1024)
+"""Fewest and most characters of a password; the most bounds the work of hashing it."""
+
+FREE_TRIES: Final = 5
+"""Wrong passwords in a row before one has to wait."""
+
+LONGEST_WAIT: Final = timedelta(minutes=15)
+"""The longest wait after wrong passwords, and how long they are remembered."""
+
+RESERVED_NAMES: Final = frozenset({"controller", "device", "token"})
+"""Actors of the decision log that no user may be called."""
+
+_ORDER: Final = tuple(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who asks: a user or an API token, by the name that the decision log will show."""
+
+    name: str
+    role: Role
+
+    def may(self, act: Act) -> bool:
+        """Whether the role is enough."""
+        return _ORDER.index(self.role) >= _ORDER.index(NEEDS[act])
+
+    def check(self, act: Act) -> None:
+        """Raise NotAllowed unless the role is enough."""
+        if not self.may(act):
+            raise NotAllowed(
+                f"{self.name} is {self.role} and may not {act}",
+                hint=f"ask somebody who is {NEEDS[act]}",
+            )
+
+
+def parse_user(text: str) -> str:
+    """Return a user's name; raises InvalidName."""
+    name = parse_operator(text)
+    if name in RESERVED_NAMES:
+        raise InvalidName(f"no user can be called {name}", hint="the decision log uses this word")
+    return name
+
+
+def parse_role(text: str) -> Role:
+    """Return the role; raises InvalidName."""
+    try:
+        return Role(text)
+    except ValueError as error:
+        raise InvalidName(f"{text[:40]!r} is none of {', '.join(Role)}") from error
+
+
+def check_password(password: str) -> None:
+    """Raise InvalidName when a new password is too short or too long."""
+    fewest, most = PASSWORD_CHARS
+    if not fewest <= len(password) <= most:
+        raise InvalidName(f"a password has {fewest} to {most} characters, not {len(password)}")
+
+
+def session_is_over(opened: datetime, used: datetime, now: datetime) -> bool:
+    """Whether a session has ended by itself."""
+    return now - used > SESSION_IDLE or now - opened > SESSION_LIFE
+
+
+def wait_until(failures: Sequence[datetime], now: datetime) -> datetime:
+    """When the next password may be tried, after failures at these moments (in order).
+
+    Twice as long after each further failure, up to LONGEST_WAIT.
+    """
+    recent = [moment for moment in failures if now - moment < LONGEST_WAIT]
+    if len(recent) < FREE_TRIES:
+        return now
+    doublings = min(len(recent) - FREE_TRIES, 10)
+    return recent[-1] + min(LONGEST_WAIT, timedelta(seconds=2**doublings))

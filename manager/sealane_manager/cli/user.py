@@ -1,0 +1,115 @@
+"""`sealane user`: who may log in on the dashboard; works on the manager's own state folder."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from sealane.clock import SystemClock
+from sealane.errors import SealaneError
+
+from sealane_manager.access import Role
+from sealane_manager.cli.output import Format, OutputOption, emit, reported
+from sealane_manager.layout import StateFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sealane_manager.accounts import Accounts
+
+app = typer.Typer(no_args_is_help=True, help="People who may log in on the dashboard.")
+
+StateOption = Annotated[
+    Path, typer.Option("--state", envvar="SEALANE_STATE", help="the manager's state folder")
+]
+NameArgument = Annotated[str, typer.Argument(help="the user's name")]
+RoleOption = Annotated[Role, typer.Option(help="what the user may do")]
+StdinOption = Annotated[
+    bool, typer.Option("--password-stdin", help="read the password from standard input")
+]
+
+
+@contextmanager
+def _accounts(state: Path) -> Iterator[Accounts]:
+    from sealane_manager.accounts import (  # noqa: PLC0415 - no other command shall wait for it
+        Accounts,
+    )
+    from sealane_manager.store import open_store  # noqa: PLC0415 - the same
+
+    folder = StateFolder(state)
+    if not folder.database.exists() and not folder.settings.exists():
+        raise SealaneError(f"there is no fleet in {state}", hint="make one with: sealane init")
+    store = open_store(folder.database)
+    try:
+        yield Accounts(store.accounts, SystemClock())
+    finally:
+        store.close()
+
+
+def _password(*, stdin: bool) -> str:
+    if stdin:
+        return sys.stdin.readline().rstrip("\n")
+    asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return asked
+
+
+def _actor() -> str:
+    return f"{getpass.getuser()} on the manager's machine"
+
+
+@app.command()
+def add(
+    name: NameArgument,
+    state: StateOption,
+    role: RoleOption = Role.VIEWER,
+    password_stdin: StdinOption = False,
+) -> None:
+    """Let somebody log in."""
+    password = _password(stdin=password_stdin)
+    with reported(), _accounts(state) as accounts:
+        accounts.add_user(name, role, password, _actor())
+    typer.echo(f"{name} may log in as {role}")
+
+
+@app.command()
+def password(name: NameArgument, state: StateOption, password_stdin: StdinOption = False) -> None:
+    """Give a user another password; ends the user's sessions."""
+    new = _password(stdin=password_stdin)
+    with reported(), _accounts(state) as accounts:
+        accounts.set_password(name, new, _actor())
+    typer.echo(f"{name} has a new password")
+
+
+@app.command()
+def role(name: NameArgument, new: Annotated[Role, typer.Argument()], state: StateOption) -> None:
+    """Give a user another role."""
+    from sealane_manager.store.records import By  # noqa: PLC0415 - no other command shall wait
+
+    with reported(), _accounts(state) as accounts:
+        accounts.kept.set_role(name, new, By(_actor(), "", SystemClock().now()))
+    typer.echo(f"{name} is {new}")
+
+
+@app.command()
+def remove(name: NameArgument, state: StateOption) -> None:
+    """Never let a user in again."""
+    from sealane_manager.store.records import By  # noqa: PLC0415 - no other command shall wait
+
+    with reported(), _accounts(state) as accounts:
+        accounts.kept.remove_user(name, By(_actor(), "", SystemClock().now()))
+    typer.echo(f"{name} is removed")
+
+
+@app.command("list")
+def list_users(state: StateOption, output: OutputOption = Format.TABLE) -> None:
+    """Show who may log in."""
+    with reported(), _accounts(state) as accounts:
+        rows = [
+            {"name": user.name, "role": user.role, "created_at": user.created_at}
+            for user in accounts.kept.users()
+        ]
+    emit(rows, ["name", "role", "created_at"], output)

@@ -1,0 +1,54 @@
+"""Reads the decision log in parts, newest first, by what its lines say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import or_, select
+from sqlmodel import col
+
+from sealane_manager.store.summaries import AuditLine
+from sealane_manager.store.tables import DecisionRow
+
+if TYPE_CHECKING:
+    from sealane_manager.store.database import Database
+    from sealane_manager.store.summaries import AuditFilter
+
+WORDS: Final = 200
+"""Actors or actions offered in a filter."""
+
+
+class Audit:
+    """Pages of the decision log."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def lines(self, wanted: AuditFilter) -> tuple[AuditLine, ...]:
+        """The newest lines that match, at most `size`."""
+        query = select(DecisionRow).order_by(col(DecisionRow.id).desc()).limit(wanted.size)
+        if wanted.before:
+            query = query.where(col(DecisionRow.id) < wanted.before)
+        for column, value in (
+            (DecisionRow.actor, wanted.actor),
+            (DecisionRow.action, wanted.action),
+            (DecisionRow.rollout, wanted.rollout),
+        ):
+            if value:
+                query = query.where(col(column) == value)
+        if wanted.text:
+            detail = col(DecisionRow.detail).icontains(wanted.text, autoescape=True)
+            actor = col(DecisionRow.actor).icontains(wanted.text, autoescape=True)
+            query = query.where(or_(detail, actor))
+        with self._database.read() as session:
+            return tuple(_line(row) for row in session.execute(query).scalars())
+
+    def actions(self) -> tuple[str, ...]:
+        """Every kind of action in the log."""
+        query = select(col(DecisionRow.action)).distinct().order_by("action").limit(WORDS)
+        with self._database.read() as session:
+            return tuple(session.execute(query).scalars())
+
+
+def _line(row: DecisionRow) -> AuditLine:
+    return AuditLine(row.id or 0, row.at, row.rollout, row.actor, row.action, row.detail)

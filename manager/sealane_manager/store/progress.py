@@ -1,0 +1,144 @@
+"""Reads how rollouts stand, counted by the database: a rollout of 10,000 devices is a few rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+from sqlmodel import col
+
+from sealane_manager.errors import NotKnown
+from sealane_manager.rollout.types import LIVE
+from sealane_manager.store.summaries import RolloutDeviceLine, RolloutLine
+from sealane_manager.store.tables import RolloutDeviceRow, RolloutRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Select
+    from sqlmodel import Session
+
+    from sealane_manager.store.database import Database
+    from sealane_manager.store.summaries import Page
+
+
+class Progress:
+    """Lists and counts of rollouts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rollouts(self, page: Page, *, live: bool = False) -> tuple[RolloutLine, ...]:
+        """One page of the rollouts, the newest first; or only those that still run."""
+        query = select(RolloutRow).order_by(col(RolloutRow.created_at).desc(), col(RolloutRow.id))
+        if live:
+            query = query.where(col(RolloutRow.state).in_([str(state) for state in LIVE]))
+        return self._lines(query.limit(page.size).offset(page.offset))
+
+    def count(self) -> int:
+        """How many rollouts there are."""
+        with self._database.read() as session:
+            return session.execute(select(func.count()).select_from(RolloutRow)).scalar() or 0
+
+    def rollout(self, rollout: str) -> RolloutLine:
+        """One rollout; raises NotKnown."""
+        found = self._lines(select(RolloutRow).where(col(RolloutRow.id) == rollout))
+        if not found:
+            raise NotKnown(f"there is no rollout {rollout[:40]}", hint="see the list of rollouts")
+        return found[0]
+
+    def of_device(self, device: str, limit: int) -> tuple[RolloutLine, ...]:
+        """The last rollouts that a device took part in."""
+        took_part = select(col(RolloutDeviceRow.rollout)).where(
+            col(RolloutDeviceRow.device) == device
+        )
+        query = select(RolloutRow).where(col(RolloutRow.id).in_(took_part))
+        return self._lines(query.order_by(col(RolloutRow.created_at).desc()).limit(limit))
+
+    def stages(self, rollout: str) -> Mapping[int, Mapping[str, int]]:
+        """How many devices of each stage are in which state."""
+        query = (
+            select(col(RolloutDeviceRow.stage), col(RolloutDeviceRow.state), func.count())
+            .where(col(RolloutDeviceRow.rollout) == rollout)
+            .group_by(col(RolloutDeviceRow.stage), col(RolloutDeviceRow.state))
+        )
+        found: dict[int, dict[str, int]] = defaultdict(dict)
+        with self._database.read() as session:
+            for stage, state, count in session.execute(query):
+                found[stage][state] = count
+        return found
+
+    def devices(
+        self, rollout: str, page: Page, states: Sequence[str] = ()
+    ) -> tuple[RolloutDeviceLine, ...]:
+        """One page of a rollout's devices in the order of their turn; all states when none."""
+        query = select(RolloutDeviceRow).where(col(RolloutDeviceRow.rollout) == rollout)
+        if states:
+            query = query.where(col(RolloutDeviceRow.state).in_(states))
+        query = query.order_by(col(RolloutDeviceRow.position))
+        with self._database.read() as session:
+            found = session.execute(query.limit(page.size).offset(page.offset)).scalars()
+            return tuple(_device_line(row) for row in found)
+
+    def cells(self, rollout: str, limit: int) -> tuple[tuple[str, str, int], ...]:
+        """Device, state and stage of the first devices, in the order of their turn."""
+        query = (
+            select(
+                col(RolloutDeviceRow.device),
+                col(RolloutDeviceRow.state),
+                col(RolloutDeviceRow.stage),
+            )
+            .where(col(RolloutDeviceRow.rollout) == rollout)
+            .order_by(col(RolloutDeviceRow.position))
+            .limit(limit)
+        )
+        with self._database.read() as session:
+            return tuple((row[0], row[1], row[2]) for row in session.execute(query))
+
+    def _lines(self, query: Select[Any]) -> tuple[RolloutLine, ...]:
+        with self._database.read() as session:
+            found = session.execute(query).scalars().all()
+            counts = _counted(session, [row.id for row in found])
+            return tuple(_line(row, counts[row.id]) for row in found)
+
+
+def _counted(session: Session, rollouts: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+    query = (
+        select(col(RolloutDeviceRow.rollout), col(RolloutDeviceRow.state), func.count())
+        .where(col(RolloutDeviceRow.rollout).in_(rollouts))
+        .group_by(col(RolloutDeviceRow.rollout), col(RolloutDeviceRow.state))
+    )
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for rollout, state, count in session.execute(query):
+        counts[rollout][state] = count
+    return counts
+
+
+def _line(row: RolloutRow, devices: Mapping[str, int]) -> RolloutLine:
+    return RolloutLine(
+        id=row.id,
+        release=row.release,
+        slot=row.slot,
+        selector=row.selector,
+        stages=tuple(row.stages),
+        stage=row.stage,
+        phase=row.phase,
+        state=row.state,
+        reason=row.reason,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+        devices=devices,
+    )
+
+
+def _device_line(row: RolloutDeviceRow) -> RolloutDeviceLine:
+    return RolloutDeviceLine(
+        device=row.device,
+        stage=row.stage,
+        state=row.state,
+        detail=row.detail,
+        requests=row.requests,
+        changed_at=row.changed_at,
+        previous=row.previous or "",
+    )
