@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sealane.bundle.manifest import parse_manifest
 from sealane.errors import BundleError, TrustError
@@ -21,18 +21,30 @@ from sealane_agent.state import Wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sealane.fleet import SlotReport
+    from sealane.fleet import DeviceFacts, SlotReport
     from sealane.names import Digest, SlotName
     from sealane.trust.documents import SlotAssignment
-    from sealane.trust.verifier import Accepted, Verifier
+    from sealane.trust.verifier import Accepted
 
     from sealane_agent.actions import Tools
+
+
+class Judge(Protocol):
+    """Judges director documents: `sealane.trust.verifier.Verifier`."""
+
+    def new_nonce(self) -> str:
+        """A question that one document may answer."""
+        ...
+
+    def accept(self, document: bytes, nonce: str | None, facts: DeviceFacts) -> Accepted:
+        """What the document asks for; raises TrustError, or what the transport raises."""
+        ...
 
 
 class Supervisor:
     """Everything that one device does, except serving; the session's `Device`."""
 
-    def __init__(self, tools: Tools, verifier: Verifier, ask: Callable[[], None]) -> None:
+    def __init__(self, tools: Tools, verifier: Judge, ask: Callable[[], None]) -> None:
         self._tools, self._verifier, self._ask = tools, verifier, ask
         self._store = tools.staging.store
         self._desires = Desires()

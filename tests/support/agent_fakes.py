@@ -49,9 +49,16 @@ def failure(kind: FailureKind, component: str = "runtime", message: str = "no") 
     return Failure(kind, "staged", component, "it", message)
 
 
+class Died(Exception):  # noqa: N818 - the supervisor is killed at this point
+    """Ends a supervisor from inside, as a crash would."""
+
+
 @dataclass
 class FakeEndpoint:
-    """Serves slots without processes; `bad` maps a variant or a manifest to why it never proves."""
+    """Serves slots without processes; `bad` maps a variant or a manifest to why it never proves.
+
+    `dies_after` names a command after which the supervisor dies, once.
+    """
 
     bad: dict[str, Failure] = field(default_factory=dict)
     latency_us: dict[str, int] = field(default_factory=dict)
@@ -59,6 +66,7 @@ class FakeEndpoint:
     loaded: dict[str, Pointer] = field(default_factory=dict)
     statuses: dict[str, SlotStatus] = field(default_factory=dict)
     workers: int = 0
+    dies_after: str = ""
 
     async def status(self) -> tuple[SlotStatus, ...]:
         self._answer()
@@ -75,6 +83,7 @@ class FakeEndpoint:
         self.loaded[worker] = pointer
         status = self._slot(slot)
         self.statuses[slot] = replace(status, standby=(*status.standby, worker))
+        self._die("load")
         return proved(worker, self.latency_us.get(pointer.variant, 100))
 
     async def activate(self, slot: str, worker: str, *, probation: bool) -> SlotStatus:
@@ -90,6 +99,7 @@ class FakeEndpoint:
             standby=tuple(name for name in status.standby if name != worker),
             traffic=Traffic(),
         )
+        self._die("activate")
         return self.statuses[slot]
 
     async def settle(self, slot: str) -> SlotStatus:
@@ -104,6 +114,7 @@ class FakeEndpoint:
         self.statuses[slot] = replace(
             status, active=status.previous, previous=None, probation=False, traffic=Traffic()
         )
+        self._die("return")
         return self.statuses[slot]
 
     async def drop(self, slot: str, worker: str) -> None:
@@ -124,6 +135,11 @@ class FakeEndpoint:
 
     def _slot(self, slot: str) -> SlotStatus:
         return self.statuses.get(slot, empty(slot))
+
+    def _die(self, command: str) -> None:
+        if self.dies_after == command:
+            self.dies_after = ""
+            raise Died
 
     def _answer(self) -> None:
         if self.gone:
@@ -155,9 +171,13 @@ class FakeBlobs:
 
 @dataclass
 class Lines:
-    """A log that tests read."""
+    """A log that tests read; after a line with the state `dies_at` the supervisor dies, once."""
 
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    dies_at: str = ""
 
     def __call__(self, event: str, **fields: object) -> None:
         self.events.append((event, fields))
+        if self.dies_at and fields.get("state") == self.dies_at:
+            self.dies_at = ""
+            raise Died

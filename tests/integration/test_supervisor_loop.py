@@ -1,0 +1,327 @@
+"""A supervisor with its real journal, store and loops; endpoint and manager are simulated."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from sealane.bundle.types import ProbationLimits
+from sealane.errors import TrustError
+from sealane.failure import FailureKind
+from sealane.names import SlotName
+from sealane_agent.serving.messages import Traffic
+from sealane_agent.state import State
+from support.agent_fakes import CAM, failure
+from support.agent_site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sealane.names import Digest
+
+GATE = SlotName("gate")
+WATCHED = ProbationLimits(seconds=0, min_requests=10)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+async def serve(site: Site, version: int) -> None:
+    """Bring one version to the end, so that something serves."""
+    site.want(site.wish(version))
+    async with site.supervisor() as run:
+        assert await run.hear()
+        await run.settled((version, version))
+
+
+def test_a_release_goes_from_the_document_to_its_receipt(site: Site) -> None:
+    async def story() -> None:
+        site.want(site.wish(1))
+        async with site.supervisor() as run:
+            assert await run.hear()
+            await run.settled((1, 1))
+            words = ["accepted", "fetching", "fetching", "staged", "activating", "probation"]
+            assert run.states() == [*words, "committed"]
+            (receipt,) = run.receipts()
+            assert (receipt.verdict, receipt.release, receipt.rollout) == (
+                "serving",
+                "demo/tiny@1",
+                "r1",
+            )
+            assert not site.endpoint.statuses[CAM].probation
+
+    asyncio.run(story())
+
+
+def test_a_document_that_is_refused_changes_nothing(site: Site) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        site.judge.accepted = None
+        async with site.supervisor() as run:
+            assert not await run.hear()
+            await run.settled((1, 1))
+        assert "document refused" in [event for event, _ in site.lines.events]
+
+    asyncio.run(story())
+
+
+def test_a_release_that_was_refused_fails_with_the_verifiers_words(site: Site) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        site.want(site.wish(2), refused=TrustError("13 listed", "it is not listed"))
+        async with site.supervisor() as run:
+            await run.hear()
+            await run.until(State.FAILED)
+            attempt = run.journal.read(CAM).attempt
+            assert attempt is not None
+            assert attempt.failure is not None
+            assert "13 listed" in attempt.failure.message
+            await run.settled((1, 1))
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "state", ["accepted", "fetching", "staged", "activating", "probation", "committed"]
+)
+def test_a_supervisor_that_dies_after_any_word_is_continued_by_the_next(
+    site: Site, state: str
+) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        site.want(site.wish(2))
+        site.lines.dies_at = state
+        async with site.supervisor() as run:
+            await run.hear()
+            await run.dead()
+        await finish(site)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("command", ["load", "activate"])
+def test_a_supervisor_that_dies_after_a_command_is_continued_by_the_next(
+    site: Site, command: str
+) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        site.want(site.wish(2))
+        site.endpoint.dies_after = command
+        async with site.supervisor() as run:
+            await run.hear()
+            await run.dead()
+        await finish(site)
+
+    asyncio.run(story())
+
+
+async def finish(site: Site) -> None:
+    """The next supervisor brings version 2 to its end, with one receipt."""
+    async with site.supervisor() as run:
+        await run.hear()
+        await run.settled((2, 2))
+        await run.until(State.COMMITTED)
+        await run.wait_for(lambda: site.endpoint.statuses[CAM].standby == ())
+        assert [item.release for item in run.receipts()] == ["demo/tiny@1", "demo/tiny@2"]
+
+
+def test_a_probation_ends_without_any_manager(site: Site) -> None:
+    site.probation = WATCHED
+
+    async def story() -> None:
+        site.want(site.wish(1))
+        async with site.supervisor() as run:
+            await run.hear()
+            await run.until(State.PROBATION)
+        async with site.supervisor() as run:
+            site.endpoint.count(CAM, Traffic(10))
+            await run.until(State.COMMITTED)
+
+    asyncio.run(story())
+
+
+def test_changed_bytes_are_refused_and_the_old_model_goes_on(site: Site) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        site.want(site.wish(2))
+        model = next(item for item in site.bundle(2).layers if item.path.endswith(".onnx"))
+        site.blobs.contents[model.digest] = bytes(model.size)
+        async with site.supervisor() as run:
+            await run.hear()
+            await run.until(State.FAILED)
+            await run.settled((1, 1))
+            record = run.journal.read(CAM)
+            assert record.attempt is not None
+            assert record.attempt.failure is not None
+            assert "do not match its digest" in record.attempt.failure.message
+            assert record.quarantined == {}, "the transport is at fault, not the release"
+
+    asyncio.run(story())
+
+
+def test_a_release_that_never_proves_itself_is_quarantined(site: Site) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        wish = site.wish(2)
+        site.endpoint.bad[wish.manifest] = failure(FailureKind.PERMANENT, message="golden missed")
+        site.want(wish)
+        async with site.supervisor() as run:
+            await run.hear()
+            await run.until(State.FAILED)
+            assert run.journal.read(CAM).quarantined == {wish.manifest: "golden missed"}
+            site.want(replace(wish, rollout="again"))
+            await run.hear()
+            await run.until(State.QUARANTINED)
+            await run.settled((1, 1))
+
+    asyncio.run(story())
+
+
+def test_a_release_that_breaks_its_limits_goes_back_by_itself(site: Site) -> None:
+    site.probation = WATCHED
+
+    async def story() -> None:
+        site.want(site.wish(1))
+        async with site.supervisor() as run:
+            await run.hear()
+            await run.until(State.PROBATION)
+            site.endpoint.count(CAM, Traffic(10))
+            await run.settled((1, 1))
+            site.want(site.wish(2))
+            await run.hear()
+            await run.until(State.PROBATION)
+            site.endpoint.count(CAM, Traffic(8, errors=8, fallbacks=8))
+            await run.until(State.ROLLED_BACK)
+            await run.settled((1, 1))
+            last = run.receipts()[-1]
+            assert (last.verdict, last.release) == ("rolled_back", "demo/tiny@2")
+            assert (last.requests, last.errors, last.fallbacks) == (8, 8, 8)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("dies_at", "dies_after"), [("rolling_back", ""), ("", "return"), ("rolled_back", "")]
+)
+def test_a_rollback_is_finished_by_the_next_supervisor(
+    site: Site, dies_at: str, dies_after: str
+) -> None:
+    site.probation = WATCHED
+
+    async def story() -> None:
+        site.want(site.wish(1))
+        async with site.supervisor() as run:
+            await run.hear()
+            await run.until(State.PROBATION)
+            site.endpoint.count(CAM, Traffic(10))
+            await run.settled((1, 1))
+            site.want(site.wish(2))
+            await run.hear()
+            await run.until(State.PROBATION)
+            site.endpoint.dies_after = dies_after
+            site.lines.dies_at = dies_at
+            site.endpoint.count(CAM, Traffic(1, crashes=1))
+            await run.dead()
+        async with site.supervisor() as run:
+            await run.until(State.ROLLED_BACK)
+            await run.settled((1, 1))
+            assert [item.verdict for item in run.receipts()] == ["serving", "rolled_back"]
+
+    asyncio.run(story())
+
+
+def test_a_rollout_that_finds_its_release_serving_gets_a_receipt(site: Site) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        site.want(replace(site.wish(1), rollout="again"))
+        async with site.supervisor() as run:
+            await run.hear()
+            await run.wait_for(lambda: len(run.receipts()) == 2)
+            assert [item.rollout for item in run.receipts()] == ["r1", "again"]
+            assert run.states()[-1] == "committed"
+
+    asyncio.run(story())
+
+
+def test_two_slots_do_not_wait_for_each_other(site: Site) -> None:
+    opened = threading.Event()
+    slow = site.wish(2, GATE)
+    real = site.blobs.fetch
+
+    def held(digest: Digest, offset: int) -> Iterator[bytes]:
+        layers = {item.digest for item in site.bundle(2).layers}
+        if digest in layers - {item.digest for item in site.bundle(1).layers}:
+            opened.wait(10)
+        return real(digest, offset)
+
+    site.blobs.fetch = held  # type: ignore[method-assign]  # one delivery that hangs
+
+    async def story() -> None:
+        site.want(site.wish(1), slow)
+        async with site.supervisor() as run:
+            await run.hear()
+            await run.until(State.COMMITTED, CAM)
+            assert run.state(GATE) is State.FETCHING
+            opened.set()
+            await run.until(State.COMMITTED, GATE)
+
+    asyncio.run(story())
+
+
+def test_a_fetch_that_nobody_wants_any_more_is_given_up(site: Site) -> None:
+    site.blobs.chunk = 1
+    begun, go_on = threading.Event(), threading.Event()
+    real = site.blobs.fetch
+
+    def held(digest: Digest, offset: int) -> Iterator[bytes]:
+        for chunk in real(digest, offset):
+            yield chunk
+            begun.set()
+            go_on.wait(10)
+
+    site.blobs.fetch = held  # type: ignore[method-assign]  # a delivery that waits
+
+    async def story() -> None:
+        site.want(site.wish(1))
+        async with site.supervisor() as run:
+            await run.hear()
+            await asyncio.to_thread(begun.wait, 10)
+            site.want()
+            await run.hear()
+            go_on.set()
+            await run.until(State.IDLE)
+            assert run.states()[-1] == "idle"
+
+    asyncio.run(story())
+
+
+def test_an_endpoint_that_is_away_is_waited_for(site: Site) -> None:
+    site.endpoint.gone = True
+
+    async def story() -> None:
+        site.want(site.wish(1))
+        async with site.supervisor() as run:
+            await run.hear()
+            await run.until(State.FETCHING)
+            site.endpoint.gone = False
+            run.supervisor.look()
+            await run.settled((1, 1))
+
+    asyncio.run(story())
+
+
+def test_what_nothing_needs_leaves_the_store(site: Site) -> None:
+    async def story() -> None:
+        for version in (1, 2, 3):
+            await serve(site, version)
+        views = {path.name for path in site.folder.views.iterdir()}
+        kept = {site.bundle(version).digest.partition(":")[2] for version in (2, 3)}
+        assert views == kept, "what serves, and what served before as warm previous"
+
+    asyncio.run(story())
