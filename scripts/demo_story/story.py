@@ -167,11 +167,13 @@ class Story:
         self.console.print(table)
 
     def _print_rollouts(self, requests: list[report.Request]) -> None:
-        table = Table("rollout", "ended", "devices reached", "seconds", "why", title="\nrollouts")
-        for run in self.outcomes:
-            reached = f"{run.reached} of {run.devices}"
-            table.add_row(run.release, run.state, reached, f"{run.seconds:.0f}", run.reason)
+        table = Table("rollout", "ended", "reached", "seconds", title="\nrollouts")
+        for outcome in self.outcomes:
+            reached = f"{outcome.reached} of {outcome.devices}"
+            table.add_row(outcome.release, outcome.state, reached, f"{outcome.seconds:.0f}")
         self.console.print(table)
+        for outcome in self.outcomes:
+            self.console.print(f"{outcome.release} {outcome.state}: {escape(outcome.reason)}")
         swaps = report.find_swaps(requests)
         gaps = sorted(swap.gap_ms for swap in swaps)
         if gaps:

@@ -53,7 +53,7 @@ def test_where_a_rollout_stands_fits_one_line() -> None:
 def test_the_first_lines_tell_everything_that_happened_so_far() -> None:
     assert new_lines(None, a_rollout()) == [
         "admin: start try it",
-        "box-1: leased",
+        "device box-1: leased",
         standing(a_rollout()),
     ]
 
@@ -66,10 +66,21 @@ def test_a_change_tells_only_itself() -> None:
     failed = a_device("box-1", DeviceState.FAILED, "golden outputs differ")
     after = replace(a_rollout(), devices=(failed, *a_rollout().devices[1:]))
 
-    assert new_lines(a_rollout(), after) == [
-        "box-1: failed (golden outputs differ)",
-        standing(after),
-    ]
+    assert new_lines(a_rollout(), after) == ["device box-1: failed golden outputs differ"]
+
+
+def test_a_new_phase_tells_where_the_rollout_stands() -> None:
+    after = replace(a_rollout(), phase=Phase.SOAK)
+
+    assert new_lines(a_rollout(), after) == [standing(after)]
+
+
+def test_a_device_whose_move_a_decision_tells_is_told_once() -> None:
+    told = DecisionView(NOW, "device box-1", "failed", "golden outputs differ")
+    failed = a_device("box-1", DeviceState.FAILED, "golden outputs differ")
+    after = replace(a_rollout(), devices=(failed,), decisions=(*a_rollout().decisions, told))
+
+    assert new_lines(a_rollout(), after) == ["device box-1: failed golden outputs differ"]
 
 
 def test_the_picture_shows_devices_and_the_last_decisions_in_the_users_words() -> None:

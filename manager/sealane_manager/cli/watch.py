@@ -17,7 +17,7 @@ from sealane_manager.rollout.types import DeviceState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from sealane_manager.views import DecisionView, RolloutView
+    from sealane_manager.views import DecisionView, RolloutDeviceView, RolloutView
 
 RETRIES: Final = 60
 RETRY_S: Final = 1.0
@@ -55,18 +55,31 @@ def follow_lines(changes: Iterable[RolloutView]) -> RolloutView | None:
 
 
 def new_lines(before: RolloutView | None, now: RolloutView) -> list[str]:
-    """What is new since `before`: decisions, devices that changed, and where it stands."""
-    known = len(before.decisions) if before else 0
-    lines = [_decision_line(decision) for decision in now.decisions[known:]]
+    """What is new since `before`: decisions, devices that moved, and a new state, stage or phase.
+
+    A device whose move a decision already tells is not told again.
+    """
+    decisions = now.decisions[len(before.decisions) if before else 0 :]
+    lines = [_decision_line(decision) for decision in decisions]
+    told = {decision.actor for decision in decisions}
     states = {device.device: device.state for device in before.devices} if before else {}
-    lines += [
-        f"{device.name}: {device.state}" + (f" ({device.detail})" if device.detail else "")
+    moved = [
+        device
         for device in now.devices
-        if device.state != states.get(device.device, DeviceState.WAITING)
+        if device.state not in (states.get(device.device, DeviceState.WAITING), DeviceState.SKIPPED)
     ]
-    if before is None or standing(before) != standing(now):
+    lines += [_device_line(device) for device in moved if f"device {device.name}" not in told]
+    if before is None or _position(before) != _position(now):
         lines.append(standing(now))
     return lines
+
+
+def _position(rollout: RolloutView) -> tuple[str, int, str]:
+    return rollout.state, rollout.stage, rollout.phase
+
+
+def _device_line(device: RolloutDeviceView) -> str:
+    return f"device {device.name}: {device.state} {device.detail}".rstrip()
 
 
 def standing(rollout: RolloutView) -> str:
