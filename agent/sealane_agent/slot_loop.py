@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
-from sealane.errors import SealaneError
+from sealane.errors import InvalidName, SealaneError
 
 from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.plan import plan, resumed
@@ -130,7 +130,13 @@ class SlotLoop:
 
     def _pointer(self, which: str) -> Pointer | None:
         path = self._tools.folder.pointer(self.slot, which)
-        return Pointer.decode(path.read_bytes()) if path.is_file() else None
+        try:
+            return Pointer.decode(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, InvalidName) as error:
+            self._tools.log("pointer damaged", slot=self.slot, path=path, reason=error)
+            return None
 
     async def _serving(self) -> SlotStatus | None:
         try:

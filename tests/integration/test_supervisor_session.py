@@ -1,0 +1,227 @@
+"""What a session says when; the manager's half is simulated."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from sealane.fleet import (
+    Assignment,
+    AssignmentRequest,
+    DesiredChanged,
+    DeviceFacts,
+    Events,
+    EventsAck,
+    Heartbeat,
+    Hello,
+    SlotReport,
+    Welcome,
+)
+from sealane.names import DeviceId
+from sealane_agent.journal import Entry, Journal
+from sealane_agent.rpc import SessionEnded
+from sealane_agent.session import Session
+from support.agent_fakes import CAM, START, Lines
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sealane.fleet import DeviceMessage, ManagerMessage
+
+REPORT = SlotReport(CAM, "fetching")
+HELLO = Hello("0.1.0", "boot", DeviceFacts("x86_64", "linux", 2, 1, (), ""), (REPORT,))
+PATIENCE_S = 5.0
+
+
+def welcome(acked: int = 0, heartbeat_s: float = 60.0) -> Welcome:
+    return Welcome(DeviceId("press-7"), heartbeat_s, 5.0, acked)
+
+
+class FakeLine:
+    """One session: `said` is what the device said, `answer` what it hears next."""
+
+    def __init__(self) -> None:
+        self.said: list[DeviceMessage] = []
+        self.closed = False
+        self._heard: asyncio.Queue[ManagerMessage | SessionEnded] = asyncio.Queue()
+
+    async def say(self, message: DeviceMessage) -> None:
+        self.said.append(message)
+
+    async def hear(self) -> ManagerMessage | None:
+        heard = await self._heard.get()
+        if isinstance(heard, SessionEnded):
+            raise heard
+        return heard
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def answer(self, *messages: ManagerMessage | SessionEnded) -> None:
+        for message in messages:
+            self._heard.put_nowait(message)
+
+    async def has_said(self, kind: type, times: int = 1) -> list[DeviceMessage]:
+        """Wait for so many messages of a kind."""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self._said(kind)) < times:  # noqa: ASYNC110 - nothing tells when it speaks
+                await asyncio.sleep(0.005)
+        return self._said(kind)
+
+    def _said(self, kind: type) -> list[DeviceMessage]:
+        return [item for item in self.said if isinstance(item, kind)]
+
+
+@dataclass
+class FakeDevice:
+    """Takes up the documents that it is told to; notes the others too."""
+
+    useful: bool = True
+    accepted: list[tuple[bytes, str]] = field(default_factory=list)
+    nonces: int = 0
+
+    def hello(self) -> Hello:
+        return HELLO
+
+    def reports(self) -> tuple[SlotReport, ...]:
+        return (REPORT,)
+
+    def new_nonce(self) -> str:
+        self.nonces += 1
+        return f"nonce-{self.nonces}"
+
+    async def accept(self, document: bytes, nonce: str) -> bool:
+        self.accepted.append((document, nonce))
+        return self.useful
+
+
+class Talk:
+    """A session with as many lines as it dials."""
+
+    def __init__(self, folder: Path) -> None:
+        self.journal = Journal(folder / "journal.db")
+        self.device, self.log, self.lines = FakeDevice(), Lines(), list[FakeLine]()
+        self.session = Session(self.dial, self.journal, self.log)
+
+    def dial(self) -> FakeLine:
+        self.lines.append(FakeLine())
+        return self.lines[-1]
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[FakeLine]:
+        task = asyncio.create_task(self.session.run(self.device, lambda: 0.01))
+        try:
+            yield await self.line(1)
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            self.journal.close()
+
+    async def line(self, number: int) -> FakeLine:
+        """Wait for the n-th line."""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.lines) < number:  # noqa: ASYNC110 - nothing tells when it dials
+                await asyncio.sleep(0.005)
+        return self.lines[number - 1]
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Talk:
+    return Talk(tmp_path)
+
+
+def write(journal: Journal, times: int) -> None:
+    for _ in range(times):
+        journal.write(Entry(CAM, None, START, REPORT))
+
+
+def test_a_device_says_hello_and_asks_for_its_document(talk: Talk) -> None:
+    async def story() -> None:
+        async with talk.running() as line:
+            line.answer(welcome())
+            (asked,) = await line.has_said(AssignmentRequest)
+            assert line.said[0] == HELLO
+            assert asked == AssignmentRequest("nonce-1")
+            line.answer(Assignment(b"document"), DesiredChanged(2))
+            await line.has_said(AssignmentRequest, 2)
+            assert talk.device.accepted == [(b"document", "nonce-1")]
+
+    asyncio.run(story())
+
+
+def test_events_are_told_until_the_manager_has_stored_them(talk: Talk) -> None:
+    async def story() -> None:
+        write(talk.journal, 2)
+        async with talk.running() as line:
+            line.answer(welcome())
+            (told,) = await line.has_said(Events)
+            assert isinstance(told, Events)
+            assert [event.sequence for event in told.events] == [1, 2]
+            write(talk.journal, 1)
+            talk.session.said()
+            _, second = await line.has_said(Events, 2)
+            assert isinstance(second, Events)
+            assert [event.sequence for event in second.events] == [3]
+            assert talk.journal.pending() == 3
+            line.answer(EventsAck(2), SessionEnded("the link was cut"))
+            again = await talk.line(2)
+            again.answer(welcome(acked=2))
+            (rest,) = await again.has_said(Events)
+            assert isinstance(rest, Events)
+            assert [event.sequence for event in rest.events] == [3]
+
+    asyncio.run(story())
+
+
+def test_what_the_welcome_acknowledges_is_forgotten(talk: Talk) -> None:
+    async def story() -> None:
+        write(talk.journal, 2)
+        async with talk.running() as line:
+            line.answer(welcome(acked=2))
+            await line.has_said(AssignmentRequest)
+            assert talk.journal.pending() == 0
+
+    asyncio.run(story())
+
+
+def test_heartbeats_come_at_the_managers_pace(talk: Talk) -> None:
+    async def story() -> None:
+        async with talk.running() as line:
+            line.answer(welcome(heartbeat_s=0.1))
+            beats = await line.has_said(Heartbeat, 2)
+            assert beats[0] == Heartbeat((REPORT,))
+
+    asyncio.run(story())
+
+
+def test_a_document_that_cannot_be_used_is_asked_for_again(talk: Talk) -> None:
+    async def story() -> None:
+        talk.device.useful = False
+        async with talk.running() as line:
+            line.answer(welcome())
+            await line.has_said(AssignmentRequest)
+            line.answer(Assignment(b"bad"))
+            asked = await line.has_said(AssignmentRequest, 2)
+            assert asked[1] == AssignmentRequest("nonce-2")
+
+    asyncio.run(story())
+
+
+def test_a_manager_that_is_down_is_dialled_again_and_told_of_once(talk: Talk) -> None:
+    async def story() -> None:
+        async with talk.running():
+            for number in (1, 2, 3):
+                line = await talk.line(number)
+                line.answer(SessionEnded("nobody listens"))
+            line = await talk.line(4)
+            line.answer(welcome())
+            await line.has_said(AssignmentRequest)
+            assert [event for event, _ in talk.log.events] == ["session lost", "session open"]
+            assert all(line.closed for line in talk.lines[:3])
+
+    asyncio.run(story())
