@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import os
 import random
 import signal
 import sys
@@ -49,6 +50,8 @@ def run(settings: RunSettings) -> None:
 
     Raises NotEnrolled, AlreadyRunning, JournalDamaged or OSError.
     """
+    # The session says itself why it was lost.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with alone(settings.folder):
         asyncio.run(_run(settings))
 
