@@ -120,13 +120,9 @@ class Plant:
         return wait_for(f"the endpoint of {device}", lambda: read_json(path))
 
     def worker(self, device: str) -> psutil.Process:
-        """The worker process that was started first on a device: the one that serves."""
-        workers = [
-            child
-            for child in psutil.Process(int(self.endpoint(device)["pid"])).children()
-            if "sealane_agent.worker" in child.cmdline()
-        ]
-        return max(workers, key=psutil.Process.create_time)
+        """The worker process that was started last on a device; it may be on its way back."""
+        endpoint = psutil.Process(int(self.endpoint(device)["pid"]))
+        return wait_for(f"a worker on {device}", lambda: _last_worker(endpoint))
 
     def start_traffic(self, data: Path, devices: Iterable[str]) -> Path:
         """The stock client sends rows of `data` to every device; returns its log."""
@@ -152,6 +148,18 @@ class Plant:
     def stop(self) -> None:
         """Stop every process."""
         self.processes.stop()
+
+
+def _last_worker(endpoint: psutil.Process) -> psutil.Process | None:
+    try:
+        workers = [
+            child
+            for child in endpoint.children()
+            if child.status() != psutil.STATUS_ZOMBIE and "sealane_agent.worker" in child.cmdline()
+        ]
+    except psutil.NoSuchProcess:
+        return None
+    return max(workers, key=psutil.Process.create_time, default=None)
 
 
 def let_answer(seconds: float) -> None:

@@ -44,7 +44,7 @@ def test_a_share_at_the_limit_is_kept() -> None:
 
 
 def test_a_slow_release_goes_back_and_says_both_latencies() -> None:
-    slow = Traffic(50, latency_p99_us=5001, baseline_p99_us=1000)
+    slow = Traffic(100, latency_p95_us=5001, baseline_p99_us=1000)
     verdict = judge(slow, LIMITS, 1)
     assert verdict.decision is Decision.BACK
     assert "5001" in verdict.reason
@@ -54,11 +54,12 @@ def test_a_slow_release_goes_back_and_says_both_latencies() -> None:
 @pytest.mark.parametrize(
     "traffic",
     [
-        Traffic(49, latency_p99_us=9999, baseline_p99_us=1000),
-        Traffic(50, latency_p99_us=5000, baseline_p99_us=1000),
-        Traffic(50, latency_p99_us=9999, baseline_p99_us=0),
+        Traffic(99, latency_p95_us=9999, baseline_p99_us=1000),
+        Traffic(100, latency_p95_us=5000, baseline_p99_us=1000),
+        Traffic(100, latency_p95_us=9999, baseline_p99_us=0),
+        Traffic(100, latency_p95_us=900, latency_p99_us=99_999, baseline_p99_us=1000),
     ],
-    ids=["few requests", "at the limit", "nothing to compare with"],
+    ids=["few requests", "at the limit", "nothing to compare with", "one hiccup"],
 )
 def test_latency_is_judged_only_on_grounds(traffic: Traffic) -> None:
     assert judge(traffic, LIMITS, 1).decision is Decision.WATCH
@@ -66,5 +67,5 @@ def test_latency_is_judged_only_on_grounds(traffic: Traffic) -> None:
 
 def test_a_ratio_of_zero_switches_the_latency_check_off() -> None:
     unlimited = ProbationLimits(max_latency_ratio=0)
-    slow = Traffic(50, latency_p99_us=9999, baseline_p99_us=1)
+    slow = Traffic(100, latency_p95_us=9999, baseline_p99_us=1)
     assert judge(slow, unlimited, 1).decision is Decision.WATCH

@@ -104,6 +104,7 @@ class Traffic:
     crashes: int = 0
     hangs: int = 0
     latency_p50_us: int = 0
+    latency_p95_us: int = 0
     latency_p99_us: int = 0
     baseline_p50_us: int = 0
     baseline_p99_us: int = 0

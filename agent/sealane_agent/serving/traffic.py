@@ -44,6 +44,7 @@ class Counters:
             crashes=self._crashes,
             hangs=self._hangs,
             latency_p50_us=self.latency.quantile(0.5),
+            latency_p95_us=self.latency.quantile(0.95),
             latency_p99_us=self.latency.quantile(0.99),
             baseline_p50_us=baseline.quantile(0.5),
             baseline_p99_us=baseline.quantile(0.99),

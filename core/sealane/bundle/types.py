@@ -112,7 +112,8 @@ class ProbationLimits:
         min_requests: answered requests needed before it is kept.
         deadline_seconds: after that time it is judged on what was seen.
         max_error_rate: share of requests that the release may fail.
-        max_latency_ratio: its p99 latency over the previous release's; 0 switches the check off.
+        max_latency_ratio: its p95 latency over the previous release's p99; 0 switches the check
+            off.
         max_crashes: worker crashes and hangs.
     """
 
