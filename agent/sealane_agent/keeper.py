@@ -37,6 +37,9 @@ RESTART_MAX_S: Final = 10.0
 YOUNG_S: Final = 30.0
 """An endpoint that dies before this age died young."""
 
+SAME_PORTS_TRIES: Final = 3
+"""Starts on the addresses that it had, before it takes free ports: something else may have them."""
+
 STOP_DEADLINE_S: Final = 40.0
 """How long the endpoint may take to answer what is inside it when it is told to stop."""
 
@@ -66,7 +69,7 @@ class Keeper:
     def __init__(self, folder: StateFolder, command: EndpointCommand, log: Log) -> None:
         self._folder, self._command, self._log = folder, command, log
         self._child: subprocess.Popen[bytes] | None = None
-        self._listened = True
+        self._refusals = 0
 
     async def run(self, appeared: Callable[[], None]) -> None:
         """Until cancelled; `appeared` is called whenever an endpoint listens anew."""
@@ -106,7 +109,7 @@ class Keeper:
         with self._command.log.open("ab") as log:
             self._child = await asyncio.to_thread(
                 subprocess.Popen,
-                list(self._command.arguments(self._listened)),
+                list(self._command.arguments(self._refusals < SAME_PORTS_TRIES)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -117,10 +120,10 @@ class Keeper:
             pid = await asyncio.to_thread(listener_pid, self._folder.control_socket)
             if pid is not None:
                 self._log("endpoint started", pid=pid)
-                self._listened = True
+                self._refusals = 0
                 return pid
             await asyncio.sleep(_POLL_S)
-        self._listened = False
+        self._refusals += 1
         await _end(self._child.pid)
         self._log("endpoint does not start", log=self._command.log)
         return None

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName, SealaneError
 
+from sealane_agent.errors import JournalDamaged
 from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.plan import plan, resumed
 from sealane_agent.reports import report
 from sealane_agent.serving.messages import SlotStatus, Traffic
-from sealane_agent.state import ENDED, AskDocument, Enter, Observed, Rest, SlotRecord
+from sealane_agent.state import ENDED, AskDocument, Enter, Observed, Rest, SlotRecord, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sealane.names import SlotName
 
     from sealane_agent.actions import Hands, Tools
-    from sealane_agent.state import Attempt, Wanted
+    from sealane_agent.state import Action, Attempt, Wanted
 
 TICK_OPEN_S: Final = 0.25
 TICK_IDLE_S: Final = 5.0
@@ -33,6 +34,9 @@ TICK_UNASKED_S: Final = 10.0
 TROUBLE_FIRST_S: Final = 0.25
 TROUBLE_MAX_S: Final = 10.0
 """Pauses after an action that failed in no way that the table knows; doubled each time."""
+
+
+_QUIET: Final = ENDED | {State.WAITING}
 
 
 class Desires:
@@ -68,6 +72,7 @@ class SlotLoop:
         self._state: object = None
         self._since = 0.0
         self._trouble = 0
+        self._resumed = False
         self.record = SlotRecord(slot)
         self.seen = Observed(heard=False, active=None, lkg=None, serving=None)
 
@@ -82,37 +87,40 @@ class SlotLoop:
 
     async def run(self, ended: Callable[[], None], ask: Callable[[], None]) -> None:
         """Until cancelled; `ended` is called when an attempt has ended, `ask` for a document."""
-        await self._resume()
         while True:
             self._bell.clear()
-            pause = await self._step(ended, ask)
+            try:
+                pause = await self._step(ended, ask)
+            except JournalDamaged:
+                raise
+            except (SealaneError, OSError, sqlite3.Error) as error:
+                pause = self._troubled(error)
             if pause > 0:
                 await self._rest(pause)
-
-    async def _resume(self) -> None:
-        await self._look()
-        attempt = self.record.attempt
-        if attempt is not None and resumed(attempt) != attempt:
-            await self._hands.act(Enter(resumed(attempt)), self.seen)
 
     async def _step(self, ended: Callable[[], None], ask: Callable[[], None]) -> float:
         """One look and one action; returns how long to rest then."""
         await self._look()
-        wanted = self._desires.wanted.get(self.slot)
-        action = plan(wanted, self.record, self.seen, self._tools.now())
+        action = self._planned()
         if isinstance(action, Rest):
             return self._tick()
         if isinstance(action, AskDocument):
             ask()
             return TICK_UNASKED_S
-        try:
-            await self._hands.act(action, self.seen)
-        except (SealaneError, OSError, sqlite3.Error) as error:
-            return self._troubled(type(action).__name__, error)
-        self._trouble = 0
+        await self._hands.act(action, self.seen)
+        self._resumed, self._trouble = True, 0
         if isinstance(action, Enter) and action.attempt.state in ENDED:
             ended()
         return 0.0
+
+    def _planned(self) -> Action:
+        attempt = self.record.attempt
+        if attempt is None or self._resumed or resumed(attempt) == attempt:
+            self._resumed = True
+        else:
+            return Enter(resumed(attempt))
+        wanted = self._desires.wanted.get(self.slot)
+        return plan(wanted, self.record, self.seen, self._tools.now())
 
     async def _look(self) -> None:
         self.record = await asyncio.to_thread(self._tools.journal.read, self.slot)
@@ -157,13 +165,13 @@ class SlotLoop:
 
     def _tick(self) -> float:
         attempt = self.record.attempt
-        return TICK_IDLE_S if attempt is None or attempt.state in ENDED else TICK_OPEN_S
+        return TICK_IDLE_S if attempt is None or attempt.state in _QUIET else TICK_OPEN_S
 
-    def _troubled(self, action: str, error: Exception) -> float:
+    def _troubled(self, error: Exception) -> float:
         pause: float = min(TROUBLE_FIRST_S * 2 ** min(self._trouble, 10), TROUBLE_MAX_S)
         self._trouble += 1
         if self._trouble == 1 or pause == TROUBLE_MAX_S:
-            self._tools.log("trouble", slot=self.slot, action=action, reason=error)
+            self._tools.log("trouble", slot=self.slot, kind=type(error).__name__, reason=error)
         return pause
 
     async def _rest(self, seconds: float) -> None:

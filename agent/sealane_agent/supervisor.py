@@ -14,7 +14,6 @@ from sealane.fleet import Hello
 
 from sealane_agent.actions import Hands
 from sealane_agent.facts import agent_version
-from sealane_agent.fetch import SourceTrouble
 from sealane_agent.slot_loop import Desires, SlotLoop
 from sealane_agent.state import Wanted
 
@@ -100,8 +99,8 @@ class Supervisor:
         except TrustError as error:
             self._tools.log("document refused", step=error.step, reason=error, hint=error.hint)
             return False
-        except (SourceTrouble, OSError) as error:
-            self._tools.log("document not verified", reason=error)
+        except Exception as error:  # noqa: BLE001 - whatever a hostile answer provokes, we go on
+            self._tools.log("document not verified", kind=type(error).__name__, reason=error)
             return False
         self._take_up(accepted)
         return True

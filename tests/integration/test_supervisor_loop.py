@@ -54,7 +54,7 @@ def test_a_release_goes_from_the_document_to_its_receipt(site: Site) -> None:
                 "demo/tiny@1",
                 "r1",
             )
-            assert not site.endpoint.statuses[CAM].probation
+            await run.wait_for(lambda: not site.endpoint.statuses[CAM].probation)
 
     asyncio.run(story())
 
