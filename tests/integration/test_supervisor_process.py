@@ -112,7 +112,11 @@ class Machine:
         )
 
     def endpoint(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(StateFolder(self.state).endpoint_addresses.read_text())
+        """What the endpoint says of itself; nothing while one starts."""
+        path = StateFolder(self.state).endpoint_addresses
+        found: dict[str, Any] = wait_for(
+            "an endpoint", lambda: json.loads(path.read_text()) if path.is_file() else None
+        )
         return found
 
     def ask(self) -> tuple[int, list[float]]:
