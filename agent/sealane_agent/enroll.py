@@ -1,7 +1,8 @@
 """Makes this machine a device: a key of its own, a certificate for it, and a root to trust.
 
-The key never leaves the machine. `device.json` is written last, so that a machine is either
-enrolled or not.
+The key never leaves the machine, and it is kept when the manager refuses or its answer is lost: a
+token that this key has used is good for it again. `device.json` is written last, so that a machine
+is either enrolled or not.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from sealane_agent.membership import Application
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from sealane.trust.token import JoinToken
 
     from sealane_agent.layout import StateFolder
@@ -51,9 +54,7 @@ class Enrolment:
             parse_device(name)
         for path in (self.folder.root, self.folder.identity):
             fileio.make_folder(path)
-        key = identity.new_key()
-        fileio.replace(files.key, identity.key_to_pem(key))
-        csr = identity.make_csr(key)
+        csr = identity.make_csr(_key(files.key))
         application = Application(token.token_id, token.secret, csr, name)
         answer = self.ask(token.address, token.ca, application)
         return self._keep(token, answer, files)
@@ -66,3 +67,12 @@ class Enrolment:
         fileio.replace(files.ca, token.ca)
         fileio.replace(files.description, found.encode())
         return found
+
+
+def _key(path: Path) -> EllipticCurvePrivateKey:
+    """The key of an earlier try, or a new one."""
+    if path.is_file():
+        return identity.key_from_pem(path.read_bytes())
+    key = identity.new_key()
+    fileio.replace(path, identity.key_to_pem(key))
+    return key

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sealane import fileio
-from sealane.limits import MIB
+from sealane.limits import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +46,9 @@ STOP_DEADLINE_S: Final = 40.0
 LOG_BYTES: Final = 4 * MIB
 """The endpoint's log is put aside at a start when it is larger."""
 
+LAST_WORDS_BYTES: Final = 4 * KIB
+"""As much of the end of its log is read to see why the endpoint does not start."""
+
 _POLL_S: Final = 0.05
 _CREDENTIALS: Final = struct.Struct("3i")
 
@@ -68,6 +71,7 @@ class Keeper:
 
     def __init__(self, folder: StateFolder, command: EndpointCommand, log: Log) -> None:
         self._folder, self._command, self._log = folder, command, log
+        self._complaint = ""
         self._child: subprocess.Popen[bytes] | None = None
         self._refusals = 0
 
@@ -78,6 +82,7 @@ class Keeper:
             pid = await self._adopt() or await self._start()
             began = time.monotonic()
             if pid is not None:
+                self._complaint = ""
                 appeared()
                 await _gone(pid)
                 appeared()
@@ -125,12 +130,32 @@ class Keeper:
             await asyncio.sleep(_POLL_S)
         self._refusals += 1
         await _end(self._child.pid)
-        self._log("endpoint does not start", log=self._command.log)
+        await asyncio.to_thread(self._complain)
         return None
+
+    def _complain(self) -> None:
+        """Say why no endpoint starts, once for each reason: it is tried again and again."""
+        reason, hint = _last_words(self._command.log)
+        if reason != self._complaint:
+            self._log("endpoint does not start", reason=reason, hint=hint, log=self._command.log)
+        self._complaint = reason
 
     def _reap(self) -> None:
         if self._child is not None and self._child.poll() is not None:
             self._child = None
+
+
+def _last_words(log: Path) -> tuple[str, str]:
+    """What the endpoint complained of before it ended, and what it said to do."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+    words = {"error": lines[-1] if lines else "it ended without a word", "hint": ""}
+    for line in lines[-2:]:
+        kind, colon, text = line.partition(": ")
+        if colon and kind in words:
+            words[kind] = text
+    return words["error"], words["hint"]
 
 
 def listener_pid(path: Path) -> int | None:

@@ -269,7 +269,7 @@ def test_a_restart_serves_the_last_known_good_model(state: StateFolder) -> None:
 
 
 @pytest.mark.parametrize("option", ["--rest", "--grpc"])
-def test_a_port_in_use_is_one_line_and_exit_code_1(state: StateFolder, option: str) -> None:
+def test_a_port_in_use_is_one_line_a_hint_and_exit_code_1(state: StateFolder, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         others = {"--rest": "127.0.0.1:0", "--grpc": "127.0.0.1:0", option: address}
@@ -277,9 +277,9 @@ def test_a_port_in_use_is_one_line_and_exit_code_1(state: StateFolder, option: s
         process = EndpointProcess(state, *options)
         _, said = process.process.communicate(timeout=30)
     assert process.process.returncode == 1
-    assert said.decode().count("\n") == 1
-    assert f"cannot listen on {address}" in said.decode()
-    assert option in said.decode()
+    error, hint = said.decode().splitlines()
+    assert error == f"error: cannot listen on {address}: address already in use"
+    assert hint == f"hint: free it, or choose with {option}"
 
 
 def test_a_second_endpoint_on_the_same_folder_is_refused(
@@ -289,7 +289,7 @@ def test_a_second_endpoint_on_the_same_folder_is_refused(
     second = EndpointProcess(state, "--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
     _, said = second.process.communicate(timeout=30)
     assert second.process.returncode == 1
-    assert said.decode().startswith("another endpoint serves ")
+    assert said.decode().startswith("error: another endpoint serves ")
 
 
 def test_a_listening_socket_can_be_given(state: StateFolder) -> None:

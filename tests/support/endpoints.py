@@ -22,14 +22,7 @@ SLOT: Final = SlotName("cam")
 START_S: Final = 30.0
 END_S: Final = 20.0
 
-_COMMAND: Final = """
-import argparse, sys
-from sealane_agent.cli import endpoint
-parser = argparse.ArgumentParser()
-endpoint.add_parser(parser.add_subparsers())
-arguments = parser.parse_args()
-sys.exit(arguments.handler(arguments))
-"""
+_COMMAND: Final = (sys.executable, "-m", "sealane_agent.cli.main", "endpoint")
 
 
 def tiny_pointer(version: int) -> Pointer:
@@ -60,7 +53,7 @@ class EndpointProcess:
     def __init__(self, folder: StateFolder, *options: str) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, "endpoint", "--state", str(folder.root), *options],
+            [*_COMMAND, "--state", str(folder.root), *options],
             stderr=subprocess.PIPE,
             close_fds=False,
         )

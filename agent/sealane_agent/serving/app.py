@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
@@ -72,19 +71,15 @@ class EndpointSettings:
 
 
 def run(settings: EndpointSettings) -> int:
-    """Serve until SIGTERM or SIGINT; the process's exit code."""
+    """Serve until SIGTERM or SIGINT; the process's exit code. Raises CannotServe."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     folder = StateFolder(settings.state)
 
     async def start(name: str, load: Load) -> Worker:
         return await WorkerProcess.start(name, load, folder)
 
-    try:
-        with _only_one(folder):
-            uvloop.run(_Endpoint(settings, start).serve())
-    except CannotServe as error:
-        sys.stderr.write(f"{error}; {error.hint}\n")
-        return 1
+    with _only_one(folder):
+        uvloop.run(_Endpoint(settings, start).serve())
     return 0
 
 
@@ -150,7 +145,7 @@ class _Endpoint:
         try:
             return await loop.create_server(http.connect, host.strip("[]"), port, backlog=BACKLOG)
         except OSError as error:
-            raise _taken(self._settings.rest, "--rest", error.strerror or str(error)) from error
+            raise _taken(self._settings.rest, "--rest", _why(error)) from error
 
     def _begin_slots(self) -> None:
         for slot in self._folder.slots():
@@ -193,9 +188,16 @@ def _listen_grpc(server: grpc.aio.Server, address: str) -> str:
         socket.create_server((host.strip("[]"), port), family=family).close()
         return f"{host}:{server.add_insecure_port(f'{host}:{port}')}"
     except OSError as error:
-        raise _taken(address, "--grpc", error.strerror or str(error)) from error
+        raise _taken(address, "--grpc", _why(error)) from error
     except RuntimeError as error:
         raise _taken(address, "--grpc", str(error)) from error
+
+
+def _why(error: OSError) -> str:
+    """The system's own words: asyncio wraps them in the address, which is said already."""
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def _taken(address: str, option: str, why: str) -> CannotServe:

@@ -5,13 +5,11 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-import onnx
 import pytest
 from demo_story import report
 from demo_story.plant import Plant, let_answer
 from demo_story.processes import wait_for
-from onnx import TensorProto, helper, numpy_helper
+from support.stories import large_model, serve_release_1
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,53 +18,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-LARGE_ROWS = 160_000
-
-
-def _large_model(folder: Path) -> Path:
-    """A model of about 40 MB, so that its download can be caught in the middle."""
-    weights = np.random.default_rng(7).standard_normal((LARGE_ROWS, 64)).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["pixels", "across"], ["wide"]),
-            helper.make_node("MatMul", ["wide", "weights"], ["narrow"]),
-            helper.make_node("Slice", ["narrow", "from", "to", "axis"], ["logits"]),
-            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-        ],
-        "large",
-        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 64])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 10])],
-        [
-            numpy_helper.from_array(np.ascontiguousarray(weights.T[:, :64]), "across"),
-            numpy_helper.from_array(weights[:64] / 64, "weights"),
-            numpy_helper.from_array(weights, "ballast"),
-            numpy_helper.from_array(np.array([0]), "from"),
-            numpy_helper.from_array(np.array([10]), "to"),
-            numpy_helper.from_array(np.array([1]), "axis"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 9
-    path = folder / "large.onnx"
-    onnx.save(model, path)
-    return path
-
-
-def _device_with_release_1(plant: Plant, models: Models, device: str) -> None:
-    first = models.releases[1]
-    plant.publish(plant.pack(first.onnx, first.data, "--probation-seconds", "1"), 1)
-    plant.enrol(device)
-    plant.start_agent(device)
-    plant.wait_connected(1)
-    assert plant.wait_ended(plant.start_rollout(1, "100%", "--soak", "0s"))["state"] == "succeeded"
-
 
 def test_a_supervisor_killed_in_the_middle_of_a_download_goes_on_where_it_was(
     plant: Plant, models: Models, tmp_path: Path
 ) -> None:
-    _device_with_release_1(plant, models, "box-1")
+    serve_release_1(plant, models, "box-1")
     log = plant.start_traffic(models.traffic, ["box-1"])
-    large = plant.pack(_large_model(tmp_path), models.releases[1].data, "--probation-seconds", "1")
+    large = plant.pack(large_model(tmp_path), models.releases[1].data, "--probation-seconds", "1")
     plant.publish(large, 7)
     partial = tmp_path / "box-1" / "store" / "partial"
 
@@ -93,7 +51,7 @@ def test_a_supervisor_killed_in_the_middle_of_a_download_goes_on_where_it_was(
 
 
 def test_a_worker_killed_under_requests_costs_none_of_them(plant: Plant, models: Models) -> None:
-    _device_with_release_1(plant, models, "box-1")
+    serve_release_1(plant, models, "box-1")
     log = plant.start_traffic(models.traffic, ["box-1"])
     worker = plant.worker("box-1")
     worker.send_signal(signal.SIGKILL)

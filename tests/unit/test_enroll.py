@@ -1,0 +1,52 @@
+"""How a machine becomes a device, and what is left when it does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sealane.trust.token import JoinToken
+from sealane_agent.config import IdentityFiles
+from sealane_agent.enroll import Enrolment
+from sealane_agent.errors import Refused
+from sealane_agent.layout import StateFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sealane_agent.membership import Admission, Application
+
+TOKEN = JoinToken("127.0.0.1:1", b"ca", bytes(32), "1.t", "secret")
+
+
+class Taken:
+    """A manager on which every name is taken; it remembers the requests."""
+
+    def __init__(self) -> None:
+        self.requests: list[bytes] = []
+
+    def __call__(self, _address: str, _ca: bytes, application: Application) -> Admission:
+        self.requests.append(application.csr)
+        raise Refused(f"another device is called {application.name} already")
+
+
+def _try(folder: StateFolder, ask: Taken, name: str) -> bytes:
+    with pytest.raises(Refused):
+        Enrolment(folder, ask).run(TOKEN, name)
+    return IdentityFiles(folder.identity).key.read_bytes()
+
+
+def test_a_machine_that_was_refused_asks_again_with_the_key_that_used_the_token(
+    tmp_path: Path,
+) -> None:
+    folder, ask = StateFolder(tmp_path), Taken()
+    first = _try(folder, ask, "box-1")
+    again = _try(folder, ask, "box-2")
+    assert first == again
+    assert len(ask.requests) == 2
+
+
+def test_a_machine_that_was_refused_is_not_enrolled(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    _try(folder, Taken(), "box-1")
+    assert [path.name for path in folder.identity.iterdir()] == ["device.key"]
