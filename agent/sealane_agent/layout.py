@@ -67,6 +67,11 @@ class StateFolder:
         return self.root / "journal.db"
 
     @property
+    def telemetry(self) -> Path:
+        """The sqlite spool: windows that the manager has not stored yet."""
+        return self.root / "telemetry.db"
+
+    @property
     def partial(self) -> Path:
         """Blobs that are still being fetched."""
         return self.root / "store" / "partial"
@@ -102,6 +107,11 @@ class StateFolder:
     def endpoint_addresses(self) -> Path:
         """JSON written by the endpoint when it listens: {"pid", "rest", "grpc"}."""
         return self.root / "run" / "endpoint.json"
+
+    @property
+    def endpoint_windows(self) -> Path:
+        """Closed windows that the endpoint keeps until they are in the spool."""
+        return self.root / "run" / "endpoint.windows"
 
     @property
     def lock(self) -> Path:

@@ -65,6 +65,7 @@ class FakeWorker:
     fails_on: Callable[[Inference], bool] = lambda _: False
     hangs: bool = False
     gate: asyncio.Event | None = None
+    waits: list[float] | None = None
 
     @property
     def proved(self) -> Proved:
@@ -90,6 +91,10 @@ class FakeWorker:
         self.answered += 1
         source = inference.inputs[0]
         return (Tensor("y", source.datatype, source.shape, source.data),)
+
+    def record_waits(self, seconds: list[float]) -> None:
+        """Remember where; nothing ever waits for it."""
+        self.waits = seconds
 
     async def close(self, drain_s: float) -> None:
         """End."""

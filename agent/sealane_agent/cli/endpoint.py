@@ -26,6 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--rest-fd", type=int, help="number of a socket that listens already, instead of --rest"
     )
+    parser.add_argument("--no-telemetry", action="store_true", help="record nothing about requests")
     parser.set_defaults(handler=_serve)
 
 
@@ -37,4 +38,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     folder = state_folder(arguments).root
-    return run(EndpointSettings(folder, arguments.rest, arguments.grpc, arguments.rest_fd))
+    return run(
+        EndpointSettings(
+            folder,
+            arguments.rest,
+            arguments.grpc,
+            arguments.rest_fd,
+            telemetry=not arguments.no_telemetry,
+        )
+    )

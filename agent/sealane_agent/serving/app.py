@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import uvloop
+from sealane.clock import SystemClock
 from sealane.errors import SealaneError
 from sealane.fileio import make_folder, remove, replace
 
@@ -28,6 +29,7 @@ from sealane_agent.oip.http import HttpServer
 from sealane_agent.oip.rest import RestDoor, refuse
 from sealane_agent.serving.control import Control, ControlServer
 from sealane_agent.serving.dataplane import Dataplane
+from sealane_agent.serving.recording import Recording
 from sealane_agent.serving.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
@@ -62,12 +64,14 @@ class EndpointSettings:
         state: the agent's state folder.
         rest, grpc: host and port of the two doors.
         rest_fd: a socket that listens already, instead of `rest`.
+        telemetry: whether requests are recorded.
     """
 
     state: Path
     rest: str = "127.0.0.1:8000"
     grpc: str = "127.0.0.1:8001"
     rest_fd: int | None = None
+    telemetry: bool = True
 
 
 def run(settings: EndpointSettings) -> int:
@@ -105,18 +109,25 @@ class _Endpoint:
     def __init__(self, settings: EndpointSettings, start: StartWorker) -> None:
         self._settings = settings
         self._folder = StateFolder(settings.state)
-        self._dataplane = Dataplane(start)
+        self._recording = (
+            Recording(SystemClock(), self._folder.endpoint_windows) if settings.telemetry else None
+        )
+        recorder = self._recording.recorder if self._recording else None
+        self._dataplane = Dataplane(start, recorder)
         self._addresses = {"rest": "", "grpc": ""}
 
     async def serve(self) -> None:
         """Everything from the first listening socket to the last worker's end."""
         remove(self._folder.endpoint_addresses)
         stop = _stop_event()
-        control = ControlServer(Control(self._dataplane, lambda: self._addresses))
+        commands = Control(self._dataplane, lambda: self._addresses, self._recording)
+        control = ControlServer(commands)
         http = HttpServer(RestDoor(self._dataplane).answer, refuse)
         grpc = make_server(self._dataplane)
-        rest = None
+        rest = recording = None
         try:
+            if self._recording is not None:
+                recording = asyncio.create_task(self._recording.run(), name="recording")
             rest = await self._listen_rest(http)
             self._addresses = {
                 "rest": _name(rest.sockets[0]),
@@ -133,6 +144,9 @@ class _Endpoint:
                 rest.close()
             await asyncio.gather(control.close(), http.close(DRAIN_S), grpc.stop(DRAIN_S))
             await self._dataplane.close(DRAIN_S)
+            if recording is not None:
+                recording.cancel()
+                await asyncio.wait([recording])
         remove(self._folder.endpoint_addresses)
         remove(self._folder.control_socket)
 

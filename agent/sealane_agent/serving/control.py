@@ -23,11 +23,21 @@ from sealane_agent.serving.control_codec import (
     decode_command,
     encode_answer,
     encode_failure,
+    offer_fields,
     proved_fields,
     status_fields,
 )
-from sealane_agent.serving.messages import Activate, Drop, Load, Return, Settle, Status
+from sealane_agent.serving.messages import (
+    Activate,
+    Drop,
+    Load,
+    Return,
+    Settle,
+    Status,
+    Telemetry,
+)
 from sealane_agent.serving.types import LoadFailed
+from sealane_agent.serving.waiting import Offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +45,7 @@ if TYPE_CHECKING:
 
     from sealane_agent.serving.dataplane import Dataplane
     from sealane_agent.serving.messages import Command
+    from sealane_agent.serving.recording import Recording
 
 _CREDENTIALS = struct.Struct("3i")
 
@@ -44,8 +55,14 @@ _log = logging.getLogger(__name__)
 class Control:
     """Executes commands on the dataplane; `addresses` says where the doors listen."""
 
-    def __init__(self, dataplane: Dataplane, addresses: Callable[[], dict[str, str]]) -> None:
+    def __init__(
+        self,
+        dataplane: Dataplane,
+        addresses: Callable[[], dict[str, str]],
+        recording: Recording | None = None,
+    ) -> None:
         self._dataplane = dataplane
+        self._recording = recording
         self._addresses = addresses
 
     async def execute(self, command: Command) -> dict[str, Any]:
@@ -59,6 +76,9 @@ class Control:
             case Drop():
                 self._dataplane.slot(command.slot).drop(command.worker)
                 return {}
+            case Telemetry():
+                offer = await self._recording.offer(command.stored) if self._recording else Offer()
+                return offer_fields(offer.name, offer.body)
             case _:
                 return {"slot": status_fields(self._switch(command))}
 

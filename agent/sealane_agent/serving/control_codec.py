@@ -7,6 +7,7 @@ newer supervisor can talk to an older endpoint.
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -25,6 +26,7 @@ from sealane_agent.serving.messages import (
     Settle,
     SlotStatus,
     Status,
+    Telemetry,
     Traffic,
 )
 
@@ -43,6 +45,7 @@ _OPERATIONS: Final[dict[str, type[Command]]] = {
     "return": Return,
     "drop": Drop,
     "status": Status,
+    "telemetry": Telemetry,
 }
 _NAMES: Final = {kind: name for name, kind in _OPERATIONS.items()}
 
@@ -86,6 +89,8 @@ def decode_command(line: bytes) -> tuple[int, Command]:
 def _command(kind: type[Command], content: dict[str, Any]) -> Command:
     if kind is Status:
         return Status()
+    if kind is Telemetry:
+        return Telemetry(str(content["stored"]))
     slot = parse_slot(content["slot"])
     if kind is Load:
         return Load(slot, _pointer(content["pointer"]), float(content["deadline_s"]))
@@ -168,6 +173,16 @@ def read_endpoint(content: dict[str, Any]) -> EndpointStatus:
             str(content["grpc"]),
         )
     )
+
+
+def offer_fields(name: str, body: bytes) -> dict[str, str]:
+    """Windows under their name as JSON fields."""
+    return {"name": name, "windows": b64encode(body).decode()}
+
+
+def read_offer(content: dict[str, Any]) -> tuple[str, bytes]:
+    """The name and the windows in an answer."""
+    return _checked(lambda: (str(content["name"]), b64decode(content["windows"])))
 
 
 def read_failure(content: dict[str, Any]) -> Failure:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.messages import SlotStatus
+    from sealane_agent.serving.recorder import Recorder
     from sealane_agent.serving.slots import StartWorker
     from sealane_agent.serving.types import Inference, Tensor
 
@@ -42,8 +43,9 @@ class Listed:
 class Dataplane:
     """Every slot of this device, by name."""
 
-    def __init__(self, start: StartWorker) -> None:
+    def __init__(self, start: StartWorker, recorder: Recorder | None = None) -> None:
         self._start = start
+        self._recorder = recorder
         self._slots: dict[str, Slot] = {}
 
     def slot(self, name: str) -> Slot:
@@ -55,7 +57,7 @@ class Dataplane:
 
     def open(self, name: str) -> Slot:
         """A slot, made when it is new: for commands, never for requests."""
-        return self._slots.setdefault(name, Slot(name, self._start))
+        return self._slots.setdefault(name, Slot(name, self._start, self._recorder))
 
     async def infer(
         self, name: str, version: int | None, inference: Inference

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 WAITING: Final = 256
 """Requests that wait for a slot; one more is told to come back later."""
 
+PATIENCE_S: Final = 3600.0
+"""No request waits for longer, whatever a worker says about when it took it."""
+
 TICK_S: Final = 0.05
 """How often timeouts are looked at while something is inside."""
 
@@ -51,6 +54,7 @@ class _Request:
     answer: asyncio.Future[tuple[Tensor, ...]]
     timeout_s: float
     since_s: float
+    arrived_s: float
     slot: int | None = None
 
 
@@ -75,6 +79,7 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
         self._tick: asyncio.TimerHandle | None = None
         self._broken = False
+        self.waits: list[float] | None = None
         self._loop.add_reader(ring.handles.endpoint_bell, self._rung)
         self._collect()
 
@@ -86,7 +91,8 @@ class Exchange:
         frame = self._frame(inference)
         if len(self._line) >= WAITING:
             raise Overloaded(f"{WAITING} requests wait for this model", hint="come back later")
-        request = _Request(frame, self._loop.create_future(), timeout_s, time.monotonic())
+        now = time.monotonic()
+        request = _Request(frame, self._loop.create_future(), timeout_s, now, now)
         self._line.append(request)
         self._advance()
         try:
@@ -197,8 +203,14 @@ class Exchange:
                 request.answer.set_exception(answer)
             else:
                 request.answer.set_result(answer)
+                self._record_wait(number, request)
         del self._inside[number]
         self._free.append(number)
+
+    def _record_wait(self, number: int, request: _Request) -> None:
+        if self.waits is not None:
+            waited = self._ring.taken_s(number) - request.arrived_s
+            self.waits.append(min(max(0.0, waited), PATIENCE_S))
 
     def _read(self, slot: memoryview) -> tuple[Tensor, ...] | ModelFailed:
         frame = read_frame(slot)

@@ -92,6 +92,17 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Ask for closed windows; `stored` is the name of the last ones that are stored durably.
+
+    Answered by `{"name": …, "windows": …}`: windows in base64, the same under the same name until
+    that name comes back as `stored`; an empty name when there are none.
+    """
+
+    stored: str
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """Counted since the active worker was activated; latencies in microseconds.
 
@@ -123,4 +134,4 @@ class SlotStatus:
     traffic: Traffic
 
 
-Command = Load | Activate | Settle | Return | Drop | Status
+Command = Load | Activate | Settle | Return | Drop | Status | Telemetry

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Deployment
 
     from sealane_agent.layout import Pointer
+    from sealane_agent.serving.recorder import Series
     from sealane_agent.serving.types import Inference, Tensor, Worker
 
 RESTART_FIRST_S: Final = 0.1
@@ -59,6 +60,7 @@ class Place:
         self.name = name
         self.pointer = pointer
         self.lifetime = Histogram()
+        self.series: Series | None = None
         self._owner = owner
         self._worker: Worker | None = None
         self._deployment: Deployment | None = None
@@ -75,6 +77,11 @@ class Place:
             self._starts = 1
             self._take(worker)
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
+
+    def record_in(self, series: Series) -> None:
+        """Count its requests there from now on."""
+        self.series = series
+        self._introduce()
 
     def look(self) -> Standing:
         """As the routing sees it; a worker that has died since is noticed now."""
@@ -137,7 +144,15 @@ class Place:
         self._worker = worker
         self._deployment = worker.deployment
         self._down = False
+        self._introduce()
         self._owner.changed()
+
+    def _introduce(self) -> None:
+        if self.series is None or self._deployment is None:
+            return
+        self.series.understand(self._deployment)
+        if self._worker is not None:
+            self._worker.record_waits(self.series.waits)
 
     def _lose(self, worker: Worker, *, hung: bool) -> None:
         if worker is not self._worker:

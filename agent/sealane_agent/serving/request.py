@@ -6,6 +6,8 @@ import asyncio
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from sealane.telemetry.types import Arm, ErrorKind
+
 from sealane_agent.serving.routing import Attempt, Choice, Result, choose, tally
 from sealane_agent.serving.types import (
     InvalidInference,
@@ -20,6 +22,7 @@ from sealane_agent.serving.types import (
 if TYPE_CHECKING:
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.place import Place
+    from sealane_agent.serving.recorder import Series
     from sealane_agent.serving.slots import Slot
     from sealane_agent.serving.types import Inference, Tensor
 
@@ -33,6 +36,13 @@ _RESULTS: Final[tuple[tuple[type[ServingError], Result], ...]] = (
     (WorkerDied, Result.DIED),
     (WorkerHung, Result.HUNG),
 )
+_KINDS: Final = {
+    Result.REFUSED: ErrorKind.REFUSED,
+    Result.FAILED: ErrorKind.FAILED,
+    Result.OVERLOADED: ErrorKind.OVERLOADED,
+    Result.DIED: ErrorKind.CRASHED,
+    Result.HUNG: ErrorKind.HUNG,
+}
 _FAILURES: Final = tuple(kind for kind, _ in _RESULTS)
 
 
@@ -43,16 +53,21 @@ def _result(error: ServingError) -> Result:
 class Request:
     """One request on its way through the slot: its attempts, and whom they count against."""
 
-    def __init__(self, slot: Slot, wanted: int | None) -> None:
+    def __init__(self, slot: Slot, wanted: int | None, inference: Inference) -> None:
         self._slot = slot
         self._wanted = wanted
+        self._inference = inference
+        self._arrived = perf_counter()
+        self._addressee = slot.addressee(wanted)
+        self._series = self._addressee.series if self._addressee else None
+        self._blamed: dict[Series, ErrorKind] = {}
         self._active, self._counters, _ = slot.activation
         self._attempts: tuple[Attempt, ...] = ()
         self._answered: str | None = None
         self._finished = False
         self._deadline = 0.0
 
-    async def run(self, inference: Inference) -> tuple[Pointer, tuple[Tensor, ...]]:
+    async def run(self) -> tuple[Pointer, tuple[Tensor, ...]]:
         """Try until somebody answers or the routing gives up; raises what `Slot.infer` does."""
         error: ServingError = NotReady(f"{self._slot.name} serves nothing now")
         while True:
@@ -60,13 +75,16 @@ class Request:
             active, _, probation = self._slot.activation
             begun = perf_counter()
             try:
-                tensors = await place.infer(inference)
+                tensors = await place.infer(self._inference)
             except _FAILURES as caught:
                 error = caught
+                self._blame(place, _KINDS[_result(caught)])
                 forgiven = probation and place is active
                 self._attempts += (Attempt(place.name, _result(caught), forgiven),)
                 continue
             self._answer(place, perf_counter() - begun)
+            if self._series is not None:
+                self._record_answer(self._series, place, tensors)
             return place.pointer, tensors
 
     async def _next_place(self, error: ServingError) -> Place:
@@ -76,8 +94,10 @@ class Request:
                 if choice is not Choice.WAIT:
                     return self._slot.seat(choice, error)
                 await self._wait()
-            except ServingError:
+            except ServingError as why:
                 self._finished = choice is not Choice.UNKNOWN
+                if not self._attempts:
+                    self._blame(self._addressee, _why_nobody(why))
                 raise
 
     async def _wait(self) -> None:
@@ -94,8 +114,42 @@ class Request:
 
     def count(self) -> None:
         """Count the request, unless its client went away or asked for another version."""
+        if self._answered is None and self._series is not None:
+            self._record_failure(self._series)
         active = self._active
         if not self._finished or active is None:
             return
         if self._wanted in {None, active.pointer.release.version}:
             self._counters.count(tally(active.name, self._attempts, self._answered))
+
+    # Telemetry: what each release and arm made of the request
+
+    def _blame(self, place: Place | None, kind: ErrorKind) -> None:
+        if place is None or place is self._addressee:
+            series = self._series
+        else:
+            series = place.series
+        if series is not None:
+            self._blamed.setdefault(series, kind)
+
+    def _record_answer(self, own: Series, place: Place, tensors: tuple[Tensor, ...]) -> None:
+        """The answer counts where it was computed, what went wrong before where that was."""
+        if place is self._addressee:
+            own.answer(self._arrived, self._inference, tensors)
+            if own in self._blamed:
+                own.stumble(self._blamed[own])
+        elif place.series is not None:
+            place.series.answer(self._arrived, self._inference, tensors)
+            if self._attempts or place.series.key.arm is not Arm.ACTIVE:
+                own.fail(self._blamed.get(own, ErrorKind.CRASHED), fallback=True)
+
+    def _record_failure(self, own: Series) -> None:
+        """Whoever tried failed it; nobody who could be blamed: the client went away."""
+        self._blamed.setdefault(own, ErrorKind.CANCELLED)
+        for series, kind in self._blamed.items():
+            series.fail(kind)
+
+
+def _why_nobody(error: ServingError) -> ErrorKind:
+    """Why no worker could even try: too many wait already, or none is there."""
+    return ErrorKind.OVERLOADED if isinstance(error, Overloaded) else ErrorKind.CRASHED

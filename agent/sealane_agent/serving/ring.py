@@ -14,6 +14,7 @@ other's feet. Its head is one page of u64 words:
     9 progress: CLOCK_MONOTONIC ns when the worker last took or finished a request
     16 requests' tail   24 their reader sleeps   32 answers' tail   40 their reader sleeps
     64… entries of requests   64+MAX_SLOTS… entries of answers
+    64+2·MAX_SLOTS… per slot: CLOCK_MONOTONIC ns when the worker last took a request in it
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ _CURRENT_AT, _PROGRESS_AT = 8, 9
 _REQUESTS_AT, _ANSWERS_AT = 16, 32
 _SLEEPS_FROM_TAIL: Final = 8
 _ENTRIES_AT: Final = 64
+_TAKEN_AT: Final = _ENTRIES_AT + 2 * MAX_SLOTS
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
@@ -181,13 +183,18 @@ class Ring:
 
     def begin_work(self, number: int) -> None:
         """The worker took a request."""
-        self._words[_PROGRESS_AT] = time.monotonic_ns()
+        now = time.monotonic_ns()
+        self._words[_PROGRESS_AT] = self._words[_TAKEN_AT + number] = now
         self._words[_CURRENT_AT] = number + 1
 
     def end_work(self) -> None:
         """The worker finished it."""
         self._words[_PROGRESS_AT] = time.monotonic_ns()
         self._words[_CURRENT_AT] = 0
+
+    def taken_s(self, number: int) -> float:
+        """When the worker took the request in a slot (monotonic clock); its own word."""
+        return self._words[_TAKEN_AT + number] / 1e9
 
     def progress(self) -> Progress:
         """What the worker does; its own word, so a reader must not rely on it."""

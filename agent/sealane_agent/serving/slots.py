@@ -10,6 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.failure import Failure, FailureKind
+from sealane.names import SlotName
+from sealane.telemetry.types import Arm
 
 from sealane_agent.serving.histogram import Histogram
 from sealane_agent.serving.messages import Load, SlotStatus
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.messages import Proved
+    from sealane_agent.serving.recorder import Recorder
     from sealane_agent.serving.types import Inference, Tensor, Worker
 
 START_DEADLINE_S: Final = 120.0
@@ -53,9 +56,10 @@ class StartWorker(Protocol):
 class Slot:
     """One slot: the active place, the warm previous one, and standbys."""
 
-    def __init__(self, name: str, start: StartWorker) -> None:
+    def __init__(self, name: str, start: StartWorker, recorder: Recorder | None = None) -> None:
         self.name = name
         self._start = start
+        self._recorder = recorder
         self._names = 0
         self._active: Place | None = None
         self._previous: Place | None = None
@@ -76,9 +80,9 @@ class Slot:
         Raises ModelUnknown, NotReady, InvalidInference, ModelFailed, Overloaded, WorkerDied or
         WorkerHung.
         """
-        request = Request(self, wanted)
+        request = Request(self, wanted, inference)
         try:
-            return await request.run(inference)
+            return await request.run()
         finally:
             request.count()
 
@@ -119,6 +123,15 @@ class Slot:
         """What a request that comes now is counted against."""
         return self._active, self._counters, self._probation
 
+    def addressee(self, wanted: int | None) -> Place | None:
+        """The place that a request which comes now is for, whoever answers it."""
+        active, previous = self._active, self._previous
+        if wanted is None or active is None or wanted == active.pointer.release.version:
+            return active
+        if previous is None or wanted != previous.pointer.release.version:
+            return None
+        return previous
+
     async def wait(self, deadline: float) -> None:
         """Wait for a place to change; raises NotReady at the deadline, Overloaded in a crowd."""
         if self._waiting >= WAITING:
@@ -142,6 +155,8 @@ class Slot:
         """Count a worker that the active place lost."""
         if place is self._active:
             self._counters.count_loss(hung=hung)
+        if self._recorder is not None:
+            self._recorder.count_restart()
         self.changed()
 
     def changed(self) -> None:
@@ -155,6 +170,7 @@ class Slot:
         """Serve this without having proved it before: at start, from the slot's pointer."""
         self._active = Place(self._next_name(), pointer, self)
         self._active.keep()
+        self._record_arms()
 
     async def load(self, load: Load) -> Proved:
         """Start a standby; raises LoadFailed."""
@@ -184,6 +200,7 @@ class Slot:
     def settle(self) -> SlotStatus:
         """End the probation."""
         self._probation = False
+        self._record_arms()
         return self.status()
 
     def go_back(self) -> SlotStatus:
@@ -225,7 +242,17 @@ class Slot:
     def _begin_activation(self, *, probation: bool) -> None:
         self._probation = probation
         self._counters = Counters()
+        self._record_arms()
         self.changed()
+
+    def _record_arms(self) -> None:
+        if self._recorder is None:
+            return
+        for place, arm in ((self._active, Arm.ACTIVE), (self._previous, Arm.PREVIOUS)):
+            if place is not None:
+                series = self._recorder.series(SlotName(self.name), place.pointer, arm)
+                place.record_in(series)
+        self._recorder.pace(SlotName(self.name), probation=self._probation)
 
     def _retire(self, place: Place | None, drain_s: float = DRAIN_S) -> None:
         if place is not None:

@@ -116,6 +116,10 @@ class Worker(Protocol):
         """
         ...
 
+    def record_waits(self, seconds: list[float]) -> None:
+        """Append there how long each request waited until the worker took it."""
+        ...
+
     async def close(self, drain_s: float) -> None:
         """Answer what is inside, at most for so long, then end the process."""
         ...

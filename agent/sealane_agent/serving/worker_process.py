@@ -107,6 +107,10 @@ class WorkerProcess:
             raise self._died()
         return await self._exchange.infer(inference, timeout_s)
 
+    def record_waits(self, seconds: list[float]) -> None:
+        """Append there how long each request waited until the worker took it."""
+        self._exchange.waits = seconds
+
     async def close(self, drain_s: float) -> None:
         """Answer what is inside, at most for so long, then end the process."""
         if not self._ended.is_set():

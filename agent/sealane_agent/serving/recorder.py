@@ -1,0 +1,250 @@
+"""Records what requests came to, in windows: per slot, release and arm.
+
+A request costs an append; numbers are folded together many at a time, and when a window closes.
+Windows close on the clock: every minute, and every ten seconds while a slot is in probation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
+
+import numpy as np
+from sealane.telemetry.types import (
+    ErrorKind,
+    HostWindow,
+    ModelWindow,
+    Predictions,
+    Timings,
+    Window,
+)
+
+from sealane_agent.serving.folding import Answers, Spread, class_output, inputs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sealane.bundle.types import Deployment
+    from sealane.clock import Clock
+    from sealane.names import SlotName
+    from sealane.telemetry.types import Arm
+
+    from sealane_agent.layout import Pointer
+    from sealane_agent.serving.folding import ClassOutput, Input
+    from sealane_agent.serving.types import Inference, Tensor
+
+WINDOW_S: Final = 60
+"""A window's length."""
+
+PROBATION_S: Final = 10
+"""A window's length while a slot is in probation: the gate sees soon what a new release does."""
+
+FOLD_REQUESTS: Final = 512
+"""Requests that wait to be folded: enough to share the cost, few enough to be done in between."""
+
+FOLD_BYTES: Final = 256 * 1024
+"""Bytes of their answers that wait with them."""
+
+SAMPLE_S: Final = 1 / 64
+"""Least time between two requests of a series whose inputs are counted."""
+
+VALUES_PER_S: Final = 65_536
+"""Values of inputs that are counted in a second: a third of a percent of one core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What one series counts."""
+
+    slot: SlotName
+    release: str
+    arm: Arm
+
+
+class Series:
+    """One release in one slot and arm: what it did since the window was opened."""
+
+    def __init__(self, key: Key, wake: Callable[[Series], None]) -> None:
+        self.key = key
+        self.waits: list[float] = []
+        self._wake = wake
+        self._deployment: Deployment | None = None
+        self._waiting: list[tuple[float, int, bytes | memoryview]] = []
+        self._room = FOLD_BYTES
+        self._output: ClassOutput | None = None
+        self._sample_at = inf
+        self._counts = _Counts(None)
+
+    def understand(self, deployment: Deployment) -> None:
+        """Learn what the model takes and gives; until then requests are counted and timed."""
+        if self._deployment is None:
+            self._deployment = deployment
+            self._output = class_output(deployment)
+            self._counts.understand(deployment)
+            self._sample_at = 0.0 if self._counts.inputs else inf
+
+    def answer(self, arrived: float, inference: Inference, tensors: tuple[Tensor, ...]) -> None:
+        """Count one answered request; `arrived` is of `perf_counter`."""
+        now = perf_counter()
+        waiting = self._waiting
+        if not waiting:
+            self._wake(self)
+        inputs, output = inference.inputs, self._output
+        shape = inputs[0].shape if inputs else ()
+        data = b"" if output is None else _data_of(output, tensors)
+        waiting.append((now - arrived, shape[0] if shape else 1, data))
+        self._room -= len(data)
+        if now >= self._sample_at:
+            values = self._counts.sample(inference)
+            self._sample_at = now + max(SAMPLE_S, values / VALUES_PER_S)
+        if self._room < 0 or len(waiting) >= FOLD_REQUESTS:
+            self.fold()
+
+    def fail(self, kind: ErrorKind, *, fallback: bool = False) -> None:
+        """Count one request that this release did not answer; `fallback`: the previous one did."""
+        self._wake(self)
+        self._counts.requests += 1
+        self._counts.fallbacks += fallback
+        self._counts.count_error(kind)
+
+    def stumble(self, kind: ErrorKind) -> None:
+        """Count an error on the way to an answer that is counted by itself."""
+        self._wake(self)
+        self._counts.count_error(kind)
+
+    def fold(self) -> None:
+        """Count everything that waits."""
+        self._counts.add(self._waiting, self.waits)
+        self._waiting = []
+        self.waits.clear()
+        self._room = FOLD_BYTES
+
+    def take(self) -> ModelWindow:
+        """Everything since the last time."""
+        self.fold()
+        counts, self._counts = self._counts, _Counts(self._deployment)
+        return ModelWindow(
+            slot=self.key.slot,
+            release=self.key.release,
+            arm=self.key.arm,
+            requests=counts.requests,
+            errors=counts.errors,
+            fallbacks=counts.fallbacks,
+            timings=Timings(counts.latency.read(), counts.queue.read(), counts.rows.read()),
+            predictions=counts.answers.read() if counts.answers else Predictions(),
+            inputs={item.name: item.read() for item in counts.inputs},
+        )
+
+
+class _Counts:
+    """What a series counted in one window."""
+
+    def __init__(self, deployment: Deployment | None) -> None:
+        self.requests = self.fallbacks = 0
+        self.errors: dict[ErrorKind, int] = {}
+        self.latency, self.queue, self.rows = Spread(), Spread(), Spread()
+        self.answers: Answers | None = None
+        self.inputs: tuple[Input, ...] = ()
+        if deployment is not None:
+            self.understand(deployment)
+
+    def understand(self, deployment: Deployment) -> None:
+        output = class_output(deployment)
+        self.answers = Answers(output) if output else None
+        self.inputs = inputs_of(deployment)
+
+    def count_error(self, kind: ErrorKind) -> None:
+        self.errors[kind] = self.errors.get(kind, 0) + 1
+
+    def sample(self, inference: Inference) -> int:
+        """Keep some values of a request's inputs; how many."""
+        given = {tensor.name: tensor for tensor in inference.inputs}
+        return sum(item.sample(given[item.name]) for item in self.inputs if item.name in given)
+
+    def add(
+        self, answered: list[tuple[float, int, bytes | memoryview]], waits: list[float]
+    ) -> None:
+        if waits:
+            self.queue.add(np.array(waits) * 1e6)
+        if answered:
+            seconds, rows, answers = zip(*answered, strict=True)
+            self.requests += len(seconds)
+            self.latency.add(np.array(seconds) * 1e6)
+            self.rows.add(np.array(rows, np.float64))
+            if self.answers is not None:
+                self.answers.add(answers)
+
+
+def _data_of(output: ClassOutput, tensors: tuple[Tensor, ...]) -> bytes | memoryview:
+    """The rows of classes; empty when the client did not ask for them."""
+    at, name = output.at, output.name
+    if at < len(tensors) and tensors[at].name == name:
+        return tensors[at].data
+    return next((tensor.data for tensor in tensors if tensor.name == name), b"")
+
+
+class Recorder:
+    """Every series of this endpoint, and the window that is open."""
+
+    def __init__(self, clock: Clock, closed: Callable[[Window], None]) -> None:
+        self._clock, self._closed = clock, closed
+        self._known: WeakValueDictionary[Key, Series] = WeakValueDictionary()
+        self._awake: dict[Key, Series] = {}
+        self._probation: set[str] = set()
+        self._restarts = 0
+        self._start = 0
+        self._opened = self._until = 0.0
+        self._open()
+
+    def series(self, slot: SlotName, pointer: Pointer, arm: Arm) -> Series:
+        """Where the requests of this release in this slot and arm are counted."""
+        key = Key(slot, str(pointer.release), arm)
+        found = self._known.get(key) or Series(key, self._wake)
+        self._known[key] = found
+        return found
+
+    def pace(self, slot: SlotName, *, probation: bool) -> None:
+        """Hear that a slot begins or ends its probation."""
+        (self._probation.add if probation else self._probation.discard)(slot)
+        self._until = min(self._until, self._next_end())
+
+    def count_restart(self) -> None:
+        """Count a worker that was lost and is started again."""
+        self._restarts += 1
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the open window closes."""
+        return max(0.0, self._until - self._clock.monotonic())
+
+    def close(self) -> None:
+        """Close the open window and open the next; one in which nothing happened is let go."""
+        models = [series.take() for series in self._awake.values()]
+        seconds = max(1, round(self._clock.monotonic() - self._opened))
+        if models or self._restarts:
+            window = Window(
+                start=self._start,
+                seconds=seconds,
+                models=tuple(sorted(models, key=lambda model: model.key)),
+                host=HostWindow(restarts=self._restarts) if self._restarts else None,
+            )
+            self._closed(window)
+        self._awake.clear()
+        self._restarts = 0
+        self._open()
+
+    def _open(self) -> None:
+        self._start = int(self._clock.now().timestamp())
+        self._opened = self._clock.monotonic()
+        self._until = self._next_end()
+
+    def _next_end(self) -> float:
+        step = PROBATION_S if self._probation else WINDOW_S
+        into: float = self._clock.now().timestamp() % step
+        return self._clock.monotonic() + step - into
+
+    def _wake(self, series: Series) -> None:
+        self._awake[series.key] = series
