@@ -14,13 +14,16 @@ from sealane.trust.documents import DirectorDocument
 
 from sealane_manager.errors import NotAllowed, NotKnown
 from sealane_manager.store.records import Standing
+from sealane_manager.store.telemetry.records import Arrived
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from datetime import datetime
 
     from sealane.clock import Clock
     from sealane.fleet import Event, Hello, SlotReport
     from sealane.names import DeviceId
+    from sealane.telemetry.types import TelemetryAck, TelemetryBatch
 
     from sealane_manager.director import Director
     from sealane_manager.repository import Repository
@@ -75,7 +78,7 @@ class Papers:
 class Desk:
     """Answers devices from the store, with papers that are signed for each of them.
 
-    Every method but `heard` blocks.
+    Every method but `heard` and `telemetry` blocks.
     """
 
     def __init__(self, store: Store, papers: Papers, clock: Clock, pace: Pace) -> None:
@@ -109,6 +112,18 @@ class Desk:
     def events(self, device: DeviceId, events: tuple[Event, ...]) -> EventsAck:
         """Store events durably; what was stored before is acknowledged again."""
         return EventsAck(self._store.events.record(device, events, self._clock.now()))
+
+    def telemetry(
+        self, device: DeviceId, batch: TelemetryBatch, *, first: bool
+    ) -> Future[TelemetryAck]:
+        """Store windows; never blocks. `first`: of this boot in this session.
+
+        Raises TelemetryError when the batch has no name.
+        """
+        received = int(self._clock.now().timestamp())
+        return self._store.telemetry.put(
+            Arrived(device, batch.boot, batch.sequence, batch.body, first, received)
+        )
 
     def assignment(self, device: DeviceId, nonce: str) -> Assignment:
         """What the device shall run."""

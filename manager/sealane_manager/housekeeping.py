@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from sealane_manager.store.telemetry.retention import Keeping
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
@@ -58,6 +60,11 @@ def store_chores(store: Store) -> tuple[Chore, ...]:
             "forget old events",
             timedelta(hours=6),
             lambda now: store.events.prune(now - EVENTS_KEPT),
+        ),
+        Chore(
+            "roll up telemetry",
+            timedelta(minutes=15),
+            lambda now: store.telemetry.keep_house(now, Keeping()),
         ),
     )
 

@@ -17,7 +17,13 @@ from google.protobuf.message import DecodeError
 from sealane.errors import TelemetryError
 from sealane.limits import TELEMETRY_BODY_BYTES
 from sealane.telemetry.bins import Bins
-from sealane.telemetry.decoding import ARMS, ERROR_KINDS, LARGEST_SUM, windows_from_wire
+from sealane.telemetry.decoding import (
+    ARMS,
+    ERROR_KINDS,
+    LARGEST_SUM,
+    histogram_from_wire,
+    windows_from_wire,
+)
 from sealane.telemetry.histogram import Histogram
 from sealane.wire.v1 import telemetry_pb2 as wire
 
@@ -60,6 +66,21 @@ def decode_windows(body: bytes) -> tuple[Window, ...]:
     except DecodeError as error:
         raise TelemetryError("the windows are no protocol buffer of ours") from error
     return windows_from_wire(found)
+
+
+def encode_histogram(values: Histogram) -> bytes:
+    """Encode one histogram alone; what it takes in a window, and no checksum."""
+    found = wire.Histogram()
+    _write_histogram(found, values)
+    return found.SerializeToString()
+
+
+def decode_histogram(content: bytes) -> Histogram:
+    """The histogram in these bytes; raises TelemetryError."""
+    try:
+        return histogram_from_wire(wire.Histogram.FromString(content))
+    except DecodeError as error:
+        raise TelemetryError("the histogram is no protocol buffer of ours") from error
 
 
 def _write_window(found: wire.Window, window: Window, numbers: dict[_Names, int]) -> None:

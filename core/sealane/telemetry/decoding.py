@@ -154,9 +154,13 @@ def _errors(found: wire.ModelWindow) -> Mapping[ErrorKind, int]:
 
 def _timings(found: wire.ModelWindow) -> Timings:
     return Timings(
-        latency=_histogram(found.latency_us) if found.HasField("latency_us") else Histogram(),
-        queue=_histogram(found.queue_us) if found.HasField("queue_us") else Histogram(),
-        batch=_histogram(found.batch_rows) if found.HasField("batch_rows") else Histogram(),
+        latency=histogram_from_wire(found.latency_us)
+        if found.HasField("latency_us")
+        else Histogram(),
+        queue=histogram_from_wire(found.queue_us) if found.HasField("queue_us") else Histogram(),
+        batch=histogram_from_wire(found.batch_rows)
+        if found.HasField("batch_rows")
+        else Histogram(),
     )
 
 
@@ -177,7 +181,8 @@ def _bins(found: wire.Bins) -> Bins:
     return Bins(counts, _count(found.missing), _count(found.non_finite))
 
 
-def _histogram(found: wire.Histogram) -> Histogram:
+def histogram_from_wire(found: wire.Histogram) -> Histogram:
+    """One histogram; raises TelemetryError."""
     scale, offset = found.scale, found.offset
     if not MIN_SCALE <= scale <= MAX_SCALE:
         raise TelemetryError(f"a histogram of scale {scale} is on no grid of ours")

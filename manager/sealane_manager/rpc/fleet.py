@@ -10,6 +10,7 @@ from sealane.errors import SealaneError
 from sealane.fleet import AssignmentRequest, Events, Heartbeat, Hello
 from sealane.limits import EVENTS_PER_MESSAGE
 from sealane.names import parse_device
+from sealane.telemetry.types import TelemetryBatch
 from sealane.wire.v1 import fleet_pb2 as wire
 from sealane.wire.v1 import fleet_pb2_grpc
 
@@ -95,6 +96,7 @@ class _Conversation:
         self._reception, self._context, self._caller = reception, context, caller
         self._device = parse_device(caller.name)
         self._line = SessionLine(context)
+        self._telemetry_boot: str | None = None
 
     async def run(self, requests: AsyncIterator[wire.SessionRequest]) -> None:
         """Converse; ends the call with the manager's reason when it hangs up."""
@@ -152,8 +154,16 @@ class _Conversation:
                 ack = await asyncio.to_thread(desk.events, device, message.events)
                 self._reception.wake()
                 return ack
+            case TelemetryBatch():
+                return await self._telemetry(message)
             case Hello():
                 raise SealaneError("a session holds one Hello")
+
+    async def _telemetry(self, batch: TelemetryBatch) -> ManagerMessage:
+        """Answer when it is on disk; waiting here is what slows down a device that sends much."""
+        first, self._telemetry_boot = batch.boot != self._telemetry_boot, batch.boot
+        answer = self._reception.desk.telemetry(self._device, batch, first=first)
+        return await asyncio.wrap_future(answer)
 
 
 def _check_nonce(nonce: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from sealane.clock import SystemClock
 
 from sealane_manager.store.accounts import Accounts
 from sealane_manager.store.audit import Audit
@@ -14,17 +16,25 @@ from sealane_manager.store.events import Events
 from sealane_manager.store.overview import Overview
 from sealane_manager.store.progress import Progress
 from sealane_manager.store.rollouts import Rollouts
+from sealane_manager.store.telemetry import open_telemetry
+from sealane_manager.store.telemetry.directory import ControlDirectory
 from sealane_manager.store.tokens import Tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sealane_manager.store.telemetry import Telemetry
+
+TELEMETRY_FILE: Final = "telemetry.db"
+"""Beside control.db: what devices recorded, so that its size and its writes are its own."""
+
 
 class Store:
     """Everything that a manager keeps, by subject. Calls block: from asyncio, use a thread."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, telemetry: Telemetry) -> None:
         self._database = database
+        self.telemetry = telemetry
         self.tokens = Tokens(database)
         self.devices = Devices(database)
         self.events = Events(database)
@@ -37,12 +47,19 @@ class Store:
         self.progress = Progress(database)
 
     def close(self) -> None:
-        """Write what is only in memory, and let the file go."""
+        """Write what is only in memory, and let the files go."""
+        self.telemetry.close()
         self.devices.flush_seen()
         self._database.close()
 
 
 def open_store(path: Path) -> Store:
-    """Open or create control.db and bring it up to date; raises Refused when it cannot be."""
+    """Open or create control.db and telemetry.db; raises Refused when one cannot be brought up."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return Store(Database(path))
+    database = Database(path)
+    try:
+        directory = ControlDirectory(database, SystemClock())
+        return Store(database, open_telemetry(path.with_name(TELEMETRY_FILE), directory))
+    except BaseException:
+        database.close()
+        raise

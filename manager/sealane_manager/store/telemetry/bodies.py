@@ -1,0 +1,128 @@
+"""Merges stored bodies; what would not be readable again is left out, and said in the log.
+
+A device can report any number within the limits, but the sum with the numbers of others must stay
+within them too: otherwise one device could make a row unreadable for all.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import reduce
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import TelemetryError
+from sealane.limits import MODELS_PER_WINDOW
+from sealane.telemetry.codec import (
+    decode_histogram,
+    decode_windows,
+    encode_histogram,
+    encode_windows,
+)
+from sealane.telemetry.decoding import LARGEST_COUNT
+from sealane.telemetry.merging import merge
+from sealane.telemetry.types import MAX_INPUTS, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sealane.telemetry.histogram import Histogram
+    from sealane.telemetry.types import ModelWindow
+
+_log = logging.getLogger(__name__)
+_UNREADABLE: Final = (TelemetryError, ValueError)
+
+
+def merged(first: bytes, second: bytes) -> bytes:
+    """One window of two; the first when the two do not fit together."""
+    both = AllWindows()
+    both.step(first)
+    both.step(second)
+    return both.finalize()
+
+
+def merged_times(first: bytes, second: bytes) -> bytes:
+    """One histogram of two."""
+    both = AllTimes()
+    both.step(first)
+    both.step(second)
+    return both.finalize()
+
+
+def read(body: bytes) -> Window:
+    """The window of a row; raises TelemetryError."""
+    return reduce(merge, decode_windows(body))
+
+
+class AllWindows:
+    """SQL's `all_windows(body)`: one window of many."""
+
+    def __init__(self) -> None:
+        self._found: Window | None = None
+
+    def step(self, body: bytes) -> None:
+        """Add one."""
+        self._found = together(self._found, read(body))
+
+    def finalize(self) -> bytes:
+        """All of them."""
+        return encode_windows([self._found or Window(0, 1)])
+
+
+class AllTimes:
+    """SQL's `all_times(latency)`: one histogram of many."""
+
+    def __init__(self) -> None:
+        self._found: Histogram | None = None
+
+    def step(self, content: bytes) -> None:
+        """Add one."""
+        values = decode_histogram(content)
+        both = self._found.merge(values) if self._found else values
+        if both.count <= LARGEST_COUNT:
+            self._found = both
+
+    def finalize(self) -> bytes:
+        """All of them."""
+        return encode_histogram(self._found) if self._found else b""
+
+
+def together(known: Window | None, more: Window) -> Window:
+    """Both in one, or only the first when the sum could not be kept."""
+    if known is None:
+        return more
+    both = merge(known, more)
+    if fits(both):
+        return both
+    _log.warning("left out %d models of a window at %d: too large", len(more.models), more.start)
+    return known
+
+
+def fits(window: Window) -> bool:
+    """Whether the window can be written and read again."""
+    if len(window.models) > MODELS_PER_WINDOW or not all(map(_model_fits, window.models)):
+        return False
+    try:
+        encode_windows([Window(window.start, window.seconds, (), window.host)])
+    except _UNREADABLE:
+        return False
+    return True
+
+
+def _model_fits(model: ModelWindow) -> bool:
+    return len(model.inputs) <= MAX_INPUTS and max(_counts(model)) <= LARGEST_COUNT
+
+
+def _counts(model: ModelWindow) -> Iterator[int]:
+    timings, answers = model.timings, model.predictions
+    histograms = (timings.latency, timings.queue, timings.batch)
+    bins = (answers.confidence, *model.inputs.values())
+    return chain(
+        (model.requests, model.fallbacks, answers.other_classes, answers.compared),
+        model.errors.values(),
+        answers.classes,
+        (found.zero for found in histograms),
+        chain.from_iterable(found.counts for found in histograms),
+        (found.missing + found.non_finite for found in bins),
+        chain.from_iterable(found.counts for found in bins),
+    )

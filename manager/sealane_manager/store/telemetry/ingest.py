@@ -1,0 +1,284 @@
+"""Stores a group of batches in one transaction: each batch once, whatever is sent twice or late.
+
+(device, boot, sequence) names a batch. What was stored is only acknowledged again. A batch beyond
+a gap waits on its device until the ones before it came. A batch that cannot be read would be sent
+for ever, so it is acknowledged, counted as refused, and harms nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sealane.errors import TelemetryError
+from sealane.telemetry.codec import decode_windows, encode_histogram, encode_windows
+from sealane.telemetry.histogram import Histogram
+from sealane.telemetry.merging import merge_models
+from sealane.telemetry.types import Arm, TelemetryAck, Window
+
+from sealane_manager.store.telemetry.bodies import together
+from sealane_manager.store.telemetry.records import Cohort
+from sealane_manager.store.telemetry.schema import DAY, HOUR, tier_of, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from sealane.telemetry.types import Level, ModelWindow
+
+    from sealane_manager.store.telemetry.records import Arrived
+
+LATE_S: Final = 600
+"""Requests in windows that arrive so many seconds after their end are marked as late."""
+
+AHEAD_S: Final = HOUR
+"""A window may begin so many seconds in the manager's future: clocks differ."""
+
+KEPT_S: Final = 400 * DAY
+"""Windows that are older, in seconds, are not kept."""
+
+BOOTS_KEPT: Final = 32
+"""Boots of one device whose batches are remembered."""
+
+BOOT_CHARS: Final = 128
+"""The name of a boot; a UUID has 36."""
+
+REASON_CHARS: Final = 300
+"""Of why a batch was refused."""
+
+ANSWERS: Final = (Arm.ACTIVE, Arm.CANDIDATE, Arm.OTHER)
+"""The arms whose answers clients got; `previous` answers what another arm counts as a fallback."""
+
+_log = logging.getLogger(__name__)
+Key = tuple[int, int, Cohort]
+
+
+@dataclass(slots=True)
+class Group:
+    """What one transaction will write."""
+
+    windows: list[tuple[int, int, str, int, int, bytes]] = field(default_factory=list)
+    taken: list[tuple[str, Window, bool]] = field(default_factory=list)
+    latest: dict[str, tuple[Window, int]] = field(default_factory=dict)
+    cohorts: dict[Key, Window] = field(default_factory=dict)
+    late: dict[Key, int] = field(default_factory=dict)
+
+    def take(self, batch: Arrived, window: Window, body: bytes | None) -> None:
+        """A window that is new; its bytes are made when there are none of it alone."""
+        tier, start = place(window)
+        requests, errors = answered(window.models)
+        content = body or encode_windows((window,))
+        self.windows.append((tier, start, batch.device, requests, errors, content))
+        self.taken.append((batch.device, window, batch.received - window.end >= LATE_S))
+        known = self.latest.get(batch.device)
+        if known is None or known[0].start <= window.start:
+            self.latest[batch.device] = (window, batch.received)
+
+    def add(self, window: Window, model: ModelWindow, site: str, *, late: bool) -> None:
+        """What a device's model did, for a cohort of a site or of the fleet."""
+        cohort = Cohort(model.release, model.slot, model.arm, site)
+        key = (*place(window), cohort)
+        part = Window(window.start, window.seconds, (model,))
+        self.cohorts[key] = together(self.cohorts.get(key), part)
+        self.late[key] = self.late.get(key, 0) + (model.requests if late else 0)
+
+
+def place(window: Window) -> tuple[int, int]:
+    """The tier of a window, and the start of its row there."""
+    tier = tier_of(window.seconds)
+    return tier, window.start // tier * tier
+
+
+class Directory(Protocol):
+    """What the control plane knows of devices and releases; answers from memory."""
+
+    def site(self, device: str) -> str:
+        """Where the device stands; empty when nobody said."""
+        ...
+
+    def is_ours(self, release: str, slot: str) -> bool:
+        """Whether the manager ever gave this release to this slot."""
+        ...
+
+
+class Ingest:
+    """Writes groups of batches; what it wrote of the whole fleet, it adds to `counters`."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self.counters: dict[Cohort, ModelWindow] = {}
+
+    def store(
+        self, connection: sqlite3.Connection, batches: Sequence[Arrived]
+    ) -> list[TelemetryAck]:
+        """Write what is new of the batches in one transaction; returns an answer to each."""
+        group = Group()
+        with transaction(connection):
+            acks = [TelemetryAck(batch.boot, _take(connection, batch, group)) for batch in batches]
+            _write_windows(connection, group)
+            self._collect(group)
+            _write_cohorts(connection, group)
+        self._count(group)
+        return acks
+
+    def _collect(self, group: Group) -> None:
+        """Merge the windows of each cohort, of its site and of the fleet."""
+        for device, window, late in group.taken:
+            site = self._directory.site(device)
+            for model in window.models:
+                if self._directory.is_ours(model.release, model.slot):
+                    for each in {"", site}:
+                        group.add(window, model, each, late=late)
+
+    def _count(self, group: Group) -> None:
+        counters = dict(self.counters)
+        for (_, _, cohort), window in group.cohorts.items():
+            if not cohort.site:
+                known = counters.get(cohort)
+                (model,) = window.models
+                counters[cohort] = merge_models(known, model) if known else model
+        self.counters = counters  # readers of other threads see the old ones or the new ones
+
+
+def check(batch: Arrived) -> None:
+    """Raise TelemetryError when the batch has no name that could be remembered."""
+    if not 0 < len(batch.boot) <= BOOT_CHARS or not 0 < batch.sequence < 2**63:
+        raise TelemetryError("a batch of telemetry needs a boot and a sequence number from 1")
+
+
+def _take(connection: sqlite3.Connection, batch: Arrived, group: Group) -> int:
+    """Add a batch to the group unless it was stored; returns what is stored of its boot."""
+    seen = _seen(connection, batch)
+    if batch.first:
+        seen = max(seen, batch.sequence - 1)
+    if batch.sequence != seen + 1:
+        return seen
+    _remember(connection, batch)
+    try:
+        windows = decode_windows(batch.body)
+    except TelemetryError as error:
+        _refuse(connection, batch, str(error))
+        return batch.sequence
+    for window in windows:
+        if batch.received - KEPT_S <= window.start <= batch.received + AHEAD_S:
+            group.take(batch, window, batch.body if len(windows) == 1 else None)
+        else:
+            _refuse(connection, batch, f"a window begins at {window.start}: too old, or not yet")
+    return batch.sequence
+
+
+def _seen(connection: sqlite3.Connection, batch: Arrived) -> int:
+    found = connection.execute(
+        "SELECT sequence FROM batch_seen WHERE device = ? AND boot = ?", (batch.device, batch.boot)
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _remember(connection: sqlite3.Connection, batch: Arrived) -> None:
+    key = (batch.device, batch.boot)
+    changed = connection.execute(
+        "UPDATE batch_seen SET sequence = ?, received = ? WHERE device = ? AND boot = ?",
+        (batch.sequence, batch.received, *key),
+    )
+    if changed.rowcount:
+        return
+    connection.execute(
+        "INSERT INTO batch_seen (device, boot, sequence, received) VALUES (?, ?, ?, ?)",
+        (*key, batch.sequence, batch.received),
+    )
+    connection.execute(
+        "DELETE FROM batch_seen WHERE device = ?1 AND boot NOT IN (SELECT boot FROM batch_seen"
+        " WHERE device = ?1 ORDER BY boot = ?2 DESC, received DESC LIMIT ?3)",
+        (*key, BOOTS_KEPT),
+    )
+
+
+def _refuse(connection: sqlite3.Connection, batch: Arrived, reason: str) -> None:
+    _log.warning("refused telemetry: device=%s reason=%s", batch.device, reason)
+    connection.execute(
+        "INSERT INTO refusal (device, count, reason, at) VALUES (?, 1, ?, ?) ON CONFLICT (device)"
+        " DO UPDATE SET count = count + 1, reason = excluded.reason, at = excluded.at",
+        (batch.device, reason[:REASON_CHARS], batch.received),
+    )
+
+
+def answered(models: Iterable[ModelWindow]) -> tuple[int, int]:
+    """Requests of clients, and those of them that got an error."""
+    found = [model for model in models if model.arm in ANSWERS]
+    errors = sum(max(0, model.failed - model.fallbacks) for model in found)
+    return sum(model.requests for model in found), errors
+
+
+def _write_windows(connection: sqlite3.Connection, group: Group) -> None:
+    connection.executemany(
+        "INSERT INTO device_window (tier, start, device, requests, errors, body)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (tier, start, device) DO UPDATE SET"
+        " requests = requests + excluded.requests, errors = errors + excluded.errors,"
+        " body = merged_windows(body, excluded.body)",
+        group.windows,
+    )
+    connection.executemany(
+        "INSERT INTO device_latest (device, start, seconds, received, requests, errors, p99, cpu,"
+        " memory, disk, temperature, clock_offset, throttled, restarts)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET"
+        " start = excluded.start, seconds = excluded.seconds, received = excluded.received,"
+        " requests = excluded.requests, errors = excluded.errors, p99 = excluded.p99,"
+        " cpu = excluded.cpu, memory = excluded.memory, disk = excluded.disk,"
+        " temperature = excluded.temperature, clock_offset = excluded.clock_offset,"
+        " throttled = excluded.throttled, restarts = excluded.restarts"
+        " WHERE excluded.start >= device_latest.start",
+        [_latest(device, window, received) for device, (window, received) in group.latest.items()],
+    )
+
+
+def _latest(device: str, window: Window, received: int) -> tuple[object, ...]:
+    requests, errors = answered(window.models)
+    times = Histogram()
+    for model in window.models:
+        if model.arm in ANSWERS:
+            times = times.merge(model.timings.latency)
+    numbers = (window.start, window.seconds, received, requests, errors, times.quantile(0.99))
+    host = window.host
+    if host is None:
+        return (device, *numbers, *[None] * 7)
+    shares = [_mean(level, 1000) for level in (host.cpu, host.memory, host.disk)]
+    sensors = (_mean(host.temperature, 10), _mean(host.clock_offset, 1000))
+    return (device, *numbers, *shares, *sensors, host.throttled, host.restarts)
+
+
+def _mean(level: Level | None, unit: int) -> float | None:
+    return level.mean / unit if level else None
+
+
+def _write_cohorts(connection: sqlite3.Connection, group: Group) -> None:
+    numbers = {cohort: _number(connection, cohort) for _, _, cohort in group.cohorts}
+    rows = []
+    for key, window in group.cohorts.items():
+        tier, start, cohort = key
+        (model,) = window.models
+        times = encode_histogram(model.timings.latency)
+        counts = (model.requests, model.failed, model.fallbacks, group.late[key])
+        rows.append((tier, numbers[cohort], start, *counts, times, encode_windows((window,))))
+    connection.executemany(
+        "INSERT INTO cohort_window (tier, cohort, start, requests, errors, fallbacks, late,"
+        " latency, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (tier, cohort, start) DO UPDATE SET"
+        " requests = requests + excluded.requests, errors = errors + excluded.errors,"
+        " fallbacks = fallbacks + excluded.fallbacks, late = late + excluded.late,"
+        " latency = merged_times(latency, excluded.latency),"
+        " body = merged_windows(body, excluded.body)",
+        rows,
+    )
+
+
+def _number(connection: sqlite3.Connection, cohort: Cohort) -> int:
+    key = (cohort.site, cohort.release, cohort.slot, cohort.arm)
+    where = "site = ? AND release = ? AND slot = ? AND arm = ?"
+    found = connection.execute(f"SELECT id FROM cohort WHERE {where}", key).fetchone()
+    if found:
+        return int(found[0])
+    made = connection.execute(
+        "INSERT INTO cohort (site, release, slot, arm) VALUES (?, ?, ?, ?)", key
+    )
+    return int(made.lastrowid or 0)

@@ -1,0 +1,250 @@
+"""Reads telemetry: series, totals and bins, each as one statement over a set.
+
+Rows hold their requests, errors and latency apart from the rest, so that a series of thousands of
+rows is read without opening their bodies.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+from contextlib import contextmanager
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from sealane.names import DeviceId
+from sealane.telemetry.bins import Bins
+from sealane.telemetry.codec import decode_histogram
+from sealane.telemetry.merging import merge_models
+
+from sealane_manager.store.telemetry import bodies
+from sealane_manager.store.telemetry.ingest import ANSWERS
+from sealane_manager.store.telemetry.records import (
+    Bucket,
+    Cohort,
+    CohortFilter,
+    InputCounts,
+    Latest,
+    Refusals,
+    Span,
+    Volume,
+)
+from sealane_manager.store.telemetry.schema import TIERS, connect
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from sealane.telemetry.types import ModelWindow, Window
+
+_ANY = CohortFilter()
+_COHORTS = (
+    "SELECT id FROM cohort WHERE site = ?1 AND (?2 = '' OR release = ?2)"
+    " AND (?3 = '' OR release LIKE ?3 || '@%') AND (?4 = '' OR slot = ?4)"
+    " AND arm IN (SELECT value FROM json_each(?5))"
+)
+_TIERS = "tier IN (SELECT value FROM json_each(?6))"
+_LATEST = (
+    "device, start, seconds, received, requests, errors, p99, cpu, memory, disk, temperature,"
+    " clock_offset, throttled, restarts"
+)
+
+
+class Readings:
+    """What telemetry says; every method blocks and may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+
+    def cohorts(self, since: int, site: str = "") -> tuple[Cohort, ...]:
+        """The cohorts of a site, or of the fleet, that did anything since then."""
+        query = (
+            "SELECT release, slot, arm, site FROM cohort WHERE site = ? AND EXISTS (SELECT 1 FROM"
+            " cohort_window WHERE cohort = cohort.id AND tier IN (60, 3600, 86400) AND start >= ?)"
+            " ORDER BY release, slot, arm"
+        )
+        with self._connection() as connection:
+            return tuple(Cohort(*row) for row in connection.execute(query, (site, since)))
+
+    def series(self, wanted: CohortFilter, span: Span) -> tuple[Bucket, ...]:
+        """What the cohorts did together, bucket by bucket; empty buckets are left out."""
+        query = (
+            "SELECT start / ?9 * ?9 AS at, sum(requests), sum(errors), sum(fallbacks), sum(late),"
+            f" all_times(latency) FROM cohort_window WHERE cohort IN ({_COHORTS}) AND {_TIERS}"
+            " AND start >= ?7 AND start < ?8 GROUP BY at ORDER BY at"
+        )
+        keys = (*_keys(wanted), span.start, span.end, span.bucket)
+        with self._connection() as connection:
+            return tuple(_bucket(row, span.bucket) for row in connection.execute(query, keys))
+
+    def totals(self, span: Span, wanted: CohortFilter = _ANY) -> Bucket:
+        """All of the span in one bucket; of the whole fleet unless a filter says less."""
+        whole = Span(span.start, span.end, max(1, span.end - span.start))
+        return reduce(_both, self.series(wanted, whole), Bucket(span.start, whole.bucket))
+
+    def by_release(self, span: Span, site: str = "") -> Mapping[str, Bucket]:
+        """What each release answered in the span."""
+        wanted = CohortFilter(site=site)
+        query = (
+            "SELECT release, sum(requests), sum(errors), sum(fallbacks), sum(late),"
+            " all_times(latency) FROM cohort JOIN cohort_window ON cohort = id"
+            f" WHERE id IN ({_COHORTS}) AND {_TIERS} AND start >= ?7 AND start < ?8"
+            " GROUP BY release ORDER BY release"
+        )
+        keys = (*_keys(wanted), span.start, span.end)
+        with self._connection() as connection:
+            return {
+                row[0]: _bucket((span.start, *row[1:]), span.end - span.start)
+                for row in connection.execute(query, keys)
+            }
+
+    def cohort(self, wanted: CohortFilter, span: Span) -> ModelWindow | None:
+        """Everything that the cohorts counted in the span, with inputs and predictions."""
+        query = (
+            f"SELECT body FROM cohort_window WHERE cohort IN ({_COHORTS}) AND {_TIERS}"
+            " AND start >= ?7 AND start < ?8 ORDER BY start"
+        )
+        with self._connection() as connection:
+            rows = connection.execute(query, (*_keys(wanted), span.start, span.end))
+            return _together(model for (body,) in rows for model in bodies.read(body).models)
+
+    def device_windows(self, device: DeviceId, span: Span) -> tuple[Window, ...]:
+        """The windows of one device, oldest first; look-ups by key, one a minute of the span."""
+        query = (
+            "WITH RECURSIVE at (tier, start) AS (SELECT ?3, ?1 / ?3 * ?3 UNION ALL"
+            " SELECT tier, start + tier FROM at WHERE start + tier < ?2)"
+            " SELECT w.body FROM at CROSS JOIN device_window AS w"
+            " ON w.tier = at.tier AND w.start = at.start AND w.device = ?4"
+        )
+        found: list[Window] = []
+        with self._connection() as connection:
+            for tier in TIERS:
+                rows = connection.execute(query, (span.start, span.end, tier, device))
+                found.extend(bodies.read(body) for (body,) in rows)
+        return tuple(sorted(found, key=lambda window: window.start))
+
+    def device_series(
+        self, device: DeviceId, span: Span, wanted: CohortFilter = _ANY
+    ) -> tuple[Bucket, ...]:
+        """What one device did, bucket by bucket; empty buckets are left out."""
+        found: dict[int, Bucket] = {}
+        for window in self.device_windows(device, span):
+            start = window.start // span.bucket * span.bucket
+            for model in filter(_chosen(wanted), window.models):
+                known = found.get(start, Bucket(start, span.bucket))
+                found[start] = _with(known, model)
+        return tuple(found[start] for start in sorted(found))
+
+    def latest(self, devices: Iterable[str] | None = None) -> Mapping[DeviceId, Latest]:
+        """The newest window of these devices, or of all, in a few numbers."""
+        query = f"SELECT {_LATEST} FROM device_latest"
+        names: tuple[str, ...] = ()
+        if devices is not None:
+            query += " WHERE device IN (SELECT value FROM json_each(?))"
+            names = (json.dumps(sorted(devices)),)
+        with self._connection() as connection:
+            rows = connection.execute(query, names)
+            return {DeviceId(row[0]): Latest(DeviceId(row[0]), *row[1:]) for row in rows}
+
+    def inputs(self, device: DeviceId, wanted: CohortFilter, span: Span) -> tuple[InputCounts, ...]:
+        """The inputs of a model on one device, beside those of all other devices."""
+        windows = self.device_windows(device, span)
+        own = _together(filter(_chosen(wanted), (m for w in windows for m in w.models)))
+        everyone = self.cohort(wanted, span)
+        if own is None or everyone is None:
+            return ()
+        return tuple(
+            InputCounts(name, bins, _less(everyone.inputs.get(name, Bins()), bins))
+            for name, bins in own.inputs.items()
+        )
+
+    def refusals(self, since: int) -> tuple[Refusals, ...]:
+        """Devices whose telemetry could not be read since then, the latest first."""
+        query = "SELECT device, count, reason, at FROM refusal WHERE at >= ? ORDER BY at DESC"
+        with self._connection() as connection:
+            rows = connection.execute(query, (since,))
+            return tuple(Refusals(DeviceId(device), *rest) for device, *rest in rows)
+
+    def volume(self) -> Volume:
+        """How much is stored."""
+        with self._connection() as connection:
+            (windows,) = connection.execute("SELECT count(*) FROM device_window").fetchone()
+            (cohorts,) = connection.execute("SELECT count(*) FROM cohort").fetchone()
+        return Volume(windows, cohorts, self._path.stat().st_size)
+
+    def close(self) -> None:
+        """Let the file go."""
+        while not self._idle.empty():
+            self._idle.get().close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._idle.get_nowait()
+        except queue.Empty:
+            connection = connect(self._path)
+        try:
+            yield connection
+        finally:
+            self._idle.put(connection)
+
+
+def _keys(wanted: CohortFilter) -> tuple[str, ...]:
+    arms = [wanted.arm] if wanted.arm else [str(arm) for arm in ANSWERS]
+    names = (wanted.site, wanted.release, wanted.model, wanted.slot)
+    return (*names, json.dumps(arms), json.dumps(TIERS))
+
+
+def _bucket(row: tuple[int, int, int, int, int, bytes], seconds: int) -> Bucket:
+    start, requests, errors, fallbacks, late, latency = row
+    return Bucket(start, seconds, requests, errors, fallbacks, late, decode_histogram(latency))
+
+
+def _both(first: Bucket, second: Bucket) -> Bucket:
+    return Bucket(
+        first.start,
+        first.seconds,
+        first.requests + second.requests,
+        first.errors + second.errors,
+        first.fallbacks + second.fallbacks,
+        first.late + second.late,
+        first.latency.merge(second.latency),
+    )
+
+
+def _with(known: Bucket, model: ModelWindow) -> Bucket:
+    counts = (model.requests, model.failed, model.fallbacks)
+    return _both(known, Bucket(known.start, known.seconds, *counts, 0, model.timings.latency))
+
+
+def _chosen(wanted: CohortFilter) -> Callable[[ModelWindow], bool]:
+    def chosen(model: ModelWindow) -> bool:
+        return (
+            (model.arm == wanted.arm if wanted.arm else model.arm in ANSWERS)
+            and wanted.release in {"", model.release}
+            and wanted.model in {"", model.release.partition("@")[0]}
+            and wanted.slot in {"", model.slot}
+        )
+
+    return chosen
+
+
+def _together(models: Iterable[ModelWindow]) -> ModelWindow | None:
+    found: ModelWindow | None = None
+    for model in models:
+        found = merge_models(found, model) if found else model
+    return found
+
+
+def _less(whole: Bins, part: Bins) -> Bins:
+    """The bins of all others; never below 0, because a device may say more than arrived."""
+    counts = [max(0, count) for count in whole.counts]
+    for index, count in enumerate(part.counts[: len(counts)]):
+        counts[index] = max(0, counts[index] - count)
+    return Bins(
+        tuple(counts),
+        max(0, whole.missing - part.missing),
+        max(0, whole.non_finite - part.non_finite),
+    )
