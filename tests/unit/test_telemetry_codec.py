@@ -53,15 +53,15 @@ def test_empty_buckets_between_cost_two_bytes() -> None:
 
 def test_an_arm_of_a_later_version_is_another() -> None:
     found = plain_wire()
-    found.series[0].arm = 99
+    found.series[0].arm = 99  # type: ignore[assignment]  # a number of a later version
     assert decode_windows(sealed(found))[0].models[0].arm is Arm.OTHER
 
 
 def test_two_unknown_arms_of_a_slot_are_counted_together() -> None:
     found = plain_wire()
-    found.series[0].arm = 98
+    found.series[0].arm = 98  # type: ignore[assignment]  # a number of a later version
     found.series.add().CopyFrom(found.series[0])
-    found.series[1].arm = 99
+    found.series[1].arm = 99  # type: ignore[assignment]  # a number of a later version
     found.windows[0].models.add().CopyFrom(found.windows[0].models[0])
     found.windows[0].models[1].series = 1
     (model,) = decode_windows(sealed(found))[0].models

@@ -32,3 +32,20 @@ HOST_RESTARTS: Final = "sealane_worker_restarts_total"
 
 DRIFT: Final = "sealane_drift_distance"
 DRIFT_ALARM: Final = "sealane_drift_alarm"
+
+BRIGHTNESS: Final = "brightness"
+CONTRAST: Final = "contrast"
+SHARPNESS: Final = "sharpness"
+STRIPES: Final = "stripes"
+RMS: Final = "rms"
+CREST: Final = "crest"
+
+
+def statistic_of(tensor: str, statistic: str) -> str:
+    """What a statistic of an input is called, in a bundle's reference and in windows."""
+    return f"{tensor}:{statistic}"
+
+
+def column_of(tensor: str, column: int) -> str:
+    """What one column of a tabular input is called, in a bundle's reference and in windows."""
+    return f"{tensor}[{column}]"

@@ -1,0 +1,1 @@
+"""Decides whether what a model sees or answers has changed: pure statistics over bins."""
