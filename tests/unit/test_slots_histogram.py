@@ -23,24 +23,14 @@ def test_nothing_counted_has_no_quantile() -> None:
 
 
 @given(st.floats(1, 2**31))
-def test_a_quantile_is_within_five_percent(value: float) -> None:
-    assert of([value]).quantile(0.99) == pytest.approx(value, rel=0.05, abs=0.5)
+def test_a_quantile_is_within_half_a_bucket(value: float) -> None:
+    assert of([value]).quantile(0.99) == pytest.approx(value, rel=0.022, abs=0.5)
 
 
 def test_quantiles_split_what_was_counted() -> None:
     histogram = of([100.0] * 98 + [10_000.0] * 2)
     assert histogram.quantile(0.5) == pytest.approx(100, rel=0.05)
     assert histogram.quantile(0.99) == pytest.approx(10_000, rel=0.05)
-
-
-@given(st.lists(st.floats(0, 1e12)), st.lists(st.floats(0, 1e12)))
-def test_merging_is_counting_both(first: list[float], second: list[float]) -> None:
-    merged, both = of(first), of([*first, *second])
-    merged.merge(of(second))
-    assert merged.count == both.count
-    assert [merged.quantile(q) for q in (0.1, 0.5, 0.99)] == [
-        both.quantile(q) for q in (0.1, 0.5, 0.99)
-    ]
 
 
 def test_what_lies_outside_counts_at_the_end() -> None:

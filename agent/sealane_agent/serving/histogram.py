@@ -1,56 +1,38 @@
-"""Counts latencies in a base-2 exponential histogram of scale 3: 9 % wide buckets, bounded.
+"""Counts latencies one by one on the grid of `sealane.telemetry.histogram`, within fixed memory.
 
-The buckets are those of OpenTelemetry's exponential histogram, so histograms of different windows,
-workers and devices merge by addition. Pure: times come in as values.
+What a slot's places are compared by since their activation; windows of telemetry are counted apart,
+many requests at once. Pure: times come in as values.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
-SCALE: Final = 3
-"""Buckets a doubling: 2**3, each 9 % wider than the one below."""
+from sealane.telemetry import histogram
 
-BUCKETS: Final = 256
-"""From 1 µs to 2**32 µs (71 minutes); what lies outside counts at the nearest end."""
+_LONGEST: Final = 2.0**32
+"""In microseconds: 71 minutes; what took longer counts as that long."""
+
+_LOWEST: Final = histogram.bucket(1)
+_BUCKETS: Final = histogram.bucket(_LONGEST) - _LOWEST + 1
 
 
 class Histogram:
-    """How many values (in microseconds) fell into each bucket."""
+    """How many values (in microseconds) fell into each bucket; below 1 counts as 1."""
 
     __slots__ = ("_counts", "count")
 
     def __init__(self) -> None:
-        self._counts = [0] * BUCKETS
+        self._counts = [0] * _BUCKETS
         self.count = 0
 
     def record(self, value: float) -> None:
-        """Count one value; anything below 1 counts as 1."""
-        self._counts[_bucket(value)] += 1
+        """Count one value."""
+        kept = min(max(value, 1.0), _LONGEST)
+        self._counts[histogram.bucket(kept) - _LOWEST] += 1
         self.count += 1
 
-    def merge(self, other: Histogram) -> None:
-        """Add everything that the other one counted."""
-        self._counts = [mine + its for mine, its in zip(self._counts, other._counts, strict=True)]
-        self.count += other.count
-
     def quantile(self, share: float) -> int:
-        """The value below which this share of the counted ones lies, within 5 %; 0 when empty."""
-        wanted = math.ceil(share * self.count)
-        seen = 0
-        for bucket, count in enumerate(self._counts):
-            seen += count
-            if count and seen >= wanted:
-                return _middle(bucket)
-        return 0
-
-
-def _bucket(value: float) -> int:
-    if value <= 1:
-        return 0
-    return min(BUCKETS - 1, int(math.log2(value) * 2**SCALE))
-
-
-def _middle(bucket: int) -> int:
-    return round(2 ** ((bucket + 0.5) / 2**SCALE))
+        """The value below which this share of the counted ones lies, within 2.2 %; 0 when empty."""
+        counted = histogram.Histogram(offset=_LOWEST, counts=tuple(self._counts))
+        return round(counted.quantile(share))
