@@ -1,4 +1,4 @@
-"""A telemetry store on a file in memory, batches for it, and a directory that knows what it is told."""
+"""A telemetry store on a file in memory, batches for it and what it is told of the fleet."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sealane.errors import TelemetryError
@@ -223,7 +223,7 @@ def test_many_boots_of_one_device_are_forgotten(telemetry: Telemetry) -> None:
 
 
 @pytest.mark.parametrize("change", [{"boot": ""}, {"boot": "b" * 129}, {"sequence": 0}])
-def test_a_batch_without_a_name_is_refused(telemetry: Telemetry, change: dict[str, object]) -> None:
+def test_a_batch_without_a_name_is_refused(telemetry: Telemetry, change: dict[str, Any]) -> None:
     with pytest.raises(TelemetryError, match="needs a boot and a sequence"):
         telemetry.put(replace(arrived(1, plain_window()), **change))
 
