@@ -16,9 +16,13 @@ from sealane import fileio
 from sealane.clock import SystemClock
 from sealane.trust.identity import DEVICE, OPERATOR
 
+from sealane_manager.accounts import Accounts
 from sealane_manager.blobs import BlobStore
 from sealane_manager.ca import Issuer
 from sealane_manager.controller import Controller, World
+from sealane_manager.dashboard.offices import Offices as DashboardOffices
+from sealane_manager.dashboard.server import DashboardServer
+from sealane_manager.dashboard.web import Web
 from sealane_manager.desk import Desk, Pace, Papers
 from sealane_manager.director import Director
 from sealane_manager.enrolment import Enrolment
@@ -54,6 +58,9 @@ GRACE_S: Final = 2.0
 RESIGN_EVERY: Final = timedelta(hours=1)
 """How often it is asked whether snapshot and timestamp are due."""
 
+FORGET_EVERY: Final = timedelta(hours=1)
+"""How often sessions of the dashboard that are over are forgotten."""
+
 _log = logging.getLogger(__name__)
 _CLOCK: Final = SystemClock()
 
@@ -65,7 +72,7 @@ class ManagerSettings:
     Attributes:
         host: name under which devices and operators dial; empty is the fleet's first.
         listen: address to listen on; empty is the host.
-        fleet_port, enrol_port, operator_port: 0 is any free port.
+        fleet_port, enrol_port, operator_port, dashboard_port: 0 is any free port.
     """
 
     state: StateFolder
@@ -74,6 +81,7 @@ class ManagerSettings:
     fleet_port: int = 7443
     enrol_port: int = 7444
     operator_port: int = 7445
+    dashboard_port: int = 8443
     pace: Pace = field(default_factory=Pace)
 
 
@@ -84,6 +92,7 @@ class Addresses:
     fleet: str
     enrol: str
     operator: str
+    dashboard: str
 
 
 async def serve(settings: ManagerSettings) -> None:
@@ -145,6 +154,7 @@ class _Parts:
     director: Director
     sessions: Sessions
     controller: Controller
+    accounts: Accounts
     clock: Clock
 
 
@@ -162,6 +172,7 @@ def _build(state: StateFolder, store: Store, clock: Clock) -> _Parts:
         director=Director(keys.key_path(state.keys, keys.DIRECTOR)),
         sessions=sessions,
         controller=Controller(store, world),
+        accounts=Accounts(store.accounts, clock),
         clock=clock,
     )
 
@@ -178,19 +189,21 @@ def _run_controller(stack: AsyncExitStack, controller: Controller) -> None:
 
 def _keep_house(stack: AsyncExitStack, parts: _Parts) -> None:
     resign = Chore("sign metadata again", RESIGN_EVERY, parts.repository.resign)
-    housekeeping = Housekeeping((resign, *store_chores(parts.store)), parts.clock)
+    forget = Chore("forget sessions that are over", FORGET_EVERY, parts.accounts.prune)
+    housekeeping = Housekeeping((resign, forget, *store_chores(parts.store)), parts.clock)
     housekeeping.start()
     stack.callback(housekeeping.stop)
 
 
 class _Doors:
-    """The manager's three ports, opened one after the other: each names the one before."""
+    """The manager's four ports, opened one after the other: each names the one before."""
 
     def __init__(self, settings: ManagerSettings, fleet: FleetSettings, parts: _Parts) -> None:
         self._settings, self._fleet, self._parts = settings, fleet, parts
         self._host = settings.host or fleet.hosts[0]
         self._tls = _tls(settings.state, fleet, self._host, parts.issuer)
         self._servers: list[grpc.aio.Server] = []
+        self._dashboard: DashboardServer | None = None
 
     async def open(self) -> Addresses:
         """Listen; raises SealaneError when a port cannot be opened."""
@@ -203,15 +216,20 @@ class _Doors:
         enrol = await self._listen(
             servers.enrol_port(listen, settings.enrol_port, tls), EnrolService(enrolment, fleet)
         )
+        offices = self._offices(enrolment, enrol)
         operator = await self._listen(
             servers.operator_port(listen, settings.operator_port, tls),
-            self._operator_service(enrolment, enrol),
+            OperatorService(Door(OPERATOR, self._fleet.fleet, self._parts.clock), offices),
         )
-        return Addresses(fleet, enrol, operator)
+        self._dashboard = DashboardServer(Web(self._dashboard_offices(offices)), tls)
+        number = await self._dashboard.open(listen, settings.dashboard_port)
+        return Addresses(fleet, enrol, operator, servers.address(self._host, number))
 
     async def close(self) -> None:
         """End every session, let the other calls finish, and close the ports."""
         self._parts.sessions.end_all()
+        if self._dashboard:
+            await self._dashboard.close()
         await asyncio.gather(*(server.stop(GRACE_S) for server in self._servers))
 
     async def _listen(self, port: servers.Port, service: servers.Service) -> str:
@@ -236,15 +254,30 @@ class _Doors:
             self._fleet.fleet, parts.store, parts.repository, parts.issuer, parts.clock
         )
 
-    def _operator_service(self, enrolment: Enrolment, enrol_address: str) -> OperatorService:
+    def _offices(self, enrolment: Enrolment, enrol_address: str) -> Offices:
         parts = self._parts
-        offices = Offices(
+        return Offices(
             members=Members(parts.store, parts.sessions, enrolment, enrol_address, parts.clock),
             publishing=Publishing(parts.repository, parts.blobs),
             blobs=parts.blobs,
             rollouts=Rollouts(parts.controller),
         )
-        return OperatorService(Door(OPERATOR, self._fleet.fleet, parts.clock), offices)
+
+    def _dashboard_offices(self, offices: Offices) -> DashboardOffices:
+        parts = self._parts
+        return DashboardOffices(
+            fleet=self._fleet.fleet,
+            store=parts.store,
+            accounts=parts.accounts,
+            controller=parts.controller,
+            rollouts=offices.rollouts,
+            members=offices.members,
+            publishing=offices.publishing,
+            repository=parts.repository,
+            blobs=parts.blobs,
+            clock=parts.clock,
+            development=self._fleet.development,
+        )
 
 
 def _tls(state: StateFolder, fleet: FleetSettings, host: str, issuer: Issuer) -> servers.Tls:

@@ -108,8 +108,14 @@ class Controller:
 
     # What operators ask
 
-    def create(self, spec: RolloutSpec, actor: str, reason: str) -> Rollout:
-        """Start a rollout.
+    def preview(self, spec: RolloutSpec, rollout: str) -> Rollout:
+        """The rollout that `create` would start under this id; raises what `create` raises."""
+        source = self._source(spec.release, spec.slot)
+        draft = Draft(rollout, spec, source, selector.parse(spec.selector))
+        return self._with_sessions(self._store.rollouts.preview(draft, self._world.clock.now()))
+
+    def create(self, spec: RolloutSpec, actor: str, reason: str, rollout: str = "") -> Rollout:
+        """Start a rollout, under the id that was previewed or a new one.
 
         Raises InvalidName for a malformed selector or too many stages, NotKnown when the release
         is not listed, and Refused when it does not fit the slot, matches no device, changes
@@ -118,7 +124,7 @@ class Controller:
         _check_reason(reason)
         source = self._source(spec.release, spec.slot)
         chosen = selector.parse(spec.selector)
-        draft = Draft(f"r-{secrets.token_hex(4)}", spec, source, chosen)
+        draft = Draft(rollout or new_id(), spec, source, chosen)
         made = self._store.rollouts.create(draft, By(actor, reason, self._world.clock.now()))
         self.wake()
         return self._with_sessions(made)
@@ -279,6 +285,11 @@ class Controller:
 def _check_reason(reason: str) -> None:
     if len(reason) > MAX_REASON:
         raise Refused(f"a reason has at most {MAX_REASON} characters, this has {len(reason)}")
+
+
+def new_id() -> str:
+    """An id for a new rollout; the order of its devices follows from it."""
+    return f"r-{secrets.token_hex(4)}"
 
 
 async def _to_its_end(call: Callable[[datetime], None], now: datetime) -> None:

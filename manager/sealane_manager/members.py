@@ -31,6 +31,7 @@ class LabelChange:
 
     given: Mapping[str, str]
     remove: Sequence[str]
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Members:
 
     def label(self, device: str, change: LabelChange, actor: str) -> DeviceView:
         """Set labels and remove others; raises NotKnown."""
-        by = By(actor, "", self.clock.now())
+        by = By(actor, change.reason, self.clock.now())
         changed = self.store.devices.label(parse_device(device), change.given, change.remove, by)
         return self._view(changed)
 

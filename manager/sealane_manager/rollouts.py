@@ -23,9 +23,9 @@ class Rollouts:
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
 
-    def create(self, spec: RolloutSpec, actor: str, reason: str) -> RolloutView:
+    def create(self, spec: RolloutSpec, actor: str, reason: str, rollout: str = "") -> RolloutView:
         """Start a rollout; raises NotKnown, InvalidName or Refused."""
-        return self._shown(self._controller.create(spec, actor, reason))
+        return self._shown(self._controller.create(spec, actor, reason, rollout))
 
     def operate(self, rollout: str, word: Word) -> RolloutView:
         """Do what an operator asks; raises NotKnown or Refused."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ class Plant:
         self.processes = Processes(folder)
         self.manager: subprocess.Popen[bytes] | None = None
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
-        self._ports = {"fleet": "0", "enrol": "0", "operator": "0"}
+        self._ports = {"fleet": "0", "enrol": "0", "operator": "0", "dashboard": "0"}
 
     def init(self) -> None:
         """`sealane init`, once."""
@@ -49,6 +50,22 @@ class Plant:
         )
         found = self.processes.wait_for("manager", lambda: read_json(addresses))
         self._ports = {name: found[name].rpartition(":")[2] for name in self._ports}
+
+    def add_user(self, name: str, role: str) -> str:
+        """`sealane user add`; returns the password."""
+        password = secrets.token_urlsafe(12)
+        self.processes.sealane(
+            *("user", "add", name, "--role", role, "--state", str(self.state)),
+            "--password-stdin",
+            typed=f"{password}\n",
+        )
+        return password
+
+    @property
+    def dashboard(self) -> str:
+        """The address of the dashboard."""
+        found = wait_for("the dashboard", lambda: read_json(self.state / "run" / "serve.json"))
+        return f"https://{found['dashboard']}/"
 
     def enrol(self, device: str, *labels: str) -> None:
         """A join token for the device and `sealane-agent enroll`."""

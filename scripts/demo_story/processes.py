@@ -53,19 +53,20 @@ class Processes:
             "PYTHONPATH": str(Path(__file__).parent.parent),
         }
 
-    def sealane(self, *arguments: str) -> str:
+    def sealane(self, *arguments: str, typed: str = "") -> str:
         """Run the operator's command line; raises DemoError with what it said when it fails."""
-        return self._command("sealane", *arguments)
+        return self._command("sealane", *arguments, typed=typed)
 
     def agent(self, *arguments: str) -> str:
         """Run the device's command line; raises DemoError with what it said when it fails."""
         return self._command("sealane-agent", *arguments)
 
-    def _command(self, program: str, *arguments: str) -> str:
+    def _command(self, program: str, *arguments: str, typed: str = "") -> str:
         done = subprocess.run(
             [BIN / program, *arguments],
             env=self.environment,
             capture_output=True,
+            input=typed,
             text=True,
             check=False,
         )

@@ -73,6 +73,9 @@ class Story:
         """Leave everything running until Ctrl-C."""
         context = self.plant.state / "operator"
         self.say(f"[bold]left running[/] in {self.folder}")
+        password = self.plant.add_user("demo", "admin")
+        self.say(f"dashboard: {self.plant.dashboard} as demo, password {password}")
+        self.say(f"its certificate is signed by {self.plant.state / 'ca' / 'ca.pem'}")
         self.say(f"try: SEALANE_CONTEXT={context} {BIN}/sealane rollout list")
         for device in self.devices:
             address = self.plant.endpoint(device)["rest"]

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 SEALANE = str(Path(sys.executable).parent / "sealane")
-ANY_PORTS = ("--fleet-port", "0", "--enrol-port", "0", "--operator-port", "0")
+ANY_PORTS = (
+    *("--fleet-port", "0", "--enrol-port", "0"),
+    *("--operator-port", "0", "--dashboard-port", "0"),
+)
 
 
 @contextmanager
@@ -61,7 +64,7 @@ def test_a_manager_serves_until_it_is_asked_to_stop_and_then_stops_in_order(
         _out, said = process.communicate(timeout=20)
 
     assert process.returncode == 0, said
-    assert set(addresses) == {"fleet", "enrol", "operator"}
+    assert set(addresses) == {"fleet", "enrol", "operator", "dashboard"}
     assert not state.addresses.exists()
     assert "Traceback" not in said
 
@@ -83,7 +86,7 @@ def test_a_port_that_is_taken_is_one_line_and_exit_code_1(tmp_path: Path) -> Non
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = str(taken.getsockname()[1])
-        ports = ("--fleet-port", "0", "--enrol-port", number, "--operator-port", "0")
+        ports = (*ANY_PORTS, "--enrol-port", number)
         with started(state, *ports) as process:
             _out, said = process.communicate(timeout=30)
 

@@ -19,6 +19,7 @@ from sealane.trust.token import JoinToken
 from sealane_manager.app import Manager, ManagerSettings
 from sealane_manager.bundle.publish import PublishOrder, publish
 from sealane_manager.client import Operator
+from sealane_manager.desk import Pace
 from sealane_manager.layout import StateFolder
 from sealane_manager.trust.ceremony import init_development
 from sealane_manager.trust.keys import key_path, load_signer
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Manifest
     from sealane.clock import Clock
     from sealane_manager.app import Addresses
-    from sealane_manager.desk import Pace
 
 FLEET = "demo"
 FAMILY = "demo"
@@ -86,9 +86,9 @@ def running_manager(
     state = StateFolder(folder / "state")
     if not state.root.exists():
         state = make_state(folder)
-    settings = ManagerSettings(state, fleet_port=0, enrol_port=0, operator_port=0)
-    if pace:
-        settings = ManagerSettings(state, fleet_port=0, enrol_port=0, operator_port=0, pace=pace)
+    settings = ManagerSettings(
+        state, fleet_port=0, enrol_port=0, operator_port=0, dashboard_port=0, pace=pace or Pace()
+    )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _TABLE_ROW = re.compile(r"^\| (sealane[\w\[\]-]*) \| ([\w-]+) \| (.+) \|$", re.MULTILINE)
-_PROVIDES = {"protobuf": {"google"}, "grpcio": {"grpc"}, "sqlmodel": {"sqlmodel", "sqlalchemy"}}
+_PROVIDES = {
+    "argon2-cffi": {"argon2"},
+    "fastapi": {"fastapi", "pydantic", "starlette"},
+    "grpcio": {"grpc"},
+    "protobuf": {"google"},
+    "sqlmodel": {"sqlmodel", "sqlalchemy"},
+}
 """Modules whose name is not that of their distribution."""
 _OWN = {"core": "sealane", "agent": "sealane_agent", "manager": "sealane_manager"}
 

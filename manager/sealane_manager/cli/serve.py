@@ -24,6 +24,7 @@ def command(
     fleet_port: Annotated[int, typer.Option(min=0, max=65535, help="devices; 0 is any")] = 7443,
     enrol_port: Annotated[int, typer.Option(min=0, max=65535, help="new devices")] = 7444,
     operator_port: Annotated[int, typer.Option(min=0, max=65535, help="operators")] = 7445,
+    dashboard_port: Annotated[int, typer.Option(min=0, max=65535, help="dashboard, API")] = 8443,
 ) -> None:
     """Run the manager until SIGTERM or Ctrl-C."""
     from sealane_manager.app import (  # noqa: PLC0415 - a second, which no other command shall wait
@@ -32,7 +33,7 @@ def command(
     )
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for chatty in ("alembic", "apscheduler"):
+    for chatty in ("alembic", "apscheduler", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     settings = ManagerSettings(
         state=StateFolder(state),
@@ -41,6 +42,7 @@ def command(
         fleet_port=fleet_port,
         enrol_port=enrol_port,
         operator_port=operator_port,
+        dashboard_port=dashboard_port,
     )
     with reported():
         asyncio.run(serve(settings))

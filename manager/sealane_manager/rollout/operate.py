@@ -67,6 +67,11 @@ def operate(rollout: Rollout, word: Word, now: datetime) -> Step:
     return act(Asked(rollout, word, now))
 
 
+def possible(state: RolloutState) -> tuple[Operation, ...]:
+    """What can be asked of a rollout in this state."""
+    return tuple(operation for operation, (states, _) in _ALLOWED.items() if state in states)
+
+
 def _hint(rollout: Rollout) -> str:
     if rollout.ended_at:
         return "start a rollout of the release that shall serve instead"

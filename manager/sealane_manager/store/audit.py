@@ -43,6 +43,17 @@ class Audit:
         with self._database.read() as session:
             return tuple(_line(row) for row in session.execute(query).scalars())
 
+    def who_started(self, rollout: str) -> str:
+        """Who wrote the first line about a rollout; empty when there is none."""
+        query = (
+            select(col(DecisionRow.actor))
+            .where(col(DecisionRow.rollout) == rollout)
+            .order_by(col(DecisionRow.id))
+            .limit(1)
+        )
+        with self._database.read() as session:
+            return session.execute(query).scalar() or ""
+
     def actions(self) -> tuple[str, ...]:
         """Every kind of action in the log."""
         query = select(col(DecisionRow.action)).distinct().order_by("action").limit(WORDS)

@@ -101,7 +101,8 @@ class Devices:
             _set_labels(session, device, given)
             words = [f"{key}={value}" for key, value in given.items()]
             detail = " ".join([f"device {device}:", *words, *(f"-{key}" for key in remove)])
-            log(session, DecisionRecord(by.at, "", by.actor, "label", detail))
+            why = f": {by.reason}" if by.reason else ""
+            log(session, DecisionRecord(by.at, "", by.actor, "label", detail + why))
         return self.get(device)
 
     def revoke(self, device: DeviceId, by: By) -> None:

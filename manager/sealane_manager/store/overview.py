@@ -13,6 +13,7 @@ from sqlalchemy import String, and_, case, cast, exists, func, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
+from sealane_manager.errors import NotKnown
 from sealane_manager.selector import parse
 from sealane_manager.store import rows
 from sealane_manager.store.devices import conditions
@@ -73,6 +74,15 @@ class Overview:
             slots = _slots(session, [row.id for row in found])
         lines = tuple(_device_line(row, slots[row.id]) for row in found)
         return DeviceList(lines, counts, _total(counts, wanted))
+
+    def status(self, device: str, reachable: Iterable[str]) -> Status:
+        """How one device is; raises NotKnown."""
+        found = _Fleet(reachable).devices([col(DeviceRow.id) == device]).subquery()
+        with self._database.read() as session:
+            status = session.execute(select(found.c.status)).scalar()
+        if not status:
+            raise NotKnown(f"there is no device {device}", hint="see the list of devices")
+        return Status(status)
 
     def counts(self, reachable: Iterable[str]) -> Mapping[Status, int]:
         """How many devices are how."""

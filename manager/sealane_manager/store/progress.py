@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlmodel import col
 
 from sealane_manager.errors import NotKnown
-from sealane_manager.rollout.types import LIVE
-from sealane_manager.store.summaries import RolloutDeviceLine, RolloutLine
+from sealane_manager.rollout.types import BROKEN, LIVE, DeviceState
+from sealane_manager.store.summaries import Cell, RolloutDeviceLine, RolloutLine, Trouble
 from sealane_manager.store.tables import RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from sealane_manager.store.database import Database
     from sealane_manager.store.summaries import Page
+
+_BROKEN: Final = [str(state) for state in (*BROKEN, DeviceState.SUSPECT)]
 
 
 class Progress:
@@ -56,6 +58,14 @@ class Progress:
         query = select(RolloutRow).where(col(RolloutRow.id).in_(took_part))
         return self._lines(query.order_by(col(RolloutRow.created_at).desc()).limit(limit))
 
+    def named(self, text: str, limit: int) -> tuple[RolloutLine, ...]:
+        """The newest rollouts with this text in their id or in their release's name."""
+        release = col(RolloutRow.release).icontains(text, autoescape=True)
+        query = select(RolloutRow).where(
+            or_(release, col(RolloutRow.id).icontains(text, autoescape=True))
+        )
+        return self._lines(query.order_by(col(RolloutRow.created_at).desc()).limit(limit))
+
     def stages(self, rollout: str) -> Mapping[int, Mapping[str, int]]:
         """How many devices of each stage are in which state."""
         query = (
@@ -81,20 +91,30 @@ class Progress:
             found = session.execute(query.limit(page.size).offset(page.offset)).scalars()
             return tuple(_device_line(row) for row in found)
 
-    def cells(self, rollout: str, limit: int) -> tuple[tuple[str, str, int], ...]:
-        """Device, state and stage of the first devices, in the order of their turn."""
+    def cells(self, rollout: str, limit: int, stage: int | None = None) -> tuple[Cell, ...]:
+        """The first devices in the order of their turn; of one stage, or of all."""
+        query = select(
+            col(RolloutDeviceRow.device), col(RolloutDeviceRow.state), col(RolloutDeviceRow.stage)
+        ).where(col(RolloutDeviceRow.rollout) == rollout)
+        if stage is not None:
+            query = query.where(col(RolloutDeviceRow.stage) == stage)
+        query = query.order_by(col(RolloutDeviceRow.position)).limit(limit)
+        with self._database.read() as session:
+            return tuple(Cell(*row) for row in session.execute(query))
+
+    def troubles(self, rollout: str, limit: int) -> tuple[Trouble, ...]:
+        """Why devices failed, the most frequent reason first."""
+        device, detail = col(RolloutDeviceRow.device), col(RolloutDeviceRow.detail)
+        state = col(RolloutDeviceRow.state)
         query = (
-            select(
-                col(RolloutDeviceRow.device),
-                col(RolloutDeviceRow.state),
-                col(RolloutDeviceRow.stage),
-            )
-            .where(col(RolloutDeviceRow.rollout) == rollout)
-            .order_by(col(RolloutDeviceRow.position))
+            select(state, detail, func.count(), func.min(device))
+            .where(col(RolloutDeviceRow.rollout) == rollout, state.in_(_BROKEN))
+            .group_by(state, detail)
+            .order_by(func.count().desc(), detail)
             .limit(limit)
         )
         with self._database.read() as session:
-            return tuple((row[0], row[1], row[2]) for row in session.execute(query))
+            return tuple(Trouble(*row) for row in session.execute(query))
 
     def _lines(self, query: Select[Any]) -> tuple[RolloutLine, ...]:
         with self._database.read() as session:

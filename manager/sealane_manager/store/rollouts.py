@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, insert, update
 from sqlalchemy import select as core_select
 from sqlmodel import col, select
 
-from sealane_manager.errors import NotKnown
+from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.draft import Candidate, draft
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
@@ -38,6 +38,7 @@ from sealane_manager.store.tables import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Row
     from sqlmodel import Session
@@ -63,6 +64,8 @@ class Rollouts:
     def create(self, wanted: Draft, by: By) -> Rollout:
         """Start a rollout; raises Refused when it would change nothing or collide with another."""
         with self._database.write() as session:
+            if session.get(RolloutRow, wanted.id):
+                raise Refused(f"rollout {wanted.id} was started already")
             found = _candidates(session, wanted)
             made = draft(wanted.id, wanted.spec, list(found), by.at)
             before = {each.device: source for each, source in found.items()}
@@ -78,6 +81,11 @@ class Rollouts:
             detail = _created(made, len(found))
             _say(session, made.id, by, Note("start", f"{detail}; {by.reason}".rstrip("; ")))
         return self.get(wanted.id)
+
+    def preview(self, wanted: Draft, now: datetime) -> Rollout:
+        """The rollout that `create` would make; raises Refused as it would."""
+        with self._database.read() as session:
+            return draft(wanted.id, wanted.spec, list(_candidates(session, wanted)), now)
 
     def get(self, rollout: str) -> Rollout:
         """One rollout; raises NotKnown."""

@@ -170,6 +170,25 @@ class RolloutDeviceLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """One device of a rollout in its grid."""
+
+    device: str
+    state: str
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Devices of a rollout that failed for one reason; `example` is one of them."""
+
+    state: str
+    detail: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventLine:
     """One event of a device's outbox; `kind` is transition, receipt or refused."""
 

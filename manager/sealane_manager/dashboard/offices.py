@@ -1,0 +1,39 @@
+"""What the dashboard and the API ask: the same offices as the operator service, and the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sealane.clock import Clock
+
+    from sealane_manager.accounts import Accounts
+    from sealane_manager.blobs import BlobStore
+    from sealane_manager.controller import Controller
+    from sealane_manager.members import Members
+    from sealane_manager.publishing import Publishing
+    from sealane_manager.repository import Repository
+    from sealane_manager.rollouts import Rollouts
+    from sealane_manager.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Offices:
+    """Who answers; all of them block, except `controller.changed`."""
+
+    fleet: str
+    store: Store
+    accounts: Accounts
+    controller: Controller
+    rollouts: Rollouts
+    members: Members
+    publishing: Publishing
+    repository: Repository
+    blobs: BlobStore
+    clock: Clock
+    development: bool = False
+
+    def reachable(self) -> frozenset[str]:
+        """The devices that hold a session now."""
+        return frozenset(self.members.sessions.reachable())

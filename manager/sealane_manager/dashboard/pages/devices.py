@@ -1,0 +1,192 @@
+"""Devices: the table, one device, and what operators do with it; sites; search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sealane.names import parse_device, parse_label
+
+from sealane_manager.access import Act
+from sealane_manager.dashboard import query
+from sealane_manager.dashboard.front import go
+from sealane_manager.dashboard.live import Topic
+from sealane_manager.errors import Refused
+from sealane_manager.members import LabelChange
+from sealane_manager.store.summaries import AuditFilter, DeviceFilter, Page, Status
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from sealane_manager.dashboard.front import Form, Front, Visit
+    from sealane_manager.store.records import DeviceRecord, ReceiptRecord
+    from sealane_manager.store.summaries import (
+        AuditLine,
+        EventLine,
+        RolloutLine,
+        SlotLine,
+    )
+
+EVENTS: Final = 50
+RECEIPTS: Final = 20
+ROLLOUTS: Final = 10
+FOUND: Final = 10
+"""Hits of each kind that a search shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePicture:
+    """Everything on the page of one device."""
+
+    record: DeviceRecord
+    status: Status
+    slots: tuple[SlotLine, ...]
+    receipts: tuple[ReceiptRecord, ...]
+    events: tuple[EventLine, ...]
+    rollouts: tuple[RolloutLine, ...]
+    audit: tuple[AuditLine, ...]
+
+
+class DevicePages:
+    """The fleet as a table, and each device."""
+
+    def __init__(self, front: Front) -> None:
+        self._front, self._offices = front, front.offices
+
+    def add_to(self, app: FastAPI) -> None:
+        """Answer under these addresses."""
+        app.add_route("/devices", self.table, ["GET"])
+        app.add_route("/devices/{device}", self.show, ["GET"])
+        app.add_route("/devices/{device}/revoke", self.ask_revoke, ["GET"])
+        app.add_route(
+            "/devices/{device}/revoke", self._front.posting(Act.REVOKE, self.revoke), ["POST"]
+        )
+        app.add_route("/devices/{device}/labels", self.ask_labels, ["GET"])
+        app.add_route(
+            "/devices/{device}/labels", self._front.posting(Act.LABEL, self.label), ["POST"]
+        )
+        app.add_route("/sites", self.sites, ["GET"])
+        app.add_route("/find", self.find, ["GET"])
+
+    def table(self, request: Request) -> Response:
+        """The table."""
+        visit = self._front.visit(request)
+        wanted, page = query.device_filter(visit.asked), query.page(visit.asked)
+        overview = self._offices.store.overview
+        found = overview.devices(wanted, page, self._offices.reachable())
+        sites, releases = overview.facets()
+        answer = self._front.page(
+            visit,
+            "devices.html",
+            wanted=wanted,
+            page=page,
+            found=found,
+            sites=sites,
+            releases=releases,
+            statuses=tuple(Status),
+        )
+        if "hx-request" in request.headers:
+            answer.headers["HX-Push-Url"] = query.address("/devices", visit.asked)
+        return answer
+
+    def show(self, request: Request) -> Response:
+        """One device."""
+        visit = self._front.visit(request)
+        picture = self.picture(visit.path("device"))
+        return self._front.page(visit, "device.html", seen=picture)
+
+    def picture(self, name: str) -> DevicePicture:
+        """Look at one device; raises NotKnown or InvalidName."""
+        device, store = parse_device(name), self._offices.store
+        record = store.devices.get(device)
+        return DevicePicture(
+            record=record,
+            status=store.overview.status(device, self._offices.reachable() & {device}),
+            slots=store.overview.slots(device),
+            receipts=store.overview.receipts(device, RECEIPTS),
+            events=store.overview.events(device, EVENTS),
+            rollouts=store.progress.of_device(device, ROLLOUTS),
+            audit=store.audit.lines(AuditFilter(text=f"device {device}", size=RECEIPTS)),
+        )
+
+    def topic(self, name: str) -> Topic[DevicePicture]:
+        """The picture of one device; raises InvalidName or NotKnown."""
+        device = self._offices.store.devices.get(parse_device(name)).id
+        return Topic(
+            key=("device", device),
+            look=lambda: self.picture(device),
+            render=lambda seen: self._front.render("live/device.html", seen=seen),
+        )
+
+    def ask_revoke(self, request: Request) -> Response:
+        """Say what revoking does, and ask for a reason."""
+        visit = self._front.visit(request, Act.REVOKE)
+        return self._front.page(visit, "revoke.html", device=self._record(visit))
+
+    def revoke(self, form: Form) -> Response:
+        """End a device's membership; its name must be typed."""
+        device = form.visit.path("device")
+        if form.text("name") != device:
+            raise Refused(f"the name that was typed is not {device}", hint="type it as it is")
+        self._offices.members.revoke(device, form.reason(), form.visit.who.name)
+        return go(f"/devices/{device}")
+
+    def ask_labels(self, request: Request) -> Response:
+        """The labels as a text that can be changed."""
+        visit = self._front.visit(request, Act.LABEL)
+        return self._front.page(visit, "labels.html", device=self._record(visit))
+
+    def label(self, form: Form) -> Response:
+        """Make the device's labels what the text says."""
+        record = self._record(form.visit)
+        wanted = _labels(form.text("labels", query.SELECTOR_CHARS))
+        gone = tuple(key for key in record.labels if key not in wanted)
+        news = {key: text for key, text in wanted.items() if record.labels.get(key) != text}
+        change = LabelChange(news, gone, form.reason())
+        if news or gone:
+            self._offices.members.label(record.id, change, form.visit.who.name)
+        return go(f"/devices/{record.id}")
+
+    def _record(self, visit: Visit) -> DeviceRecord:
+        return self._offices.store.devices.get(parse_device(visit.path("device")))
+
+    def sites(self, request: Request) -> Response:
+        """The devices by site, or by another label."""
+        visit = self._front.visit(request)
+        label = query.value(visit.asked, "by") or "site"
+        overview = self._offices.store.overview
+        found = overview.sites(label, self._offices.reachable())
+        keys = overview.label_keys()
+        return self._front.page(visit, "sites.html", label=label, found=found, keys=keys)
+
+    def find(self, request: Request) -> Response:
+        """Devices, sites, releases and rollouts by a part of their name."""
+        visit = self._front.visit(request)
+        text = query.value(visit.asked, "q")
+        store = self._offices.store
+        wanted, page = DeviceFilter(text=text), Page(size=FOUND)
+        devices = store.overview.devices(wanted, page, self._offices.reachable())
+        if devices.total == 1 and devices.lines[0].id == text:
+            return go(f"/devices/{text}")
+        sites, _ = store.overview.facets()
+        releases = self._offices.publishing.releases()
+        return self._front.page(
+            visit,
+            "find.html",
+            text=text,
+            devices=devices,
+            sites=[site for site in sites if text.lower() in site.lower()][:FOUND],
+            releases=[each for each in releases if text.lower() in str(each.name)][:FOUND],
+            rollouts=store.progress.named(text, FOUND),
+        )
+
+
+def _labels(text: str) -> dict[str, str]:
+    """Labels as people type them: key=value, apart by blanks or line ends."""
+    found: dict[str, str] = {}
+    for word in text.split():
+        key, _, value = word.partition("=")
+        found.update([parse_label(key, value)])
+    return found

@@ -1,0 +1,252 @@
+"""Rollouts: the list, one of them live, what operators do with it, and a new one with its plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import SealaneError
+
+from sealane_manager.access import Act
+from sealane_manager.controller import new_id
+from sealane_manager.dashboard import plan, query
+from sealane_manager.dashboard.front import go
+from sealane_manager.dashboard.gate_table import GateTable, gate_table
+from sealane_manager.dashboard.live import Topic
+from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.rollout.operate import Word, possible
+from sealane_manager.rollout.types import LIVE, Operation, RolloutState
+from sealane_manager.store.summaries import AuditFilter, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from sealane_manager.access import Who
+    from sealane_manager.dashboard.front import Form, Front, Visit
+    from sealane_manager.store.summaries import (
+        AuditLine,
+        Cell,
+        RolloutDeviceLine,
+        RolloutLine,
+        Trouble,
+    )
+
+CELLS: Final = 1500
+"""Devices drawn in the grid; of a larger rollout those of the stage that runs."""
+
+DEVICES: Final = 25
+TROUBLES: Final = 10
+DECISIONS: Final = 60
+
+ACTS: Final[Mapping[Operation, Act]] = {
+    Operation.PAUSE: Act.STEER,
+    Operation.RESUME: Act.STEER,
+    Operation.PROMOTE: Act.PROMOTE,
+    Operation.ABORT: Act.STEER,
+    Operation.REVERT: Act.STEER,
+}
+TYPED: Final = frozenset({Operation.ABORT, Operation.REVERT})
+"""Operations for which the rollout's id must be typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageStep:
+    """One stage of a rollout as a step: `text` as the plan writes it, devices counted by state."""
+
+    number: int
+    text: str
+    state: str
+    counts: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """Devices that join in this stage."""
+        return sum(self.counts.values())
+
+    @property
+    def done(self) -> int:
+        """Those that proved that they serve."""
+        return self.counts.get("serving", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPicture:
+    """Everything on the page of one rollout."""
+
+    line: RolloutLine
+    steps: tuple[StageStep, ...]
+    cells: tuple[Cell, ...]
+    gate: GateTable | None
+    troubles: tuple[Trouble, ...]
+    devices: tuple[RolloutDeviceLine, ...]
+    decisions: tuple[AuditLine, ...]
+    started_by: str
+    operations: tuple[Operation, ...]
+
+    @property
+    def previous(self) -> str:
+        """What served before, on the first devices."""
+        found = {device.previous for device in self.devices}
+        return found.pop() if len(found) == 1 else ""
+
+
+class RolloutPages:
+    """Rollouts."""
+
+    def __init__(self, front: Front) -> None:
+        self._front, self._offices = front, front.offices
+
+    def add_to(self, app: FastAPI) -> None:
+        """Answer under these addresses."""
+        app.add_route("/rollouts", self.table, ["GET"])
+        app.add_route("/rollouts/new", self.plan, ["GET"])
+        app.add_route("/rollouts/new", self._front.posting(Act.START, self.start), ["POST"])
+        app.add_route("/rollouts/{rollout}", self.show, ["GET"])
+        app.add_route("/rollouts/{rollout}/devices", self.devices, ["GET"])
+        app.add_route("/rollouts/{rollout}/{operation}", self.ask, ["GET"])
+        app.add_route(
+            "/rollouts/{rollout}/{operation}", self._front.posting(Act.LOOK, self.act), ["POST"]
+        )
+
+    def table(self, request: Request) -> Response:
+        """The list."""
+        visit = self._front.visit(request)
+        page, progress = query.page(visit.asked), self._offices.store.progress
+        found, total = progress.rollouts(page), progress.count()
+        return self._front.page(visit, "rollouts.html", found=found, page=page, total=total)
+
+    def show(self, request: Request) -> Response:
+        """One rollout."""
+        visit = self._front.visit(request)
+        seen = self.picture(visit.path("rollout"), visit.who)
+        return self._front.page(visit, "rollout.html", seen=seen)
+
+    def picture(self, rollout: str, who: Who) -> RolloutPicture:
+        """Look at one rollout; raises NotKnown."""
+        store = self._offices.store
+        line = store.progress.rollout(rollout)
+        large = line.total > CELLS
+        decisions = store.audit.lines(AuditFilter(rollout=rollout, size=DECISIONS))
+        return RolloutPicture(
+            line=line,
+            steps=_steps(line, store.progress.stages(rollout)),
+            cells=store.progress.cells(rollout, CELLS, line.stage if large else None),
+            gate=self._gate(line),
+            troubles=store.progress.troubles(rollout, TROUBLES),
+            devices=store.progress.devices(rollout, Page(size=DEVICES)),
+            decisions=decisions,
+            started_by=store.audit.who_started(rollout),
+            operations=tuple(
+                each for each in possible(RolloutState(line.state)) if who.may(ACTS[each])
+            ),
+        )
+
+    def topic(self, rollout: str, who: Who) -> Topic[RolloutPicture]:
+        """The picture of one rollout for a role; raises NotKnown."""
+        self._offices.store.progress.rollout(rollout)
+        return Topic(
+            key=("rollout", rollout, who.role),
+            look=lambda: self.picture(rollout, who),
+            render=lambda seen: self._front.render("live/rollout.html", seen=seen),
+        )
+
+    def _gate(self, line: RolloutLine) -> GateTable | None:
+        if line.state not in LIVE:
+            return None
+        found = self._offices.controller.get(line.id)
+        return gate_table(found, self._offices.clock.now())
+
+    def devices(self, request: Request) -> Response:
+        """All devices of one rollout, in the order of their turn."""
+        visit = self._front.visit(request)
+        progress, page = self._offices.store.progress, query.page(visit.asked)
+        line = progress.rollout(visit.path("rollout"))
+        state = query.value(visit.asked, "state")
+        found = progress.devices(line.id, page, (state,) if state else ())
+        total = line.devices.get(state, 0) if state else line.total
+        content = {"line": line, "found": found, "page": page, "total": total, "state": state}
+        return self._front.page(visit, "rollout_devices.html", **content)
+
+    def ask(self, request: Request) -> Response:
+        """Say what an operation does, and ask for a reason."""
+        visit = self._front.visit(request)
+        operation = _operation(visit)
+        visit.who.check(ACTS[operation])
+        line = self._offices.store.progress.rollout(visit.path("rollout"))
+        content = {"line": line, "operation": operation, "typed": operation in TYPED}
+        return self._front.page(visit, "operate.html", **content)
+
+    def act(self, form: Form) -> Response:
+        """Do what an operator asks."""
+        operation, rollout = _operation(form.visit), form.visit.path("rollout")
+        form.visit.who.check(ACTS[operation])
+        if operation in TYPED and form.text("name") != rollout:
+            raise Refused(f"the id that was typed is not {rollout}", hint="type it as it is")
+        word = Word(operation, form.reason(), form.visit.who.name)
+        self._offices.rollouts.operate(rollout, word)
+        return go(f"/rollouts/{rollout}")
+
+    def plan(self, request: Request) -> Response:
+        """The form of a new rollout, with the plan when it was asked for."""
+        visit = self._front.visit(request, Act.START)
+        fields = _fields(visit.asked)
+        content = _nothing() if not query.value(visit.asked, "preview") else self._preview(fields)
+        releases = self._offices.publishing.releases()
+        slots = sorted({slot for release in releases for slot in release.slots})
+        return self._front.page(
+            visit, "plan.html", fields=fields, releases=releases, slots=slots, **content
+        )
+
+    def _preview(self, fields: Mapping[str, str]) -> dict[str, object]:
+        try:
+            made = self._offices.controller.preview(plan.spec_of(fields), new_id())
+        except SealaneError as error:
+            return _nothing() | {"error": error}
+        stages = plan.stages_of(made)
+        return _nothing() | {"stages": stages, "rollout": made.id, "total": len(made.devices)}
+
+    def start(self, form: Form) -> Response:
+        """Start the rollout that was previewed."""
+        spec = plan.spec_of(_fields(form.fields))
+        rollout = plan.parse_id(form.text("rollout"))
+        self._offices.rollouts.create(spec, form.visit.who.name, form.reason(), rollout)
+        return go(f"/rollouts/{rollout}")
+
+
+def _nothing() -> dict[str, object]:
+    """What a plan shows before it was asked for."""
+    return {"stages": (), "error": None, "rollout": "", "total": 0}
+
+
+def _fields(given: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: query.value(given, name, query.SELECTOR_CHARS) or usual
+        for name, usual in plan.DEFAULTS.items()
+    }
+
+
+def _operation(visit: Visit) -> Operation:
+    try:
+        return Operation(visit.path("operation"))
+    except ValueError as error:
+        raise NotKnown("there is no such page") from error
+
+
+def _steps(line: RolloutLine, counts: Mapping[int, Mapping[str, int]]) -> tuple[StageStep, ...]:
+    return tuple(
+        StageStep(index + 1, text, _stage_state(line, index), counts.get(index, {}))
+        for index, text in enumerate(line.stages)
+    )
+
+
+def _stage_state(line: RolloutLine, index: int) -> str:
+    """A stage in one word: passed, waiting, or where the rollout stands in it."""
+    if index < line.stage or line.state == RolloutState.SUCCEEDED:
+        return "passed"
+    if index > line.stage:
+        return "waiting"
+    return line.phase if line.state == RolloutState.RUNNING else line.state

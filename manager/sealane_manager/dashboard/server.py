@@ -1,0 +1,93 @@
+"""Serves the dashboard over TLS in the manager's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+from sealane.errors import SealaneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sealane_manager.dashboard.web import Web
+    from sealane_manager.rpc.servers import Tls
+
+GRACE_S: Final = 2
+"""How long pages that are being sent may finish when the manager stops."""
+
+BACKLOG: Final = 256
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the manager."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Catch none."""
+        yield
+
+
+class DashboardServer:
+    """One listening dashboard."""
+
+    def __init__(self, web: Web, tls: Tls) -> None:
+        self._web = web
+        config = uvicorn.Config(
+            web.app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        config.load()
+        config.ssl = _context(tls)
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, host: str, port: int) -> int:
+        """Listen; returns the port's real number, or raises SealaneError."""
+        listening = _listen(host, port)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
+        return int(listening.getsockname()[1])
+
+    async def close(self) -> None:
+        """End live streams, let other answers finish, and close the port."""
+        self._web.close()
+        self._server.should_exit = True
+        if self._task:
+            await self._task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise SealaneError(
+            f"the dashboard port {host}:{port} cannot be opened: {error.strerror or error}",
+            hint="choose another with --dashboard-port, or stop what listens there",
+        ) from error
+    return listening
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    with tempfile.TemporaryDirectory() as folder:  # the ssl module reads keys from files only
+        path = Path(folder) / "server.pem"
+        path.touch(mode=0o600)
+        path.write_bytes(tls.key + tls.certificate)
+        context.load_cert_chain(path)
+    return context
