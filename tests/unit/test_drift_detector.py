@@ -114,7 +114,17 @@ def test_small_windows_are_judged_together() -> None:
         watch = observe(watch, Bins((1,) * 20), baseline, policy)
     assert (watch.judged, watch.pending.seen) == (0, 80)
     watch = observe(watch, Bins((1,) * 20), baseline, policy)
-    assert (watch.judged, watch.pending) == (1, Bins())
+    assert (watch.judged, watch.pending.seen) == (1, 0)
+
+
+def test_a_window_that_only_lost_values_is_judged() -> None:
+    assert alarmed(Policy(), [Bins((), missing=300)] * 3) == [2]
+
+
+def test_a_window_with_other_bins_is_ignored() -> None:
+    policy = Policy()
+    baseline = Baseline.of(REFERENCE, policy)
+    assert observe(Watch(), Bins((300,) * 21), baseline, policy) == Watch()
 
 
 def test_evidence_never_overflows() -> None:

@@ -91,8 +91,11 @@ class Baseline:
 
 
 def observe(watch: Watch, window: Bins, baseline: Baseline, policy: Policy) -> Watch:
-    """What is remembered after one more window."""
-    pending = watch.pending.merge(window)
+    """What is remembered after one more window; one with more bins than the baseline is ignored."""
+    bins = len(baseline.bins.counts)
+    if len(window.counts) > bins:
+        return watch
+    pending = watch.pending.merge(window).merge(Bins((0,) * bins))
     if pending.seen < policy.values:
         return replace(watch, pending=pending)
     js, _ = js_distance(pending, baseline.bins)
