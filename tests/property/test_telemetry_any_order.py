@@ -1,6 +1,7 @@
 """Merging loses nothing and does not care for order; quantiles stay within the grid's bound."""
 
 import math
+from functools import reduce
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,9 +15,9 @@ from sealane.telemetry.histogram import (
     bucket,
     record,
 )
-from sealane.telemetry.merging import merge
-from sealane.telemetry.types import Window
-from support.telemetry import VALUES, bins, histograms, windows
+from sealane.telemetry.merging import merge, merge_all, merge_models
+from sealane.telemetry.types import ModelWindow, Window
+from support.telemetry import VALUES, bins, histograms, models, windows
 
 POSITIVE = st.floats(SMALLEST, LARGEST)
 
@@ -39,6 +40,11 @@ def test_merging_preserves_every_count(found: list[Window]) -> None:
     for window in found[1:]:
         merged = merge(merged, window)
     assert _totals([merged]) == _totals(found)
+
+
+@given(st.lists(models(), min_size=1, max_size=5))
+def test_merging_all_at_once_is_merging_two_by_two(found: list[ModelWindow]) -> None:
+    assert merge_all(found) == reduce(merge_models, found)
 
 
 def _totals(found: list[Window]) -> dict[str, int]:

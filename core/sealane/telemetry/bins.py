@@ -70,6 +70,22 @@ class Bins:
         )
 
 
+def added(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The sums of the columns; what a shorter row lacks counts as 0."""
+    if len({len(row) for row in rows}) > 1:
+        return tuple(map(sum, zip_longest(*rows, fillvalue=0)))
+    return tuple(map(sum, zip(*rows, strict=True)))
+
+
+def all_bins(parts: Sequence[Bins]) -> Bins:
+    """All of them together: as `merge`, for many at once."""
+    return Bins(
+        added([part.counts for part in parts]),
+        sum([part.missing for part in parts]),
+        sum([part.non_finite for part in parts]),
+    )
+
+
 def count_values(edges: Sequence[float], values: Iterable[float | None]) -> Bins:
     """Count values into bins; None is a missing one."""
     counts = [0] * (len(edges) + 1)

@@ -20,11 +20,11 @@ from sealane.telemetry.codec import (
     encode_windows,
 )
 from sealane.telemetry.decoding import LARGEST_COUNT
-from sealane.telemetry.merging import merge
+from sealane.telemetry.merging import merge, merge_all, merge_hosts
 from sealane.telemetry.types import MAX_INPUTS, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sealane.telemetry.histogram import Histogram
     from sealane.telemetry.types import ModelWindow
@@ -51,22 +51,22 @@ def merged_times(first: bytes, second: bytes) -> bytes:
 
 def read(body: bytes) -> Window:
     """The window of a row; raises TelemetryError."""
-    return reduce(merge, decode_windows(body))
+    return together(decode_windows(body))
 
 
 class AllWindows:
     """SQL's `all_windows(body)`: one window of many."""
 
     def __init__(self) -> None:
-        self._found: Window | None = None
+        self._found: list[Window] = []
 
     def step(self, body: bytes) -> None:
         """Add one."""
-        self._found = together(self._found, read(body))
+        self._found.extend(decode_windows(body))
 
     def finalize(self) -> bytes:
         """All of them."""
-        return encode_windows([self._found or Window(0, 1)])
+        return encode_windows([together(self._found)])
 
 
 class AllTimes:
@@ -87,10 +87,29 @@ class AllTimes:
         return encode_histogram(self._found) if self._found else b""
 
 
-def together(known: Window | None, more: Window) -> Window:
-    """Both in one, or only the first when the sum could not be kept."""
-    if known is None:
-        return more
+def together(found: Sequence[Window]) -> Window:
+    """One window of at least one; without those whose addition could not be kept."""
+    if len(found) == 1:
+        return found[0]
+    whole = _all_of(found)
+    return whole if fits(whole) else reduce(_added, found)
+
+
+def _all_of(found: Sequence[Window]) -> Window:
+    models: dict[tuple[str, str, str], list[ModelWindow]] = {}
+    for window in found:
+        for model in window.models:
+            models.setdefault(model.key, []).append(model)
+    start = min(window.start for window in found)
+    return Window(
+        start=start,
+        seconds=max(window.end for window in found) - start,
+        models=tuple(merge_all(models[key]) for key in sorted(models)),
+        host=reduce(merge_hosts, (window.host for window in found)),
+    )
+
+
+def _added(known: Window, more: Window) -> Window:
     both = merge(known, more)
     if fits(both):
         return both

@@ -8,7 +8,7 @@ for ever, so it is acknowledged, counted as refused, and harms nothing else.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.errors import TelemetryError
@@ -55,14 +55,21 @@ Key = tuple[int, int, Cohort]
 
 
 @dataclass(slots=True)
+class Part:
+    """What one group adds to a cohort's row."""
+
+    windows: list[Window] = field(default_factory=list)
+    late: int = 0
+
+
+@dataclass(slots=True)
 class Group:
     """What one transaction will write."""
 
     windows: list[tuple[int, int, str, int, int, bytes]] = field(default_factory=list)
     taken: list[tuple[str, Window, bool]] = field(default_factory=list)
     latest: dict[str, tuple[Window, int]] = field(default_factory=dict)
-    cohorts: dict[Key, Window] = field(default_factory=dict)
-    late: dict[Key, int] = field(default_factory=dict)
+    cohorts: dict[Key, Part] = field(default_factory=dict)
 
     def take(self, batch: Arrived, window: Window, body: bytes | None) -> None:
         """A window that is new; its bytes are made when there are none of it alone."""
@@ -76,12 +83,22 @@ class Group:
             self.latest[batch.device] = (window, batch.received)
 
     def add(self, window: Window, model: ModelWindow, site: str, *, late: bool) -> None:
-        """What a device's model did, for a cohort of a site or of the fleet."""
-        cohort = Cohort(model.release, model.slot, model.arm, site)
-        key = (*place(window), cohort)
-        part = Window(window.start, window.seconds, (model,))
-        self.cohorts[key] = together(self.cohorts.get(key), part)
-        self.late[key] = self.late.get(key, 0) + (model.requests if late else 0)
+        """What a device's model did, for its cohort."""
+        key = (*place(window), Cohort(model.release, model.slot, model.arm, site))
+        part = self.cohorts.setdefault(key, Part())
+        part.windows.append(Window(window.start, window.seconds, (model,)))
+        part.late += model.requests if late else 0
+
+    def combine(self) -> None:
+        """Merge the windows of each cohort, and those of its sites into the fleet's."""
+        for (tier, start, cohort), part in list(self.cohorts.items()):
+            if cohort.site:
+                part.windows = [together(part.windows)]
+                whole = self.cohorts.setdefault((tier, start, replace(cohort, site="")), Part())
+                whole.windows.extend(part.windows)
+                whole.late += part.late
+        for part in self.cohorts.values():
+            part.windows = [together(part.windows)]
 
 
 def place(window: Window) -> tuple[int, int]:
@@ -123,20 +140,19 @@ class Ingest:
         return acks
 
     def _collect(self, group: Group) -> None:
-        """Merge the windows of each cohort, of its site and of the fleet."""
         for device, window, late in group.taken:
             site = self._directory.site(device)
             for model in window.models:
                 if self._directory.is_ours(model.release, model.slot):
-                    for each in {"", site}:
-                        group.add(window, model, each, late=late)
+                    group.add(window, model, site, late=late)
+        group.combine()
 
     def _count(self, group: Group) -> None:
         counters = dict(self.counters)
-        for (_, _, cohort), window in group.cohorts.items():
+        for (_, _, cohort), part in group.cohorts.items():
             if not cohort.site:
                 known = counters.get(cohort)
-                (model,) = window.models
+                (model,) = part.windows[0].models
                 counters[cohort] = merge_models(known, model) if known else model
         self.counters = counters  # readers of other threads see the old ones or the new ones
 
@@ -254,12 +270,11 @@ def _mean(level: Level | None, unit: int) -> float | None:
 def _write_cohorts(connection: sqlite3.Connection, group: Group) -> None:
     numbers = {cohort: _number(connection, cohort) for _, _, cohort in group.cohorts}
     rows = []
-    for key, window in group.cohorts.items():
-        tier, start, cohort = key
-        (model,) = window.models
+    for (tier, start, cohort), part in group.cohorts.items():
+        (model,) = part.windows[0].models
+        counts = (model.requests, model.failed, model.fallbacks, part.late)
         times = encode_histogram(model.timings.latency)
-        counts = (model.requests, model.failed, model.fallbacks, group.late[key])
-        rows.append((tier, numbers[cohort], start, *counts, times, encode_windows((window,))))
+        rows.append((tier, numbers[cohort], start, *counts, times, encode_windows(part.windows)))
     connection.executemany(
         "INSERT INTO cohort_window (tier, cohort, start, requests, errors, fallbacks, late,"
         " latency, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sealane.names import DeviceId
 from sealane.telemetry.bins import Bins
 from sealane.telemetry.codec import decode_histogram
-from sealane.telemetry.merging import merge_models
+from sealane.telemetry.merging import merge_all
 
 from sealane_manager.store.telemetry import bodies
 from sealane_manager.store.telemetry.ingest import ANSWERS
@@ -232,10 +232,8 @@ def _chosen(wanted: CohortFilter) -> Callable[[ModelWindow], bool]:
 
 
 def _together(models: Iterable[ModelWindow]) -> ModelWindow | None:
-    found: ModelWindow | None = None
-    for model in models:
-        found = merge_models(found, model) if found else model
-    return found
+    found = list(models)
+    return merge_all(found) if found else None
 
 
 def _less(whole: Bins, part: Bins) -> Bins:
