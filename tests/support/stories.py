@@ -88,9 +88,9 @@ def wrong_answers(requests: list[Request]) -> list[Request]:
     return [request for request in requests if request.outcome not in ("ok", "unchecked")]
 
 
-def large_model(folder: Path) -> Path:
+def large_model(folder: Path, seed: int = 7) -> Path:
     """A model of about 40 MB, so that its transport can be caught in the middle."""
-    weights = np.random.default_rng(7).standard_normal((LARGE_ROWS, 64)).astype(np.float32)
+    weights = np.random.default_rng(seed).standard_normal((LARGE_ROWS, 64)).astype(np.float32)
     graph = helper.make_graph(
         [
             helper.make_node("MatMul", ["pixels", "across"], ["wide"]),
@@ -112,6 +112,6 @@ def large_model(folder: Path) -> Path:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
-    path = folder / "large.onnx"
+    path = folder / f"large-{seed}.onnx"
     onnx.save(model, path)
     return path

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session
 
-from sealane_manager.errors import Refused
+from sealane_manager.errors import NoSpace, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ _PRAGMAS: Final = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
 )
 _WRITES: Final = "sealane_writes"
+_FULL: Final = "SQLITE_FULL"
 
 
 class Database:
@@ -61,9 +62,18 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """One transaction: everything or nothing, on disk when the block has ended."""
-        with self._lock, Session(self._writer) as session, session.begin():
-            yield session
+        """One transaction: everything or nothing, on disk when the block has ended.
+
+        Raises NoSpace when the disk is full.
+        """
+        try:
+            with self._lock, Session(self._writer) as session, session.begin():
+                yield session
+        except DatabaseError as error:
+            if getattr(error.orig, "sqlite_errorname", "") != _FULL:
+                raise
+            hint = "free some space on the disk of its state folder"
+            raise NoSpace("the manager's disk is full", hint=hint) from error
 
     def close(self) -> None:
         """Let the file go."""
