@@ -6,6 +6,7 @@ SealaneError
     ├── AlreadyEnrolled   the state folder has one already
     ├── AlreadyRunning    another agent holds the state folder
     ├── JournalDamaged    the journal cannot be read
+    ├── DiskTrouble       the disk does not give or take what it should
     ├── Refused           the manager or a policy does not allow it
     ├── Unreachable       the manager does not answer
     └── Failed            a step of an attempt failed; carries the typed failure
@@ -39,6 +40,10 @@ class AlreadyRunning(AgentError):  # noqa: N818 - the word says what is wrong
 
 class JournalDamaged(AgentError):  # noqa: N818 - the word says what is wrong
     """The journal cannot be read."""
+
+
+class DiskTrouble(AgentError):  # noqa: N818 - the word says what is wrong
+    """The disk does not give or take what it should; nothing on it is lost."""
 
 
 class Refused(AgentError):  # noqa: N818 - the word says what happened

@@ -7,7 +7,7 @@ event enters the outbox in the transaction of the change that it reports, so nei
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -18,8 +18,9 @@ from sealane.fleet import Event
 from sealane.limits import EVENTS_PER_MESSAGE, OUTBOX_EVENTS
 from sealane.names import Digest
 
+from sealane_agent.database import open_database, transaction
 from sealane_agent.encoding import decode_attempt, decode_body, encode_attempt, encode_body
-from sealane_agent.errors import JournalDamaged
+from sealane_agent.errors import DiskTrouble, JournalDamaged
 from sealane_agent.state import SlotRecord, State
 
 if TYPE_CHECKING:
@@ -32,20 +33,12 @@ if TYPE_CHECKING:
 
     from sealane_agent.state import Attempt
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS slot (
-    name TEXT PRIMARY KEY, attempt TEXT, committed TEXT
-) STRICT;
-CREATE TABLE IF NOT EXISTS quarantine (
-    digest TEXT PRIMARY KEY, reason TEXT NOT NULL, at TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS outbox (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, body TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS counter (
-    name TEXT PRIMARY KEY, value INTEGER NOT NULL
-) STRICT;
-"""
+_TABLES: Final = {
+    "slot": "name TEXT PRIMARY KEY, attempt TEXT, committed TEXT",
+    "quarantine": "digest TEXT PRIMARY KEY, reason TEXT NOT NULL, at TEXT NOT NULL",
+    "outbox": "sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, body TEXT NOT NULL",
+    "counter": "name TEXT PRIMARY KEY, value INTEGER NOT NULL",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +62,14 @@ class Entry:
 
 
 class Journal:
-    """The journal file; every method blocks on the disk and may be called from any thread."""
+    """The journal file; every method blocks on the disk and may be called from any thread.
+
+    Opening it raises JournalDamaged, or DiskTrouble when it is only out of reach.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = Lock()
-        try:
-            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.executescript(_SCHEMA)
-        except sqlite3.DatabaseError as error:
-            raise JournalDamaged(
-                f"the journal {path} cannot be read: {error}",
-                hint="move it away and start again: the slots' pointers keep the models serving",
-            ) from error
+        self._database = _opened(path)
 
     def close(self) -> None:
         """Close the file."""
@@ -193,15 +180,30 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
+        with self._lock, transaction(self._database) as database:
+            yield database
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    try:
+        with ExitStack() as undo:
+            database = open_database(path)
+            undo.callback(database.close)
+            with transaction(database):
+                for name, columns in _TABLES.items():
+                    database.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns}) STRICT")
+            undo.pop_all()
+    except sqlite3.OperationalError as error:
+        raise DiskTrouble(
+            f"the journal {path} cannot be opened: {error}",
+            hint="see that its disk has room and can be written; nothing is lost",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise JournalDamaged(
+            f"the journal {path} cannot be read: {error}",
+            hint="move it away and start again: the slots' pointers keep the models serving",
+        ) from error
+    return database
 
 
 def _attempt(slot: SlotName, text: str | None) -> Attempt | None:

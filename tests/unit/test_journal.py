@@ -8,7 +8,7 @@ import pytest
 from sealane.failure import FailureKind
 from sealane.fleet import SlotReport
 from sealane.receipt import SignedReceipt
-from sealane_agent.errors import JournalDamaged
+from sealane_agent.errors import DiskTrouble, JournalDamaged
 from sealane_agent.journal import Entry, Journal
 from sealane_agent.serving.messages import Traffic
 from sealane_agent.state import Attempt, Choice, State
@@ -132,3 +132,9 @@ def test_a_damaged_record_is_refused(journal: Journal, tmp_path: Path) -> None:
     other.close()
     with pytest.raises(JournalDamaged, match="slot cam"):
         journal.read(CAM)
+
+
+def test_a_journal_out_of_reach_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(DiskTrouble, match="cannot be opened") as caught:
+        Journal(tmp_path / "gone" / "journal.db")
+    assert "nothing is lost" in caught.value.hint
