@@ -15,14 +15,14 @@ from sealane_agent.layout import LKG, Pointer, StateFolder
 from support.bundles import TINY_MODEL, tiny_files, tiny_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 SLOT: Final = SlotName("cam")
 START_S: Final = 30.0
 END_S: Final = 20.0
 
-_COMMAND: Final = (sys.executable, "-m", "sealane_agent.cli.main", "endpoint")
+COMMAND: Final = (sys.executable, "-m", "sealane_agent.cli.main", "endpoint")
 
 
 def tiny_pointer(version: int) -> Pointer:
@@ -50,10 +50,12 @@ def lay_out(root: Path, *versions: int) -> StateFolder:
 class EndpointProcess:
     """A running endpoint."""
 
-    def __init__(self, folder: StateFolder, *options: str) -> None:
+    def __init__(
+        self, folder: StateFolder, *options: str, command: Sequence[str] = COMMAND
+    ) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [*_COMMAND, "--state", str(folder.root), *options],
+            [*command, "--state", str(folder.root), *options],
             stderr=subprocess.PIPE,
             close_fds=False,
         )
@@ -87,9 +89,12 @@ class EndpointProcess:
 
 
 @contextmanager
-def endpoint(folder: StateFolder, *options: str) -> Iterator[EndpointProcess]:
-    """An endpoint that listens on free ports of its own."""
-    started = EndpointProcess(folder, "--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0", *options)
+def endpoint(
+    folder: StateFolder, *options: str, command: Sequence[str] = COMMAND
+) -> Iterator[EndpointProcess]:
+    """An endpoint that listens on free ports of its own; `command` may start it in another way."""
+    doors = ("--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
+    started = EndpointProcess(folder, *doors, *options, command=command)
     try:
         started.wait_until_it_listens()
         yield started

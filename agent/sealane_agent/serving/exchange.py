@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 WAITING: Final = 256
 """Requests that wait for a slot; one more is told to come back later."""
 
-PATIENCE_S: Final = 3600.0
-"""No request waits for longer, whatever a worker says about when it took it."""
-
 TICK_S: Final = 0.05
 """How often timeouts are looked at while something is inside."""
 
@@ -203,14 +200,10 @@ class Exchange:
                 request.answer.set_exception(answer)
             else:
                 request.answer.set_result(answer)
-                self._record_wait(number, request)
+                if self.waits is not None:
+                    self.waits.append(self._ring.taken_s(number) - request.arrived_s)
         del self._inside[number]
         self._free.append(number)
-
-    def _record_wait(self, number: int, request: _Request) -> None:
-        if self.waits is not None:
-            waited = self._ring.taken_s(number) - request.arrived_s
-            self.waits.append(min(max(0.0, waited), PATIENCE_S))
 
     def _read(self, slot: memoryview) -> tuple[Tensor, ...] | ModelFailed:
         frame = read_frame(slot)

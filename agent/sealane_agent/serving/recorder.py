@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from time import perf_counter
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
@@ -46,7 +45,13 @@ FOLD_REQUESTS: Final = 512
 """Requests that wait to be folded: enough to share the cost, few enough to be done in between."""
 
 FOLD_BYTES: Final = 256 * 1024
-"""Bytes of their answers that wait with them."""
+"""Bytes of larger answers that wait with them."""
+
+SMALL_ANSWER: Final = FOLD_BYTES // FOLD_REQUESTS
+"""Bytes of an answer that need not be watched: enough of them are folded in time anyway."""
+
+WAIT_S: Final = 3600.0
+"""No request waits for longer, whatever a worker says about when it took it."""
 
 SAMPLE_S: Final = 1 / 64
 """Least time between two requests of a series whose inputs are counted."""
@@ -72,9 +77,11 @@ class Series:
         self.waits: list[float] = []
         self._wake = wake
         self._deployment: Deployment | None = None
-        self._waiting: list[tuple[float, int, bytes | memoryview]] = []
-        self._room = FOLD_BYTES
         self._output: ClassOutput | None = None
+        self._seconds: list[float] = []
+        self._rows: list[int] = []
+        self._answers: list[bytes | memoryview] = []
+        self._room = FOLD_BYTES
         self._sample_at = inf
         self._counts = _Counts(None)
 
@@ -86,22 +93,37 @@ class Series:
             self._counts.understand(deployment)
             self._sample_at = 0.0 if self._counts.inputs else inf
 
-    def answer(self, arrived: float, inference: Inference, tensors: tuple[Tensor, ...]) -> None:
-        """Count one answered request; `arrived` is of `perf_counter`."""
-        now = perf_counter()
-        waiting = self._waiting
+    def answer(
+        self, now: float, seconds: float, inference: Inference, tensors: tuple[Tensor, ...]
+    ) -> None:
+        """Count one request that was answered now, so many seconds after it came.
+
+        This runs for every request, so it appends and leaves the rest to `fold`.
+        """
+        waiting, inputs = self._seconds, inference.inputs
         if not waiting:
             self._wake(self)
-        inputs, output = inference.inputs, self._output
-        shape = inputs[0].shape if inputs else ()
-        data = b"" if output is None else _data_of(output, tensors)
-        waiting.append((now - arrived, shape[0] if shape else 1, data))
-        self._room -= len(data)
+        waiting.append(seconds)
+        self._rows.append(inputs[0].shape[0] if inputs and inputs[0].shape else 1)
+        if self._output is not None:
+            self._keep(self._output, tensors)
         if now >= self._sample_at:
             values = self._counts.sample(inference)
             self._sample_at = now + max(SAMPLE_S, values / VALUES_PER_S)
-        if self._room < 0 or len(waiting) >= FOLD_REQUESTS:
+        if len(waiting) >= FOLD_REQUESTS:
             self.fold()
+
+    def _keep(self, output: ClassOutput, tensors: tuple[Tensor, ...]) -> None:
+        at, name = output.at, output.name
+        if at < len(tensors) and tensors[at].name == name:
+            data = tensors[at].data
+        else:
+            data = next((tensor.data for tensor in tensors if tensor.name == name), b"")
+        self._answers.append(data)
+        if len(data) > SMALL_ANSWER:
+            self._room -= len(data)
+            if self._room < 0:
+                self.fold()
 
     def fail(self, kind: ErrorKind, *, fallback: bool = False) -> None:
         """Count one request that this release did not answer; `fallback`: the previous one did."""
@@ -117,9 +139,10 @@ class Series:
 
     def fold(self) -> None:
         """Count everything that waits."""
-        self._counts.add(self._waiting, self.waits)
-        self._waiting = []
-        self.waits.clear()
+        self._counts.add(self._seconds, self._rows, self._answers)
+        self._counts.add_waits(self.waits)
+        for waiting in (self._seconds, self._rows, self._answers, self.waits):
+            waiting.clear()
         self._room = FOLD_BYTES
 
     def take(self) -> ModelWindow:
@@ -164,26 +187,17 @@ class _Counts:
         given = {tensor.name: tensor for tensor in inference.inputs}
         return sum(item.sample(given[item.name]) for item in self.inputs if item.name in given)
 
-    def add(
-        self, answered: list[tuple[float, int, bytes | memoryview]], waits: list[float]
-    ) -> None:
-        if waits:
-            self.queue.add(np.array(waits) * 1e6)
-        if answered:
-            seconds, rows, answers = zip(*answered, strict=True)
+    def add(self, seconds: list[float], rows: list[int], answers: list[bytes | memoryview]) -> None:
+        if seconds:
             self.requests += len(seconds)
             self.latency.add(np.array(seconds) * 1e6)
             self.rows.add(np.array(rows, np.float64))
-            if self.answers is not None:
-                self.answers.add(answers)
+        if self.answers is not None and answers:
+            self.answers.add(answers)
 
-
-def _data_of(output: ClassOutput, tensors: tuple[Tensor, ...]) -> bytes | memoryview:
-    """The rows of classes; empty when the client did not ask for them."""
-    at, name = output.at, output.name
-    if at < len(tensors) and tensors[at].name == name:
-        return tensors[at].data
-    return next((tensor.data for tensor in tensors if tensor.name == name), b"")
+    def add_waits(self, seconds: list[float]) -> None:
+        if seconds:
+            self.queue.add(np.clip(np.array(seconds), 0.0, WAIT_S) * 1e6)
 
 
 class Recorder:

@@ -57,11 +57,11 @@ class Request:
         self._slot = slot
         self._wanted = wanted
         self._inference = inference
-        self._arrived = perf_counter()
-        self._addressee = slot.addressee(wanted)
-        self._series = self._addressee.series if self._addressee else None
-        self._blamed: dict[Series, ErrorKind] = {}
+        self._arrived = self._begun = perf_counter()
         self._active, self._counters, _ = slot.activation
+        self._addressee = self._active if wanted is None else slot.addressee(wanted)
+        self._series = self._addressee.series if self._addressee else None
+        self._blamed: list[tuple[Series, ErrorKind]] = []
         self._attempts: tuple[Attempt, ...] = ()
         self._answered: str | None = None
         self._finished = False
@@ -73,7 +73,6 @@ class Request:
         while True:
             place = await self._next_place(error)
             active, _, probation = self._slot.activation
-            begun = perf_counter()
             try:
                 tensors = await place.infer(self._inference)
             except _FAILURES as caught:
@@ -81,10 +80,16 @@ class Request:
                 self._blame(place, _KINDS[_result(caught)])
                 forgiven = probation and place is active
                 self._attempts += (Attempt(place.name, _result(caught), forgiven),)
+                self._begun = perf_counter()
                 continue
-            self._answer(place, perf_counter() - begun)
+            now = perf_counter()
+            self._answer(place, now - self._begun)
             if self._series is not None:
-                self._record_answer(self._series, place, tensors)
+                series = self._series if place is self._addressee else place.series
+                if series is not None:
+                    series.answer(now, now - self._arrived, self._inference, tensors)
+                if series is not self._series or self._attempts:
+                    self._record_detour(self._series, series)
             return place.pointer, tensors
 
     async def _next_place(self, error: ServingError) -> Place:
@@ -103,6 +108,7 @@ class Request:
     async def _wait(self) -> None:
         self._deadline = self._deadline or asyncio.get_running_loop().time() + WAIT_S
         await self._slot.wait(self._deadline)
+        self._begun = perf_counter()
 
     def _answer(self, place: Place, seconds: float) -> None:
         micros = seconds * 1e6
@@ -122,31 +128,26 @@ class Request:
         if self._wanted in {None, active.pointer.release.version}:
             self._counters.count(tally(active.name, self._attempts, self._answered))
 
-    # Telemetry: what each release and arm made of the request
+    # Telemetry: an answer counts where it was computed, an error where it happened
 
     def _blame(self, place: Place | None, kind: ErrorKind) -> None:
-        if place is None or place is self._addressee:
-            series = self._series
-        else:
-            series = place.series
-        if series is not None:
-            self._blamed.setdefault(series, kind)
+        series = self._series if place is None or place is self._addressee else place.series
+        if series is not None and series not in dict(self._blamed):
+            self._blamed.append((series, kind))
 
-    def _record_answer(self, own: Series, place: Place, tensors: tuple[Tensor, ...]) -> None:
-        """The answer counts where it was computed, what went wrong before where that was."""
-        if place is self._addressee:
-            own.answer(self._arrived, self._inference, tensors)
-            if own in self._blamed:
-                own.stumble(self._blamed[own])
-        elif place.series is not None:
-            place.series.answer(self._arrived, self._inference, tensors)
-            if self._attempts or place.series.key.arm is not Arm.ACTIVE:
-                own.fail(self._blamed.get(own, ErrorKind.CRASHED), fallback=True)
+    def _record_detour(self, own: Series, answered: Series | None) -> None:
+        """What an answer that did not come straight from its addressee says about that one."""
+        kind = dict(self._blamed).get(own)
+        if answered is own:
+            own.stumble(kind or ErrorKind.CRASHED)
+        elif kind or (answered and answered.key.arm is not Arm.ACTIVE):
+            own.fail(kind or ErrorKind.CRASHED, fallback=True)
 
     def _record_failure(self, own: Series) -> None:
         """Whoever tried failed it; nobody who could be blamed: the client went away."""
-        self._blamed.setdefault(own, ErrorKind.CANCELLED)
-        for series, kind in self._blamed.items():
+        if own not in dict(self._blamed):
+            self._blamed.append((own, ErrorKind.CANCELLED))
+        for series, kind in self._blamed:
             series.fail(kind)
 
 
