@@ -62,9 +62,9 @@ _FAILURES_KEPT: Final = 20
 class Accounts:
     """Who may come in, by what the store keeps."""
 
-    def __init__(self, kept: Kept, clock: Clock) -> None:
+    def __init__(self, kept: Kept, clock: Clock, hasher: PasswordHasher | None = None) -> None:
         self.kept, self._clock = kept, clock
-        self._hasher = PasswordHasher()
+        self._hasher = hasher or PasswordHasher()
         self._hashing = threading.Semaphore(HASHING_AT_ONCE)
         self._nobody = ""
         self._failures = Failures()

@@ -23,6 +23,8 @@ from sealane_manager.dashboard.pages.overview import OverviewPages
 from sealane_manager.dashboard.pages.rollouts import RolloutPages
 from sealane_manager.dashboard.pages.settings import SettingsPages
 from sealane_manager.errors import NoSpace, NotAllowed, NotKnown, Refused
+from sealane_manager.metrics.route import PATH as METRICS
+from sealane_manager.metrics.route import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,6 +79,7 @@ class Web:
         app.add_route("/live/{kind}", self.live, ["GET"])
         app.add_route("/live/{kind}/{name}", self.live, ["GET"])
         app.include_router(ReadApi(offices).router())
+        app.add_route(METRICS, Metrics(offices).answer, ["GET"])
         app.add_exception_handler(LoginNeeded, self._to_login)
         app.add_exception_handler(SealaneError, self._refused)
         app.add_exception_handler(404, self._nowhere)

@@ -13,7 +13,7 @@ _KIB: Final = 1024
 
 _TONES: Final[Mapping[str, tuple[str, ...]]] = {
     "ok": ("online", "serving", "succeeded", "committed", "pass", "listed", "active", "passed"),
-    "warn": ("degraded", "paused", "suspect", "hold", "reverting", "skipped", "rolling_back"),
+    "warn": ("degraded", "paused", "suspect", "hold", "reverting", "rolling_back"),
     "bad": (
         "failed",
         "rolled_back",

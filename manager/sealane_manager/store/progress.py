@@ -10,6 +10,7 @@ from sqlmodel import col
 
 from sealane_manager.errors import NotKnown
 from sealane_manager.rollout.types import BROKEN, LIVE, DeviceState
+from sealane_manager.store import rows
 from sealane_manager.store.summaries import Cell, RolloutDeviceLine, RolloutLine, Trouble
 from sealane_manager.store.tables import RolloutDeviceRow, RolloutRow
 
@@ -141,6 +142,7 @@ def _line(row: RolloutRow, devices: Mapping[str, int]) -> RolloutLine:
         release=row.release,
         slot=row.slot,
         selector=row.selector,
+        spec=rows.spec(row),
         stages=tuple(row.stages),
         stage=row.stage,
         phase=row.phase,

@@ -155,7 +155,7 @@ def rollout(row: RolloutRow, devices: Sequence[RolloutDevice]) -> Rollout:
     """A rollout with its devices, which are in their order."""
     return Rollout(
         id=row.id,
-        spec=_spec(row),
+        spec=spec(row),
         state=RolloutState(row.state),
         stage=row.stage,
         phase=Phase(row.phase),
@@ -167,7 +167,8 @@ def rollout(row: RolloutRow, devices: Sequence[RolloutDevice]) -> Rollout:
     )
 
 
-def _spec(row: RolloutRow) -> RolloutSpec:
+def spec(row: RolloutRow) -> RolloutSpec:
+    """What was asked for."""
     return RolloutSpec(
         release=ReleaseName.parse(row.release),
         slot=SlotName(row.slot),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sealane.failure import Failure
     from sealane.fleet import DeviceFacts
 
+    from sealane_manager.rollout.types import RolloutSpec
+
 
 class Status(StrEnum):
     """How a device is, in one word."""
@@ -136,6 +138,7 @@ class RolloutLine:
     release: str
     slot: str
     selector: str
+    spec: RolloutSpec
     stages: tuple[str, ...]
     stage: int
     phase: str

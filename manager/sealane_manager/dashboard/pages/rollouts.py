@@ -244,9 +244,9 @@ def _steps(line: RolloutLine, counts: Mapping[int, Mapping[str, int]]) -> tuple[
 
 
 def _stage_state(line: RolloutLine, index: int) -> str:
-    """A stage in one word: passed, waiting, or where the rollout stands in it."""
+    """A stage in a word: passed, waiting, not reached, or where the rollout stands in it."""
     if index < line.stage or line.state == RolloutState.SUCCEEDED:
         return "passed"
     if index > line.stage:
-        return "waiting"
+        return "not reached" if line.ended_at else "waiting"
     return line.phase if line.state == RolloutState.RUNNING else line.state
