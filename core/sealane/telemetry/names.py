@@ -33,6 +33,11 @@ HOST_RESTARTS: Final = "sealane_worker_restarts_total"
 DRIFT: Final = "sealane_drift_distance"
 DRIFT_ALARM: Final = "sealane_drift_alarm"
 
+INFO: Final = "sealane_manager_info"
+DEVICES: Final = "sealane_devices"
+ROLLOUTS: Final = "sealane_rollouts"
+ALERTS: Final = "sealane_alerts"
+
 BRIGHTNESS: Final = "brightness"
 CONTRAST: Final = "contrast"
 SHARPNESS: Final = "sharpness"

@@ -1,0 +1,1 @@
+"""What Prometheus reads: cohorts and counts of the fleet, never one series a device."""
