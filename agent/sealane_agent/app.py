@@ -10,11 +10,13 @@ import random
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sealane import fileio
 from sealane.clock import SystemClock
+from sealane.service import ServiceManager
 from sealane.trust.identity import key_from_pem
 from sealane.trust.verifier import Verifier
 
@@ -24,6 +26,7 @@ from sealane_agent.config import IdentityFiles
 from sealane_agent.endpoint_link import EndpointLink
 from sealane_agent.errors import AlreadyRunning
 from sealane_agent.facts import boot_id, device_facts
+from sealane_agent.health import Examination, keep_telling
 from sealane_agent.journal import Journal
 from sealane_agent.keeper import EndpointCommand, Keeper
 from sealane_agent.log import LineLog
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
     from sealane_agent.config import RunSettings
     from sealane_agent.layout import StateFolder
     from sealane_agent.log import Log
+
+_THREADS = 128
+"""Every slot may be fetching at once, and nothing short shall wait behind them."""
 
 _PAUSE_FIRST_S = 0.5
 _PAUSE_MAX_S = 30.0
@@ -75,15 +81,21 @@ def alone(folder: StateFolder) -> Iterator[None]:
 async def _run(settings: RunSettings) -> None:
     log = LineLog(SystemClock(), as_json=settings.log_json)
     stopping = _stop_signal()
-    async with _parts(settings, log) as (supervisor, session, keeper):
+    service = ServiceManager.of(os.environ)
+    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="work")
+    asyncio.get_running_loop().set_default_executor(threads)
+    async with _parts(settings, log) as (supervisor, session, keeper, journal):
+        examine = Examination(supervisor, journal.slots)
         work = [
             asyncio.create_task(supervisor.run(), name="supervisor"),
             asyncio.create_task(session.run(supervisor, random.random), name="session"),
+            asyncio.create_task(keep_telling(service, examine, log), name="health"),
         ]
         if keeper is not None:
             work.append(asyncio.create_task(keeper.run(supervisor.look), name="keeper"))
         stopped = asyncio.create_task(stopping.wait(), name="stop")
         await asyncio.wait([*work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        service.stopping()
         ended = [task for task in work if task.done()]
         for task in (*work, stopped):
             task.cancel()
@@ -105,7 +117,7 @@ def _stop_signal() -> asyncio.Event:
 @asynccontextmanager
 async def _parts(
     settings: RunSettings, log: Log
-) -> AsyncIterator[tuple[Supervisor, Session, Keeper | None]]:
+) -> AsyncIterator[tuple[Supervisor, Session, Keeper | None, Journal]]:
     folder, clock = settings.folder, SystemClock()
     files = IdentityFiles(folder.identity)
     who = files.read()
@@ -135,7 +147,7 @@ async def _parts(
     supervisor = Supervisor(tools, verifier, session.ask)
     log("started", device=who.device, manager=who.address, state=folder.root)
     try:
-        yield supervisor, session, _keeper(settings, log)
+        yield supervisor, session, _keeper(settings, log), journal
     finally:
         halt.set()
         downloads.close()

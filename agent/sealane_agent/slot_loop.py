@@ -35,6 +35,12 @@ TROUBLE_FIRST_S: Final = 0.25
 TROUBLE_MAX_S: Final = 10.0
 """Pauses after an action that failed in no way that the table knows; doubled each time."""
 
+STUCK_S: Final = 60.0
+"""A loop that has not turned for so long is stuck, unless it acts."""
+
+ACT_MAX_S: Final = 3600.0
+"""No action takes longer; one that was cut off is resumed by the next process."""
+
 
 _QUIET: Final = ENDED | {State.WAITING}
 
@@ -73,12 +79,18 @@ class SlotLoop:
         self._since = 0.0
         self._trouble = 0
         self._resumed = False
+        self._turned, self._patience = asyncio.get_running_loop().time(), STUCK_S
         self.record = SlotRecord(slot)
         self.seen = Observed(heard=False, active=None, lkg=None, serving=None)
 
     def ring(self) -> None:
         """Look again now."""
         self._bell.set()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the loop has not turned for longer than what it does may take."""
+        return asyncio.get_running_loop().time() - self._turned > self._patience
 
     @property
     def report(self) -> SlotReport:
@@ -89,6 +101,7 @@ class SlotLoop:
         """Until cancelled; `ended` is called when an attempt has ended, `ask` for a document."""
         while True:
             self._bell.clear()
+            self._turn(STUCK_S)
             try:
                 pause = await self._step(ended, ask)
             except JournalDamaged:
@@ -107,11 +120,15 @@ class SlotLoop:
         if isinstance(action, AskDocument):
             ask()
             return TICK_UNASKED_S
+        self._turn(ACT_MAX_S)
         await self._hands.act(action, self.seen)
         self._resumed, self._trouble = True, 0
         if isinstance(action, Enter) and action.attempt.state in ENDED:
             ended()
         return 0.0
+
+    def _turn(self, patience_s: float) -> None:
+        self._turned, self._patience = asyncio.get_running_loop().time(), patience_s
 
     def _planned(self) -> Action:
         attempt = self.record.attempt

@@ -70,6 +70,10 @@ class Supervisor:
         for loop in self._loops.values():
             loop.ring()
 
+    def stuck(self) -> tuple[str, ...]:
+        """Slots whose loop has not turned for too long."""
+        return tuple(slot for slot, loop in tuple(self._loops.items()) if loop.stuck)
+
     # The session's Device
 
     def hello(self) -> Hello:

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import json
 import logging
+import os
 import signal
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane import fileio
 from sealane.clock import SystemClock
+from sealane.service import ServiceManager
 from sealane.trust.identity import DEVICE, OPERATOR
 
 from sealane_manager.accounts import Accounts
@@ -104,9 +106,12 @@ async def serve(settings: ManagerSettings) -> None:
     manager = Manager(settings)
     addresses = await manager.start()
     _log.info("serving %s: %s", settings.state.root, addresses)
+    service = ServiceManager.of(os.environ)
+    service.ready()
     try:
         await stop.wait()
     finally:
+        service.stopping()
         await manager.stop()
 
 

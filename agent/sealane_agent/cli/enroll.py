@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sealane.limits import JOIN_TOKEN_CHARS
@@ -18,19 +19,27 @@ if TYPE_CHECKING:
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     parser = subparsers.add_parser("enroll", help="make this machine a device, with a join token")
-    parser.add_argument(
-        "--token", required=True, help="what `sealane device token` printed; - reads it from stdin"
-    )
+    token = parser.add_mutually_exclusive_group(required=True)
+    token.add_argument("--token", help="what `sealane device token` printed; - reads it from stdin")
+    token.add_argument("--token-file", type=Path, help="file that holds it, such as a credential")
     parser.add_argument("--name", default="", help="the name to ask for; else the manager chooses")
     add_state(parser)
     parser.set_defaults(handler=_enroll)
 
 
 def _enroll(arguments: argparse.Namespace) -> int:
-    text = arguments.token
-    token = JoinToken.parse(sys.stdin.read(JOIN_TOKEN_CHARS + 2) if text == "-" else text)
+    token = JoinToken.parse(_text(arguments))
     folder = state_folder(arguments)
     found = Enrolment(folder).run(token, arguments.name)
     sys.stdout.write(f"enrolled as device {found.device} of fleet {found.fleet}\n")
     sys.stdout.write(f"next: sealane-agent run --state {folder.root}\n")
     return 0
+
+
+def _text(arguments: argparse.Namespace) -> str:
+    path: Path | None = arguments.token_file
+    if path is not None:
+        with path.open(encoding="utf-8") as file:
+            return file.read(JOIN_TOKEN_CHARS + 2)
+    given = str(arguments.token)
+    return sys.stdin.read(JOIN_TOKEN_CHARS + 2) if given == "-" else given

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sealane.service import become_owner
+
 from sealane_agent.layout import StateFolder
 
 if TYPE_CHECKING:
@@ -26,5 +28,7 @@ def add_state(parser: argparse.ArgumentParser) -> None:
 
 
 def state_folder(arguments: argparse.Namespace) -> StateFolder:
-    """The folder that was named."""
-    return StateFolder(Path(arguments.state).absolute())
+    """The folder that was named; root goes on as its owner."""
+    folder = StateFolder(Path(arguments.state).absolute())
+    become_owner(folder.root)
+    return folder

@@ -21,6 +21,7 @@ import uvloop
 from sealane.clock import SystemClock
 from sealane.errors import SealaneError
 from sealane.fileio import make_folder, remove, replace
+from sealane.service import ServiceManager
 
 from sealane_agent.errors import AgentError
 from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 DRAIN_S: Final = 10.0
 """What the requests inside get when the endpoint is told to end."""
+
+ALIVE_EVERY_S: Final = 5.0
+"""How often the service manager hears that this loop turns."""
 
 BACKLOG: Final = 1024
 """Connections that wait to be accepted."""
@@ -124,7 +128,8 @@ class _Endpoint:
         control = ControlServer(commands)
         http = HttpServer(RestDoor(self._dataplane).answer, refuse)
         grpc = make_server(self._dataplane)
-        rest = recording = None
+        rest = recording = telling = None
+        service = ServiceManager.of(os.environ)
         try:
             if self._recording is not None:
                 recording = asyncio.create_task(self._recording.run(), name="recording")
@@ -137,16 +142,19 @@ class _Endpoint:
             await grpc.start()
             self._announce()
             await control.listen(self._folder.control_socket)
+            telling = asyncio.create_task(_keep_telling(service), name="telling")
             await stop.wait()
+            service.stopping()
             _log.info("the endpoint ends: requests inside get %.0f s", DRAIN_S)
         finally:
             if rest is not None:
                 rest.close()
             await asyncio.gather(control.close(), http.close(DRAIN_S), grpc.stop(DRAIN_S))
             await self._dataplane.close(DRAIN_S)
-            if recording is not None:
-                recording.cancel()
-                await asyncio.wait([recording])
+            for task in (recording, telling):
+                if task is not None:
+                    task.cancel()
+                    await asyncio.wait([task])
         remove(self._folder.endpoint_addresses)
         remove(self._folder.control_socket)
 
@@ -172,6 +180,14 @@ class _Endpoint:
         content = {"pid": os.getpid(), **self._addresses}
         replace(self._folder.endpoint_addresses, json.dumps(content).encode())
         _log.info("REST on %(rest)s, gRPC on %(grpc)s", self._addresses)
+
+
+async def _keep_telling(service: ServiceManager) -> None:
+    """That the loop turns which answers every request."""
+    service.ready()
+    while True:
+        service.alive()
+        await asyncio.sleep(ALIVE_EVERY_S)
 
 
 def read_pointer(folder: StateFolder, slot: SlotName) -> Pointer | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from sealane.service import become_owner
 
 from sealane_manager.ca import fingerprint_of
 from sealane_manager.cli.output import errors, reported
@@ -37,6 +38,7 @@ def command(
     """Begin a fleet in development mode: trust root, keys, certificate authority, operator."""
     folder = StateFolder(state)
     with reported():
+        become_owner(state)
         init_development(folder, fleet, host, family or [])
         errors.print(_BANNER, style="bold red", markup=False)
         _print_fingerprints(folder, fleet)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sealane.service import become_owner
 
 from sealane_manager.cli.output import reported
 from sealane_manager.layout import StateFolder
@@ -45,4 +46,5 @@ def command(
         dashboard_port=dashboard_port,
     )
     with reported():
+        become_owner(state)
         asyncio.run(serve(settings))
