@@ -1,0 +1,1 @@
+"""Builds Sealane's Debian packages from the tree and the lock."""
