@@ -19,10 +19,19 @@ from sealane_agent.serving.control_codec import (
     encode_command,
     read_endpoint,
     read_failure,
+    read_offer,
     read_proved,
     read_status,
 )
-from sealane_agent.serving.messages import Activate, Drop, Load, Return, Settle, Status
+from sealane_agent.serving.messages import (
+    Activate,
+    Drop,
+    Load,
+    Return,
+    Settle,
+    Status,
+    Telemetry,
+)
 from sealane_agent.serving.types import LoadFailed
 
 if TYPE_CHECKING:
@@ -95,6 +104,13 @@ class EndpointLink:
     async def drop(self, slot: str, worker: str) -> None:
         """Stop a standby worker; raises Failed."""
         await self._ask(Drop(slot, worker))
+
+    async def telemetry(self, stored: str) -> tuple[str, bytes]:
+        """Closed windows and their name, those after the ones of the name that was stored last.
+
+        An endpoint of an earlier version hangs up on this: ask on a link of its own.
+        """
+        return read_offer(await self._ask(Telemetry(stored)))
 
     async def _ask(self, command: Command, takes_s: float = 0.0) -> dict[str, Any]:
         answer: dict[str, Any]

@@ -6,6 +6,7 @@ SealaneError
     ├── AlreadyEnrolled   the state folder has one already
     ├── AlreadyRunning    another agent holds the state folder
     ├── JournalDamaged    the journal cannot be read
+    ├── SpoolDamaged      the telemetry spool cannot be read
     ├── DiskTrouble       the disk does not give or take what it should
     ├── Refused           the manager or a policy does not allow it
     ├── Unreachable       the manager does not answer
@@ -44,6 +45,10 @@ class JournalDamaged(AgentError):  # noqa: N818 - the word says what is wrong
 
 class DiskTrouble(AgentError):  # noqa: N818 - the word says what is wrong
     """The disk does not give or take what it should; nothing on it is lost."""
+
+
+class SpoolDamaged(AgentError):  # noqa: N818 - the word says what is wrong
+    """The telemetry spool cannot be read."""
 
 
 class Refused(AgentError):  # noqa: N818 - the word says what happened

@@ -18,6 +18,7 @@ from sealane.fleet import (
     Heartbeat,
     Welcome,
 )
+from sealane.telemetry.types import TelemetryAck
 
 from sealane_agent.rpc import SessionEnded
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from sealane_agent.journal import Journal
     from sealane_agent.log import Log
+    from sealane_agent.sending import Sending
 
 WELCOME_DEADLINE_S: Final = 20.0
 """How long the manager may take to answer Hello."""
@@ -86,8 +88,15 @@ class Device(Protocol):
 class Session:
     """Dials, talks, dials again."""
 
-    def __init__(self, dial: Callable[[], Line], journal: Journal, log: Log) -> None:
+    def __init__(
+        self,
+        dial: Callable[[], Line],
+        journal: Journal,
+        log: Log,
+        sending: Sending | None = None,
+    ) -> None:
         self._dial, self._journal, self._log = dial, journal, log
+        self._sending = sending
         self._talk: _Talk | None = None
 
     @property
@@ -129,6 +138,7 @@ class Session:
             await asyncio.to_thread(self._journal.continue_after, welcome.acked_sequence)
             self._log("session open", device=welcome.device)
             self._talk = _Talk(line, device, self._journal, chance)
+            self._talk.sending = self._sending
             await self._talk.run(welcome)
         finally:
             self._talk = None
@@ -157,20 +167,21 @@ class _Talk:
         self._answers: asyncio.Queue[bytes] = asyncio.Queue(maxsize=4)
         self.outbox = asyncio.Event()
         self.questions = asyncio.Event()
+        self.sending: Sending | None = None
 
     async def run(self, welcome: Welcome) -> None:
         """Until the line breaks; raises SessionEnded."""
         self.outbox.set()
         self.questions.set()
-        tasks = [
-            asyncio.create_task(part)
-            for part in (
-                self._hear(),
-                self._beat(welcome.heartbeat_interval_s),
-                self._report(welcome.acked_sequence),
-                self._ask(),
-            )
+        parts = [
+            self._hear(),
+            self._beat(welcome.heartbeat_interval_s),
+            self._report(welcome.acked_sequence),
+            self._ask(),
         ]
+        if self.sending is not None:
+            parts.append(self.sending.run(self._say))
+        tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -194,6 +205,8 @@ class _Talk:
                         self._answers.put_nowait(document)
                 case EventsAck(sequence):
                     await asyncio.to_thread(self._journal.forget, sequence)
+                case TelemetryAck() as ack if self.sending is not None:
+                    await self.sending.hear(ack)
 
     async def _beat(self, interval_s: float) -> None:
         while True:

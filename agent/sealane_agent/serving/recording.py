@@ -1,18 +1,17 @@
 """Runs the recorder of an endpoint: closes windows in time, and keeps them until they are stored.
 
 Closed windows lie in a file too, so that an endpoint which is killed loses the open window at most.
-The file survives a process, not a power cut: it is written without waiting for the disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from sealane.errors import TelemetryError
+from sealane.fileio import replace
 
 from sealane_agent.serving.recorder import Recorder
 from sealane_agent.serving.waiting import Waiting
@@ -63,12 +62,8 @@ class Recording:
             await asyncio.to_thread(self._write, self._waiting.encode())
 
     def _write(self, content: bytes) -> None:
-        temporary = self._path.with_suffix(".new")
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            temporary.replace(self._path)
+            replace(self._path, content)
         except OSError as error:
             _log.warning("closed windows cannot be kept beside the socket: %s", error)
 

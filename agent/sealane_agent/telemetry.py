@@ -1,0 +1,43 @@
+"""Builds what collects, keeps and sends the telemetry of one device, and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sealane_agent.collector import Collector
+from sealane_agent.endpoint_link import EndpointLink
+from sealane_agent.facts import boot_id
+from sealane_agent.host import Host
+from sealane_agent.sending import Sending
+from sealane_agent.spool import open_spool
+
+if TYPE_CHECKING:
+    from sealane_agent.collector import Times
+    from sealane_agent.layout import StateFolder
+    from sealane_agent.log import Log
+
+
+class Telemetry:
+    """Runs from its construction on the loop until it is closed; a session takes `sending`.
+
+    The endpoint is asked on a connection of its own: one of an earlier version hangs up.
+    """
+
+    def __init__(self, folder: StateFolder, times: Times, log: Log) -> None:
+        self._spool, error = open_spool(folder.telemetry, boot_id())
+        if error is not None:
+            log("telemetry lost", reason=error, hint=error.hint)
+        self._link = EndpointLink(folder.control_socket)
+        self.sending = Sending(self._spool, log)
+        collector = Collector(self._link, self._spool, Host(folder.root), times)
+        self._task = asyncio.create_task(collector.run(self.sending.rouse, log), name="telemetry")
+
+    async def close(self) -> None:
+        """End; what is not sent yet stays in the spool."""
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        await self._link.close()
+        await asyncio.to_thread(self._spool.close)
