@@ -182,7 +182,7 @@ def offer_fields(name: str, body: bytes) -> dict[str, str]:
 
 def read_offer(content: dict[str, Any]) -> tuple[str, bytes]:
     """The name and the windows in an answer."""
-    return _checked(lambda: (str(content["name"]), b64decode(content["windows"])))
+    return _checked(lambda: (str(content["name"]), b64decode(content["windows"], validate=True)))
 
 
 def read_failure(content: dict[str, Any]) -> Failure:
