@@ -22,6 +22,7 @@ from sealane.trust.verifier import Verifier
 
 from sealane_agent import rpc
 from sealane_agent.actions import Tools
+from sealane_agent.collector import Times
 from sealane_agent.config import IdentityFiles
 from sealane_agent.endpoint_link import EndpointLink
 from sealane_agent.errors import AlreadyRunning
@@ -36,6 +37,7 @@ from sealane_agent.session import Session
 from sealane_agent.staging import Staging
 from sealane_agent.store import Store
 from sealane_agent.supervisor import Supervisor
+from sealane_agent.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -129,7 +131,10 @@ async def _parts(
     metadata = rpc.ManagerMetadata(downloads)
     verifier = Verifier(folder.trust, metadata, who.device, clock)
     blobs, halt = rpc.ManagerBlobs(downloads), threading.Event()
-    session = Session(lambda: rpc.Line(membership), journal, log)
+    times = Times(clock, verifier.trusted_now)
+    telemetry = Telemetry.start(folder, times, log) if settings.telemetry else None
+    sending = telemetry.sending if telemetry else None
+    session = Session(lambda: rpc.Line(membership), journal, log, sending)
     tools = Tools(
         folder=folder,
         journal=journal,
@@ -152,6 +157,8 @@ async def _parts(
         halt.set()
         downloads.close()
         await link.close()
+        if telemetry is not None:
+            await telemetry.close()
         await asyncio.get_running_loop().shutdown_default_executor()
         journal.close()
 
@@ -181,6 +188,7 @@ def _endpoint_command(settings: RunSettings, *, again: bool) -> list[str]:
         *(sys.executable, "-m", "sealane_agent.cli.main", "endpoint"),
         *("--state", str(settings.folder.root)),
         *("--rest", doors["rest"], "--grpc", doors["grpc"]),
+        *(() if settings.telemetry else ("--no-telemetry",)),
     ]
 
 

@@ -10,7 +10,7 @@ import sqlite3
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sealane.errors import SealaneError
+from sealane.errors import SealaneError, TelemetryError
 from sealane.telemetry.codec import decode_windows
 from sealane.telemetry.merging import merge_hosts
 from sealane.telemetry.types import Window
@@ -112,8 +112,13 @@ class Collector:
             raise
 
     def _store(self, name: str, body: bytes) -> None:
+        """Put windows; raises TelemetryError for damaged ones, which do not come again."""
         shift = self._times.shift_s()
-        windows = decode_windows(body)
+        try:
+            windows = decode_windows(body)
+        except TelemetryError:
+            self._spool.put((), name)
+            raise
         shifted = [replace(item, start=max(0, item.start + shift)) for item in windows]
         self._spool.put(shifted, name)
 

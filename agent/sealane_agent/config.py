@@ -28,6 +28,7 @@ class RunSettings:
         rest, grpc: host:port on which the endpoint listens; port 0 takes a free one.
         external_endpoint: somebody else (systemd) keeps the endpoint.
         log_json: log lines are JSON.
+        telemetry: what requests came to is recorded and sent.
     """
 
     folder: StateFolder
@@ -35,6 +36,7 @@ class RunSettings:
     grpc: str
     external_endpoint: bool = False
     log_json: bool = False
+    telemetry: bool = True
 
 
 @dataclass(frozen=True, slots=True)

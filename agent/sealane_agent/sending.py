@@ -47,6 +47,7 @@ class Sending:
     def __init__(self, spool: Outgoing, log: Log) -> None:
         self._spool, self._log = spool, log
         self._news, self._acked = asyncio.Event(), asyncio.Event()
+        self._sent: TelemetryBatch | None = None
 
     def rouse(self) -> None:
         """Hear that the spool has something new."""
@@ -56,19 +57,21 @@ class Sending:
         """Take an acknowledgement."""
         with suppress(sqlite3.Error):  # then it is sent again, under the same name
             await asyncio.to_thread(self._spool.acknowledge, ack)
-        self._acked.set()
+        sent = self._sent
+        if sent is not None and sent.boot == ack.boot and sent.sequence <= ack.sequence:
+            self._acked.set()
 
     async def run(self, say: Callable[[TelemetryBatch], Awaitable[None]]) -> None:
         """Send until cancelled; raises what `say` does."""
-        again, last = AGAIN_FIRST_S, None
+        again, self._sent = AGAIN_FIRST_S, None
         while True:
             self._news.clear()
             batch = await self._next()
             if batch is None:
                 await _wait(self._news, LOOK_S)
                 continue
-            again = min(AGAIN_MAX_S, again * 2) if batch == last else AGAIN_FIRST_S
-            last = batch
+            again = min(AGAIN_MAX_S, again * 2) if batch == self._sent else AGAIN_FIRST_S
+            self._sent = batch
             self._acked.clear()
             await say(batch)
             await _wait(self._acked, again)

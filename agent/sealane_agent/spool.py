@@ -72,6 +72,8 @@ class Spool:
             self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
             self._database.executescript(_SCHEMA)
             self._begin_boot(boot)
+        except sqlite3.OperationalError:
+            raise  # a full disk, not a damaged file
         except (sqlite3.DatabaseError, ValueError) as error:
             raise SpoolDamaged(
                 f"the telemetry spool {path} cannot be read: {error}",
@@ -255,7 +257,10 @@ class Spool:
 
 
 def open_spool(path: Path, boot: str) -> tuple[Spool, SpoolDamaged | None]:
-    """The spool; a damaged file is moved aside for a new one, and the error says so."""
+    """The spool; a damaged file is moved aside for a new one, and the error says so.
+
+    Raises sqlite3.Error or OSError when the disk does not let it be opened.
+    """
     try:
         return Spool(path, boot), None
     except SpoolDamaged as error:

@@ -26,6 +26,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         action="store_true",
         help="the endpoint is kept by something else, such as systemd",
     )
+    parser.add_argument(
+        "--no-telemetry", action="store_true", help="record and send nothing about requests"
+    )
     parser.add_argument("--log", choices=("text", "json"), default="text", help="form of log lines")
     parser.set_defaults(handler=_run)
 
@@ -40,6 +43,7 @@ def _run(arguments: argparse.Namespace) -> int:
             grpc=arguments.grpc,
             external_endpoint=arguments.external_endpoint,
             log_json=arguments.log == "json",
+            telemetry=not arguments.no_telemetry,
         )
     )
     return 0
