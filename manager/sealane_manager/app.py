@@ -19,6 +19,8 @@ from sealane.service import ServiceManager
 from sealane.trust.identity import DEVICE, OPERATOR
 
 from sealane_manager.accounts import Accounts
+from sealane_manager.alerts.channels import load as load_channels
+from sealane_manager.alerts.watch import Watch, Watched
 from sealane_manager.blobs import BlobStore
 from sealane_manager.ca import Issuer
 from sealane_manager.controller import Controller, World
@@ -29,7 +31,7 @@ from sealane_manager.desk import Desk, Pace, Papers
 from sealane_manager.director import Director
 from sealane_manager.enrolment import Enrolment
 from sealane_manager.errors import Refused
-from sealane_manager.housekeeping import Chore, Housekeeping, store_chores
+from sealane_manager.housekeeping import Chore, Housekeeping, alert_chores, store_chores
 from sealane_manager.members import Members
 from sealane_manager.publishing import Publishing
 from sealane_manager.repository import Repository
@@ -129,6 +131,7 @@ class Manager:
             if fleet.development:
                 _log.warning("development mode: every key of this fleet lies on this machine")
             stack.enter_context(_alone(self._settings.state))
+            channels = load_channels(self._settings.state.alerts)
             store = open_store(self._settings.state.database)
             stack.callback(store.close)
             parts = _build(self._settings.state, store, self._clock)
@@ -138,6 +141,8 @@ class Manager:
             doors = _Doors(self._settings, fleet, parts)
             stack.push_async_callback(doors.close)
             addresses = await doors.open()
+            watched = _watched(fleet, self._settings, parts, addresses)
+            _watch(stack, Watch(store, watched, channels), self._clock)
             _announce(self._settings.state, addresses)
             stack.callback(self._settings.state.addresses.unlink, missing_ok=True)
             self._running = stack.pop_all()
@@ -196,6 +201,23 @@ def _keep_house(stack: AsyncExitStack, parts: _Parts) -> None:
     resign = Chore("sign metadata again", RESIGN_EVERY, parts.repository.resign)
     forget = Chore("forget sessions that are over", FORGET_EVERY, parts.accounts.prune)
     housekeeping = Housekeeping((resign, forget, *store_chores(parts.store)), parts.clock)
+    housekeeping.start()
+    stack.callback(housekeeping.stop)
+
+
+def _watched(
+    fleet: FleetSettings, settings: ManagerSettings, parts: _Parts, addresses: Addresses
+) -> Watched:
+    return Watched(
+        fleet=fleet.fleet,
+        address=f"https://{addresses.dashboard}",
+        heartbeat_s=settings.pace.heartbeat_s,
+        reachable=parts.sessions.reachable,
+    )
+
+
+def _watch(stack: AsyncExitStack, watch: Watch, clock: Clock) -> None:
+    housekeeping = Housekeeping(alert_chores(watch), clock)
     housekeeping.start()
     stack.callback(housekeeping.stop)
 

@@ -48,6 +48,11 @@ class StateFolder:
         return self.root / "control.db"
 
     @property
+    def alerts(self) -> Path:
+        """alerts.json: whom to tell of alerts; there need not be one."""
+        return self.root / "alerts.json"
+
+    @property
     def addresses(self) -> Path:
         """JSON written by `sealane serve` when it listens: fleet, enrol, operator."""
         return self.root / "run" / "serve.json"

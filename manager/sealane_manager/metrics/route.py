@@ -62,4 +62,5 @@ class Metrics:
             cohorts=store.telemetry.counters(),
             devices={str(status): count for status, count in counts.items()},
             rollouts=rollouts,
+            alerts=store.alerts.counts(),
         )

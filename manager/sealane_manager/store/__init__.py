@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Final
 from sealane.clock import SystemClock
 
 from sealane_manager.store.accounts import Accounts
+from sealane_manager.store.alerts import Alerts
 from sealane_manager.store.audit import Audit
 from sealane_manager.store.database import Database
 from sealane_manager.store.decisions import Decisions
 from sealane_manager.store.desired import Desired
 from sealane_manager.store.devices import Devices
 from sealane_manager.store.events import Events
+from sealane_manager.store.health import FleetHealth
 from sealane_manager.store.overview import Overview
 from sealane_manager.store.progress import Progress
 from sealane_manager.store.rollouts import Rollouts
@@ -45,6 +47,8 @@ class Store:
         self.audit = Audit(database)
         self.overview = Overview(database)
         self.progress = Progress(database)
+        self.alerts = Alerts(database)
+        self.health = FleetHealth(database, self.devices, telemetry)
 
     def close(self) -> None:
         """Write what is only in memory, and let the files go."""
