@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 ADDRESS = "https://manager.example"
 PASSWORD = "a long enough password"  # noqa: S105 - of users that live for one test
+SLOTS = ("cam", "side")
 WEAK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 _CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 
@@ -130,7 +131,7 @@ def a_dashboard() -> Iterator[Dashboard]:
         clock = FakeClock(START)
         store = open_store(state.database)
         parts = _build(state, store, clock)
-        found = (Listed(OLD, OLD_MANIFEST, 600, ("cam",)), Listed(NEW, MANIFEST, 700, ("cam",)))
+        found = (Listed(OLD, OLD_MANIFEST, 600, SLOTS), Listed(NEW, MANIFEST, 700, SLOTS))
         parts.controller._world = replace(parts.controller._world, releases=lambda: found)
         enrolment = Enrolment("demo", store, parts.repository, parts.issuer, clock)
         offices = Offices(

@@ -180,7 +180,7 @@ def test_no_secret_is_stored_as_it_is(accounts: Accounts) -> None:
     with accounts.kept._database.read() as session:
         connection = session.connection().connection.dbapi_connection
         assert connection is not None
-        dump = "\n".join(connection.iterdump())  # type: ignore[attr-defined]  # sqlite3 has it
+        dump = "\n".join(connection.iterdump())
     assert PASSWORD not in dump
     assert secret not in dump
     assert token not in dump

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane.names import DeviceId
 from sealane_manager.access import Role
 from sealane_manager.store.records import Standing
 from sealane_manager.store.summaries import AuditFilter
@@ -30,6 +31,8 @@ FORMS = (
     ("/settings/tokens/k-1/remove", Role.ADMIN),
 )
 ORDER = tuple(Role)
+
+EDGE = DeviceId("edge-1")
 
 
 @pytest.fixture
@@ -130,11 +133,11 @@ def test_labels_become_what_was_typed(dashboard: Dashboard) -> None:
     page = "/devices/edge-1/labels"
     assert "site=berlin" in browser.text(page)
     browser.send(page, page, labels="site=paris\nline=3", reason="moved")
-    labels = dashboard.store.devices.get("edge-1").labels
+    labels = dashboard.store.devices.get(EDGE).labels
     assert labels == {"site": "paris", "line": "3"}
     assert newest(dashboard, "label") == ("ada", "device edge-1: site=paris line=3: moved")
     assert browser.send(page, page, labels="Not A Label", reason="x").status_code == 400
-    assert dashboard.store.devices.get("edge-1").labels == labels
+    assert dashboard.store.devices.get(EDGE).labels == labels
 
 
 def test_a_device_is_revoked_only_by_its_name(dashboard: Dashboard) -> None:
@@ -142,7 +145,7 @@ def test_a_device_is_revoked_only_by_its_name(dashboard: Dashboard) -> None:
     page = "/devices/edge-1/revoke"
     assert browser.send(page, page, reason="stolen", name="edge-2").status_code == 409
     assert browser.send(page, page, reason="stolen", name="edge-1").status_code == 303
-    assert dashboard.store.devices.get("edge-1").state is Standing.REVOKED
+    assert dashboard.store.devices.get(EDGE).state is Standing.REVOKED
     assert newest(dashboard, "revoke") == ("ada", "device edge-1: stolen")
     assert "Revoke…" not in browser.text("/devices/edge-1")
 

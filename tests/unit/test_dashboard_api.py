@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane.names import DeviceId
 from sealane_manager.access import Role
 from support.dashboard import Dashboard, a_dashboard
 from support.rollouts import OLD, a_hello, a_report
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 
     from support.dashboard import Browser
 
+EDGE = DeviceId("edge-1")
+
 
 @pytest.fixture
 def dashboard() -> Iterator[Dashboard]:
     with a_dashboard() as dashboard:
         enrol(dashboard.store, "edge-1", "edge-2", site="berlin")
         serving = a_report("committed", active_release=str(OLD))
-        dashboard.store.devices.hello("edge-1", a_hello(serving), dashboard.clock.now())
+        dashboard.store.devices.hello(EDGE, a_hello(serving), dashboard.clock.now())
         start(dashboard.store, stages=("1", "100%"))
         dashboard.connect("edge-1")
         yield dashboard
@@ -52,7 +55,7 @@ def test_devices_are_filtered_and_paged_as_on_the_dashboard(viewer: Browser) -> 
 
 def test_a_device_comes_with_its_receipts(dashboard: Dashboard, viewer: Browser) -> None:
     receipt = an_event(1, signed("edge-1", rollout="r-1"))
-    dashboard.store.events.record("edge-1", (receipt,), dashboard.clock.now())
+    dashboard.store.events.record(EDGE, (receipt,), dashboard.clock.now())
     answer = viewer.get("/api/v1/devices/edge-1").json()
     assert answer["labels"] == {"site": "berlin"}
     assert answer["receipts"][0]["verdict"] == "serving"

@@ -11,7 +11,7 @@ from sealane_manager.dashboard.live import Live, Topic, as_event
 from sealane_manager.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 
 class FakeController:
@@ -53,7 +53,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "BREATH_S", 0.0)
 
 
-async def first(stream: AsyncIterator[str]) -> str:
+async def first(stream: AsyncGenerator[str]) -> str:
     async with asyncio.timeout(5):
         return await anext(stream)
 
@@ -138,7 +138,7 @@ def test_closing_ends_every_stream() -> None:
         async with asyncio.timeout(5):
             await task
 
-    async def _drain(stream: AsyncIterator[str]) -> None:
+    async def _drain(stream: AsyncGenerator[str]) -> None:
         async for _ in stream:
             pass
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.failure import Failure, FailureKind
+from sealane.names import DeviceId
 from sealane_manager.access import Role
 from sealane_manager.dashboard.headers import POLICY
 from sealane_manager.rollout.types import Operation
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from support.dashboard import Browser
 
+EDGE = DeviceId("edge-1")
 EVIL = "<script>alert(1)</script>"
 PAGES = (
     "/",
@@ -47,7 +49,7 @@ def dashboard() -> Iterator[Dashboard]:
         enrol(store, "edge-1", "edge-2", site="berlin", line="1")
         enrol(store, "edge-3", site="paris")
         now = dashboard.clock.now()
-        for device in ("edge-1", "edge-2"):
+        for device in (EDGE, DeviceId("edge-2")):
             serving = a_report("committed", active_release=str(OLD))
             store.devices.hello(device, a_hello(serving), now)
         start(store)
@@ -98,7 +100,7 @@ def test_a_device_that_fails_to_serve_what_it_should_needs_attention(
 ) -> None:
     failure = Failure(FailureKind.PERMANENT, "staged", "runtime", "m", "it is broken", "mend it")
     report = replace(a_report("failed", active_release=str(OLD)), failure=failure)
-    dashboard.store.devices.report("edge-1", (report,), dashboard.clock.now())
+    dashboard.store.devices.report(EDGE, (report,), dashboard.clock.now())
     text = admin.text("/")
     assert "it is broken" in text
     assert "mend it" in text
@@ -152,8 +154,8 @@ def test_what_a_device_says_never_becomes_markup(dashboard: Dashboard, admin: Br
     hello = replace(a_hello(report), agent_version=EVIL)
     hello = replace(hello, facts=replace(hello.facts, arch=EVIL, os=EVIL, endpoint=EVIL))
     now = dashboard.clock.now()
-    dashboard.store.devices.hello("edge-1", hello, now)
-    dashboard.store.events.record("edge-1", (an_event(1, report),), now)
+    dashboard.store.devices.hello(EDGE, hello, now)
+    dashboard.store.events.record(EDGE, (an_event(1, report),), now)
     for path in PAGES:
         assert EVIL not in admin.text(path)
     assert "&lt;script&gt;" in admin.text("/devices/edge-1")
@@ -172,7 +174,7 @@ def test_a_device_shows_its_facts_labels_receipts_and_events(
 ) -> None:
     now = dashboard.clock.now()
     receipt = an_event(1, signed("edge-1", rollout="r-1"))
-    dashboard.store.events.record("edge-1", (receipt,), now)
+    dashboard.store.events.record(EDGE, (receipt,), now)
     text = admin.text("/devices/edge-1")
     for word in ("x86_64", "onnxruntime", "berlin", "receipt for vision/defect@2", "serving"):
         assert word in text

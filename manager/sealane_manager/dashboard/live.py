@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from sealane_manager.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from sealane_manager.controller import Controller
 
@@ -73,7 +73,7 @@ class Live:
         for channel in self._channels.values():
             channel.news.set()
 
-    async def follow(self, topic: Topic[Any]) -> AsyncIterator[str]:
+    async def follow(self, topic: Topic[Any]) -> AsyncGenerator[str]:
         """Pictures of the topic as they change; an empty text means that nothing did for a while.
 
         Raises Refused when too much is watched already.

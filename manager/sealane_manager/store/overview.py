@@ -19,6 +19,7 @@ from sealane_manager.store import rows
 from sealane_manager.store.devices import conditions
 from sealane_manager.store.records import Standing
 from sealane_manager.store.summaries import (
+    Complaint,
     DeviceLine,
     DeviceList,
     EventLine,
@@ -132,24 +133,28 @@ class Overview:
         with self._database.read() as session:
             return tuple(session.execute(query).scalars())
 
-    def troubled(self, reachable: Iterable[str], limit: int) -> tuple[DeviceLine, ...]:
-        """Devices that do not serve what they should and say why, the latest first."""
-        devices = _Fleet(reachable).devices([]).subquery()
-        latest = (
-            select(func.max(col(SlotRow.reported_at)))
-            .where(col(SlotRow.device) == devices.c.id)
-            .scalar_subquery()
-        )
+    def troubles(self, reachable: Iterable[str], limit: int) -> tuple[Complaint, ...]:
+        """Why devices that can be reached do not serve what they should, the commonest first."""
+        device, failure = col(SlotRow.device), col(SlotRow.failure)
+        message, hint = failure["message"].as_string(), failure["hint"].as_string()
+        active, desired = col(SlotRow.active_release), func.coalesce(col(DesiredRow.release), "")
+        same = (col(SlotRow.slot), col(SlotRow.state), active, desired, message, hint)
         query = (
-            select(devices)
-            .where(devices.c.status == str(Status.DEGRADED))
-            .order_by(latest.desc(), devices.c.id)
+            select(*same, func.count(), func.min(device))
+            .select_from(SlotRow)
+            .join(DeviceRow, col(DeviceRow.id) == device)
+            .outerjoin(DesiredRow, _same_slot())
+            .where(
+                col(DeviceRow.state) != str(Standing.REVOKED),
+                _Fleet(reachable).reachable,
+                _is_troubled(),
+            )
+            .group_by(*same)
+            .order_by(func.count().desc(), func.min(device))
             .limit(limit)
         )
         with self._database.read() as session:
-            found = session.execute(query).all()
-            slots = _slots(session, [row.id for row in found])
-        return tuple(_device_line(row, slots[row.id]) for row in found)
+            return tuple(_complaint(row) for row in session.execute(query))
 
     def slots(self, device: str) -> tuple[SlotLine, ...]:
         """The slots of one device, desired beside actual."""
@@ -187,7 +192,7 @@ class _Fleet:
 
     def __init__(self, reachable: Iterable[str], label: str = SITE) -> None:
         names = func.json_each(json.dumps(sorted(reachable))).table_valued("value")
-        self._reachable = col(DeviceRow.id).in_(select(names.c.value))
+        self.reachable = col(DeviceRow.id).in_(select(names.c.value))
         self._label = label
 
     def devices(self, where: Sequence[ColumnElement[bool]]) -> Select[Any]:
@@ -213,8 +218,8 @@ class _Fleet:
         troubled = col(DeviceRow.id).in_(_troubled())
         return case(
             (col(DeviceRow.state) == str(Standing.REVOKED), str(Status.REVOKED)),
-            (and_(self._reachable, troubled), str(Status.DEGRADED)),
-            (self._reachable, str(Status.ONLINE)),
+            (and_(self.reachable, troubled), str(Status.DEGRADED)),
+            (self.reachable, str(Status.ONLINE)),
             (col(DeviceRow.last_seen).is_(None), str(Status.PENDING)),
             else_=str(Status.OFFLINE),
         )
@@ -222,19 +227,24 @@ class _Fleet:
 
 def _troubled() -> Select[Any]:
     """Devices with a slot that does not serve what it should and has a failure to tell."""
+    return select(col(SlotRow.device)).outerjoin(DesiredRow, _same_slot()).where(_is_troubled())
+
+
+def _is_troubled() -> ColumnElement[bool]:
     told = func.coalesce(cast(col(SlotRow.failure), String), "null") != "null"
     differs = func.coalesce(col(DesiredRow.release), "") != col(SlotRow.active_release)
-    return (
-        select(col(SlotRow.device))
-        .outerjoin(
-            DesiredRow,
-            and_(
-                col(DesiredRow.device) == col(SlotRow.device),
-                col(DesiredRow.slot) == col(SlotRow.slot),
-            ),
-        )
-        .where(or_(col(SlotRow.state) == _SAFE_MODE, and_(told, differs)))
+    return or_(col(SlotRow.state) == _SAFE_MODE, and_(told, differs))
+
+
+def _same_slot() -> ColumnElement[bool]:
+    return and_(
+        col(DesiredRow.device) == col(SlotRow.device), col(DesiredRow.slot) == col(SlotRow.slot)
     )
+
+
+def _complaint(row: Any) -> Complaint:
+    slot, state, active, desired, message, hint, count, example = row
+    return Complaint(slot, state, active, desired, message or "", hint or "", count, example)
 
 
 def _matching(wanted: DeviceFilter) -> list[ColumnElement[bool]]:

@@ -131,6 +131,20 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
+class Complaint:
+    """Devices that do not serve what they should for one reason; `example` is one of them."""
+
+    slot: str
+    state: str
+    active: str
+    desired: str
+    message: str
+    hint: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutLine:
     """One rollout in a list; `devices` counts by state."""
 

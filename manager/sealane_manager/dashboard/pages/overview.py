@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sealane_manager.dashboard.offices import Offices
     from sealane_manager.store.summaries import (
         AuditLine,
-        DeviceLine,
+        Complaint,
         RolloutLine,
         Serving,
         SiteLine,
@@ -53,7 +53,7 @@ class Glance:
 
     counts: Mapping[Status, int]
     running: tuple[RolloutLine, ...]
-    troubled: tuple[DeviceLine, ...]
+    troubled: tuple[Complaint, ...]
     dark: tuple[SiteLine, ...]
     sites: tuple[SiteLine, ...]
     mixes: tuple[Mix, ...]
@@ -86,7 +86,7 @@ def glance(offices: Offices) -> Glance:
     return Glance(
         counts=_summed(sites),
         running=progress.rollouts(Page(size=RUNNING), live=True),
-        troubled=overview.troubled(reachable, ATTENTION),
+        troubled=overview.troubles(reachable, ATTENTION),
         dark=tuple(site for site in sites if is_dark(site))[:ATTENTION],
         sites=sites[:SITES],
         mixes=mixes(overview.serving())[:MIXED],

@@ -41,6 +41,9 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// On a narrow screen the main links stand in a row that scrolls.
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // How long ago goes on counting between two pictures from the manager.
 const STEPS = [[60, 1, "s"], [3600, 60, "min"], [86400, 3600, "h"]];
 
