@@ -29,6 +29,7 @@ from sealane_manager.dashboard.server import DashboardServer
 from sealane_manager.dashboard.web import Web
 from sealane_manager.desk import Desk, Pace, Papers
 from sealane_manager.director import Director
+from sealane_manager.drifting import BundleReferences, Drifting
 from sealane_manager.enrolment import Enrolment
 from sealane_manager.errors import Refused
 from sealane_manager.housekeeping import Chore, Housekeeping, alert_chores, store_chores
@@ -142,7 +143,7 @@ class Manager:
             stack.push_async_callback(doors.close)
             addresses = await doors.open()
             watched = _watched(fleet, self._settings, parts, addresses)
-            _watch(stack, Watch(store, watched, channels), self._clock)
+            _watch(stack, Watch(store, watched, channels), parts)
             _announce(self._settings.state, addresses)
             stack.callback(self._settings.state.addresses.unlink, missing_ok=True)
             self._running = stack.pop_all()
@@ -165,6 +166,7 @@ class _Parts:
     sessions: Sessions
     controller: Controller
     accounts: Accounts
+    drifting: Drifting
     clock: Clock
 
 
@@ -183,6 +185,7 @@ def _build(state: StateFolder, store: Store, clock: Clock) -> _Parts:
         sessions=sessions,
         controller=Controller(store, world),
         accounts=Accounts(store.accounts, clock),
+        drifting=Drifting(store.telemetry, BundleReferences(repository, blobs)),
         clock=clock,
     )
 
@@ -213,11 +216,12 @@ def _watched(
         address=f"https://{addresses.dashboard}",
         heartbeat_s=settings.pace.heartbeat_s,
         reachable=parts.sessions.reachable,
+        drifted=parts.drifting.found,
     )
 
 
-def _watch(stack: AsyncExitStack, watch: Watch, clock: Clock) -> None:
-    housekeeping = Housekeeping(alert_chores(watch), clock)
+def _watch(stack: AsyncExitStack, watch: Watch, parts: _Parts) -> None:
+    housekeeping = Housekeeping(alert_chores(watch, parts.drifting), parts.clock)
     housekeeping.start()
     stack.callback(housekeeping.stop)
 

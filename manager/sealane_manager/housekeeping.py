@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from sealane_manager import drifting as drift
 from sealane_manager.alerts.watch import DELIVER_EVERY, EVERY
 from sealane_manager.store.telemetry.retention import Keeping
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
 
     from sealane_manager.alerts.watch import Watch
+    from sealane_manager.drifting import Drifting
     from sealane_manager.store import Store
 
 EVENTS_KEPT: Final = timedelta(days=30)
@@ -71,9 +73,10 @@ def store_chores(store: Store) -> tuple[Chore, ...]:
     )
 
 
-def alert_chores(watch: Watch) -> tuple[Chore, ...]:
+def alert_chores(watch: Watch, drifting: Drifting) -> tuple[Chore, ...]:
     """What alerts need."""
     return (
+        Chore("look for drift", drift.EVERY, drifting.look),
         Chore("look for what is wrong", EVERY, watch.look),
         Chore("tell people of alerts", DELIVER_EVERY, watch.deliver),
         Chore("forget old deliveries", timedelta(hours=6), watch.tidy),

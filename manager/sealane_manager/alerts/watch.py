@@ -93,6 +93,7 @@ class Watch:
         watched, health = self._watched, self._store.health
         lately = int((now - LATELY).timestamp())
         devices = health.devices(watched.reachable(), lately)
+        sites = {device.id: device.site for device in devices}
         return Health(
             now=now,
             heartbeat_s=watched.heartbeat_s,
@@ -103,7 +104,11 @@ class Watch:
                 for device in devices
             ),
             rollouts=health.rollouts(),
-            drifted=watched.drifted(),
+            drifted=tuple(
+                replace(each, site=sites[each.device])
+                for each in watched.drifted()
+                if each.device in sites
+            ),
         )
 
     def _deliveries(self, change: Change, now: datetime) -> list[Delivery]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sealane_manager.store.telemetry import retention
-from sealane_manager.store.telemetry.ingest import Directory, Ingest
+from sealane_manager.store.telemetry.ingest import Directory, Fresh, Ingest
 from sealane_manager.store.telemetry.queries import Readings
 from sealane_manager.store.telemetry.schema import connect, migrate
 from sealane_manager.store.telemetry.writer import LINGER_S, Writer
@@ -42,6 +42,13 @@ class Telemetry:
     def counters(self) -> Mapping[Cohort, ModelWindow]:
         """What this manager stored since it started, by cohort of the whole fleet."""
         return self._ingest.counters
+
+    def take_fresh(self) -> Fresh:
+        """What models were given on time since the last call, by device, release, slot and input.
+
+        It is kept in memory only, so it begins anew with the manager.
+        """
+        return self._writer.call(lambda _: self._ingest.take_fresh()).result()
 
     def keep_house(self, now: datetime, keeping: Keeping) -> int:
         """Move what is due to larger tiers and forget what is too old; returns rows forgotten."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.errors import TelemetryError
+from sealane.telemetry.bins import Bins
 from sealane.telemetry.codec import decode_windows, encode_histogram, encode_windows
 from sealane.telemetry.histogram import Histogram
 from sealane.telemetry.merging import merge_models
-from sealane.telemetry.types import Arm, TelemetryAck, Window
+from sealane.telemetry.types import MAX_INPUTS, Arm, TelemetryAck, Window
 
 from sealane_manager.store.telemetry.bodies import together
 from sealane_manager.store.telemetry.records import Cohort
@@ -119,12 +120,22 @@ class Directory(Protocol):
         ...
 
 
+Fresh = dict[tuple[str, str, str], dict[str, Bins]]
+"""By device, release and slot: the values of each input."""
+
+
 class Ingest:
     """Writes groups of batches; what it wrote of the whole fleet, it adds to `counters`."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self.counters: dict[Cohort, ModelWindow] = {}
+        self._fresh: Fresh = {}
+
+    def take_fresh(self) -> Fresh:
+        """What models on devices were given since the last call; only the writer's thread asks."""
+        fresh, self._fresh = self._fresh, {}
+        return fresh
 
     def store(
         self, connection: sqlite3.Connection, batches: Sequence[Arrived]
@@ -145,7 +156,16 @@ class Ingest:
             for model in window.models:
                 if self._directory.is_ours(model.release, model.slot):
                     group.add(window, model, site, late=late)
+                    if not late and model.arm in ANSWERS:
+                        self._freshen(device, model)
         group.combine()
+
+    def _freshen(self, device: str, model: ModelWindow) -> None:
+        if model.inputs:
+            known = self._fresh.setdefault((device, model.release, model.slot), {})
+            for name, bins in model.inputs.items():
+                if name in known or len(known) < MAX_INPUTS:
+                    known[name] = known.get(name, Bins()).merge(bins)
 
     def _count(self, group: Group) -> None:
         counters = dict(self.counters)
