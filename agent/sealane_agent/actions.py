@@ -54,6 +54,7 @@ class Tools:
     """What the hands work with.
 
     Attributes:
+        key: the device's key of now; a renewal brings another one.
         now: trusted time.
         chance: a random number below 1, for jitter.
         pause: waits before the n-th try in a row; called in a thread.
@@ -65,7 +66,7 @@ class Tools:
     journal: Journal
     endpoint: Endpoint
     staging: Staging
-    key: EllipticCurvePrivateKey
+    key: Callable[[], EllipticCurvePrivateKey]
     speaker: Speaker
     log: Log
     now: Callable[[], datetime]
@@ -138,7 +139,7 @@ class Hands:
     ) -> Callable[[int], SignedReceipt]:
         def signed(sequence: int) -> SignedReceipt:
             said = receipt(attempt, verdict, self._tools.speaker, (sequence, now))
-            return sign(said, self._tools.key)
+            return sign(said, self._tools.key())
 
         return signed
 

@@ -12,12 +12,11 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sealane import fileio
 from sealane.clock import SystemClock
 from sealane.service import ServiceManager
-from sealane.trust.identity import key_from_pem
 from sealane.trust.verifier import Verifier
 
 from sealane_agent import rpc
@@ -31,7 +30,8 @@ from sealane_agent.health import Examination, keep_telling
 from sealane_agent.journal import Journal
 from sealane_agent.keeper import EndpointCommand, Keeper
 from sealane_agent.log import LineLog
-from sealane_agent.membership import Membership
+from sealane_agent.passport import Passport
+from sealane_agent.renewer import Renewer
 from sealane_agent.reports import Speaker
 from sealane_agent.session import Session
 from sealane_agent.staging import Staging
@@ -40,7 +40,7 @@ from sealane_agent.supervisor import Supervisor
 from sealane_agent.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Coroutine, Iterator
 
     from sealane_agent.config import RunSettings
     from sealane_agent.layout import StateFolder
@@ -86,12 +86,13 @@ async def _run(settings: RunSettings) -> None:
     service = ServiceManager.of(os.environ)
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="work")
     asyncio.get_running_loop().set_default_executor(threads)
-    async with _parts(settings, log) as (supervisor, session, keeper, journal):
+    async with _parts(settings, log) as (supervisor, session, keeper, journal, renewing):
         examine = Examination(supervisor, journal.slots)
         work = [
             asyncio.create_task(supervisor.run(), name="supervisor"),
             asyncio.create_task(session.run(supervisor, random.random), name="session"),
             asyncio.create_task(keep_telling(service, examine, log), name="health"),
+            asyncio.create_task(renewing, name="renewer"),
         ]
         if keeper is not None:
             work.append(asyncio.create_task(keeper.run(supervisor.look), name="keeper"))
@@ -119,28 +120,29 @@ def _stop_signal() -> asyncio.Event:
 @asynccontextmanager
 async def _parts(
     settings: RunSettings, log: Log
-) -> AsyncIterator[tuple[Supervisor, Session, Keeper | None, Journal]]:
+) -> AsyncIterator[tuple[Supervisor, Session, Keeper | None, Journal, Coroutine[Any, Any, None]]]:
     folder, clock = settings.folder, SystemClock()
     files = IdentityFiles(folder.identity)
     who = files.read()
-    membership = Membership(
-        who.address, files.key.read_bytes(), files.certificate.read_bytes(), files.ca.read_bytes()
-    )
+    passport = Passport(files, who)
     journal, store = Journal(folder.journal), Store(folder)
-    downloads, link = rpc.Downloads(membership), EndpointLink(folder.control_socket)
+    downloads, link = (
+        rpc.Downloads(lambda: passport.membership),
+        EndpointLink(folder.control_socket),
+    )
     metadata = rpc.ManagerMetadata(downloads)
     verifier = Verifier(folder.trust, metadata, who.device, clock)
     blobs, halt = rpc.ManagerBlobs(downloads), threading.Event()
     times = Times(clock, verifier.trusted_now)
     telemetry = Telemetry.start(folder, times, log) if settings.telemetry else None
     sending = telemetry.sending if telemetry else None
-    session = Session(lambda: rpc.Line(membership), journal, log, sending)
+    session = Session(lambda: rpc.Line(passport.membership), journal, log, sending)
     tools = Tools(
         folder=folder,
         journal=journal,
         endpoint=link,
         staging=Staging(store, blobs, link, device_facts()),
-        key=key_from_pem(membership.key),
+        key=lambda: passport.key,
         speaker=Speaker(who.device, boot_id()),
         log=log,
         now=verifier.trusted_now,
@@ -149,10 +151,11 @@ async def _parts(
         said=session.said,
         address=lambda: _addresses(folder).get("rest", ""),
     )
+    renewing = Renewer(passport, rpc.renew, session, log).run(verifier.trusted_now, random.random)
     supervisor = Supervisor(tools, verifier, session.ask)
     log("started", device=who.device, manager=who.address, state=folder.root)
     try:
-        yield supervisor, session, _keeper(settings, log), journal
+        yield supervisor, session, _keeper(settings, log), journal, renewing
     finally:
         halt.set()
         downloads.close()

@@ -70,6 +70,16 @@ class IdentityFiles:
         return self.folder / "device.pem"
 
     @property
+    def next_key(self) -> Path:
+        """The key that will follow, PEM; there while a renewal is under way."""
+        return self.folder / "next.key"
+
+    @property
+    def next_certificate(self) -> Path:
+        """Its certificate, PEM; there until it has opened a session."""
+        return self.folder / "next.pem"
+
+    @property
     def ca(self) -> Path:
         """The fleet's CA certificate, PEM."""
         return self.folder / "ca.pem"

@@ -8,27 +8,33 @@ is either enrolled or not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sealane import fileio
+from sealane.clock import SystemClock
 from sealane.names import parse_device
 from sealane.trust import identity
 from sealane.trust.verifier import Verifier
 
 from sealane_agent import rpc
 from sealane_agent.config import Identity, IdentityFiles
-from sealane_agent.errors import AlreadyEnrolled
+from sealane_agent.errors import AlreadyEnrolled, Refused
 from sealane_agent.membership import Application
+from sealane_agent.passport import Passport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from sealane.clock import Clock
     from sealane.trust.token import JoinToken
 
     from sealane_agent.layout import StateFolder
     from sealane_agent.membership import Admission
+
+
+_CLOCK: Final = SystemClock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +47,53 @@ class Enrolment:
 
     folder: StateFolder
     ask: Callable[[str, bytes, Application], Admission] = rpc.enrol
+    clock: Clock = _CLOCK
 
     def run(self, token: JoinToken, name: str) -> Identity:
         """Enrol; raises AlreadyEnrolled, Refused, Unreachable, TrustError or OSError."""
         files = IdentityFiles(self.folder.identity)
         if files.description.exists():
-            raise AlreadyEnrolled(
-                f"this machine is enrolled already, as device {files.read().device}",
-                hint="use another --state folder, or move this one away to enrol anew",
-            )
+            fileio.sync_folder(files.folder)  # an earlier try may have died just before
+            return self._again(token, files)
         if name:
             parse_device(name)
         for path in (self.folder.root, self.folder.identity):
             fileio.make_folder(path)
-        csr = identity.make_csr(_key(files.key))
-        application = Application(token.token_id, token.secret, csr, name)
-        answer = self.ask(token.address, token.ca, application)
-        return self._keep(token, answer, files)
+        answer = self._apply(token, _key(files.key), name)
+        return self._keep(token, answer, files.certificate)
 
-    def _keep(self, token: JoinToken, answer: Admission, files: IdentityFiles) -> Identity:
+    def _again(self, token: JoinToken, files: IdentityFiles) -> Identity:
+        """A new certificate for a device whose own has expired: its key proves who it is.
+
+        When the answer to the last renewal was lost, the manager knows the next key instead.
+        """
+        who, passport = files.read(), Passport(files, files.read())
+        if passport.certificate.not_valid_after_utc > self.clock.now():
+            raise AlreadyEnrolled(
+                f"this machine is enrolled already, as device {who.device}",
+                hint="use another --state folder, or move this one away to enrol anew",
+            )
+        shown = files.next_certificate if passport.unsettled else files.certificate
+        try:
+            answer = self._apply(token, passport.key, who.device)
+        except Refused:
+            if passport.unsettled or not files.next_key.is_file():
+                raise
+            shown = files.next_certificate
+            answer = self._apply(token, _key(files.next_key), who.device)
+        return self._keep(token, answer, shown)
+
+    def _apply(self, token: JoinToken, key: EllipticCurvePrivateKey, name: str) -> Admission:
+        csr = identity.make_csr(key)
+        application = Application(token.token_id, token.secret, csr, name)
+        return self.ask(token.address, token.ca, application)
+
+    def _keep(self, token: JoinToken, answer: Admission, certificate: Path) -> Identity:
+        files = IdentityFiles(self.folder.identity)
         Verifier.bootstrap(self.folder.trust, answer.root, token.root_sha256)
         identity.load_certificate(answer.certificate)
         found = Identity(parse_device(answer.device), answer.fleet, answer.address)
-        fileio.replace(files.certificate, answer.certificate)
+        fileio.replace(certificate, answer.certificate)
         fileio.replace(files.ca, token.ca)
         fileio.replace(files.description, found.encode())
         return found

@@ -7,6 +7,8 @@ their own, so that a large blob never delays a heartbeat.
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -20,7 +22,7 @@ from sealane_agent.fetch import SourceTrouble
 from sealane_agent.membership import Admission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sealane.fleet import DeviceMessage, ManagerMessage
     from sealane.names import Digest
@@ -42,6 +44,9 @@ _OPTIONS: Final = (
 _ENROL_DEADLINE_S: Final = 30.0
 _METADATA_DEADLINE_S: Final = 60.0
 _BLOB_DEADLINE_S: Final = 3600.0
+_CHANNELS: Final = 2
+"""A channel whose certificate was renewed lives until the next renewal."""
+
 _HINT_KEY: Final = "sealane-hint-bin"
 
 _UNREACHABLE: Final = frozenset(
@@ -103,18 +108,33 @@ class Line:
 
 
 class Downloads:
-    """Metadata and blobs from the manager; a source of both, for threads."""
+    """Metadata and blobs from the manager; a source of both, for threads.
 
-    def __init__(self, membership: Membership) -> None:
-        self._channel = grpc.secure_channel(
-            membership.address, _mutual(membership), options=_OPTIONS
-        )
-        self._stub = fleet_pb2_grpc.FleetServiceStub(self._channel)
+    A new membership is used for every new download; those under way end as they began.
+    """
+
+    def __init__(self, membership: Callable[[], Membership]) -> None:
+        self._membership = membership
+        self._lock = threading.Lock()
+        self._shown: Membership | None = None
+        self._channels: deque[grpc.Channel] = deque()
+
+    def _stub(self) -> fleet_pb2_grpc.FleetServiceStub:
+        with self._lock:
+            membership = self._membership()
+            if membership is not self._shown:
+                self._shown = membership
+                credentials = _mutual(membership)
+                channel = grpc.secure_channel(membership.address, credentials, options=_OPTIONS)
+                self._channels.append(channel)
+            while len(self._channels) > _CHANNELS:
+                self._channels.popleft().close()
+            return fleet_pb2_grpc.FleetServiceStub(self._channels[-1])
 
     def metadata(self, name: str) -> Iterator[bytes]:
         """One TUF file in chunks; raises MetadataMissing or SourceTrouble."""
         request = fleet_pb2.FetchMetadataRequest(name=name)
-        call: Any = self._stub.FetchMetadata(request, timeout=_METADATA_DEADLINE_S)
+        call: Any = self._stub().FetchMetadata(request, timeout=_METADATA_DEADLINE_S)
         try:
             for answer in call:
                 yield answer.chunk
@@ -128,7 +148,7 @@ class Downloads:
     def blob(self, digest: Digest, offset: int) -> Iterator[bytes]:
         """One blob from an offset in chunks; raises SourceTrouble."""
         request = fleet_pb2.FetchBlobRequest(digest=digest, offset=offset)
-        call: Any = self._stub.FetchBlob(request, timeout=_BLOB_DEADLINE_S)
+        call: Any = self._stub().FetchBlob(request, timeout=_BLOB_DEADLINE_S)
         try:
             for answer in call:
                 yield answer.chunk
@@ -139,7 +159,8 @@ class Downloads:
 
     def close(self) -> None:
         """End every download."""
-        self._channel.close()
+        for channel in self._channels:
+            channel.close()
 
 
 class ManagerMetadata:
@@ -164,6 +185,18 @@ class ManagerBlobs:
         return self._downloads.blob(digest, offset)
 
 
+def renew(membership: Membership, csr: bytes) -> bytes:
+    """Ask for a certificate of another key, PEM; raises Refused or Unreachable."""
+    address = membership.address
+    with grpc.secure_channel(address, _mutual(membership), options=_OPTIONS) as channel:
+        try:
+            stub = fleet_pb2_grpc.FleetServiceStub(channel)
+            answer = stub.Renew(fleet_pb2.RenewRequest(csr=csr), timeout=_ENROL_DEADLINE_S)
+        except grpc.RpcError as error:
+            raise _unanswered(address, error) from error
+    return answer.certificate
+
+
 def enrol(address: str, ca: bytes, application: Application) -> Admission:
     """Ask the manager to make this machine a device; raises Refused or Unreachable."""
     request = enrol_pb2.EnrolRequest(
@@ -178,13 +211,13 @@ def enrol(address: str, ca: bytes, application: Application) -> Admission:
             stub = enrol_pb2_grpc.EnrolServiceStub(channel)
             answer = stub.Enrol(request, timeout=_ENROL_DEADLINE_S)
         except grpc.RpcError as error:
-            raise _not_enrolled(address, error) from error
+            raise _unanswered(address, error) from error
     return Admission(
         answer.device, answer.fleet, answer.certificate, answer.fleet_address, answer.root
     )
 
 
-def _not_enrolled(address: str, error: grpc.RpcError) -> Refused | Unreachable:
+def _unanswered(address: str, error: grpc.RpcError) -> Refused | Unreachable:
     if error.code() not in _UNREACHABLE:
         return Refused(_reason(error), hint=_hint(error))
     return Unreachable(

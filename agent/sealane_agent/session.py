@@ -98,11 +98,22 @@ class Session:
         self._dial, self._journal, self._log = dial, journal, log
         self._sending = sending
         self._talk: _Talk | None = None
+        self._opened = asyncio.Event()
+        self._redial = asyncio.Event()
 
     @property
     def connected(self) -> bool:
         """Whether the manager has said welcome."""
         return self._talk is not None
+
+    async def open(self) -> None:
+        """Return when a session is open."""
+        await self._opened.wait()
+
+    def redial(self) -> None:
+        """Hang up and dial again at once."""
+        self._opened.clear()
+        self._redial.set()
 
     def said(self) -> None:
         """The outbox has something new."""
@@ -121,14 +132,29 @@ class Session:
             started = asyncio.get_running_loop().time()
             longest = REDIAL_FIRST_S * 2 ** min(lost, 10)
             try:
-                await self._converse(device, chance)
+                await self._converse_until_redial(device, chance)
             except SessionEnded as ended:
                 if str(ended) != last_reason:
                     self._log("session lost", reason=ended, hint="dialling again until it answers")
                 last_reason = str(ended)
                 longest = REDIAL_REFUSED_S if ended.refused else min(longest, REDIAL_MAX_S)
             lost = 0 if asyncio.get_running_loop().time() - started > REDIAL_MAX_S else lost + 1
-            await asyncio.sleep(longest * chance())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(longest * chance()):
+                    await self._redial.wait()
+
+    async def _converse_until_redial(self, device: Device, chance: Callable[[], float]) -> None:
+        self._redial.clear()
+        conversation = asyncio.create_task(self._converse(device, chance))
+        redial = asyncio.create_task(self._redial.wait())
+        try:
+            await asyncio.wait((conversation, redial), return_when=asyncio.FIRST_COMPLETED)
+            if conversation.done():
+                conversation.result()
+        finally:
+            for task in (conversation, redial):
+                task.cancel()
+            await asyncio.gather(conversation, redial, return_exceptions=True)
 
     async def _converse(self, device: Device, chance: Callable[[], float]) -> None:
         line = self._dial()
@@ -139,9 +165,11 @@ class Session:
             self._log("session open", device=welcome.device)
             self._talk = _Talk(line, device, self._journal, chance)
             self._talk.sending = self._sending
+            self._opened.set()
             await self._talk.run(welcome)
         finally:
             self._talk = None
+            self._opened.clear()
             await line.close()
 
 

@@ -35,6 +35,7 @@ from sealane_manager.errors import Refused
 from sealane_manager.housekeeping import Chore, Housekeeping, alert_chores, store_chores
 from sealane_manager.members import Members
 from sealane_manager.publishing import Publishing
+from sealane_manager.renewal import Renewal
 from sealane_manager.repository import Repository
 from sealane_manager.rollouts import Rollouts
 from sealane_manager.rpc import servers
@@ -274,10 +275,14 @@ class _Doors:
         reception = Reception(
             Door(DEVICE, self._fleet.fleet, parts.clock),
             Desk(parts.store, papers, parts.clock, self._settings.pace),
-            parts.sessions,
+            self._renewal(),
             parts.controller.wake,
         )
         return FleetService(reception, Content(parts.repository, parts.blobs))
+
+    def _renewal(self) -> Renewal:
+        parts = self._parts
+        return Renewal(self._fleet.fleet, parts.store, parts.issuer, parts.sessions, parts.clock)
 
     def _enrolment(self) -> Enrolment:
         parts = self._parts

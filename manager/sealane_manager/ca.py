@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sealane import fileio, limits
 from sealane.clock import SystemClock
 from sealane.trust.identity import (
+    BACKDATED,
     device_uri,
     key_from_pem,
     key_to_pem,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 DEVICE_LIFETIME: Final = timedelta(hours=24)
 OPERATOR_LIFETIME: Final = timedelta(days=365)
 CA_LIFETIME: Final = timedelta(days=3650)
-BACKDATED: Final = timedelta(minutes=5)
-"""A client's certificate begins a little early: clocks of two managers differ."""
 
 _KEY: Final = "ca.key"
 _CERTIFICATE: Final = "ca.pem"

@@ -13,6 +13,7 @@ from sealane.fleet import Assignment, EventsAck, Welcome
 from sealane.trust.documents import DirectorDocument
 
 from sealane_manager.errors import NotAllowed, NotKnown
+from sealane_manager.renewal import QUARANTINE_HINT, REASON
 from sealane_manager.store.records import Standing
 from sealane_manager.store.telemetry.records import Arrived
 
@@ -93,6 +94,8 @@ class Desk:
             raise NotAllowed(f"device {device} is not known here", hint="enrol it again") from error
         if record.state is Standing.REVOKED:
             raise NotAllowed(f"device {device} was revoked")
+        if record.state is Standing.QUARANTINED:
+            raise NotAllowed(f"device {device} is in quarantine: {REASON}", hint=QUARANTINE_HINT)
 
     def hello(self, device: DeviceId, hello: Hello) -> Welcome:
         """Record what the device is and what it runs."""

@@ -21,6 +21,7 @@ from sealane.names import DeviceId, parse_device
 
 from sealane_manager.errors import NotAllowed, NotKnown, Refused
 from sealane_manager.store.records import IssuedToken, NewDevice
+from sealane_manager.succession import Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,7 +154,7 @@ class Enrolment:
             id=parse_device(name),
             name=name,
             labels=labels,
-            public_key=key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+            public_key=key_named(key).pem,
             key_fingerprint=fingerprint_of(key),
             token=application.token_id,
             enrolled_at=self.clock.now(),
@@ -177,6 +178,12 @@ def proven_key(csr: bytes) -> ec.EllipticCurvePublicKey:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise SealaneError("the signing request's key is not on the curve P-256")
     return key
+
+
+def key_named(key: ec.EllipticCurvePublicKey) -> Key:
+    """The key as it is kept."""
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return Key(fingerprint_of(key), pem)
 
 
 def fingerprint_of(key: ec.EllipticCurvePublicKey) -> str:

@@ -19,6 +19,7 @@ class Ending(StrEnum):
 
     REPLACED = "a newer session of this device replaced this one"
     REVOKED = "this device was revoked"
+    QUARANTINED = "this device is in quarantine"
     EXPIRED = "the device's certificate has expired"
     SILENT = "the device said nothing for too long"
     STOPPING = "the manager stops"

@@ -124,7 +124,7 @@ class Site:
             journal=journal,
             endpoint=self.endpoint,
             staging=Staging(Store(self.folder), self.blobs, self.endpoint, FACTS),
-            key=self.key,
+            key=lambda: self.key,
             speaker=Speaker(DEVICE, "boot"),
             log=self.lines,
             now=lambda: datetime.now(UTC),

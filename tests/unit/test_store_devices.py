@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from sealane_manager.selector import matches, parse
 from sealane_manager.store import open_store
 from sealane_manager.store.devices import MAX_LABELS, MAX_SLOTS
 from sealane_manager.store.records import Standing
+from sealane_manager.succession import Key, Ruling, Shown
 from support.rollouts import START, a_failure, a_hello, a_report
 from support.stores import ADA, a_new_device, a_store, enrol, start
 
@@ -182,3 +184,28 @@ def test_the_database_and_the_selector_mean_the_same_devices(
     found = [each.id for each in store.devices.list(selector)]
     everything = store.devices.list()
     assert found == [each.id for each in everything if matches(selector, each.labels)]
+
+
+def test_a_device_in_quarantine_gets_nothing_new_and_no_rollout_waits_for_it(store: Store) -> None:
+    enrol(store, "edge-1", "edge-2")
+    start(store)
+    waiting = store.identities.keys(EDGE)
+    by = replace(ADA, reason="copied")
+    stolen = Shown(Key("f" * 64, b"pem"), waiting.since)
+    assert store.identities.meet(EDGE, stolen, by) is Ruling.CLONE
+    assert store.devices.get(EDGE).state is Standing.QUARANTINED
+    with pytest.raises(Refused, match="edge-1 was quarantined"):
+        store.desired.issue(EDGE, START)
+    with pytest.raises(Refused, match="edge-1 was quarantined"):
+        store.devices.hello(EDGE, a_hello(), START)
+    states = {each.device: each.state for each in store.rollouts.get("r-1").devices}
+    assert states[EDGE] is DeviceState.SKIPPED
+
+
+def test_the_name_of_a_revoked_device_is_free_for_another_machine(store: Store) -> None:
+    enrol(store, "edge-1", site="berlin")
+    store.devices.revoke(EDGE, ADA)
+    machine = replace(a_new_device("edge-1"), public_key=b"other", key_fingerprint="0" * 64)
+    record = store.devices.enrol(replace(machine, labels={"site": "lyon"}))
+    assert (record.state, record.labels) == (Standing.ACTIVE, {"site": "lyon"})
+    assert store.identities.keys(EDGE).current == Key("0" * 64, b"other")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Literal, cast
 
 from cryptography import x509
@@ -32,6 +33,9 @@ from sealane.names import DeviceId, parse_device, parse_fleet, parse_operator
 
 DEVICE: Final = "device"
 OPERATOR: Final = "operator"
+
+BACKDATED: Final = timedelta(minutes=5)
+"""A client's certificate begins a little before it is issued: clocks of two managers differ."""
 
 _URI: Final = re.compile(r"spiffe://([^/]{1,64})/(device|operator)/([^/]{1,64})")
 _NAMES: Final = {DEVICE: parse_device, OPERATOR: parse_operator}

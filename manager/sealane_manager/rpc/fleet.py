@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from sealane.fleet import DeviceMessage, ManagerMessage
 
     from sealane_manager.desk import Desk
+    from sealane_manager.renewal import Renewal
     from sealane_manager.rpc.content import Content
     from sealane_manager.rpc.peers import Caller, Door
-    from sealane_manager.sessions import Sessions
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -38,15 +38,26 @@ NONCE_CHARS: Final = 128
 class Reception:
     """Who may speak here, who does now, and whom to tell that something changed."""
 
-    def __init__(
-        self, door: Door, desk: Desk, sessions: Sessions, wake: Callable[[], None]
-    ) -> None:
-        self.door, self.desk, self.sessions, self.wake = door, desk, sessions, wake
+    def __init__(self, door: Door, desk: Desk, renewal: Renewal, wake: Callable[[], None]) -> None:
+        self.door, self.desk, self.renewal, self.wake = door, desk, renewal, wake
+        self.sessions = renewal.sessions
 
     async def admit(self, context: Context) -> Caller:
         """The device that calls; raises NotAllowed."""
         caller = self.door.admit(context)
         await asyncio.to_thread(self.desk.admit, parse_device(caller.name))
+        return caller
+
+    async def admit_to_fetch(self, context: Context) -> Caller:
+        """The device that calls with a key that counts; raises NotAllowed."""
+        caller = await self.admit(context)
+        await asyncio.to_thread(self.renewal.check, parse_device(caller.name), caller.shown)
+        return caller
+
+    async def admit_to_session(self, context: Context) -> Caller:
+        """The same; a superseded key puts the device into quarantine."""
+        caller = await self.admit(context)
+        await asyncio.to_thread(self.renewal.meet, parse_device(caller.name), caller.shown)
         return caller
 
 
@@ -65,7 +76,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     ) -> None:
         """One device's conversation, until it goes or the manager hangs up."""
         async with answering(context):
-            caller = await self._reception.admit(context)
+            caller = await self._reception.admit_to_session(context)
             conversation = _Conversation(self._reception, context, caller)
             await conversation.run(requests)
 
@@ -74,7 +85,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     ) -> AsyncIterator[wire.FetchMetadataResponse]:
         """One metadata or target file, in chunks."""
         async with answering(context):
-            await self._reception.admit(context)
+            await self._reception.admit_to_fetch(context)
             async for chunk in self._content.metadata(request.name):
                 yield wire.FetchMetadataResponse(chunk=chunk)
 
@@ -83,10 +94,19 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     ) -> AsyncIterator[wire.FetchBlobResponse]:
         """One blob from an offset, in chunks."""
         async with answering(context):
-            caller = await self._reception.admit(context)
+            caller = await self._reception.admit_to_fetch(context)
             async for chunk in self._content.blob(request.digest, request.offset):
                 self._reception.door.check(caller)
                 yield wire.FetchBlobResponse(chunk=chunk)
+
+    async def Renew(self, request: wire.RenewRequest, context: Context) -> wire.RenewResponse:
+        """A certificate for a new key of the device that calls."""
+        async with answering(context):
+            caller = await self._reception.admit(context)
+            certificate = await asyncio.to_thread(
+                self._reception.renewal.renew, parse_device(caller.name), caller.shown, request.csr
+            )
+        return wire.RenewResponse(certificate=certificate)
 
 
 class _Conversation:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STATUS: Final = {
     Ending.REPLACED: grpc.StatusCode.ABORTED,
     Ending.REVOKED: grpc.StatusCode.PERMISSION_DENIED,
+    Ending.QUARANTINED: grpc.StatusCode.PERMISSION_DENIED,
     Ending.EXPIRED: grpc.StatusCode.UNAUTHENTICATED,
     Ending.SILENT: grpc.StatusCode.DEADLINE_EXCEEDED,
     Ending.STOPPING: grpc.StatusCode.UNAVAILABLE,

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sealane.errors import TrustError
-from sealane.trust.identity import load_certificate, peer_of
+from sealane.trust.identity import BACKDATED, load_certificate, peer_of, public_key_of
 
+from sealane_manager.enrolment import key_named
 from sealane_manager.errors import NotAllowed
+from sealane_manager.succession import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls and until when the certificate says so."""
+    """Who calls, with which key, and until when the certificate says so."""
 
     name: str
     expires: datetime
+    shown: Shown
 
 
 def caller_of(auth: Mapping[str, Iterable[bytes]], kind: str, fleet: str) -> Caller:
@@ -44,7 +47,9 @@ def caller_of(auth: Mapping[str, Iterable[bytes]], kind: str, fleet: str) -> Cal
             f"a certificate of {peer.kind} {peer.name} of fleet {peer.fleet} may not call this",
             hint=f"this port is for every {kind} of fleet {fleet}",
         )
-    return Caller(peer.name, certificate.not_valid_after_utc)
+    issued = certificate.not_valid_before_utc + BACKDATED
+    shown = Shown(key_named(public_key_of(certificate)), issued)
+    return Caller(peer.name, certificate.not_valid_after_utc, shown)
 
 
 class Door:

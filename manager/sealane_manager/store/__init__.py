@@ -15,6 +15,7 @@ from sealane_manager.store.desired import Desired
 from sealane_manager.store.devices import Devices
 from sealane_manager.store.events import Events
 from sealane_manager.store.health import FleetHealth
+from sealane_manager.store.identities import Identities
 from sealane_manager.store.overview import Overview
 from sealane_manager.store.progress import Progress
 from sealane_manager.store.rollouts import Rollouts
@@ -39,6 +40,7 @@ class Store:
         self.telemetry = telemetry
         self.tokens = Tokens(database)
         self.devices = Devices(database)
+        self.identities = Identities(database)
         self.events = Events(database)
         self.desired = Desired(database)
         self.rollouts = Rollouts(database, self.devices)

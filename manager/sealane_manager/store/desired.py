@@ -10,11 +10,10 @@ from sealane.trust.documents import Lease, SlotAssignment
 from sqlalchemy import delete, insert, update
 from sqlmodel import col, select
 
-from sealane_manager.errors import Refused
 from sealane_manager.rollout.types import IN_FLIGHT, RolloutState
 from sealane_manager.store import rows
-from sealane_manager.store.devices import known
-from sealane_manager.store.records import Issue, Standing
+from sealane_manager.store.devices import active, known
+from sealane_manager.store.records import Issue
 from sealane_manager.store.tables import DesiredRow, DeviceRow, RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
@@ -58,14 +57,12 @@ class Desired:
             return row.generation, tuple(_assignment(each, None) for each in _of(session, device))
 
     def issue(self, device: DeviceId, now: datetime) -> Issue:
-        """Use up a document version and renew the leases; raises NotKnown or Refused (revoked).
+        """Use up a document version and renew the leases; raises NotKnown or Refused (not active).
 
         A device whose rollout is paused may fetch and stage, but gets no lease to activate.
         """
         with self._database.write() as session:
-            row = known(session, device)
-            if row.state == Standing.REVOKED:
-                raise Refused(f"device {device} was revoked")
+            row = active(session, device)
             row.document_version = max(row.document_version + 1, int(now.timestamp()))
             session.add(row)
             paused = _paused(session, device)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.names import DeviceId, parse_label
-from sqlalchemy import bindparam, delete, exists, update
+from sqlalchemy import bindparam, delete, exists, or_, update
 from sqlmodel import col, select
 
 from sealane_manager.errors import NotKnown, Refused
@@ -55,20 +55,19 @@ class Devices:
         self._lock = threading.Lock()
 
     def enrol(self, new: NewDevice) -> DeviceRecord:
-        """Keep a new device; raises Refused when its id or its key is taken."""
+        """Keep a new device; raises Refused when its id or its key is taken.
+
+        The id of a device that was revoked is free again: another machine takes its place.
+        """
         with self._database.write() as session:
-            _check_free(session, new)
-            session.add(
-                DeviceRow(
-                    id=new.id,
-                    name=new.name,
-                    state=Standing.ACTIVE,
-                    public_key=new.public_key,
-                    key_fingerprint=new.key_fingerprint,
-                    token=new.token,
-                    enrolled_at=new.enrolled_at,
-                )
-            )
+            row = _free_row(session, new)
+            row.state, row.state_reason = Standing.ACTIVE, ""
+            row.public_key, row.key_fingerprint = new.public_key, new.key_fingerprint
+            row.previous_key = row.previous_fingerprint = None
+            row.key_since = row.key_shown_at = None
+            row.token, row.enrolled_at = new.token, new.enrolled_at
+            session.add(row)
+            session.execute(delete(LabelRow).where(col(LabelRow.device) == new.id))
             session.flush()
             _set_labels(session, new.id, new.labels)
             actor = f"token {new.token}"
@@ -112,7 +111,7 @@ class Devices:
             row.state = Standing.REVOKED
             row.state_reason = by.reason
             session.add(row)
-            _skip(session, device, by.at)
+            pass_over(session, device, "the device was revoked", by.at)
             detail = f"device {device}: {by.reason}"
             log(session, DecisionRecord(by.at, "", by.actor, "revoke", detail))
 
@@ -144,11 +143,9 @@ class Devices:
         return len(heard)
 
     def hello(self, device: DeviceId, hello: Hello, now: datetime) -> DeviceRecord:
-        """Record what a device says when it connects; raises NotKnown, or Refused when revoked."""
+        """Record what a device says when it connects; raises NotKnown, or Refused (not active)."""
         with self._database.write() as session:
-            row = known(session, device)
-            if row.state == Standing.REVOKED:
-                raise Refused(f"device {device} was revoked")
+            row = active(session, device)
             row.agent_version = hello.agent_version[: rows.MAX_WORD]
             row.boot_id = hello.boot_id[: rows.MAX_WORD]
             row.facts = rows.facts_fields(hello.facts)
@@ -224,15 +221,40 @@ def known(session: Session, device: DeviceId) -> DeviceRow:
     return row
 
 
-def _check_free(session: Session, new: NewDevice) -> None:
-    if session.get(DeviceRow, new.id):
+def active(session: Session, device: DeviceId) -> DeviceRow:
+    """The row of a device that may speak; raises NotKnown, or Refused when it may not."""
+    row = known(session, device)
+    if row.state != Standing.ACTIVE:
+        raise Refused(f"device {device} was {row.state}")
+    return row
+
+
+def _free_row(session: Session, new: NewDevice) -> DeviceRow:
+    """The row of a device that was revoked, or a new one; raises Refused."""
+    row = session.get(DeviceRow, new.id)
+    if row and row.state != Standing.REVOKED:
         raise Refused(
             f"another device is called {new.id} already",
-            hint="choose another name, or revoke and remove the old one first",
+            hint="choose another name, or revoke that device first",
         )
-    same_key = select(DeviceRow.id).where(DeviceRow.key_fingerprint == new.key_fingerprint)
-    if other := session.exec(same_key).first():
+    if other := owner(session, new.key_fingerprint):
         raise Refused(f"this key belongs to device {other} already")
+    return row or DeviceRow(
+        id=new.id,
+        name=new.name,
+        state=Standing.ACTIVE,
+        public_key=new.public_key,
+        key_fingerprint=new.key_fingerprint,
+        token=new.token,
+        enrolled_at=new.enrolled_at,
+    )
+
+
+def owner(session: Session, fingerprint: str) -> str | None:
+    """The device whose current or previous key this is."""
+    mine = col(DeviceRow.key_fingerprint) == fingerprint
+    was_mine = col(DeviceRow.previous_fingerprint) == fingerprint
+    return session.exec(select(DeviceRow.id).where(or_(mine, was_mine))).first()
 
 
 def _set_labels(session: Session, device: DeviceId, labels: Mapping[str, str]) -> None:
@@ -244,8 +266,8 @@ def _set_labels(session: Session, device: DeviceId, labels: Mapping[str, str]) -
         raise Refused(f"device {device} would have {count} labels; at most {MAX_LABELS} are kept")
 
 
-def _skip(session: Session, device: DeviceId, now: datetime) -> None:
-    """No rollout waits for a device that was revoked."""
+def pass_over(session: Session, device: DeviceId, reason: str, now: datetime) -> None:
+    """No rollout waits for a device that may not speak any more."""
     running = select(RolloutRow.id).where(col(RolloutRow.state).in_([str(each) for each in LIVE]))
     session.connection().execute(
         update(RolloutDeviceRow)
@@ -254,5 +276,5 @@ def _skip(session: Session, device: DeviceId, now: datetime) -> None:
             col(RolloutDeviceRow.state) == str(DeviceState.WAITING),
             col(RolloutDeviceRow.rollout).in_(running),
         )
-        .values(state=str(DeviceState.SKIPPED), detail="the device was revoked", changed_at=now)
+        .values(state=str(DeviceState.SKIPPED), detail=reason, changed_at=now)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,8 +54,8 @@ class Events:
         nothing. Raises NotKnown, or Refused when there are too many events in one message.
         """
         _check(device, events)
-        key = self._key(device)
-        read = {each.sequence: _read(device, each, key) for each in events}
+        keys = self._keys(device)
+        read = {each.sequence: _read(device, each, keys) for each in events}
         with self._database.write() as session:
             row = known(session, device)
             fresh = sorted(number for number in read if number > row.acked_sequence)
@@ -84,12 +85,16 @@ class Events:
             )
             return gone.rowcount
 
-    def _key(self, device: DeviceId) -> ec.EllipticCurvePublicKey:
+    def _keys(self, device: DeviceId) -> tuple[ec.EllipticCurvePublicKey, ...]:
+        """The current key, then the previous one: a receipt may be older than a renewal."""
         with self._database.read() as session:
-            key = load_pem_public_key(known(session, device).public_key)
-        if not isinstance(key, ec.EllipticCurvePublicKey):
+            row = known(session, device)
+            pems = [pem for pem in (row.public_key, row.previous_key) if pem]
+        keys = [load_pem_public_key(pem) for pem in pems]
+        signing = tuple(key for key in keys if isinstance(key, ec.EllipticCurvePublicKey))
+        if len(signing) != len(keys):
             raise Refused(f"the key of device {device} cannot sign receipts")
-        return key
+        return signing
 
 
 def _check(device: DeviceId, events: Sequence[Event]) -> None:
@@ -102,23 +107,32 @@ def _check(device: DeviceId, events: Sequence[Event]) -> None:
 
 
 def _read(
-    device: DeviceId, event: Event, key: ec.EllipticCurvePublicKey
+    device: DeviceId, event: Event, keys: Sequence[ec.EllipticCurvePublicKey]
 ) -> SlotReport | Receipt | str:
     """What the event says, or why it is refused."""
     if isinstance(event.body, SlotReport):
         return event.body
     try:
-        return _verified(device, event.body, key)
+        return _verified(device, event.body, keys)
     except ReceiptError as error:
         _log.warning("refused a receipt: device=%s reason=%s", device, error)
         return str(error)[: rows.MAX_SENTENCE]
 
 
-def _verified(device: DeviceId, signed: SignedReceipt, key: ec.EllipticCurvePublicKey) -> Receipt:
-    receipt = receipts.verify(signed, key)
+def _verified(
+    device: DeviceId, signed: SignedReceipt, keys: Sequence[ec.EllipticCurvePublicKey]
+) -> Receipt:
+    receipt = _signed_by_one(signed, keys)
     if receipt.device != device:
         raise ReceiptError("the receipt speaks of another device")
     return receipt
+
+
+def _signed_by_one(signed: SignedReceipt, keys: Sequence[ec.EllipticCurvePublicKey]) -> Receipt:
+    for key in keys[:-1]:
+        with suppress(ReceiptError):
+            return receipts.verify(signed, key)
+    return receipts.verify(signed, keys[-1])
 
 
 def _store(

@@ -218,6 +218,7 @@ class _Fleet:
         troubled = col(DeviceRow.id).in_(_troubled())
         return case(
             (col(DeviceRow.state) == str(Standing.REVOKED), str(Status.REVOKED)),
+            (col(DeviceRow.state) == str(Standing.QUARANTINED), str(Status.DEGRADED)),
             (and_(self.reachable, troubled), str(Status.DEGRADED)),
             (self.reachable, str(Status.ONLINE)),
             (col(DeviceRow.last_seen).is_(None), str(Status.PENDING)),

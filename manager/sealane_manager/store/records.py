@@ -23,6 +23,7 @@ class Standing(StrEnum):
     """Whether a device may speak."""
 
     ACTIVE = "active"
+    QUARANTINED = "quarantined"
     REVOKED = "revoked"
 
 

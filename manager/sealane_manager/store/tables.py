@@ -67,6 +67,10 @@ class DeviceRow(Table, table=True):
     state_reason: str = ""
     public_key: bytes
     key_fingerprint: str = Field(unique=True)
+    previous_key: bytes | None = None
+    previous_fingerprint: str | None = Field(default=None, index=True)
+    key_since: datetime | None = None
+    key_shown_at: datetime | None = None
     token: str
     enrolled_at: datetime
     agent_version: str = ""

@@ -54,7 +54,7 @@ class Tokens:
         """Use the token once for this key; the same key may ask again and uses nothing up.
 
         Raises Refused when the token is unknown, wrong, expired or used up, and when the key
-        belongs to a device that was revoked.
+        belongs to a device that was revoked or is in quarantine.
         """
         with self._database.write() as session:
             row = _checked(session.get(JoinTokenRow, token_id), secret)
@@ -62,7 +62,7 @@ class Tokens:
                 select(DeviceRow).where(DeviceRow.key_fingerprint == key_fingerprint)
             ).first()
             if device:
-                return Redeemed(dict(row.labels), _not_revoked(device))
+                return Redeemed(dict(row.labels), _active(device))
             _use(session, row, key_fingerprint, now)
             return Redeemed(dict(row.labels), None)
 
@@ -83,10 +83,10 @@ def _checked(row: JoinTokenRow | None, secret: str) -> JoinTokenRow:
     return row
 
 
-def _not_revoked(device: DeviceRow) -> DeviceId:
-    if device.state == Standing.REVOKED:
+def _active(device: DeviceRow) -> DeviceId:
+    if device.state != Standing.ACTIVE:
         raise Refused(
-            f"device {device.id} was revoked", hint="enrol it again with a new key and token"
+            f"device {device.id} was {device.state}", hint="enrol it again with a new key and token"
         )
     return DeviceId(device.id)
 

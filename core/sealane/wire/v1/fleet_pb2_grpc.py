@@ -49,6 +49,11 @@ class FleetServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.FetchBlobRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.FetchBlobResponse.FromString,
                 _registered_method=True)
+        self.Renew = channel.unary_unary(
+                '/sealane.wire.v1.FleetService/Renew',
+                request_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewResponse.FromString,
+                _registered_method=True)
 
 
 class FleetServiceServicer(object):
@@ -75,6 +80,13 @@ class FleetServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Renew(self, request, context):
+        """A certificate for a new key. Asked again with the same key, it answers again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -92,6 +104,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.FetchBlob,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.FetchBlobRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.FetchBlobResponse.SerializeToString,
+            ),
+            'Renew': grpc.unary_unary_rpc_method_handler(
+                    servicer.Renew,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +192,33 @@ class FleetService(object):
             '/sealane.wire.v1.FleetService/FetchBlob',
             sealane_dot_wire_dot_v1_dot_fleet__pb2.FetchBlobRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_fleet__pb2.FetchBlobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Renew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.FleetService/Renew',
+            sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewResponse.FromString,
             options,
             channel_credentials,
             insecure,

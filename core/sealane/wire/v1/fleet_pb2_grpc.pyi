@@ -39,6 +39,12 @@ class FleetServiceStub:
     ]
     """One blob by digest, from an offset, in chunks of at most 1 MiB."""
 
+    Renew: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.fleet_pb2.RenewRequest,
+        sealane.wire.v1.fleet_pb2.RenewResponse,
+    ]
+    """A certificate for a new key. Asked again with the same key, it answers again."""
+
 class FleetServiceAsyncStub:
     Session: grpc.aio.StreamStreamMultiCallable[
         sealane.wire.v1.fleet_pb2.SessionRequest,
@@ -57,6 +63,12 @@ class FleetServiceAsyncStub:
         sealane.wire.v1.fleet_pb2.FetchBlobResponse,
     ]
     """One blob by digest, from an offset, in chunks of at most 1 MiB."""
+
+    Renew: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.fleet_pb2.RenewRequest,
+        sealane.wire.v1.fleet_pb2.RenewResponse,
+    ]
+    """A certificate for a new key. Asked again with the same key, it answers again."""
 
 class FleetServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
@@ -82,5 +94,13 @@ class FleetServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[sealane.wire.v1.fleet_pb2.FetchBlobResponse], collections.abc.AsyncIterator[sealane.wire.v1.fleet_pb2.FetchBlobResponse]]:
         """One blob by digest, from an offset, in chunks of at most 1 MiB."""
+
+    @abc.abstractmethod
+    def Renew(
+        self,
+        request: sealane.wire.v1.fleet_pb2.RenewRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.fleet_pb2.RenewResponse, collections.abc.Awaitable[sealane.wire.v1.fleet_pb2.RenewResponse]]:
+        """A certificate for a new key. Asked again with the same key, it answers again."""
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -1,0 +1,111 @@
+"""The device's key and certificate on disk, and those that will follow them.
+
+  device.key, device.pem   what the device is known by
+  next.key                 made and durable before it is asked for: a lost answer is asked for again
+  next.pem                 its certificate; from now on the device shows this one
+  (a session is open)      next.key and next.pem become device.key and device.pem
+
+Killed anywhere in between, the device starts with the newest certificate whose key it has; until
+the new one has opened a session, the old one is there too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sealane import fileio
+from sealane.errors import SealaneError
+from sealane.trust import identity
+
+from sealane_agent.errors import NotEnrolled, Refused
+from sealane_agent.membership import Membership
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+    from sealane_agent.config import Identity, IdentityFiles
+
+
+class Passport:
+    """What the device shows to its manager; every method blocks on the disk."""
+
+    def __init__(self, files: IdentityFiles, who: Identity) -> None:
+        self._files, self._who = files, who
+        self.key: EllipticCurvePrivateKey
+        self.certificate: x509.Certificate
+        self.membership: Membership
+        self.read()
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a certificate has arrived that has not opened a session yet."""
+        return self._files.next_certificate.is_file()
+
+    def read(self) -> None:
+        """Read the newest certificate whose key is here; raises NotEnrolled."""
+        pairs = list(self._pairs())
+        if not pairs:
+            raise NotEnrolled(
+                f"{self._files.folder} holds no certificate with its key",
+                hint="move the state folder away, enrol again",
+            )
+        self.certificate, pem, self.key = max(pairs, key=_begins)
+        self.membership = Membership(
+            self._who.address, identity.key_to_pem(self.key), pem, self._files.ca.read_bytes()
+        )
+
+    def request(self) -> bytes:
+        """A request (PKCS #10, DER) for the next key, the same one until it is certified."""
+        path = self._files.next_key
+        key = identity.key_from_pem(path.read_bytes()) if path.is_file() else identity.new_key()
+        if not path.is_file():
+            fileio.replace(path, identity.key_to_pem(key))
+        return identity.make_csr(key)
+
+    def take(self, pem: bytes) -> None:
+        """Show this certificate from now on; raises Refused when it is not for the next key."""
+        certificate = identity.load_certificate(pem)
+        key = identity.key_from_pem(self._files.next_key.read_bytes())
+        if not self._is_ours(certificate) or certificate.public_key() != key.public_key():
+            raise Refused("the manager renewed another certificate than the one that was asked for")
+        fileio.replace(self._files.next_certificate, pem)
+        self.read()
+
+    def settle(self) -> None:
+        """The new certificate has opened a session: the old one goes."""
+        if self._files.next_key.is_file():
+            fileio.rename(self._files.next_key, self._files.key)
+        fileio.rename(self._files.next_certificate, self._files.certificate)
+
+    def _is_ours(self, certificate: x509.Certificate) -> bool:
+        peer = identity.peer_of(certificate)
+        return (peer.kind, peer.name) == (identity.DEVICE, self._who.device)
+
+    def _pairs(self) -> Iterator[tuple[x509.Certificate, bytes, EllipticCurvePrivateKey]]:
+        """Certificates with their keys; what is damaged or half there is passed over."""
+        keys = [self._key(path) for path in (self._files.key, self._files.next_key)]
+        for path in (self._files.certificate, self._files.next_certificate):
+            try:
+                pem = path.read_bytes()
+                certificate = identity.load_certificate(pem)
+            except (FileNotFoundError, SealaneError):
+                continue
+            for key in keys:
+                if key is not None and key.public_key() == certificate.public_key():
+                    yield certificate, pem, key
+
+    @staticmethod
+    def _key(path: Path) -> EllipticCurvePrivateKey | None:
+        try:
+            return identity.key_from_pem(path.read_bytes())
+        except (FileNotFoundError, SealaneError):
+            return None
+
+
+def _begins(pair: tuple[x509.Certificate, bytes, EllipticCurvePrivateKey]) -> datetime:
+    return pair[0].not_valid_before_utc
