@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sealane_manager.cli import bundle, device, init, release, rollout, serve, trust, user
+from sealane_manager.cli import bundle, device, export, init, release, rollout, serve, trust, user
 
 app = typer.Typer(
     name="sealane",
@@ -18,6 +18,7 @@ app.add_typer(device.app, name="device")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(release.app, name="release")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(export.app, name="export")
 app.add_typer(trust.app, name="trust")
 app.add_typer(user.app, name="user")
 
