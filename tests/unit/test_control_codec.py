@@ -16,6 +16,7 @@ from sealane_agent.serving.messages import (
     Settle,
     SlotStatus,
     Status,
+    Telemetry,
     Traffic,
 )
 from support.fake_workers import pointer
@@ -43,6 +44,7 @@ STATUS = SlotStatus(
         Return("cam"),
         Drop("cam", "cam-1"),
         Status(),
+        Telemetry("life-7"),
     ],
 )
 def test_a_command_survives_the_line(command: Command) -> None:
@@ -109,3 +111,14 @@ def test_a_failure_survives_the_line() -> None:
 def test_an_answer_that_is_no_failure_is_refused(content: dict[str, object]) -> None:
     with pytest.raises(codec.ControlError):
         codec.read_failure(json.loads(json.dumps(content)))
+
+
+def test_windows_survive_the_line() -> None:
+    content = {"ok": True, **codec.offer_fields("life-7", b"\0\xff")}
+    assert codec.read_offer(content) == ("life-7", b"\0\xff")
+
+
+@pytest.mark.parametrize("content", [{}, {"name": "x"}, {"name": "x", "windows": "!"}])
+def test_windows_that_are_none_are_refused(content: dict[str, str]) -> None:
+    with pytest.raises(codec.ControlError):
+        codec.read_offer(content)
