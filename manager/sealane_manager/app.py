@@ -136,7 +136,7 @@ class Manager:
             channels = load_channels(self._settings.state.alerts)
             store = open_store(self._settings.state.database)
             stack.callback(store.close)
-            parts = _build(self._settings.state, store, self._clock)
+            parts = _build(self._settings, store, self._clock)
             await asyncio.to_thread(parts.repository.resign, self._clock.now())
             _run_controller(stack, parts.controller)
             _keep_house(stack, parts)
@@ -171,7 +171,8 @@ class _Parts:
     clock: Clock
 
 
-def _build(state: StateFolder, store: Store, clock: Clock) -> _Parts:
+def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
+    state = settings.state
     repository = Repository(state.tuf, state.keys, clock)
     blobs = BlobStore(state)
     blobs.prepare()
@@ -181,7 +182,7 @@ def _build(state: StateFolder, store: Store, clock: Clock) -> _Parts:
         store=store,
         repository=repository,
         blobs=blobs,
-        issuer=Issuer(state.ca, clock),
+        issuer=Issuer(state.ca, clock, settings.pace.certificate_life),
         director=Director(keys.key_path(state.keys, keys.DIRECTOR)),
         sessions=sessions,
         controller=Controller(store, world),

@@ -70,8 +70,10 @@ class _Profile:
 class Issuer:
     """Signs certificates with the key in its folder."""
 
-    def __init__(self, folder: Path, clock: Clock = _CLOCK) -> None:
-        self._clock = clock
+    def __init__(
+        self, folder: Path, clock: Clock = _CLOCK, device_lifetime: timedelta = DEVICE_LIFETIME
+    ) -> None:
+        self._clock, self._device_lifetime = clock, device_lifetime
         self._key = key_from_pem((folder / _KEY).read_bytes())
         self._certificate = load_certificate((folder / _CERTIFICATE).read_bytes())
 
@@ -102,7 +104,7 @@ class Issuer:
 
     def sign_device(self, csr: bytes, fleet: str, device: DeviceId) -> bytes:
         """A device's certificate, PEM; raises Refused when the request is no proof of a key."""
-        return self._sign_client(csr, device, device_uri(fleet, device), DEVICE_LIFETIME)
+        return self._sign_client(csr, device, device_uri(fleet, device), self._device_lifetime)
 
     def sign_operator(self, csr: bytes, fleet: str, name: str) -> bytes:
         """An operator's certificate, PEM; raises Refused when the request is no proof of a key."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sealane.fleet import Assignment, EventsAck, Welcome
 from sealane.trust.documents import DirectorDocument
 
+from sealane_manager.ca import DEVICE_LIFETIME
 from sealane_manager.errors import NotAllowed, NotKnown
 from sealane_manager.renewal import QUARANTINE_HINT, REASON
 from sealane_manager.store.records import Standing
@@ -37,15 +38,17 @@ DOCUMENT_LIFETIME: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often devices speak; the manager sets it for the whole fleet.
+    """How often devices speak and renew; the manager sets it for the whole fleet.
 
     Attributes:
         heartbeat_s: seconds between two heartbeats of one device.
         reconnect_s: after a lost session a device waits a random time up to this.
+        certificate_life: they renew at two thirds of it.
     """
 
     heartbeat_s: float = 10.0
     reconnect_s: float = 5.0
+    certificate_life: timedelta = DEVICE_LIFETIME
 
     @property
     def silent_s(self) -> float:
