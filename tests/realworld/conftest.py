@@ -1,0 +1,90 @@
+"""Real machines are booted only when they are asked for: `scripts/test-real`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from demo_story.models import Models, make_models
+from realworld.capabilities import missing
+from realworld.fleet import DEVICES, Fleet
+from realworld.network import Network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).parents[2]
+ASKED: Final = "SEALANE_REALWORLD"
+REQUIRED: Final = "SEALANE_MUST_BOOT"
+
+if not os.environ.get(ASKED):
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def capable() -> None:
+    """In continuous integration a missing capability is a failure, elsewhere a reason to skip."""
+    if reason := missing():
+        if os.environ.get(REQUIRED):
+            pytest.fail(f"this machine cannot boot others: {reason}")
+        pytest.skip(f"this machine cannot boot others: {reason}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ended_in_order() -> None:
+    """A test run that is told to end takes its machines away first."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The packages, built once, by name."""
+    return build_packages(tmp_path_factory.mktemp("packages"))
+
+
+@pytest.fixture(scope="session")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agent's package with a later revision."""
+    folder = tmp_path_factory.mktemp("newer")
+    return build_packages(folder, "sealane-agent", "--revision", "2")["sealane-agent"]
+
+
+def build_packages(folder: Path, *arguments: str) -> dict[str, Path]:
+    subprocess.run([ROOT / "scripts" / "package", "--out", folder, *arguments], check=True)
+    return {path.name.partition("_")[0]: path for path in folder.glob("*.deb")}
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return make_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def fleet(
+    packages: dict[str, Path], models: Models, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """Four machines; the packages installed, the devices enrolled, release 1 serving."""
+    prefix = f"slp-{secrets.token_hex(2)}"
+    network = Network(prefix)
+    try:
+        built = Fleet(tmp_path_factory.mktemp("fleet"), network, prefix)
+        try:
+            built.boot()
+            built.install(packages)
+            built.begin()
+            for device in DEVICES:
+                built.enrol(device)
+            built.wait_connected(len(DEVICES))
+            built.clock.say("three devices hold a session")
+            built.publish(models, 1)
+            assert built.roll_out(1, "100%")["state"] == "succeeded"
+            yield built
+        finally:
+            built.stop()
+    finally:
+        network.remove()

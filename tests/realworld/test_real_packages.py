@@ -1,0 +1,61 @@
+"""The packages themselves: the same bytes each time, and no address of the machine that built."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from realworld.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = ("sealane-agent", "sealane-manager", "sealane-runtime-openvino")
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages built once more, from a copy in another folder, at another time."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    copied = folder / "tree"
+    shutil.copytree(ROOT, copied, ignore=shutil.ignore_patterns(".venv", ".*_cache", "dist"))
+    (copied / ".venv").symlink_to(ROOT / ".venv")
+    subprocess.run(
+        [copied / "scripts" / "package", "--out", folder / "out"],
+        check=True,
+        env=os.environ | {"TZ": "Asia/Kolkata", "LC_ALL": "C"},
+        umask=0o077,
+    )
+    return folder / "out"
+
+
+def test_a_second_build_elsewhere_gives_the_same_bytes(
+    packages: dict[str, Path], rebuilt: Path
+) -> None:
+    assert sorted(packages) == sorted(NAMES)
+    for path in packages.values():
+        assert filecmp.cmp(path, rebuilt / path.name, shallow=False), path.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_package_says_what_it_needs_and_holds_nothing_of_the_builder(
+    packages: dict[str, Path], name: str
+) -> None:
+    control = _said("dpkg-deb", "--field", str(packages[name]))
+    assert "python3 (>= 3.11~), python3 (<< 3.12)" in control
+    listed = _said("dpkg-deb", "--contents", str(packages[name]))
+    owners = {line.split()[1] for line in listed.splitlines()}
+    assert owners == {"root/root"}
+    leftovers = ("direct_url.json", "/RECORD", ".pyc", "openvino_telemetry")
+    assert [word for word in leftovers if word in listed] == []
+    size = int(control.partition("Installed-Size: ")[2].split()[0]) / 1024
+    packed = packages[name].stat().st_size / 1024**2
+    print(f"  {name}: {packed:.1f} MiB packed, {size:.0f} MiB installed")  # noqa: T201 - for who reads the run
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
