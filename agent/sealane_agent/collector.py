@@ -38,8 +38,10 @@ MINUTE_S: Final = 60
 COMPACT_S: Final = 600
 """Between two merges of old windows."""
 
-REST_S: Final = 300.0
-"""After an endpoint that did not answer: an old one hangs up on every question."""
+REST_FIRST_S: Final = 5.0
+REST_MAX_S: Final = 300.0
+"""After an endpoint that did not answer, doubled each time: one of an earlier version never does.
+"""
 
 
 class Source(Protocol):
@@ -74,6 +76,7 @@ class Collector:
         self._measured: HostWindow | None = None
         self._minute = self._minute_now()
         self._compact_at = self._ask_at = 0.0
+        self._rest_s = REST_FIRST_S
 
     async def run(self, rouse: Callable[[], None], log: Log) -> None:
         """Collect until cancelled."""
@@ -91,7 +94,10 @@ class Collector:
             rouse()
 
     async def collect(self) -> None:
-        """One look; raises what kept windows from being stored: they stay where they are."""
+        """One look; raises what kept windows from being stored: they stay where they are.
+
+        An endpoint that does not answer raises ConnectionError when it has not for some minutes.
+        """
         await asyncio.to_thread(self._measure)
         now = self._times.clock.monotonic()
         if now >= self._ask_at:
@@ -107,9 +113,12 @@ class Collector:
             while name:
                 await asyncio.to_thread(self._store, name, body)
                 name, body = await self._source.telemetry(name)
+            self._rest_s = REST_FIRST_S
         except ConnectionError:
-            self._ask_at = now + REST_S
-            raise
+            self._ask_at = now + self._rest_s
+            self._rest_s = min(REST_MAX_S, 2 * self._rest_s)
+            if self._rest_s == REST_MAX_S:
+                raise
 
     def _store(self, name: str, body: bytes) -> None:
         """Put windows; raises TelemetryError for damaged ones, which do not come again."""

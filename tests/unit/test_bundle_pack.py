@@ -113,14 +113,14 @@ def test_golden_rows_come_from_all_over_the_data(tmp_path: Path) -> None:
 
 
 def test_reference_bins_count_every_value(tmp_path: Path) -> None:
-    (bins,) = pack(order(tmp_path)).deployment.reference
+    bins, *_ = pack(order(tmp_path)).deployment.reference
     assert bins.input == "x"
     assert sum(bins.counts) == 400
     assert max(bins.counts[1:-1]) <= 2 * min(bins.counts[1:-1])
 
 
 def test_no_value_of_the_producer_lies_in_the_outer_bins(tmp_path: Path) -> None:
-    (bins,) = pack(order(tmp_path)).deployment.reference
+    bins, *_ = pack(order(tmp_path)).deployment.reference
     assert (len(bins.counts), bins.counts[0], bins.counts[-1]) == (22, 0, 0)
 
 
@@ -312,3 +312,36 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
     with pytest.raises(BundleError, match="packing needs onnx") as caught:
         require()
     assert caught.value.hint == "pip install 'sealane-manager[pack]'"
+
+
+def test_a_table_is_watched_by_its_columns() -> None:
+    found = reference_bins({"x": np.arange(20.0).reshape(10, 2)})
+    assert [bins.input for bins in found] == ["x", "x[0]", "x[1]"]
+    assert [sum(bins.counts) for bins in found] == [20, 10, 10]
+
+
+def test_images_and_signals_are_watched_by_numbers_that_describe_them() -> None:
+    images = np.random.default_rng(1).random((300, 1, 8, 8))
+    found = reference_bins({"image": images, "sound": np.ones((10, 500))})
+    assert [bins.input for bins in found] == [
+        "image",
+        "image:brightness",
+        "image:contrast",
+        "image:sharpness",
+        "image:stripes",
+        "sound",
+        "sound:rms",
+        "sound:crest",
+    ]
+    assert [sum(bins.counts) for bins in found][1:5] == [300] * 4
+
+
+def test_an_image_that_is_too_large_for_a_device_is_watched_by_its_values() -> None:
+    found = reference_bins({"image": np.zeros((2, 300, 300), np.uint8)})
+    assert [bins.input for bins in found] == ["image"]
+
+
+def test_a_packed_reference_is_one_that_devices_can_count(tmp_path: Path) -> None:
+    reference = pack(order(tmp_path)).deployment.reference
+    assert [bins.input for bins in reference] == ["x", "x[0]", "x[1]", "x[2]", "x[3]"]
+    assert check_layout(tmp_path / "bundle")[1].reference == reference

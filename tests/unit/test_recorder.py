@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,8 @@ from sealane.telemetry.bins import Bins, count_values
 from sealane.telemetry.codec import decode_windows, encode_windows
 from sealane.telemetry.histogram import record
 from sealane.telemetry.types import Arm, ErrorKind, Window
-from sealane_agent.serving.folding import Answers, Input, Spread, class_output, inputs_of
+from sealane_agent.serving.folding import Answers, Spread, class_output
+from sealane_agent.serving.inputs import inputs_of
 from sealane_agent.serving.messages import Load
 from sealane_agent.serving.recorder import FOLD_REQUESTS, Recorder
 from sealane_agent.serving.slots import Slot
@@ -24,6 +25,9 @@ from support.fake_workers import FakeWorker, FakeWorkshop, deployment, inference
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from numpy.typing import NDArray
 
 CAM = SlotName("cam")
 EDGES = (0.0, 1.0, 2.0)
@@ -34,7 +38,7 @@ class Stage:
     """A slot on a clock of the test's own, and the windows that its recorder closed."""
 
     def __init__(self) -> None:
-        self.clock = MovableClock()
+        self.clock = MovableClock(datetime(2026, 1, 1, 12, 0, 7, tzinfo=UTC))
         self.windows: list[Window] = []
         self.recorder = Recorder(self.clock, self.windows.append)
         self.workshop = FakeWorkshop()
@@ -279,21 +283,54 @@ def test_classes_beyond_the_limit_are_counted_together() -> None:
     assert (len(found.classes), found.other_classes) == (64, 2)
 
 
+def sampled(reference: tuple[ReferenceBins, ...], values: NDArray[Any]) -> dict[str, Bins]:
+    """What is counted of one request with these values, which are of the input `x`."""
+    datatype = DataType.UINT8 if values.dtype == np.uint8 else DataType.FP32
+    specs = (TensorSpec("x", datatype, (-1, *values.shape[1:])),)
+    (item,) = inputs_of(deployment(inputs=specs, reference=reference))
+    assert item.sample(Tensor("x", datatype, values.shape, values.tobytes())) > 0
+    return {name: counter.read() for name, counter in item.counters.items()}
+
+
+def bins(name: str, *edges: float) -> ReferenceBins:
+    return ReferenceBins(name, edges, (1,) * (len(edges) + 1))
+
+
 def test_inputs_are_counted_in_the_bins_of_the_reference() -> None:
-    (item,) = inputs_of(deployment(reference=REFERENCE))
     values = [-1.0, 0.0, 0.5, 2.0, 9.0, float("nan"), float("inf"), 1.0]
-    data = np.array(values, np.float32).tobytes()
-    assert item.sample(Tensor("x", DataType.FP32, (4, 2), data)) == 8
-    assert item.read() == count_values(EDGES, values)
+    found = sampled(REFERENCE, np.array(values, np.float32).reshape(4, 2))
+    assert found == {"x": count_values(EDGES, values)}
+
+
+def test_columns_are_counted_by_themselves() -> None:
+    table = np.array([[1, 10], [2, 20], [3, float("nan")]], np.float32)
+    found = sampled((bins("x[0]", 2.5), bins("x[1]", 15.0)), table)
+    assert found == {"x[0]": Bins((2, 1)), "x[1]": Bins((1, 1), 0, 1)}
+
+
+def test_images_are_described_each_by_one_number() -> None:
+    images = np.full((5, 8, 8), 40, np.uint8)
+    images[0, 3] = 255
+    found = sampled((bins("x:brightness", 50.0), bins("x:stripes", 100.0)), images)
+    assert found == {"x:brightness": Bins((4, 1)), "x:stripes": Bins((4, 1))}
+
+
+def test_signals_are_described_each_by_one_number() -> None:
+    found = sampled((bins("x:rms", 2.0),), np.array([[3, -3, 3], [1, 1, -1]], np.float32))
+    assert found == {"x:rms": Bins((1, 1))}
 
 
 def test_of_a_large_input_some_values_are_counted_from_everywhere() -> None:
-    item = Input("x", np.dtype("u1"), (128.0,))
     image = np.zeros((1, 500, 500, 3), np.uint8)
     image[:, :, :, 1] = 255
-    assert item.sample(Tensor("x", DataType.UINT8, image.shape, image.tobytes())) <= 4200
-    found = item.read()
-    assert found.over / found.count == pytest.approx(1 / 3, abs=0.02)
+    found = sampled((bins("x", 128.0), bins("x:brightness", 50.0)), image)
+    assert found["x"].count <= 4200
+    assert found["x"].over / found["x"].count == pytest.approx(1 / 3, abs=0.02)
+    assert found["x:brightness"].count == 0, "too large to be described in between"
+
+
+def test_of_a_large_batch_the_first_rows_are_counted() -> None:
+    assert sampled(REFERENCE, np.ones((10_000, 2), np.float32))["x"].count == 4096
 
 
 def test_a_reference_with_too_many_bins_or_of_texts_is_left_out() -> None:

@@ -1,4 +1,4 @@
-"""Folds the raw numbers of many requests into counts, many at once with numpy.
+"""Folds times and answers of many requests into counts, many at once with numpy.
 
 Pure. What has been counted has the form of `sealane.telemetry`; nothing grows with the traffic.
 """
@@ -6,14 +6,13 @@ Pure. What has been counted has the form of `sealane.telemetry`; nothing grows w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import gcd, prod
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from sealane.bundle.types import DataType
-from sealane.telemetry.bins import CONFIDENCE_BINS, CONFIDENCE_EDGES, MAX_BINS, Bins
+from sealane.telemetry.bins import CONFIDENCE_BINS, CONFIDENCE_EDGES, Bins
 from sealane.telemetry.histogram import LARGEST, SCALE, SMALLEST, Histogram, bucket
-from sealane.telemetry.types import MAX_CLASSES, MAX_INPUTS, Predictions
+from sealane.telemetry.types import MAX_CLASSES, Predictions
 
 from sealane_agent.oip.tensors import NUMPY
 
@@ -21,16 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from sealane.bundle.types import Deployment, ReferenceBins, TensorSpec
-
-    from sealane_agent.serving.types import Tensor
-
-VALUES: Final = 4096
-"""Of one input in one sampled request: whole rows, or evenly from a single larger row."""
-
-WAITING_VALUES: Final = 2 * VALUES
-"""Of one input that wait to be counted: what is done in between takes a fraction of a millisecond.
-"""
+    from sealane.bundle.types import Deployment
 
 SUM_TOLERANCE: Final = 0.01
 """Rows of numbers from 0 to 1 that add up to 1 within this are probabilities."""
@@ -38,8 +28,6 @@ SUM_TOLERANCE: Final = 0.01
 _FLOATS: Final = (DataType.FP16, DataType.FP32, DataType.FP64)
 _LOWEST: Final = bucket(SMALLEST)
 _BUCKETS: Final = bucket(LARGEST) - _LOWEST + 1
-_COMMON: Final = 2 * 3 * 5 * 7
-"""Steps without these factors meet every channel, column and row of an image in turn."""
 
 
 class Spread:
@@ -128,70 +116,3 @@ class Answers:
             other_classes=int(self._classes[MAX_CLASSES]),
             confidence=Bins(tuple(counts.tolist()), 0, self._non_finite),
         )
-
-
-class Input:
-    """Counts the values of one input in the reference bins of its bundle."""
-
-    __slots__ = ("_counts", "_datatype", "_edges", "_non_finite", "_room", "_waiting", "name")
-
-    def __init__(self, name: str, datatype: np.dtype[Any], edges: Sequence[float]) -> None:
-        self.name = name
-        self._datatype = datatype
-        self._edges = np.array(edges, np.float64)
-        self._counts = np.zeros(len(edges) + 1, np.int64)
-        self._non_finite = 0
-        self._waiting: list[NDArray[Any]] = []
-        self._room = WAITING_VALUES
-
-    def sample(self, tensor: Tensor) -> int:
-        """Keep a copy of some values of this request until the next fold; how many."""
-        values = np.frombuffer(tensor.data, self._datatype)[_chosen(tensor.shape)].copy()
-        self._waiting.append(values)
-        self._room -= values.size
-        if self._room < 0:
-            self.fold()
-        return int(values.size)
-
-    def fold(self) -> None:
-        """Count what was kept."""
-        if not self._waiting:
-            return
-        values = np.concatenate(self._waiting, dtype=np.float64)
-        self._waiting.clear()
-        self._room = WAITING_VALUES
-        finite = values[np.isfinite(values)]
-        places = np.searchsorted(self._edges, finite, side="right")
-        self._counts += np.bincount(places, minlength=len(self._counts))
-        self._non_finite += values.size - finite.size
-
-    def read(self) -> Bins:
-        """What was counted."""
-        self.fold()
-        return Bins(tuple(self._counts.tolist()), 0, self._non_finite)
-
-
-def inputs_of(deployment: Deployment) -> tuple[Input, ...]:
-    """The inputs that the bundle's reference describes, as far as they can be counted."""
-    specs = {spec.name: spec for spec in deployment.inputs}
-    found = [
-        Input(bins.input, NUMPY[specs[bins.input].datatype], bins.edges)
-        for bins in deployment.reference
-        if _countable(specs.get(bins.input), bins)
-    ]
-    return tuple(found[:MAX_INPUTS])
-
-
-def _countable(spec: TensorSpec | None, bins: ReferenceBins) -> bool:
-    return spec is not None and spec.datatype in NUMPY and len(bins.edges) < MAX_BINS
-
-
-def _chosen(shape: tuple[int, ...]) -> slice:
-    """Which elements of a tensor of this shape are counted: VALUES at most, or little more."""
-    row = prod(shape[1:])
-    if row <= VALUES:
-        return slice(VALUES // max(1, row) * row)
-    step = -(-row // VALUES)
-    while gcd(step, _COMMON) > 1:
-        step += 1
-    return slice(0, row, step)

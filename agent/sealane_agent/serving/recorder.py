@@ -21,7 +21,8 @@ from sealane.telemetry.types import (
     Window,
 )
 
-from sealane_agent.serving.folding import Answers, Spread, class_output, inputs_of
+from sealane_agent.serving.folding import Answers, Spread, class_output
+from sealane_agent.serving.inputs import inputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from sealane.telemetry.types import Arm
 
     from sealane_agent.layout import Pointer
-    from sealane_agent.serving.folding import ClassOutput, Input
+    from sealane_agent.serving.folding import ClassOutput
+    from sealane_agent.serving.inputs import Input
     from sealane_agent.serving.types import Inference, Tensor
 
 WINDOW_S: Final = 60
@@ -158,7 +160,11 @@ class Series:
             fallbacks=counts.fallbacks,
             timings=Timings(counts.latency.read(), counts.queue.read(), counts.rows.read()),
             predictions=counts.answers.read() if counts.answers else Predictions(),
-            inputs={item.name: item.read() for item in counts.inputs},
+            inputs={
+                name: counter.read()
+                for item in counts.inputs
+                for name, counter in item.counters.items()
+            },
         )
 
 

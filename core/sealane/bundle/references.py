@@ -9,6 +9,7 @@ from sealane.bundle.manifest import layer_at
 from sealane.bundle.types import DataType
 from sealane.errors import BundleError
 from sealane.limits import MIB
+from sealane.telemetry.names import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -87,7 +88,7 @@ def _check_golden_size(spec: TensorSpec, rows: int, size: int) -> None:
 def _check_reference(deployment: Deployment) -> None:
     inputs = {spec.name for spec in deployment.inputs}
     named = [bins.input for bins in deployment.reference]
-    if not inputs.issuperset(named) or len(set(named)) != len(named):
+    if not all(tensor_of(name, inputs) for name in named) or len(set(named)) != len(named):
         raise BundleError("the reference bins name an input twice, or one that does not exist")
 
 

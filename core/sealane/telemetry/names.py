@@ -5,7 +5,10 @@ Histograms keep microseconds: their buckets then are those that the device count
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 REQUESTS: Final = "sealane_requests_total"
 ERRORS: Final = "sealane_request_errors_total"
@@ -54,3 +57,9 @@ def statistic_of(tensor: str, statistic: str) -> str:
 def column_of(tensor: str, column: int) -> str:
     """What one column of a tabular input is called, in a bundle's reference and in windows."""
     return f"{tensor}[{column}]"
+
+
+def tensor_of(name: str, tensors: Container[str]) -> str:
+    """The input among these that a reference of this name describes; empty without one."""
+    candidates = (name, name.rpartition(":")[0], name.rpartition("[")[0])
+    return next((found for found in candidates if found in tensors), "")

@@ -6,7 +6,7 @@ is of the unit of the tensor, so that the bins of a bundle's reference fit whate
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     _Floats = npt.NDArray[np.float64]
+
+
+LARGEST_IMAGE: Final = 65_536
+"""Values of one image: a device describes images between two requests, larger ones not at all."""
+
+
+def statistics(rows: npt.NDArray[Any]) -> Mapping[str, _Floats]:
+    """The numbers that describe each row of an input; empty when it has no form that is known.
+
+    Rows of four axes are images, with few channels first or last; of three, grey images; of two,
+    signals.
+    """
+    if rows.ndim == _GREY_AXES + 1 and rows.shape[1] <= _CHANNELS < rows.shape[3]:
+        rows = np.moveaxis(rows, 1, -1)
+    if rows.ndim not in (_GREY_AXES, _GREY_AXES + 1):
+        return signal_statistics(rows) if rows.ndim == _SIGNAL_AXES else {}
+    small = rows[0].size <= LARGEST_IMAGE if len(rows) else False
+    return image_statistics(rows) if small and min(rows.shape[1:3]) >= _LEAST_SIDE else {}
 
 
 def image_statistics(images: npt.NDArray[Any]) -> Mapping[str, _Floats]:
@@ -45,7 +63,10 @@ def signal_statistics(signals: npt.NDArray[Any]) -> Mapping[str, _Floats]:
     return {RMS: power, CREST: np.divide(peak, power, out=np.zeros_like(peak), where=power > 0)}
 
 
-_GREY_AXES = 3
+_GREY_AXES: Final = 3
+_SIGNAL_AXES: Final = 2
+_CHANNELS: Final = 4
+_LEAST_SIDE: Final = 3
 
 
 def _laplacian(grey: _Floats) -> _Floats:
