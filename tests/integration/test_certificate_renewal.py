@@ -101,9 +101,7 @@ def test_an_agent_that_is_killed_in_the_middle_of_a_renewal_goes_on_with_the_nex
             wait_for("a renewal", device.files.next_key.exists)
             process.kill()
         with device.running():
-            second = wait_for(
-                "the next one", lambda: device.serial != first and device.serial
-            )
+            second = wait_for("the next one", lambda: device.serial != first and device.serial)
             wait_for("its session", lambda: device.view() == (True, "active"))
             wait_for("the one after it", lambda: device.serial not in {first, second})
             wait_for("its session", lambda: device.view() == (True, "active"))
