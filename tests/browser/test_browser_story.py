@@ -41,6 +41,7 @@ def test_a_device_is_found_by_key_filter_and_the_way_back(page: Page) -> None:
     page.get_by_role("link", name="Devices", exact=True).click()
     rows = page.locator("#results tbody tr")
     expect(rows).to_have_count(3)
+    page.wait_for_load_state("load")
     page.keyboard.press("/")
     page.keyboard.type("paris")
     expect(rows).to_have_count(1)

@@ -7,7 +7,7 @@ error, so that an old link still opens.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from sealane_manager.store.summaries import AuditFilter, DeviceFilter, Page
 
@@ -18,6 +18,9 @@ VALUE_CHARS: Final = 256
 """Longest value that is looked at; longer ones are cut."""
 
 SELECTOR_CHARS: Final = 4096
+TYPED: Final = ("q", "selector")
+"""Filters that are typed letter by letter."""
+
 PAGE_SIZES: Final = (25, 50, 100, 200)
 MAX_PAGE: Final = 100_000
 
@@ -73,6 +76,17 @@ def address(path: str, asked: Mapping[str, str], **changes: object) -> str:
     merged = {**asked, **{name: str(new) for name, new in changes.items()}}
     kept = {name: text for name, text in merged.items() if text.strip()}
     return f"{path}?{urlencode(kept)}" if kept else path
+
+
+def types_on(before: str, asked: Mapping[str, str]) -> bool:
+    """Whether a filter is a word that was typed on, given the address before: no step to go back.
+
+    That is so when it had a word there already and nothing else changed.
+    """
+    had = dict(parse_qsl(urlsplit(before).query))
+    now = {name: text for name, text in asked.items() if text.strip()}
+    changed = {name for name in had.keys() | now.keys() if had.get(name) != now.get(name)}
+    return any(changed == {name} and had.get(name) and now.get(name) for name in TYPED)
 
 
 def sorted_by(asked: Mapping[str, str], column: str) -> str:

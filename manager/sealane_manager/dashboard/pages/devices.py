@@ -88,7 +88,9 @@ class DevicePages:
             statuses=tuple(Status),
         )
         if "hx-request" in request.headers:
-            answer.headers["HX-Push-Url"] = query.address("/devices", visit.asked)
+            before = request.headers.get("hx-current-url", "")[: query.SELECTOR_CHARS]
+            kind = "HX-Replace-Url" if query.types_on(before, visit.asked) else "HX-Push-Url"
+            answer.headers[kind] = query.address("/devices", visit.asked)
         return answer
 
     def show(self, request: Request) -> Response:

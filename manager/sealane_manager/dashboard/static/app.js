@@ -42,7 +42,9 @@ document.addEventListener("click", (event) => {
 });
 
 // On a narrow screen the main links stand in a row that scrolls.
-document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+const row = document.querySelector(".side nav");
+const here = row?.querySelector("[aria-current]");
+if (here) row.scrollLeft = here.offsetLeft - row.offsetLeft - 24;
 
 // How long ago goes on counting between two pictures from the manager.
 const STEPS = [[60, 1, "s"], [3600, 60, "min"], [86400, 3600, "h"]];
