@@ -12,6 +12,7 @@ import grpc
 import pytest
 from sealane import receipt as receipts
 from sealane.fleet import Event, Events, EventsAck
+from sealane.names import DeviceId
 from sealane.trust.identity import load_certificate, make_csr, new_key
 from sealane.wire.v1 import fleet_pb2, fleet_pb2_grpc
 from support.clock import MovableClock
@@ -169,7 +170,7 @@ def test_a_revoked_devices_name_is_free_and_its_machine_harms_nobody(
 ) -> None:
     former = manager.enrolled("replaced")
     with manager.operator() as operator:
-        operator.revoke_device(former.id, "broken")
+        operator.revoke_device(DeviceId(former.id), "broken")
     clock.advance(timedelta(minutes=1))
     machine = enrol(manager.token(), "replaced")
     assert "was replaced" in not_heard(former)

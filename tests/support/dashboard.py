@@ -15,7 +15,7 @@ from argon2 import PasswordHasher
 from sealane.names import DeviceId
 from sealane_manager.access import Role
 from sealane_manager.accounts import Accounts
-from sealane_manager.app import _build
+from sealane_manager.app import ManagerSettings, _build
 from sealane_manager.dashboard.offices import Offices
 from sealane_manager.dashboard.web import Web
 from sealane_manager.enrolment import Enrolment
@@ -130,7 +130,7 @@ def a_dashboard() -> Iterator[Dashboard]:
         shutil.copytree(_template(), state.root)
         clock = FakeClock(START)
         store = open_store(state.database)
-        parts = _build(state, store, clock)
+        parts = _build(ManagerSettings(state), store, clock)
         found = (Listed(OLD, OLD_MANIFEST, 600, SLOTS), Listed(NEW, MANIFEST, 700, SLOTS))
         parts.controller._world = replace(parts.controller._world, releases=lambda: found)
         enrolment = Enrolment("demo", store, parts.repository, parts.issuer, clock)
