@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CODE_WORD = re.compile(r"`([^`\s]+)`")
-_SOURCE_FILE = re.compile(r"[\w.*/-]+/[\w.*-]+\.(?:py|proto|md|toml|yaml)|(?:scripts|\.ci)/[\w.-]+")
+_SOURCE_FILE = re.compile(
+    r"(?!/)[\w.*/-]+/[\w.*-]+\.(?:py|proto|md|toml|yaml)|(?:scripts|\.ci)/[\w.-]+"
+)
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 _WHERE_NAMES_BEGIN = (
     ROOT,
