@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sealane.names import DeviceId, parse_device
+from sealane.settings import Catalogue, Key
 
 from sealane_agent.errors import NotEnrolled
 
@@ -17,6 +18,44 @@ if TYPE_CHECKING:
     from sealane_agent.layout import StateFolder
 
 ANY_PORT = "127.0.0.1:0"
+
+_ADDRESS: Final = r"\S+:\d{1,5}"
+
+AGENT: Final = Catalogue(
+    program="sealane-agent",
+    prefix="SEALANE_AGENT",
+    file="/etc/sealane/agent.toml",
+    keys=(
+        Key(
+            "state",
+            "/var/lib/sealane-agent",
+            "folder with the device's identity, trust, journal and models",
+        ),
+        Key(
+            "endpoint.rest",
+            "127.0.0.1:8000",
+            "host:port of the REST door; port 0: any free",
+            _ADDRESS,
+            "host:port",
+        ),
+        Key(
+            "endpoint.grpc",
+            "127.0.0.1:8001",
+            "host:port of the gRPC door; port 0: any free",
+            _ADDRESS,
+            "host:port",
+        ),
+        Key("telemetry.record", default=True, says="record and send what requests came to"),
+        Key(
+            "log.form",
+            "text",
+            "the supervisor's log lines: text or json",
+            "text|json",
+            "text or json",
+        ),
+    ),
+)
+"""Everything that can be set for an agent."""
 
 
 @dataclass(frozen=True, slots=True)

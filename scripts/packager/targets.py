@@ -101,6 +101,7 @@ AGENT: Final = Package(
     side_by_side=True,
     packs=(_OPENVINO,),
     files={
+        "config/agent.toml": "etc/sealane/agent.toml",
         "systemd/sealane-agent.service": f"{_UNITS}/sealane-agent.service",
         "systemd/sealane-endpoint.service": f"{_UNITS}/sealane-endpoint.service",
         "systemd/sealane-enroll.service": f"{_UNITS}/sealane-enroll.service",
@@ -123,6 +124,7 @@ MANAGER: Final = Package(
     own=("core", "manager"),
     command=("sealane", "sealane_manager.cli.main"),
     files={
+        "config/manager.toml": "etc/sealane/manager.toml",
         "systemd/sealane-manager.service": f"{_UNITS}/sealane-manager.service",
         "systemd/sealane-manager.sysusers": "usr/lib/sysusers.d/sealane-manager.conf",
         "systemd/sealane-manager.tmpfiles": "usr/lib/tmpfiles.d/sealane-manager.conf",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from sealane_agent.cli.configured import add_option, configured
 from sealane_agent.cli.folder import add_state, state_folder
 
 if TYPE_CHECKING:
@@ -17,12 +18,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "endpoint", help="serve the last known good models and what the supervisor activates"
     )
     add_state(parser)
-    parser.add_argument(
-        "--rest", default="127.0.0.1:8000", help="host:port of the REST door; port 0: any free"
-    )
-    parser.add_argument(
-        "--grpc", default="127.0.0.1:8001", help="host:port of the gRPC door; port 0: any free"
-    )
+    add_option(parser, "--rest", "endpoint.rest")
+    add_option(parser, "--grpc", "endpoint.grpc")
     parser.add_argument(
         "--rest-fd", type=int, help="number of a socket that listens already, instead of --rest"
     )
@@ -37,13 +34,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     )
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings = configured(arguments)
     folder = state_folder(arguments).root
     return run(
         EndpointSettings(
             folder,
-            arguments.rest,
-            arguments.grpc,
+            str(settings["endpoint.rest"]),
+            str(settings["endpoint.grpc"]),
             arguments.rest_fd,
-            telemetry=not arguments.no_telemetry,
+            telemetry=bool(settings["telemetry.record"]) and not arguments.no_telemetry,
         )
     )

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from sealane_manager.cli import bundle, device, export, init, release, rollout, serve, trust, user
+from sealane_manager.cli import (
+    bundle,
+    configured,
+    device,
+    export,
+    init,
+    release,
+    rollout,
+    serve,
+    trust,
+    user,
+)
 
 app = typer.Typer(
     name="sealane",
@@ -14,6 +25,7 @@ app = typer.Typer(
 )
 app.command("init")(init.command)
 app.command("serve")(serve.command)
+app.command("check-config")(configured.check)
 app.add_typer(device.app, name="device")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(release.app, name="release")

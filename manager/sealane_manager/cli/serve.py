@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from sealane.service import become_owner
 
+from sealane_manager.cli.configured import ConfigOption  # noqa: TC001 - Typer reads annotations
 from sealane_manager.cli.output import reported
 from sealane_manager.layout import StateFolder
 
@@ -17,7 +18,8 @@ StateArgument = Annotated[Path, typer.Argument(help="folder that `sealane init` 
 
 
 def command(
-    state: StateArgument,
+    state: StateArgument = Path("/var/lib/sealane"),
+    config: ConfigOption = None,
     host: Annotated[
         str, typer.Option(help="name under which devices reach it; default: the first of `init`")
     ] = "",
@@ -28,6 +30,7 @@ def command(
     dashboard_port: Annotated[int, typer.Option(min=0, max=65535, help="dashboard, API")] = 8443,
 ) -> None:
     """Run the manager until SIGTERM or Ctrl-C."""
+    del config  # it was read before the other options
     from sealane_manager.app import (  # noqa: PLC0415 - a second, which no other command shall wait
         ManagerSettings,
         serve,
