@@ -122,6 +122,12 @@ class Talk:
                 await task
             self.journal.close()
 
+    async def log_of(self, event: str) -> None:
+        """Wait until it was said."""
+        async with asyncio.timeout(PATIENCE_S):
+            while event not in [said for said, _ in self.log.events]:  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0.005)
+
     async def line(self, number: int) -> FakeLine:
         """Wait for the n-th line."""
         async with asyncio.timeout(PATIENCE_S):
@@ -223,5 +229,34 @@ def test_a_manager_that_is_down_is_dialled_again_and_told_of_once(talk: Talk) ->
             await line.has_said(AssignmentRequest)
             assert [event for event, _ in talk.log.events] == ["session lost", "session open"]
             assert all(line.closed for line in talk.lines[:3])
+
+    asyncio.run(story())
+
+
+def test_a_session_is_dialled_again_when_the_device_has_another_certificate(talk: Talk) -> None:
+    async def story() -> None:
+        async with talk.running() as line:
+            line.answer(welcome())
+            await talk.session.open()
+            talk.session.redial()
+            again = await talk.line(2)
+            assert line.closed
+            opening = asyncio.create_task(talk.session.open())
+            await asyncio.sleep(0)
+            assert not opening.done(), "it waits for the new session"
+            again.answer(welcome())
+            await opening
+
+    asyncio.run(story())
+
+
+def test_a_device_that_waits_to_dial_again_does_not_wait_for_a_new_certificate(talk: Talk) -> None:
+    async def story() -> None:
+        async with talk.running() as line:
+            line.answer(SessionEnded("expired", refused=True))
+            await talk.log_of("session lost")
+            talk.session.redial()
+            (await talk.line(2)).answer(welcome())
+            await talk.session.open()
 
     asyncio.run(story())

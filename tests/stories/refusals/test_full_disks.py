@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("full_disks"),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system"),
 ]
 

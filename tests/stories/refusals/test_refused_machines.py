@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stories.refusals.conftest import Line
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("refused_machines")]
+pytestmark = pytest.mark.slow
 
 
 @contextmanager

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from demo_story.models import Models
     from stories.refusals.conftest import Line
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("refused_releases")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
