@@ -349,5 +349,5 @@ def test_inputs_are_sampled_at_a_bounded_rate() -> None:
         series.answer(1 + number / 10_000, 0.001, asked, ())
     (model,) = stage.close().models
     assert model.requests == 10_000
-    assert 50 * 2 <= model.inputs["x"].count <= 70 * 2
+    assert 14 * 2 <= model.inputs["x"].count <= 18 * 2
     assert model.inputs["x"] != Bins()

@@ -47,6 +47,11 @@ class Spread:
         self._zero += len(values) - len(kept)
         self._sum += int(np.rint(kept).sum())
 
+    def add_ones(self, times: int) -> None:
+        """Count the value 1 so many times."""
+        self._counts[bucket(1.0) - _LOWEST] += times
+        self._sum += times
+
     def read(self) -> Histogram:
         """What was counted."""
         used = np.flatnonzero(self._counts)

@@ -43,7 +43,7 @@ WINDOW_S: Final = 60
 PROBATION_S: Final = 10
 """A window's length while a slot is in probation: the gate sees soon what a new release does."""
 
-FOLD_REQUESTS: Final = 512
+FOLD_REQUESTS: Final = 2048
 """Requests that wait to be folded: enough to share the cost, few enough to be done in between."""
 
 FOLD_BYTES: Final = 256 * 1024
@@ -55,7 +55,7 @@ SMALL_ANSWER: Final = FOLD_BYTES // FOLD_REQUESTS
 WAIT_S: Final = 3600.0
 """No request waits for longer, whatever a worker says about when it took it."""
 
-SAMPLE_S: Final = 1 / 64
+SAMPLE_S: Final = 1 / 16
 """Least time between two requests of a series whose inputs are counted."""
 
 VALUES_PER_S: Final = 65_536
@@ -106,21 +106,22 @@ class Series:
         if not waiting:
             self._wake(self)
         waiting.append(seconds)
-        self._rows.append(inputs[0].shape[0] if inputs and inputs[0].shape else 1)
-        if self._output is not None:
-            self._keep(self._output, tensors)
+        if inputs and inputs[0].shape and inputs[0].shape[0] != 1:
+            self._rows.append(inputs[0].shape[0])
+        output = self._output
+        if output is not None:
+            at = output.at
+            if at < len(tensors) and tensors[at].name == output.name:
+                self._keep(tensors[at].data)
+            else:
+                self._keep(_named(output.name, tensors))
         if now >= self._sample_at:
             values = self._counts.sample(inference)
             self._sample_at = now + max(SAMPLE_S, values / VALUES_PER_S)
         if len(waiting) >= FOLD_REQUESTS:
             self.fold()
 
-    def _keep(self, output: ClassOutput, tensors: tuple[Tensor, ...]) -> None:
-        at, name = output.at, output.name
-        if at < len(tensors) and tensors[at].name == name:
-            data = tensors[at].data
-        else:
-            data = next((tensor.data for tensor in tensors if tensor.name == name), b"")
+    def _keep(self, data: bytes | memoryview) -> None:
         self._answers.append(data)
         if len(data) > SMALL_ANSWER:
             self._room -= len(data)
@@ -198,12 +199,18 @@ class _Counts:
             self.requests += len(seconds)
             self.latency.add(np.array(seconds) * 1e6)
             self.rows.add(np.array(rows, np.float64))
+            self.rows.add_ones(len(seconds) - len(rows))
         if self.answers is not None and answers:
             self.answers.add(answers)
 
     def add_waits(self, seconds: list[float]) -> None:
         if seconds:
             self.queue.add(np.clip(np.array(seconds), 0.0, WAIT_S) * 1e6)
+
+
+def _named(name: str, tensors: tuple[Tensor, ...]) -> bytes | memoryview:
+    """The data of one of these; empty when the client did not ask for it."""
+    return next((tensor.data for tensor in tensors if tensor.name == name), b"")
 
 
 class Recorder:
