@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from sealane_agent.state import Attempt
 
+_HINT: Final = "see that its disk has room and can be written; nothing is lost"
+
 _TABLES: Final = {
     "slot": "name TEXT PRIMARY KEY, attempt TEXT, committed TEXT",
     "quarantine": "digest TEXT PRIMARY KEY, reason TEXT NOT NULL, at TEXT NOT NULL",
@@ -64,7 +66,7 @@ class Entry:
 class Journal:
     """The journal file; every method blocks on the disk and may be called from any thread.
 
-    Opening it raises JournalDamaged, or DiskTrouble when it is only out of reach.
+    Opening it raises JournalDamaged; it and every method raise DiskTrouble.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,13 +80,13 @@ class Journal:
 
     def slots(self) -> tuple[SlotName, ...]:
         """Every slot that was ever recorded."""
-        with self._lock:
+        with self._reading():
             rows = self._database.execute("SELECT name FROM slot ORDER BY name").fetchall()
         return tuple(name for (name,) in rows)
 
     def read(self, slot: SlotName) -> SlotRecord:
         """What is known of a slot."""
-        with self._lock:
+        with self._reading():
             row = self._database.execute(
                 "SELECT attempt, committed FROM slot WHERE name = ?", (slot,)
             ).fetchone()
@@ -113,7 +115,7 @@ class Journal:
 
     def events(self, after: int) -> tuple[Event, ...]:
         """The oldest events after a sequence number, as many as fit in one message."""
-        with self._lock:
+        with self._reading():
             rows = self._database.execute(
                 "SELECT sequence, at, body FROM outbox "
                 "WHERE sequence > ? ORDER BY sequence LIMIT ?",
@@ -145,7 +147,7 @@ class Journal:
 
     def pending(self) -> int:
         """How many events the manager has not stored yet."""
-        with self._lock:
+        with self._reading():
             return int(self._database.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
     @staticmethod
@@ -180,8 +182,19 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, transaction(self._database) as database:
+        with self._reading(), transaction(self._database) as database:
             yield database
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise DiskTrouble(
+                    f"the journal cannot be read or written: {error}",
+                    hint=_HINT,
+                ) from error
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -196,7 +209,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         raise DiskTrouble(
             f"the journal {path} cannot be opened: {error}",
-            hint="see that its disk has room and can be written; nothing is lost",
+            hint=_HINT,
         ) from error
     except sqlite3.DatabaseError as error:
         raise JournalDamaged(

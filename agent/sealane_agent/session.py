@@ -6,9 +6,11 @@ Lost sessions are dialled again after a random time; what serves does not depend
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sealane.errors import SealaneError
 from sealane.fleet import (
     Assignment,
     AssignmentRequest,
@@ -133,11 +135,12 @@ class Session:
             longest = REDIAL_FIRST_S * 2 ** min(lost, 10)
             try:
                 await self._converse_until_redial(device, chance)
-            except SessionEnded as ended:
-                if str(ended) != last_reason:
-                    self._log("session lost", reason=ended, hint="dialling again until it answers")
-                last_reason = str(ended)
-                longest = REDIAL_REFUSED_S if ended.refused else min(longest, REDIAL_MAX_S)
+            except (SessionEnded, SealaneError, OSError, sqlite3.Error) as why:
+                if str(why) != last_reason:
+                    self._log("session lost", reason=why, hint="dialling again until it answers")
+                last_reason = str(why)
+                refused = isinstance(why, SessionEnded) and why.refused
+                longest = REDIAL_REFUSED_S if refused else min(longest, REDIAL_MAX_S)
             lost = 0 if asyncio.get_running_loop().time() - started > REDIAL_MAX_S else lost + 1
             with suppress(TimeoutError):
                 async with asyncio.timeout(longest * chance()):

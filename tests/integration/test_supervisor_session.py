@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane import fileio
 from sealane.fleet import (
     Assignment,
     AssignmentRequest,
@@ -25,6 +26,7 @@ from sealane_agent.journal import Entry, Journal
 from sealane_agent.rpc import SessionEnded
 from sealane_agent.session import Session
 from support.agent_fakes import CAM, START, Lines
+from support.disks import FailingDisk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -258,5 +260,18 @@ def test_a_device_that_waits_to_dial_again_does_not_wait_for_a_new_certificate(t
             talk.session.redial()
             (await talk.line(2)).answer(welcome())
             await talk.session.open()
+
+    asyncio.run(story())
+
+
+def test_a_journal_out_of_reach_costs_a_session_but_not_the_supervisor(talk: Talk) -> None:
+    async def story() -> None:
+        with fileio.using(FailingDisk({"execute": 2})):
+            async with talk.running() as line:
+                line.answer(welcome(acked=3))
+                (await talk.line(2)).answer(welcome(acked=3))
+                (await talk.line(3)).answer(welcome(acked=3))
+                await talk.session.open()
+                assert [event for event, _ in talk.log.events] == ["session lost", "session open"]
 
     asyncio.run(story())

@@ -1,80 +1,56 @@
-"""Small file systems of their own, so that a disk can really be full."""
+"""A disk of which tests say which operations fail; the rest it does."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import subprocess
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+import errno
+import sqlite3
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import pytest
-from sealane.limits import MIB
+from sealane.disk import Disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-
-_REMOUNT: Final = 32
-
-
-class Disk:
-    """A file system in memory, mounted on a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._ballast = folder / "ballast"
-
-    def resize(self, mebibytes: int) -> None:
-        """Give it another size; raises OSError when what lies on it is larger."""
-        libc = ctypes.CDLL(None, use_errno=True)  # at once: a command would come too late
-        options = f"size={mebibytes}m".encode()
-        if libc.mount(b"tmpfs", os.fsencode(self.folder), b"tmpfs", _REMOUNT, options):
-            raise OSError(ctypes.get_errno(), "the disk cannot have that size")
-
-    def used_bytes(self) -> int:
-        """What lies on it."""
-        found = os.statvfs(self.folder)
-        return (found.f_blocks - found.f_bavail) * found.f_frsize
-
-    def shrink_around(self) -> None:
-        """Leave no more than two mebibytes beside what lies on it, while that grows."""
-        for _ in range(1000):
-            with suppress(OSError):
-                return self.resize(self.used_bytes() // MIB + 2)
-        raise AssertionError("the disk grew faster than it shrank")
-
-    def fill(self) -> None:
-        """Take every byte that is left."""
-        with self._ballast.open("ab", buffering=0) as file:
-            for size in (MIB, 4096, 1):
-                self._take(file.fileno(), size)
-
-    @staticmethod
-    def _take(file: int, size: int) -> None:
-        block = bytes(size)
-        try:
-            while os.write(file, block):
-                pass
-        except OSError:
-            return
-
-    def empty(self) -> None:
-        """Give back what `fill` took."""
-        self._ballast.unlink()
+    from sealane.disk import Database
 
 
-@contextmanager
-def mounted(folder: Path, mebibytes: int) -> Iterator[Disk]:
-    """A disk of that size; only root may mount one."""
-    folder.mkdir(parents=True)
-    options = ("-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs")
-    command = ["/bin/mount", *options, os.fspath(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"this root may mount nothing: {done.stderr.strip()}")
-    try:
-        yield Disk(folder)
-    finally:
-        subprocess.run(["/bin/umount", "--lazy", os.fspath(folder)], check=True)
+@dataclass
+class FailingDisk(Disk):
+    """Fails with EIO.
+
+    Attributes:
+        failing: how often each kind of operation still fails: `sync`, `sync folder`, `unlink`,
+            `execute`.
+        synced: every folder whose names were made durable.
+    """
+
+    failing: dict[str, int] = field(default_factory=dict)
+    synced: list[Path] = field(default_factory=list)
+
+    def sync_folder(self, path: Path) -> None:
+        self._fail("sync folder")
+        super().sync_folder(path)
+        self.synced.append(path)
+
+    def sync(self, descriptor: int) -> None:
+        self._fail("sync")
+        super().sync(descriptor)
+
+    def unlink(self, path: Path) -> None:
+        self._fail("unlink")
+        super().unlink(path)
+
+    def execute(self, database: Database, statement: str) -> None:
+        if self._is_due("execute"):
+            raise sqlite3.OperationalError("disk I/O error")
+        super().execute(database, statement)
+
+    def _fail(self, kind: str) -> None:
+        if self._is_due(kind):
+            raise OSError(errno.EIO, "Input/output error")
+
+    def _is_due(self, kind: str) -> bool:
+        left = self.failing.get(kind, 0)
+        self.failing[kind] = max(0, left - 1)
+        return left > 0
