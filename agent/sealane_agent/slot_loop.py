@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
+from sealane import fileio
 from sealane.errors import InvalidName, SealaneError
 
 from sealane_agent.errors import JournalDamaged
@@ -78,7 +79,7 @@ class SlotLoop:
         self._state: object = None
         self._since = 0.0
         self._trouble = 0
-        self._resumed = False
+        self._resumed, self._doubt = False, True
         self._turned, self._patience = asyncio.get_running_loop().time(), STUCK_S
         self.record = SlotRecord(slot)
         self.seen = Observed(heard=False, active=None, lkg=None, serving=None)
@@ -151,6 +152,11 @@ class SlotLoop:
         )
 
     def _pointers(self) -> tuple[Pointer | None, Pointer | None]:
+        folder = self._tools.folder.pointer(self.slot, ACTIVE).parent
+        if self._doubt and folder.is_dir():
+            # A flip that died or failed half way can be seen before it is durable.
+            fileio.sync_folder(folder)
+        self._doubt = False
         return self._pointer(ACTIVE), self._pointer(LKG)
 
     def _pointer(self, which: str) -> Pointer | None:
@@ -185,6 +191,7 @@ class SlotLoop:
         return TICK_IDLE_S if attempt is None or attempt.state in _QUIET else TICK_OPEN_S
 
     def _troubled(self, error: Exception) -> float:
+        self._doubt = True
         pause: float = min(TROUBLE_FIRST_S * 2 ** min(self._trouble, 10), TROUBLE_MAX_S)
         self._trouble += 1
         if self._trouble == 1 or pause == TROUBLE_MAX_S:

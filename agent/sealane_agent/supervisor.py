@@ -157,7 +157,11 @@ class Supervisor:
     async def _collect(self) -> None:
         async with self._collecting:
             kept = frozenset(self._needed())
-            gone = await asyncio.to_thread(self._remove_all_but, kept)
+            try:
+                gone = await asyncio.to_thread(self._remove_all_but, kept)
+            except OSError as error:
+                self._tools.log("store not cleaned", reason=error, hint="it is tried again later")
+                return
         if gone:
             self._tools.log("store cleaned", removed=gone)
 

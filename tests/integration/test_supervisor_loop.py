@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane import fileio
 from sealane.bundle.types import ProbationLimits
 from sealane.errors import TrustError
 from sealane.failure import FailureKind
@@ -16,6 +17,7 @@ from sealane_agent.serving.messages import Traffic
 from sealane_agent.state import State
 from support.agent_fakes import CAM, failure
 from support.agent_site import Site
+from support.disks import FailingDisk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -323,5 +325,33 @@ def test_what_nothing_needs_leaves_the_store(site: Site) -> None:
         views = {path.name for path in site.folder.views.iterdir()}
         kept = {site.bundle(version).digest.partition(":")[2] for version in (2, 3)}
         assert views == kept, "what serves, and what served before as warm previous"
+
+    asyncio.run(story())
+
+
+def test_a_disk_that_fails_while_the_store_is_cleaned_does_not_end_the_supervisor(
+    site: Site,
+) -> None:
+    async def story() -> None:
+        for version in (1, 2):
+            await serve(site, version)
+        with fileio.using(disk := FailingDisk()):
+            disk.failing["unlink"] = 1
+            await serve(site, 3)
+        assert "store not cleaned" in [event for event, _ in site.lines.events]
+        await serve(site, 4)
+        assert len(list(site.folder.views.iterdir())) == 2
+
+    asyncio.run(story())
+
+
+def test_a_pointer_is_made_durable_before_a_new_supervisor_believes_it(site: Site) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        with fileio.using(disk := FailingDisk()):
+            async with site.supervisor() as run:
+                await run.hear()
+                slot = site.folder.pointer(CAM, "lkg").parent
+                await run.wait_for(lambda: slot in disk.synced)
 
     asyncio.run(story())
