@@ -62,6 +62,9 @@ class Passport:
     def request(self) -> bytes:
         """A request (PKCS #10, DER) for the next key, the same one until it is certified."""
         path = self._files.next_key
+        if path.is_file():
+            # Whoever made it may have died before its name was durable; the manager forgets no key.
+            fileio.sync_folder(path.parent)
         key = identity.key_from_pem(path.read_bytes()) if path.is_file() else identity.new_key()
         if not path.is_file():
             fileio.replace(path, identity.key_to_pem(key))
@@ -73,8 +76,10 @@ class Passport:
         key = identity.key_from_pem(self._files.next_key.read_bytes())
         if not self._is_ours(certificate) or certificate.public_key() != key.public_key():
             raise Refused("the manager renewed another certificate than the one that was asked for")
-        fileio.replace(self._files.next_certificate, pem)
-        self.read()
+        try:
+            fileio.replace(self._files.next_certificate, pem)
+        finally:
+            self.read()  # what is seen on the disk is shown, whether or not it is durable yet
 
     def settle(self) -> None:
         """The new certificate has opened a session: the old one goes."""

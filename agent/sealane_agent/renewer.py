@@ -75,6 +75,8 @@ class Renewer:
             await asyncio.to_thread(self._passport.take, pem)
         except (SealaneError, OSError) as error:
             self._tell("certificate not renewed", error)
+            if self._passport.unsettled:
+                self._dialler.redial()
             return False
         self._taken("certificate renewed")
         return True

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from sealane import fileio
 from sealane_agent.errors import Unreachable
 from sealane_agent.passport import Passport
 from sealane_agent.renewer import Renewer
+from support.disks import FailingDisk
 from support.passports import WHO, Office
 
 if TYPE_CHECKING:
@@ -156,3 +158,27 @@ def test_a_certificate_that_waits_to_be_shown_is_settled_after_a_restart(scene: 
 
     play(scene, story)
     assert scene.manager.asked == []
+
+
+def test_a_certificate_that_is_seen_but_not_durable_is_shown_before_it_is_settled(
+    scene: Scene,
+) -> None:
+    disk = FailingDisk()
+
+    def renew(_membership: Membership, csr: bytes) -> bytes:
+        disk.failing["sync folder"] = 1
+        return scene.office.sign(csr)
+
+    scene.manager.renew = renew  # type: ignore[method-assign]  # the disk fails after the answer
+    scene.office.clock.advance(timedelta(hours=17))
+
+    async def story(scene: Scene) -> None:
+        scene.manager.opened.set()
+        await until(lambda: scene.manager.redials)
+        assert scene.said("certificate not renewed")
+        assert scene.passport.unsettled
+        scene.manager.opened.set()
+        await until(lambda: not scene.passport.unsettled)
+
+    with fileio.using(disk):
+        play(scene, story)
