@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -52,6 +52,7 @@ class Store:
         self._folder = folder
         self._free_bytes = free_bytes or _free
         self._locks: defaultdict[Digest, Lock] = defaultdict(Lock)
+        self._doubted: set[Path] = set()
         for path in (folder.blobs, folder.views, folder.partial):
             fileio.make_folder(path)
 
@@ -96,7 +97,9 @@ class Store:
         Failed when the disk is full, or whatever `chunks` raises (the partial stays).
         """
         partial = self._partial(layer)
-        with self._room(partial), fileio.appending(partial) as file:
+        if partial in self._doubted:
+            self._discard(partial)
+        with self._trouble(partial), fileio.appending(partial) as file:
             digest, length = _begun(partial)
             for chunk in chunks(length) if length < layer.size else ():
                 if stop():
@@ -114,7 +117,7 @@ class Store:
         fileio.rename(partial, self._folder.blob(layer.digest))
 
     def view(self, manifest: Digest, layers: Collection[Layer]) -> Path:
-        """The folder with these files under their own names, every blob hashed again.
+        """The folder with these files under their own names, durable, every blob hashed again.
 
         Raises WrongBytes when a blob has changed on the disk; it is removed then.
         """
@@ -123,6 +126,9 @@ class Store:
         view = self._folder.view(manifest)
         if not self._is_complete(view, layers):
             self._build(view, layers)
+        # Whoever gave them their names may have died, or failed, before the names were durable.
+        for folder in (self._folder.blobs, self._folder.views):
+            fileio.sync_folder(folder)
         return view
 
     def collect(self, blobs: Collection[Digest], views: Collection[Digest]) -> int:
@@ -175,15 +181,22 @@ class Store:
         fileio.rename(building, view)
 
     @contextmanager
-    def _room(self, partial: Path) -> Iterator[None]:
+    def _trouble(self, partial: Path) -> Iterator[None]:
+        """After an fsync that failed nobody knows what is on the disk, whatever can be read."""
         try:
             yield
         except OSError as error:
+            self._doubted.add(partial)
+            begun = partial.stat().st_size if partial.is_file() else 0
+            with suppress(OSError):
+                self._discard(partial)
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
-            begun = partial.stat().st_size if partial.is_file() else 0
-            fileio.remove(partial)
             raise Failed(_disk_full(begun, self._free_bytes(self._folder.blobs))) from error
+
+    def _discard(self, partial: Path) -> None:
+        fileio.remove(partial)
+        self._doubted.discard(partial)
 
 
 def _begun(partial: Path) -> tuple[HASH, int]:

@@ -34,6 +34,7 @@ def bootstrap(folder: Path, root: bytes, sha256: bytes) -> None:
         )
     version = _self_signed(root)
     if _trusts_already(folder, root):
+        fileio.sync_folder(folder)  # an earlier try may have died before the names were durable
         return
     fileio.make_folder(folder)
     # The root goes first and comes last: a power cut in between leaves a device that is not
