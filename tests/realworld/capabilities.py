@@ -17,6 +17,8 @@ PROGRAMS: Final = {
     "nsenter": "util-linux",
     "ip": "iproute2",
     "zstd": "zstd",
+    "strace": "strace",
+    "curl": "curl",
 }
 """Programs, and the Debian packages that bring them."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from realworld.machine import Box, BoxError, children, eventually
+from realworld.machine import Box, BoxError, children, command, eventually
 
 if TYPE_CHECKING:
     from demo_story.models import Models
@@ -105,20 +105,27 @@ class Fleet:
     def publish(self, models: Models, version: int, *options: str) -> None:
         """Pack and publish one release on the manager's machine."""
         release = models.releases[version]
-        onnx = self.manager.copy(release.onnx, "/srv/models")
-        data = self.manager.copy(release.data, "/srv/models")
-        layout = f"/srv/models/bundle-{version}"
+        self.release(f"{MODEL}@{version}", release.onnx, release.data, SLOT, *options)
+
+    def release(self, name: str, onnx: Path, data: Path, slot: str, *options: str) -> None:
+        """Pack and publish anything on the manager's machine."""
+        inside = [self.manager.copy(path, "/srv/models") for path in (onnx, data)]
+        layout = f"/srv/models/{name.replace('/', '-')}"
         self.sealane(
-            *("bundle", "pack", onnx, "--model", MODEL, "--data", data, "--out", layout),
-            *("--probation-seconds", "3", *options),
+            *("bundle", "pack", inside[0], "--data", inside[1], "--out", layout),
+            *("--model", name.partition("@")[0], "--probation-seconds", "3", *options),
         )
-        self.sealane("bundle", "publish", layout, "--release", f"{MODEL}@{version}", "--slot", SLOT)
+        self.sealane("bundle", "publish", layout, "--release", name, "--slot", slot)
 
     def roll_out(self, version: int, stages: str, *options: str) -> dict[str, Any]:
+        """Roll a release of the usual model out to its slot and wait for the end."""
+        return self.roll(f"{MODEL}@{version}", SLOT, "--stages", stages, *options)
+
+    def roll(self, release: str, slot: str, *options: str) -> dict[str, Any]:
         """Start a rollout and wait for its end."""
         began = time.monotonic()
         started = self.sealane(
-            *("rollout", "start", f"{MODEL}@{version}", "--slot", SLOT, "--stages", stages),
+            *("rollout", "start", release, "--slot", slot),
             *("--soak", "2s", "--max-failed", "0", *options, "-o", "json"),
         )
         rollout = str(json.loads(started)["id"])
@@ -131,7 +138,7 @@ class Fleet:
 
         shown = eventually(f"rollout {rollout} ends", ended, 120)
         took = time.monotonic() - began
-        self.clock.say(f"{MODEL}@{version} in stages {stages}: {shown['state']} in {took:.1f} s")
+        self.clock.say(f"rollout of {release}: {shown['state']} in {took:.1f} s")
         return shown
 
     def connected(self) -> int:
@@ -159,12 +166,30 @@ def install(box: Box, *packages: Path) -> float:
     return time.monotonic() - began
 
 
+def broken_package(package: Path, folder: Path) -> Path:
+    """The same package, but with a supervisor that ends as soon as it begins."""
+    tree = folder / "tree"
+    command("dpkg-deb", "--raw-extract", str(package), str(tree))
+    program = next(tree.rglob("sealane_agent/app.py"))
+    program.write_text(f"raise SystemExit(3)\n{program.read_text()}")
+    made = folder / package.name
+    command("dpkg-deb", "-Znone", "--build", str(tree), str(made))
+    return made
+
+
 def serving_release(box: Box) -> str | None:
     """The release that answers one request on a device; None when none does."""
-    pixels = {"name": "pixels", "shape": [1, 64], "datatype": "FP32", "data": [0] * 64}
+    return answer_of(box, SLOT)
+
+
+def answer_of(box: Box, slot: str, rows: int = 1) -> str | None:
+    """The release that answers a request of some rows; None when none does."""
+    data = [0] * (64 * rows)
+    pixels = {"name": "pixels", "shape": [rows, 64], "datatype": "FP32", "data": data}
     asked = box.try_run(
-        *("curl", "--silent", "--fail", "--data", json.dumps({"inputs": [pixels]})),
-        f"http://127.0.0.1:8000/v2/models/{SLOT}/infer",
+        *("curl", "--silent", "--fail", "--max-time", "60", "--data", "@-"),
+        f"http://127.0.0.1:8000/v2/models/{slot}/infer",
+        given=json.dumps({"inputs": [pixels]}),
     )
     return None if asked.returncode else str(json.loads(asked.stdout)["model_version"])
 

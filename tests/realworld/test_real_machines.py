@@ -5,21 +5,48 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realworld.fleet import DEVICES, install, serving_release, worker_of
-from realworld.machine import eventually
+import pytest
+from realworld.fleet import (
+    DEVICES,
+    answer_of,
+    broken_package,
+    install,
+    serving_release,
+    worker_of,
+)
+from realworld.hungry import ROWS, hungry_model
+from realworld.machine import BoxError, eventually
+from realworld.quiet import STATE, Quiet
 from realworld.traffic import traffic
+from sealane.limits import MIB
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from demo_story.models import Models
     from realworld.fleet import Fleet
+    from realworld.machine import Box
 
+QUIET_S = 60.0
+ENDPOINT_GROUP = "system.slice/sealane-endpoint.service"
 UNITS = ("sealane-agent", "sealane-endpoint", "sealane-enroll")
 
 
+@pytest.fixture(scope="module")
+def quiet(fleet: Fleet) -> Iterator[Quiet]:
+    """A second agent beside the first one of `three`, cut off and watched while the others work."""
+    agent = Quiet(fleet.devices["three"])
+    try:
+        agent.start()
+        yield agent
+    finally:
+        agent.stop()
+
+
+@pytest.mark.usefixtures("quiet")
 def test_packages_install_without_a_network_and_every_file_is_as_it_was_packed(
     fleet: Fleet,
 ) -> None:
@@ -115,9 +142,52 @@ def test_a_killed_endpoint_is_back_in_seconds_with_what_it_served(
     assert requests[-1].version == "2"
 
 
+def test_a_worker_that_takes_too_much_memory_goes_alone(
+    fleet: Fleet, models: Models, tmp_path: Path
+) -> None:
+    box = fleet.devices["two"]
+    onnx, data = hungry_model(tmp_path)
+    fleet.release("digits/hungry@1", onnx, data, "hungry")
+    only_two = ("--selector", "place=two", "--stages", "100%")
+    assert fleet.roll("digits/hungry@1", "hungry", *only_two)["state"] == "succeeded"
+    hungry, endpoint = worker_of(box), box.main_pid("sealane-endpoint")
+    used = int(box.property_of("sealane-endpoint", "MemoryCurrent"))
+    limit = f"MemoryMax={used + 200 * MIB}"
+    box.run("systemctl", "set-property", "--runtime", "sealane-endpoint", limit)
+    with traffic({"two": box}, models.traffic, fleet.folder) as asked:
+        assert answer_of(box, "hungry", rows=ROWS) is None
+        asked.go_on(100)
+    box.run("systemctl", "set-property", "--runtime", "sealane-endpoint", "MemoryMax=infinity")
+    assert not Path(f"/proc/{hungry}").exists()
+    assert ended_for_memory(box) >= 1  # the request was tried once more before it was given up
+    assert box.main_pid("sealane-endpoint") == endpoint
+    assert asked.bad() == []
+    assert eventually("an answer", lambda: answer_of(box, "hungry")) == "1"
+    fleet.clock.say(
+        f"a worker was ended at {used // MIB + 200} MiB, {len(asked.requests())} others answered"
+    )
+
+
+def test_an_upgrade_that_does_not_come_up_is_taken_back(
+    fleet: Fleet, models: Models, newer: Path, tmp_path: Path
+) -> None:
+    box = fleet.devices["one"]
+    broken = broken_package(newer, tmp_path)
+    with traffic(fleet.devices, models.traffic, fleet.folder) as asked:
+        with pytest.raises(BoxError, match="the new version does not come up; the old one goes on"):
+            install(box, broken)
+        asked.go_on()
+    assert asked.bad() == []
+    assert "-1+deb12" in box.run("readlink", "-f", "/usr/lib/sealane-agent/current")
+    assert box.property_of("sealane-agent", "ActiveState") == "active"
+    fleet.wait_connected(len(DEVICES))
+
+
 def test_an_upgrade_of_the_agent_costs_no_request(
     fleet: Fleet, models: Models, newer: Path
 ) -> None:
+    changed = fleet.devices["one"].root / "etc/sealane/agent.toml"
+    changed.write_text('[log]\nform = "json"\n')
     endpoints = {name: box.main_pid("sealane-endpoint") for name, box in fleet.devices.items()}
     with traffic(fleet.devices, models.traffic, fleet.folder) as asked:
         for name, box in fleet.devices.items():
@@ -133,6 +203,7 @@ def test_an_upgrade_of_the_agent_costs_no_request(
         assert box.main_pid("sealane-endpoint") == endpoints[name]
         running = box.run("cat", f"/proc/{box.main_pid('sealane-agent')}/cmdline")
         assert "-2+deb12" in running
+    assert changed.read_text() == '[log]\nform = "json"\n'
     fleet.wait_connected(len(DEVICES))
 
 
@@ -155,6 +226,21 @@ def test_after_a_power_cut_a_machine_without_a_network_serves_its_last_good_mode
     fleet.wait_connected(len(DEVICES))
 
 
+def test_an_agent_speaks_to_nobody_but_its_manager_and_writes_nowhere_but_in_its_state(
+    fleet: Fleet, quiet: Quiet
+) -> None:
+    quiet.finish(QUIET_S)
+    assert "endpoint started" in quiet.said()
+    dialled = quiet.addresses()
+    manager = ("htons(7443)", fleet.manager.address)
+    assert [each for each in dialled if not all(word in each for word in manager)] == []
+    assert dialled
+    strays = {path for path in quiet.written() if not path.startswith(STATE)}
+    assert strays == set()
+    assert quiet.left_at_home() == []
+    fleet.clock.say(f"{QUIET_S:.0f} s without a network: it dialled only {fleet.manager.address}")
+
+
 def test_a_removed_agent_keeps_what_it_knows_and_a_purged_one_leaves_nothing(
     fleet: Fleet, packages: dict[str, Path]
 ) -> None:
@@ -170,6 +256,13 @@ def test_a_removed_agent_keeps_what_it_knows_and_a_purged_one_leaves_nothing(
     box.run("dpkg", "--purge", "sealane-agent")
     for left in ("var/lib/sealane-agent", "usr/lib/sealane-agent", "etc/sealane"):
         assert not (box.root / left).exists()
+
+
+def ended_for_memory(box: Box) -> int:
+    """Processes of the endpoint's unit that the kernel ended because its memory was used up."""
+    files = "memory/$0/memory.oom_control $0/memory.events"  # of the old hierarchy, of the new one
+    said = box.try_run("sh", "-c", f"cd /sys/fs/cgroup; cat {files}", ENDPOINT_GROUP).stdout
+    return int(said.partition("oom_kill ")[2].split()[0])
 
 
 def _another(fleet: Fleet, device: str, unit: str, before: int) -> int | None:

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 
-from sealane_agent.worker.host import at_low_priority, die_with_parent
+from sealane_agent.worker.host import at_low_priority, be_first_to_go, die_with_parent
 from sealane_agent.worker.orders import PACKET_BYTES, Order
 
 
@@ -19,6 +19,7 @@ def main() -> int:
     control = socket.socket(fileno=int(sys.argv[1]))
     if not die_with_parent(int(sys.argv[2])):
         return 0
+    be_first_to_go()
     packet = control.recv(PACKET_BYTES)
     if not packet:
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
@@ -17,6 +18,8 @@ Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG: Final = 1
 _LOW_PRIORITY: Final = 10
+_OUT_OF_MEMORY: Final = Path("/proc/self/oom_score_adj")
+_FIRST_TO_GO: Final = "500"
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 _KIB: Final = 1024
 
@@ -25,6 +28,12 @@ def die_with_parent(parent: int) -> bool:
     """Have the kernel kill this process when its parent ends; False when it has ended already."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     return os.getppid() == parent
+
+
+def be_first_to_go() -> None:
+    """Have the kernel end this process before its parent when memory runs out."""
+    with contextlib.suppress(OSError):
+        _OUT_OF_MEMORY.write_text(_FIRST_TO_GO, encoding="ascii")
 
 
 def return_free_memory() -> None:
