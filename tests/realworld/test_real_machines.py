@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from realworld.machine import Box
 
 QUIET_S = 60.0
+LOAD_VARIANT = Path(__file__).with_name("load_variant.py")
 ENDPOINT_GROUP = "system.slice/sealane-endpoint.service"
 UNITS = ("sealane-agent", "sealane-endpoint", "sealane-enroll")
 
@@ -166,6 +167,31 @@ def test_a_worker_that_takes_too_much_memory_goes_alone(
     fleet.clock.say(
         f"a worker was ended at {used // MIB + 200} MiB, {len(asked.requests())} others answered"
     )
+
+
+def test_openvino_runs_in_the_endpoints_unit_once_its_package_is_there(
+    fleet: Fleet, models: Models, packages: dict[str, Path]
+) -> None:
+    box, release = fleet.devices["one"], models.releases[2]
+    converted = release.onnx.with_name(f"{release.onnx.stem}-openvino.xml")
+    inside = fleet.manager.copy(converted, "/srv/models")
+    fleet.manager.copy(converted.with_suffix(".bin"), "/srv/models")
+    before = box.main_pid("sealane-endpoint")
+    install(box, packages["sealane-runtime-openvino"])
+    assert box.main_pid("sealane-endpoint") != before
+    box.run("systemd-analyze", "security", "--threshold=15", "sealane-endpoint.service")
+    fleet.wait_connected(len(DEVICES))
+    variant = f"--variant=ov-fp32={inside}:openvino:fp32"
+    fleet.release("digits/classifier@5", release.onnx, release.data, "digits", variant)
+    only_one = ("--selector", "place=one", "--stages", "100%")
+    assert fleet.roll("digits/classifier@5", "digits", *only_one)["state"] == "succeeded"
+    box.copy(LOAD_VARIANT, "/srv")
+    said = box.run(
+        *("setpriv", "--reuid=sealane-agent", "--regid=sealane-agent", "--clear-groups"),
+        *("/usr/lib/sealane-agent/current/bin/python3", "-I", f"/srv/{LOAD_VARIANT.name}"),
+        *("digits", "ov-fp32"),
+    )
+    fleet.clock.say(f"OpenVINO under the unit's protection: {said.strip()}")
 
 
 def test_an_upgrade_that_does_not_come_up_is_taken_back(
