@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from demo_story.plant import MODEL, SLOT, Plant, let_answer
 from demo_story.processes import BIN, wait_for
-from support.disks import Disk, mounted
+from support.small_disks import Disk, mounted
 from support.stories import contents, large_model, refusal, serve_release_1, still_answered
 
 if TYPE_CHECKING:
