@@ -37,6 +37,8 @@ def _missing() -> Iterator[str]:
     for program, package in PROGRAMS.items():
         if shutil.which(program) is None:
             yield f"{program} is missing: apt-get install {package}"
+    if not Path("/dev/net/tun").exists():
+        yield "there is no /dev/net/tun for the network between them"
     probe = "mount -t tmpfs tmpfs /mnt && ip netns list"
     asked = subprocess.run(
         ["unshare", "--mount", "--net", "--pid", "--fork", "sh", "-c", probe],  # noqa: S607 - as the system finds it

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 ASKED: Final = "SEALANE_REALWORLD"
+LINES: Final = {
+    "one": {"delay_ms": 40.0, "jitter_ms": 5.0, "loss": 0.02},
+    "two": {"delay_ms": 20.0, "rate_kbit": 2000.0},
+    "three": {"delay_ms": 150.0, "jitter_ms": 30.0, "loss": 0.01},
+}
+"""How far, slow and bad the lines to the devices are, each way; the manager's own is good."""
 REQUIRED: Final = "SEALANE_MUST_BOOT"
 
 if not os.environ.get(ASKED):
@@ -70,7 +76,7 @@ def fleet(
 ) -> Iterator[Fleet]:
     """Four machines; the packages installed, the devices enrolled, release 1 serving."""
     prefix = f"slp-{secrets.token_hex(2)}"
-    network = Network(prefix)
+    network = Network()
     try:
         built = Fleet(tmp_path_factory.mktemp("fleet"), network, prefix)
         try:
@@ -81,6 +87,8 @@ def fleet(
                 built.enrol(device)
             built.wait_connected(len(DEVICES))
             built.clock.say("three devices hold a session")
+            for name, line in LINES.items():
+                network.shape(built.boxes[name].name, **line)
             built.publish(models, 1)
             assert built.roll_out(1, "100%")["state"] == "succeeded"
             yield built

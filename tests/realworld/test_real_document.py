@@ -29,7 +29,7 @@ def desks(
 ) -> Iterator[Mapping[str, Box]]:
     """A manager's machine and a device's, with their package on the desk and nothing else."""
     prefix, folder = f"slp-{secrets.token_hex(2)}", tmp_path_factory.mktemp("desks")
-    network = Network(prefix)
+    network = Network()
     names = {name: f"{prefix}-{name}" for name in ("manager", "device")}
     boxes = {name: Box(full, folder / name, network.join(full)) for name, full in names.items()}
     try:
