@@ -197,7 +197,8 @@ class Box:
                 command("umount", "--lazy", str(path))
         if self._folder.is_dir():
             self._folder.rmdir()
-        _remove_groups(self.name)
+        with suppress(BoxError):  # what is left is empty, and belongs to nobody
+            eventually(f"{self.name} is gone", lambda: _remove_groups(self.name) or None, 5)
 
 
 def children(pid: int) -> list[int]:
@@ -214,11 +215,11 @@ def _processes_below(pid: int) -> list[int]:
     return found
 
 
-def _remove_groups(name: str) -> None:
-    for top in ("", "systemd", "unified"):
-        group = Path("/sys/fs/cgroup", top, name)
-        if not group.is_dir():
-            continue
+def _remove_groups(name: str) -> bool:
+    """Whether its control groups are gone; the last process may take a moment to leave."""
+    groups = [Path("/sys/fs/cgroup", top, name) for top in ("", "systemd", "unified")]
+    for group in groups:
         for folder, _folders, _files in os.walk(group, topdown=False):
             with suppress(OSError):
                 Path(folder).rmdir()
+    return not any(group.exists() for group in groups)
