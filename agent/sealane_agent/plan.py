@@ -108,7 +108,9 @@ def resumed(attempt: Attempt) -> Attempt:
 
 
 def _ended(slot: _Slot) -> Action:
-    wanted = slot.wanted
+    wanted, strayed = slot.wanted, _strayed(slot)
+    if strayed is not None:
+        return strayed
     if wanted is None or _is_done(slot, wanted):
         return _tidy(slot)
     attempt = _begin(slot, wanted)
@@ -177,15 +179,18 @@ def _confirm(slot: _Slot, attempt: Attempt) -> Action:
     return Enter(confirmed, receipt=SERVING)
 
 
-def _tidy(slot: _Slot) -> Action:
-    """Between attempts: pointers, probation and workers as the last attempt left them."""
-    seen, last = slot.seen, slot.record.attempt
+def _strayed(slot: _Slot) -> Action | None:
+    """Both pointers name what was committed last, before it is judged what serves already."""
+    last = slot.record.attempt
     good = last.pointer if last is not None and last.state is State.COMMITTED else None
-    if good is not None and seen.lkg != good:
+    if good is not None and slot.seen.lkg != good:
         return SetPointer(LKG, good)
-    serving, strayed = seen.serving, _put_back(slot)
-    if strayed is not None:
-        return strayed
+    return _put_back(slot)
+
+
+def _tidy(slot: _Slot) -> Action:
+    """Between attempts: probation and workers as the last attempt left them."""
+    seen, serving = slot.seen, slot.seen.serving
     if serving is None:
         return Rest()
     if serving.active != seen.active and seen.active is not None:
@@ -258,7 +263,7 @@ def _probation(slot: _Slot) -> Action:
         return Rest()
     if serving.active != slot.attempt.pointer:
         return _stage_anew(slot)
-    if not serving.probation and lkg is not None:
+    if not serving.probation and lkg not in (None, serving.active):
         # The endpoint restarted: nothing answers for the release where it fails.
         return Restore(lkg)
     return _judged(slot)

@@ -80,6 +80,7 @@ class SlotLoop:
         self._since = 0.0
         self._trouble = 0
         self._resumed, self._doubt = False, True
+        self._acted: Action | None = None
         self._turned, self._patience = asyncio.get_running_loop().time(), STUCK_S
         self.record = SlotRecord(slot)
         self.seen = Observed(heard=False, active=None, lkg=None, serving=None)
@@ -126,7 +127,8 @@ class SlotLoop:
         self._resumed, self._trouble = True, 0
         if isinstance(action, Enter) and action.attempt.state in ENDED:
             ended()
-        return 0.0
+        repeated, self._acted = action == self._acted, action
+        return TICK_OPEN_S if repeated else 0.0
 
     def _turn(self, patience_s: float) -> None:
         self._turned, self._patience = asyncio.get_running_loop().time(), patience_s

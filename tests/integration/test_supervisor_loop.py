@@ -14,6 +14,7 @@ from sealane.errors import TrustError
 from sealane.failure import FailureKind
 from sealane.names import SlotName
 from sealane_agent.serving.messages import Traffic
+from sealane_agent.slot_loop import TICK_OPEN_S
 from sealane_agent.state import State
 from support.agent_fakes import CAM, failure
 from support.agent_site import Site
@@ -353,5 +354,24 @@ def test_a_pointer_is_made_durable_before_a_new_supervisor_believes_it(site: Sit
                 await run.hear()
                 slot = site.folder.pointer(CAM, "lkg").parent
                 await run.wait_for(lambda: slot in disk.synced)
+
+    asyncio.run(story())
+
+
+def test_an_action_that_changes_nothing_is_repeated_at_a_walk(site: Site) -> None:
+    dropped: list[float] = []
+
+    async def drop(slot: str, worker: str) -> None:
+        assert (slot, worker) == (CAM, "cam-stuck")
+        dropped.append(asyncio.get_running_loop().time())
+
+    async def story() -> None:
+        await serve(site, 1)
+        stuck = replace(site.endpoint.statuses[CAM], standby=("cam-stuck",))
+        site.endpoint.statuses[CAM] = stuck
+        site.endpoint.drop = drop  # type: ignore[method-assign]  # a worker that does not go
+        async with site.supervisor() as run:
+            await run.wait_for(lambda: len(dropped) > 3)
+        assert dropped[3] - dropped[1] > TICK_OPEN_S
 
     asyncio.run(story())

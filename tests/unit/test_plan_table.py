@@ -100,6 +100,12 @@ def test_a_release_that_was_refused_is_tried_once_it_is_approved() -> None:
     assert entered(plan(wanted(), record(last), seen(status()), START)).state is State.ACCEPTED
 
 
+def test_after_an_attempt_was_given_up_its_pointer_goes_back_before_anything_begins() -> None:
+    flipped = seen(status(), active=NEW)
+    assert plan(wanted(1), record(None), flipped, START) == SetPointer(ACTIVE, OLD)
+    assert plan(wanted(3), record(None), flipped, START) == SetPointer(ACTIVE, OLD)
+
+
 def test_an_attempt_that_ended_is_not_begun_again() -> None:
     last = attempt(State.ROLLED_BACK)
     assert isinstance(plan(wanted(), record(last), seen(status()), START), Rest)
@@ -269,6 +275,12 @@ def test_after_the_endpoint_died_in_probation_the_old_model_answers_first() -> N
     assert plan(wanted(), known, alone, START) == Restore(OLD)
     restored = seen(status(OLD), active=NEW)
     assert entered(plan(wanted(), known, restored, START)).state is State.FETCHING
+
+
+def test_a_probation_of_the_last_known_good_itself_has_nothing_to_go_back_to() -> None:
+    made = attempt(State.PROBATION, 1, limits=ProbationLimits(seconds=0))
+    done = plan(wanted(1), record(made), seen(status()), START)
+    assert entered(done).state is State.COMMITTED
 
 
 def test_without_a_last_known_good_a_bad_release_goes_on_answering() -> None:
