@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import HealthCheck, settings
+from support import crash_counts
+
+if TYPE_CHECKING:
+    import pytest
 
 # Each process of a parallel run shares its core with others: slow generation is no fault there.
 settings.register_profile("sealane", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sealane")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many cases the crash enumeration had, when it ran."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    for line in crash_counts.lines(reports):
+        terminalreporter.write_line(line)

@@ -1,0 +1,19 @@
+"""Every disk operation fails with ENOSPC, EIO or EROFS; process and line go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.crash_acts import ACTS
+from support.crash_disk import ERRORS
+from support.crash_hold import hold
+
+if TYPE_CHECKING:
+    from support.crash_hold import Record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", [act.name for act in ACTS])
+def test_an_error_at_any_operation_is_survived(act: str, record_property: Record) -> None:
+    hold(act, "error", ERRORS, record_property)

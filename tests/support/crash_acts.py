@@ -1,0 +1,224 @@
+"""What a device lives through, act by act; each begins where a power cut leaves the one before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sealane.names import SlotName
+from sealane.receipt import ROLLED_BACK, SERVING, SignedReceipt
+from sealane_agent.config import IdentityFiles
+from sealane_agent.state import State
+from support.crash_plant import Wish, bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sealane.fleet import Event
+    from support.crash_device import Device
+    from support.crash_plant import Plant
+
+GATE: Final = SlotName("gate")
+AGAIN: Final = "-again"
+"""Marks the rollout by which an operator tries once more what a disk's trouble has ended."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """One part of a device's life.
+
+    Attributes:
+        prepare: what happens around the device before.
+        done: whether the device has done what there was to do; None for enrolment.
+        receipts: verdict and release of every receipt that the manager has to get, in order.
+        or_receipts: the same, for an attempt that was given up because a power cut had ended it.
+    """
+
+    name: str
+    prepare: Callable[[Plant], None]
+    done: Callable[[Device], bool] | None
+    receipts: tuple[tuple[str, int], ...] = ()
+    or_receipts: tuple[tuple[str, int], ...] = ()
+
+    def run(self, device: Device) -> None:
+        """Let the device do it, from wherever it stands."""
+        done = self.done
+        if done is None:
+            device.enrol()
+            return
+        device.live(lambda: _tried_again(device) and done(device))
+
+
+def _tried_again(device: Device) -> bool:
+    """After a failure that was the disk's, an operator starts the rollout once more."""
+    manager = device.plant.manager
+    for wish in manager.wishes:
+        if manager.states.get(wish.slot) == (State.FAILED, wish.rollout):
+            again = replace(wish, rollout=wish.rollout + AGAIN)
+            device.plant.want(*(again if item == wish else item for item in manager.wishes))
+            return False
+    return True
+
+
+def _ended(device: Device, state: State, wish: Wish) -> bool:
+    said, rollout = device.plant.manager.states.get(wish.slot, ("", ""))
+    return (said, rollout.removesuffix(AGAIN)) == (state, wish.rollout)
+
+
+def _committed(device: Device, wish: Wish) -> bool:
+    return _ended(device, State.COMMITTED, wish) and device.settled(wish.version, wish.slot)
+
+
+def _on(state: State, rollout: str, react: Callable[[Plant], None]) -> Callable[..., None]:
+    """A reaction to a slot that reports this state in this rollout, or its repetition."""
+
+    def reacts(plant: Plant, event: Event) -> None:
+        body = event.body
+        if isinstance(body, SignedReceipt):
+            return
+        if (body.state, body.rollout.removesuffix(AGAIN)) == (state, rollout):
+            react(plant)
+
+    return reacts
+
+
+def _new(plant: Plant, *versions: int) -> None:
+    """The next act begins: releases are published, and nothing reacts any more."""
+    plant.authority = plant.authority.copy()
+    plant.manager.reacts = lambda _plant, _event: None
+    for version in versions:
+        plant.publish(version)
+
+
+# The acts
+
+
+def _nothing(_plant: Plant) -> None:
+    """Nothing happens before."""
+
+
+FIRST = Wish(1, "first")
+SECOND = Wish(2, "second")
+BAD = Wish(3, "bad")
+BAD_AGAIN = Wish(3, "bad once more")
+UNFETCHED = Wish(4, "unfetched")
+FIFTH = Wish(5, "fifth")
+GATED = Wish(5, "gated", GATE)
+OFFLINE = Wish(6, "offline")
+RECALLED = Wish(7, "recalled")
+
+
+def _first(plant: Plant) -> None:
+    _new(plant, 1)
+    plant.want(FIRST)
+
+
+def _second(plant: Plant) -> None:
+    _new(plant, 2)
+    plant.blobs.breaks = [100, None, 100]
+    plant.want(SECOND)
+
+
+def _bad(plant: Plant) -> None:
+    _new(plant, 3)
+    plant.endpoint.bad_versions = frozenset({3})
+    plant.want(BAD)
+
+
+def _bad_again(plant: Plant) -> None:
+    _new(plant)
+    plant.want(BAD_AGAIN)
+
+
+def _changed_mind(plant: Plant) -> None:
+    _new(plant, 4, 5)
+    plant.blobs.stuck = {*bundle(4)[1]} - {*bundle(5)[1]}
+    plant.want(UNFETCHED)
+    plant.manager.reacts = _on(State.FETCHING, UNFETCHED.rollout, lambda it: it.want(FIFTH))
+
+
+def _two_slots(plant: Plant) -> None:
+    _new(plant)
+    plant.want(FIFTH, GATED)
+
+
+def _new_keys(plant: Plant) -> None:
+    _new(plant)
+    simulator = plant.authority.simulator
+    for role, keys in (("director", 1), ("timestamp", 1), ("root", 3)):
+        simulator.rotate(role, keys)
+    simulator.publish()
+
+
+def _offline(plant: Plant) -> None:
+    def leave(it: Plant) -> None:
+        it.manager.away_until = it.clock.ticks + 40
+
+    _new(plant, 6)
+    plant.want(OFFLINE, GATED)
+    plant.manager.reacts = _on(State.ACTIVATING, OFFLINE.rollout, leave)
+
+
+def _recalled(plant: Plant) -> None:
+    _new(plant, 7)
+    plant.endpoint.requests = 1
+    plant.want(RECALLED, GATED)
+    back = _on(State.PROBATION, RECALLED.rollout, lambda it: it.want(OFFLINE, GATED))
+    plant.manager.reacts = back
+
+
+def _day_later(plant: Plant) -> None:
+    _new(plant)
+    plant.clock.advance(timedelta(hours=18))
+
+
+def _renewed(device: Device) -> bool:
+    keys, files = device.plant.manager.keys, IdentityFiles(device.state.identity)
+    settled = not (files.next_key.exists() or files.next_certificate.exists())
+    return keys is not None and keys.previous is not None and keys.shown and settled
+
+
+def _knows_new_keys(device: Device) -> bool:
+    marks = device.promises.marks
+    root = device.plant.authority.simulator.root.version
+    return marks is not None and marks.root == root and device.settled(FIFTH.version)
+
+
+def _was_recalled(device: Device) -> bool:
+    bodies = [event.body for event in device.plant.manager.stored.values()]
+    return any(getattr(body, "rollout", "") == RECALLED.rollout for body in bodies)
+
+
+def _rolled_back(device: Device, wish: Wish, version: int) -> bool:
+    return _ended(device, State.ROLLED_BACK, wish) and device.settled(version)
+
+
+ACTS: Final = (
+    Act("enrol", _nothing, None),
+    Act("first release", _first, lambda it: _committed(it, FIRST), ((SERVING, 1),)),
+    Act("second release", _second, lambda it: _committed(it, SECOND), ((SERVING, 2),)),
+    Act("roll back", _bad, lambda it: _rolled_back(it, BAD, 2), ((ROLLED_BACK, 3),)),
+    Act(
+        "quarantine",
+        _bad_again,
+        lambda it: _ended(it, State.QUARANTINED, BAD_AGAIN) and it.settled(2),
+    ),
+    Act("change of mind", _changed_mind, lambda it: _committed(it, FIFTH), ((SERVING, 5),)),
+    Act("two slots", _two_slots, lambda it: _committed(it, GATED), ((SERVING, 5),)),
+    Act("new keys", _new_keys, _knows_new_keys),
+    Act(
+        "offline",
+        _offline,
+        lambda it: _committed(it, OFFLINE) and it.settled(5, GATE),
+        ((SERVING, 6),),
+    ),
+    Act(
+        "recall",
+        _recalled,
+        lambda it: _was_recalled(it) and _committed(it, OFFLINE) and it.settled(5, GATE),
+        ((ROLLED_BACK, 7), (SERVING, 6)),
+        ((SERVING, 6),),
+    ),
+    Act("renewal", _day_later, lambda it: _renewed(it) and it.settled(6)),
+)

@@ -1,0 +1,238 @@
+"""A device whose process may end at any operation: the agent's own code around a faulty disk."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import SealaneError
+from sealane.fleet import DeviceFacts, RuntimeFact, SlotReport
+from sealane.trust import anchor, highwater
+from sealane.trust.verifier import Verifier
+from sealane_agent.actions import Tools
+from sealane_agent.config import IdentityFiles
+from sealane_agent.enroll import Enrolment
+from sealane_agent.errors import AlreadyEnrolled, JournalDamaged
+from sealane_agent.journal import Journal
+from sealane_agent.layout import ACTIVE, LKG, Pointer
+from sealane_agent.passport import Passport
+from sealane_agent.renewer import Renewer
+from sealane_agent.reports import Speaker
+from sealane_agent.session import Session
+from sealane_agent.staging import Staging
+from sealane_agent.state import State
+from sealane_agent.store import Store
+from sealane_agent.supervisor import Supervisor
+from support.agent_fakes import CAM
+from support.crash_loop import SteadyLoop
+from support.crash_plant import Line
+from support.trust import DEVICE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from sealane.fleet import Event
+    from sealane.names import Digest, SlotName
+    from sealane.trust.highwater import HighWater
+    from sealane_agent.layout import StateFolder
+    from support.crash_disk import FaultyDisk
+    from support.crash_plant import Plant
+
+PATIENCE_S: Final = 3600.0
+"""Simulated; no device takes longer to come to its end, although nobody helps it."""
+
+RESTART_S: Final = 5.0
+"""After that a process that ended is started again, as systemd does."""
+
+_FACTS = DeviceFacts(
+    "x86_64", "linux", 2, 2**32, (RuntimeFact("onnxruntime", "1.32.0", ("cpu",)),), ""
+)
+
+
+@dataclass
+class Promises:
+    """What the device has acknowledged: nothing of it may ever be lost.
+
+    Attributes:
+        enrolled: enrolment has returned.
+        marks: as they were when a document had been accepted.
+        events: everything that was journalled, by its sequence number.
+        quarantined: digests that were put away.
+        served: slots with a committed release.
+    """
+
+    enrolled: bool = False
+    marks: HighWater | None = None
+    events: dict[int, Event] = field(default_factory=dict)
+    quarantined: set[Digest] = field(default_factory=set)
+    served: set[SlotName] = field(default_factory=set)
+
+    def copy(self) -> Promises:
+        """The same promises, to be added to."""
+        return Promises(
+            self.enrolled,
+            self.marks,
+            dict(self.events),
+            set(self.quarantined),
+            set(self.served),
+        )
+
+
+@dataclass
+class Device:
+    """One device: its state folder, the disk below, and what it has promised."""
+
+    plant: Plant
+    state: StateFolder
+    disk: FaultyDisk
+    promises: Promises
+    problems: list[str] = field(default_factory=list)
+    journal: Journal | None = None
+    _deadline: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.plant.endpoint.state, self.plant.endpoint.disk = self.state, self.disk
+
+    def close(self) -> None:
+        """Close the journal, as a process does that ends."""
+        if self.journal is not None:
+            self.journal.close()
+        self.journal = None
+
+    # What a test looks at
+
+    def versions(self, slot: SlotName = CAM) -> tuple[int, int]:
+        """The releases of the slot's pointers; 0 without one."""
+        return self._version(slot, ACTIVE), self._version(slot, LKG)
+
+    def settled(self, version: int, slot: SlotName = CAM) -> bool:
+        """Whether a release serves alone, and everything was told and acknowledged."""
+        status = self.plant.endpoint.statuses.get(slot)
+        return (
+            self.versions(slot) == (version, version)
+            and status is not None
+            and status.active is not None
+            and status.active.release.version == version
+            and not (status.probation or status.standby)
+            and self.journal is not None
+            and self.journal.pending() == 0
+        )
+
+    def _version(self, slot: SlotName, which: str) -> int:
+        path = self.state.pointer(slot, which)
+        return Pointer.decode(path.read_bytes()).release.version if path.is_file() else 0
+
+    # What the device does
+
+    def enrol(self) -> None:
+        """Become a device; tried again as often as the disk fails."""
+        for _ in range(10):
+            try:
+                enrolment = Enrolment(self.state, self.plant.enrol, self.plant.clock)
+                enrolment.run(self.plant.token, "")
+            except AlreadyEnrolled:
+                IdentityFiles(self.state.identity).read()
+            except (OSError, SealaneError):
+                self.plant.clock.advance(timedelta(seconds=30))
+                continue
+            self.promises.enrolled = True
+            return
+        self.problems.append("it could not be enrolled")
+
+    def live(self, done: Callable[[], bool]) -> None:
+        """Run supervisor and session until it is done; restarted as systemd would."""
+        clock = self.plant.clock
+        self._deadline = clock.ticks + PATIENCE_S
+        while clock.ticks < self._deadline:
+            with asyncio.Runner(loop_factory=lambda: SteadyLoop(clock)) as runner:
+                runner.run(self._life(done))
+            self.disk.require_alive()
+            if self.journal is not None and done():
+                return
+            clock.advance(timedelta(seconds=RESTART_S))
+        states = self.plant.manager.states
+        self.problems.append(f"it never came to its end: {states}, {self.versions()}")
+
+    async def _life(self, done: Callable[[], bool]) -> None:
+        dead = asyncio.Event()
+        self.disk.died = dead.set
+        self.close()
+        try:
+            self.journal = Journal(self.state.journal)
+            store = Store(self.state)
+        except JournalDamaged as error:
+            self.problems.append(f"only a person can help: {error}")
+            self._deadline = 0.0
+            return
+        except (OSError, SealaneError):
+            return
+        work = [asyncio.create_task(part) for part in self._parts(self.journal, store)]
+        ends = [asyncio.create_task(self._until(done)), asyncio.create_task(dead.wait())]
+        await asyncio.wait([*work, *ends], return_when=asyncio.FIRST_COMPLETED)
+        broken = [task for task in work if task.done() and self.disk.found is None]
+        for task in (*work, *ends):
+            task.cancel()
+        await asyncio.gather(*work, *ends, return_exceptions=True)
+        self.problems += [f"the supervisor ended: {task.exception()!r}" for task in broken]
+
+    async def _until(self, over: Callable[[], bool]) -> None:
+        """Look whenever the device has done something, until it is over or too late."""
+        seen = (-1, -1)
+        while self.plant.clock.ticks < self._deadline:
+            now = (self.disk.told, len(self.disk.operations))
+            if now != seen and over():
+                return
+            seen = now
+            await asyncio.sleep(0.5)
+
+    def _parts(self, journal: Journal, store: Store) -> tuple[Coroutine[Any, Any, None], ...]:
+        plant, endpoint = self.plant, self.plant.endpoint
+        verifier = Verifier(self.state.trust, plant, DEVICE, plant.clock)
+        files = IdentityFiles(self.state.identity)
+        passport = Passport(files, files.read())
+        session = Session(lambda: Line(plant, self.disk, passport.membership), journal, self._log)
+        renewer = Renewer(passport, plant.renew, session, self._log)
+        tools = Tools(
+            folder=self.state,
+            journal=journal,
+            endpoint=endpoint,
+            staging=Staging(store, plant.blobs, endpoint, _FACTS),
+            key=lambda: passport.key,
+            speaker=Speaker(DEVICE, "boot"),
+            log=self._log,
+            now=verifier.trusted_now,
+            chance=lambda: 0.5,
+            pause=lambda _: None,
+            said=lambda: self._said(session),
+            address=lambda: "127.0.0.1:8000",
+        )
+        supervisor = Supervisor(tools, verifier, session.ask)
+        return (
+            supervisor.run(),
+            session.run(supervisor, lambda: 0.5),
+            renewer.run(verifier.trusted_now, lambda: 0.5),
+        )
+
+    # What it promises
+
+    def _said(self, session: Session) -> None:
+        self.disk.tell()
+        promises = self.promises
+        assert self.journal is not None
+        for event in self.journal.events(max(promises.events, default=0)):
+            promises.events[event.sequence] = event
+            body = event.body
+            if isinstance(body, SlotReport) and body.state == State.COMMITTED:
+                promises.served.add(body.slot)
+        promises.quarantined |= {*self.journal.read(CAM).quarantined}
+        self.plant.endpoint.put_away |= promises.quarantined
+        session.said()
+
+    def _log(self, event: str, **_fields: object) -> None:
+        self.disk.require_alive()
+        if event == "document accepted":
+            self.disk.tell()
+            self.promises.marks = highwater.load(self.state.trust / anchor.MARKS_FILE)

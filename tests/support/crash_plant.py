@@ -1,0 +1,250 @@
+"""What stands around a device and outlives its crashes: authorities, manager, link and endpoint.
+
+Everything here is simulated but the signatures. A plant can be copied, so that every case of an
+enumeration begins with the same one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import copy
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from sealane.bundle.types import ProbationLimits
+from sealane.fleet import (
+    Assignment,
+    AssignmentRequest,
+    DesiredChanged,
+    Events,
+    EventsAck,
+    Hello,
+    Welcome,
+)
+from sealane.names import DeviceId, Digest, ReleaseName, SlotName
+from sealane.trust.documents import Lease, SlotAssignment
+from sealane.trust.identity import BACKDATED, load_certificate, public_key_of
+from sealane.trust.token import JoinToken
+from sealane_agent.errors import Refused, Unreachable
+from sealane_agent.fetch import SourceTrouble
+from sealane_agent.membership import Admission
+from sealane_agent.rpc import SessionEnded
+from sealane_manager.ca import Issuer
+from sealane_manager.enrolment import key_named, proven_key
+from sealane_manager.succession import Keys, Shown
+from support.agent_fakes import CAM, FakeBlobs
+from support.bundles import TINY_MODEL, manifest_of, tiny_deployment, tiny_files
+from support.crash_endpoint import ENOUGH, Endpoint
+from support.crash_manager import Manager
+from support.trust import DEVICE, ManualClock, Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sealane.bundle.types import Manifest
+    from sealane.fleet import DeviceMessage, ManagerMessage
+    from sealane_agent.membership import Application, Membership
+    from support.crash_disk import FaultyDisk
+
+FLEET = "plant"
+
+
+@cache
+def bundle(version: int) -> tuple[Manifest, dict[Digest, bytes]]:
+    """A release's manifest and its blobs."""
+    limits = ProbationLimits(seconds=0, min_requests=ENOUGH)
+    manifest, files = manifest_of(tiny_files(version, tiny_deployment(limits)))
+    return manifest, {item.digest: files[item.path] for item in manifest.layers}
+
+
+@cache
+def ca_folder() -> Path:
+    """The fleet's certificate authority; it lives as long as the tests."""
+    kept = TemporaryDirectory()
+    atexit.register(kept.cleanup)
+    Issuer.create(Path(kept.name) / "ca", FLEET)
+    return Path(kept.name) / "ca"
+
+
+@dataclass
+class Authority:
+    """The release authority and the director: two keys' worth of signatures."""
+
+    simulator: Simulator = field(default_factory=lambda: Simulator(families=("demo",)))
+
+    def copy(self) -> Authority:
+        """The same keys, at the state of now."""
+        twin = copy.copy(self.simulator)
+        twin.files, twin.keys = dict(twin.files), dict(twin.keys)
+        twin.root, twin.snapshot = copy.deepcopy(twin.root), copy.deepcopy(twin.snapshot)
+        twin.timestamp = copy.deepcopy(twin.timestamp)
+        twin.families = copy.deepcopy(twin.families)
+        twin.asked = []
+        return Authority(twin)
+
+    def approve(self, version: int) -> None:
+        """List a release."""
+        name, (manifest, _) = ReleaseName(TINY_MODEL, version), bundle(version)
+        fields = {"slots": ["cam", "gate"], "requires": {}, "size": 1}
+        self.simulator.list_target(name.family, name.target_path, manifest.content, fields)
+
+    def direct(self, wishes: tuple[Wish, ...], nonce: str, clock: ManualClock) -> bytes:
+        """The director's document of now."""
+        until = clock.now() + timedelta(hours=1)
+        return self.simulator.direct(
+            [wish.assignment(Lease("lease", until)) for wish in wishes],
+            nonce,
+            version=int(clock.now().timestamp()),
+            issued=clock.now(),
+            expires=clock.now() + timedelta(days=1),
+        )
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A release that the manager wants in a slot."""
+
+    version: int
+    rollout: str
+    slot: SlotName = CAM
+
+    def assignment(self, lease: Lease) -> SlotAssignment:
+        """The same, as the director says it."""
+        manifest, name = bundle(self.version)[0], ReleaseName(TINY_MODEL, self.version)
+        length = len(manifest.content)
+        return SlotAssignment(self.slot, name, manifest.digest, length, self.rollout, lease)
+
+
+@dataclass
+class Blobs(FakeBlobs):
+    """A source of blobs; of those in `stuck` only the first bytes come, however often."""
+
+    stuck: set[Digest] = field(default_factory=set)
+
+    def copy(self) -> Blobs:
+        """The same source, once more."""
+        return replace(self, contents=dict(self.contents), breaks=list(self.breaks), asked=[])
+
+    def fetch(self, digest: Digest, offset: int) -> Iterator[bytes]:
+        if digest not in self.stuck:
+            yield from super().fetch(digest, offset)
+            return
+        if offset == 0:
+            yield self.contents[digest][: self.chunk]
+        raise SourceTrouble("the link broke")
+
+
+@dataclass
+class Plant:
+    """One device's surroundings."""
+
+    authority: Authority = field(default_factory=Authority)
+    clock: ManualClock = field(default_factory=ManualClock)
+    manager: Manager = field(default_factory=Manager)
+    endpoint: Endpoint = field(default_factory=Endpoint)
+    blobs: Blobs = field(default_factory=lambda: Blobs({}, chunk=64))
+    lines: list[Line] = field(default_factory=list)
+
+    def copy(self) -> Plant:
+        """The same at this moment."""
+        clock = ManualClock(self.clock.wall)
+        clock.ticks = self.clock.ticks
+        endpoint, blobs = self.endpoint.copy(), self.blobs.copy()
+        return Plant(self.authority, clock, self.manager.copy(), endpoint, blobs)
+
+    @property
+    def token(self) -> JoinToken:
+        """What a machine is enrolled with."""
+        root = hashlib.sha256(self.authority.simulator.first_root).digest()
+        return JoinToken("127.0.0.1:1", Issuer(ca_folder()).certificate, root, "1.t", "secret")
+
+    def enrol(self, _address: str, _ca: bytes, application: Application) -> Admission:
+        """The enrol service: a token is good for one key."""
+        manager, key = self.manager, key_named(proven_key(application.csr))
+        if manager.keys is not None and manager.keys.current != key:
+            raise Refused("the token is used")
+        manager.keys = Keys(key, None, self.clock.now(), self.clock.now(), shown=False)
+        certificate = self._certified(application.csr)
+        root = self.authority.simulator.first_root
+        return Admission(DEVICE, FLEET, certificate, "127.0.0.1:2", root)
+
+    def renew(self, known: Membership, csr: bytes) -> bytes:
+        """The renewal of a certificate."""
+        if self.away:
+            raise Unreachable("the manager does not answer")
+        self.manager.renew(shown_by(known), key_named(proven_key(csr)), self.clock.now())
+        return self._certified(csr)
+
+    def _certified(self, csr: bytes) -> bytes:
+        return Issuer(ca_folder(), self.clock).sign_device(csr, FLEET, DeviceId(DEVICE))
+
+    def publish(self, version: int) -> None:
+        """Make a release that any slot may be given."""
+        self.authority.approve(version)
+        self.blobs.contents |= bundle(version)[1]
+
+    def want(self, *wishes: Wish) -> None:
+        """What the manager wants from now on; every open session is told."""
+        self.manager.wishes = wishes
+        for line in self.lines:
+            line.tell(DesiredChanged(1))
+
+    def fetch(self, name: str, limit: int) -> Iterator[bytes]:
+        """The repository's files, as a metadata source."""
+        return self.authority.simulator.fetch(name, limit)
+
+    @property
+    def away(self) -> bool:
+        """Whether the manager is out of reach."""
+        return self.clock.ticks < self.manager.away_until
+
+
+def shown_by(membership: Membership) -> Shown:
+    """The key that a device shows with its certificate."""
+    certificate = load_certificate(membership.certificate)
+    key = key_named(public_key_of(certificate))
+    return Shown(key, certificate.not_valid_before_utc + BACKDATED)
+
+
+class Line:
+    """One session with the manager, from the device's side."""
+
+    def __init__(self, plant: Plant, disk: FaultyDisk, membership: Membership) -> None:
+        self._plant, self._disk, self._membership = plant, disk, membership
+        self._answers: asyncio.Queue[ManagerMessage] = asyncio.Queue()
+        plant.lines.append(self)
+
+    def tell(self, message: ManagerMessage) -> None:
+        """Let the manager say something."""
+        self._answers.put_nowait(message)
+
+    async def say(self, message: DeviceMessage) -> None:
+        self._disk.tell()
+        plant = self._plant
+        if plant.away:
+            raise SessionEnded("the manager does not answer")
+        match message:
+            case Hello():
+                plant.manager.meet(shown_by(self._membership))
+                known = max(plant.manager.stored, default=0)
+                self.tell(Welcome(DeviceId(DEVICE), 30.0, 10.0, known))
+            case AssignmentRequest(nonce):
+                wishes = plant.manager.wishes
+                self.tell(Assignment(plant.authority.direct(wishes, nonce, plant.clock)))
+            case Events(events):
+                for event in events:
+                    plant.manager.store(plant, event)
+                self.tell(EventsAck(events[-1].sequence))
+
+    async def hear(self) -> ManagerMessage:
+        return await self._answers.get()
+
+    async def close(self) -> None:
+        if self in self._plant.lines:
+            self._plant.lines.remove(self)

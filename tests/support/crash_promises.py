@@ -1,0 +1,101 @@
+"""What a device has promised, and what of it a disk keeps when no process runs on it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from sealane import fileio
+from sealane.disk import Disk
+from sealane.errors import SealaneError
+from sealane.trust import anchor, highwater
+from sealane_agent.config import IdentityFiles
+from sealane_agent.journal import Journal
+from sealane_agent.layout import StateFolder
+from sealane_agent.passport import Passport
+from sealane_agent.serving.app import read_pointer
+from sealane_manager.enrolment import key_named, proven_key
+from sealane_manager.succession import Ruling, met, renewed
+from support.agent_fakes import CAM
+from support.crash_endpoint import broken_files
+from support.crash_plant import shown_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.crash_device import Device
+    from support.crash_model import Image
+
+STATE: Final = "state"
+"""The state folder's name on the modelled disk."""
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder in memory where there is one: the disk is modelled, and thousands are made."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+def at_rest(image: Image, device: Device) -> list[str]:
+    """What of the promises a disk without any process on it does not keep."""
+    with scratch() as root, fileio.using(Disk()):
+        image.write(root / "rest")
+        state = StateFolder(root / "rest" / STATE)
+        try:
+            return [*_lost(state, device), *_unserved(state, device)]
+        except (OSError, SealaneError, sqlite3.Error) as error:
+            return [f"what is on the disk cannot be read: {error!r}"]
+
+
+def _lost(state: StateFolder, device: Device) -> Iterator[str]:
+    promises, stored = device.promises, device.plant.manager.stored
+    if promises.enrolled:
+        files = IdentityFiles(state.identity)
+        passport = Passport(files, files.read())
+        yield from _locked_out(passport, device)
+        anchor.read_root(state.trust)
+    if promises.marks is not None:
+        now = highwater.load(state.trust / anchor.MARKS_FILE)
+        for name in ("director", "time", "timestamp", "snapshot"):
+            mark, before = getattr(now, name), getattr(promises.marks, name)
+            if mark.keys == before.keys and mark.version < before.version:
+                yield f"the mark of {name} went from {before.version} to {mark.version}"
+        if now.root < promises.marks.root:
+            yield f"the mark of root went from {promises.marks.root} to {now.root}"
+    if not promises.events:
+        return
+    journal = Journal(state.journal)
+    pending = {event.sequence: event for event in journal.events(0)}
+    away = journal.read(CAM).quarantined
+    journal.close()
+    for sequence, event in promises.events.items():
+        if event not in {stored.get(sequence), pending.get(sequence)}:
+            yield f"event {sequence} is lost: {event.body}"
+    for digest in promises.quarantined - set(away):
+        yield f"{digest} has left its quarantine"
+
+
+def _locked_out(passport: Passport, device: Device) -> Iterator[str]:
+    """A key that the manager takes for a clone's, now or when it is renewed."""
+    keys, shown = device.plant.manager.keys, shown_by(passport.membership)
+    assert keys is not None
+    asked = key_named(proven_key(passport.request()))
+    for ruling in (met(keys, shown)[1], renewed(keys, shown, asked, device.plant.clock.now())[1]):
+        if ruling in {Ruling.CLONE, Ruling.STRANGER}:
+            yield f"the device would be taken for a {ruling}"
+
+
+def _unserved(state: StateFolder, device: Device) -> Iterator[str]:
+    for slot in sorted(device.promises.served):
+        pointer = read_pointer(state, slot)
+        if pointer is None:
+            yield f"no pointer of {slot} can be read"
+        else:
+            yield from broken_files(state, pointer)
+            if pointer.manifest in device.promises.quarantined:
+                yield f"{slot} would serve {pointer.release} from quarantine"
