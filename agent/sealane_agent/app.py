@@ -19,25 +19,25 @@ from sealane.clock import SystemClock
 from sealane.service import ServiceManager
 from sealane.trust.verifier import Verifier
 
-from sealane_agent import rpc
-from sealane_agent.actions import Tools
-from sealane_agent.collector import Times
 from sealane_agent.config import IdentityFiles
-from sealane_agent.endpoint_link import EndpointLink
+from sealane_agent.endpoint.keeper import EndpointCommand, Keeper
+from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.errors import AlreadyRunning
 from sealane_agent.facts import boot_id, device_facts
 from sealane_agent.health import Examination, keep_telling
-from sealane_agent.journal import Journal
-from sealane_agent.keeper import EndpointCommand, Keeper
+from sealane_agent.identity.passport import Passport
+from sealane_agent.identity.renewer import Renewer
 from sealane_agent.log import LineLog
-from sealane_agent.passport import Passport
-from sealane_agent.renewer import Renewer
-from sealane_agent.reports import Speaker
-from sealane_agent.session import Session
-from sealane_agent.staging import Staging
+from sealane_agent.slot.actions import Tools
+from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.reports import Speaker
+from sealane_agent.slot.staging import Staging
 from sealane_agent.store import Store
 from sealane_agent.supervisor import Supervisor
-from sealane_agent.telemetry import Telemetry
+from sealane_agent.telemetry.collector import Times
+from sealane_agent.telemetry.service import Telemetry
+from sealane_agent.uplink import rpc
+from sealane_agent.uplink.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sealane_agent.config import IdentityFiles
-from sealane_agent.endpoint_link import EndpointLink
-from sealane_agent.journal import Journal
+from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.layout import LKG, Pointer
-from sealane_agent.state import State
+from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.state import State
 
 if TYPE_CHECKING:
     from sealane.names import SlotName

@@ -12,10 +12,10 @@ from sealane.errors import BundleError, TrustError
 from sealane.failure import Failure, FailureKind
 from sealane.fleet import Hello
 
-from sealane_agent.actions import Hands
 from sealane_agent.facts import agent_version
-from sealane_agent.slot_loop import Desires, SlotLoop
-from sealane_agent.state import Wanted
+from sealane_agent.slot.actions import Hands
+from sealane_agent.slot.loop import Desires, SlotLoop
+from sealane_agent.slot.state import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sealane.trust.documents import SlotAssignment
     from sealane.trust.verifier import Accepted
 
-    from sealane_agent.actions import Tools
+    from sealane_agent.slot.actions import Tools
 
 
 class Judge(Protocol):

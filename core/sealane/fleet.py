@@ -44,8 +44,8 @@ class DeviceFacts:
 class SlotReport:
     """What one slot does now.
 
-    `state` is a word of the agent's state machine (`sealane_agent.state`). Releases are written
-    `vision/defect@7`; empty means none.
+    `state` is a word of the agent's state machine (`sealane_agent.slot.state`). Releases are
+    written `vision/defect@7`; empty means none.
     """
 
     slot: SlotName

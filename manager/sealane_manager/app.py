@@ -18,25 +18,25 @@ from sealane.clock import SystemClock
 from sealane.service import ServiceManager
 from sealane.trust.identity import DEVICE, OPERATOR
 
-from sealane_manager.accounts import Accounts
 from sealane_manager.alerts.channels import load as load_channels
 from sealane_manager.alerts.watch import Watch, Watched
 from sealane_manager.blobs import BlobStore
-from sealane_manager.ca import Issuer
-from sealane_manager.controller import Controller, World
 from sealane_manager.dashboard.offices import Offices as DashboardOffices
 from sealane_manager.dashboard.server import DashboardServer
 from sealane_manager.dashboard.web import Web
 from sealane_manager.desk import Desk, Pace, Papers
 from sealane_manager.director import Director
-from sealane_manager.drifting import BundleReferences, Drifting
-from sealane_manager.enrolment import Enrolment
+from sealane_manager.drift.watch import BundleReferences, Drifting
 from sealane_manager.errors import Refused
 from sealane_manager.housekeeping import Chore, Housekeeping, alert_chores, store_chores
+from sealane_manager.identity.ca import Issuer
+from sealane_manager.identity.enrolment import Enrolment
+from sealane_manager.identity.renewal import Renewal
 from sealane_manager.members import Members
+from sealane_manager.people.accounts import Accounts
 from sealane_manager.publishing import Publishing
-from sealane_manager.renewal import Renewal
 from sealane_manager.repository import Repository
+from sealane_manager.rollout.controller import Controller, World
 from sealane_manager.rollouts import Rollouts
 from sealane_manager.rpc import servers
 from sealane_manager.rpc.content import Content

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from sealane.fleet import Assignment, EventsAck, Welcome
 from sealane.trust.documents import DirectorDocument
 
-from sealane_manager.ca import DEVICE_LIFETIME
 from sealane_manager.errors import NotAllowed, NotKnown
-from sealane_manager.renewal import QUARANTINE_HINT, REASON
+from sealane_manager.identity.ca import DEVICE_LIFETIME
+from sealane_manager.identity.renewal import QUARANTINE_HINT, REASON
 from sealane_manager.store.records import Standing
 from sealane_manager.store.telemetry.records import Arrived
 

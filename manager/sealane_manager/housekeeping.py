@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from sealane_manager import drifting as drift
 from sealane_manager.alerts.watch import DELIVER_EVERY, EVERY
+from sealane_manager.drift import watch as drift
 from sealane_manager.store.telemetry.retention import Keeping
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
 
     from sealane_manager.alerts.watch import Watch
-    from sealane_manager.drifting import Drifting
+    from sealane_manager.drift.watch import Drifting
     from sealane_manager.store import Store
 
 EVENTS_KEPT: Final = timedelta(days=30)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sealane.clock import Clock
 
-    from sealane_manager.enrolment import Enrolment, Terms
+    from sealane_manager.identity.enrolment import Enrolment, Terms
     from sealane_manager.sessions import Sessions
     from sealane_manager.store import Store
     from sealane_manager.store.records import DeviceRecord

@@ -11,7 +11,7 @@ from sealane_manager.views import DecisionView, RolloutDeviceView, RolloutView
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sealane_manager.controller import Controller
+    from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollout.operate import Word
     from sealane_manager.rollout.types import Rollout, RolloutDevice, RolloutSpec
     from sealane_manager.store.records import DecisionRecord

@@ -11,7 +11,7 @@ from sealane.limits import GRPC_MESSAGE_BYTES, MIB
 from sealane.names import DeviceId
 from sealane.trust.identity import make_csr, new_key
 from sealane.wire.v1 import fleet_pb2, fleet_pb2_grpc, operator_pb2, operator_pb2_grpc
-from sealane_manager.ca import Issuer
+from sealane_manager.identity.ca import Issuer
 from support.manager import FLEET, running_manager
 
 if TYPE_CHECKING:

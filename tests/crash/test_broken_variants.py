@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane import fileio
-from sealane_agent import journal, store
+from sealane_agent import store
 from sealane_agent.database import open_database
+from sealane_agent.slot import journal
 from support.crash_cases import Case, operations_of, run_case, start_of
 from support.crash_disk import Fault, FaultyDisk
 

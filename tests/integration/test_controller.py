@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.names import DeviceId, SlotName
-from sealane_manager.controller import Controller, World
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.housekeeping import Chore, Housekeeping, store_chores
+from sealane_manager.rollout.controller import Controller, World
 from sealane_manager.rollout.types import (
     DeviceState,
     GatePolicy,

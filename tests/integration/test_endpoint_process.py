@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from sealane_agent.endpoint_link import EndpointLink
+from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.errors import Failed
 from sealane_agent.layout import ACTIVE, LKG, StateFolder
 from sealane_agent.serving.types import LoadFailed

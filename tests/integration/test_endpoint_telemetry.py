@@ -13,10 +13,10 @@ from sealane.clock import SystemClock
 from sealane.telemetry.codec import decode_windows
 from sealane.telemetry.merging import merge_models
 from sealane.telemetry.types import Arm, ErrorKind, ModelWindow, TelemetryAck
-from sealane_agent.collector import Collector, Times
-from sealane_agent.endpoint_link import EndpointLink
-from sealane_agent.host import Host
-from sealane_agent.spool import Spool
+from sealane_agent.endpoint.link import EndpointLink
+from sealane_agent.telemetry.collector import Collector, Times
+from sealane_agent.telemetry.host import Host
+from sealane_agent.telemetry.spool import Spool
 from support.endpoints import SLOT, endpoint, lay_out, tiny_pointer
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ from sealane.telemetry.types import (
     Timings,
     Window,
 )
-from sealane_manager.access import Role
-from sealane_manager.accounts import Accounts
+from sealane_manager.people.access import Role
+from sealane_manager.people.accounts import Accounts
 from sealane_manager.rollout.types import RolloutSpec, Stage
 from sealane_manager.store import open_store
 from support.manager import SLOT, running_manager

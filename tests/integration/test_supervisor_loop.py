@@ -14,8 +14,8 @@ from sealane.errors import TrustError
 from sealane.failure import FailureKind
 from sealane.names import SlotName
 from sealane_agent.serving.messages import Traffic
-from sealane_agent.slot_loop import TICK_OPEN_S
-from sealane_agent.state import State
+from sealane_agent.slot.loop import TICK_OPEN_S
+from sealane_agent.slot.state import State
 from support.agent_fakes import CAM, failure
 from support.agent_site import Site
 from support.disks import FailingDisk

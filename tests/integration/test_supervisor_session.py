@@ -22,9 +22,9 @@ from sealane.fleet import (
     Welcome,
 )
 from sealane.names import DeviceId
-from sealane_agent.journal import Entry, Journal
-from sealane_agent.rpc import SessionEnded
-from sealane_agent.session import Session
+from sealane_agent.slot.journal import Entry, Journal
+from sealane_agent.uplink.rpc import SessionEnded
+from sealane_agent.uplink.session import Session
 from support.agent_fakes import CAM, START, Lines
 from support.disks import FailingDisk
 

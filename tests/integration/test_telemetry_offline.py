@@ -22,7 +22,7 @@ from sealane.telemetry.types import (
     Timings,
     Window,
 )
-from sealane_agent.spool import Spool
+from sealane_agent.telemetry.spool import Spool
 from support.telemetry import START
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from sealane.names import DeviceId
 from sealane.trust.identity import key_to_pem, make_csr, new_key, parse_peer
-from sealane_manager.ca import Issuer
+from sealane_manager.identity.ca import Issuer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sealane_manager.succession import Key, Keys, Ruling, Shown, met, renewed
+from sealane_manager.identity.succession import Key, Keys, Ruling, Shown, met, renewed
 
 BEGAN = datetime(2026, 3, 1, 8, tzinfo=UTC)
 

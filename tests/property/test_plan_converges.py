@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sealane.bundle.types import ProbationLimits
 from sealane.failure import FailureKind
-from sealane_agent import outcomes
 from sealane_agent.layout import ACTIVE, LKG, Pointer
-from sealane_agent.plan import MAX_RESTARTS, plan, resumed
 from sealane_agent.serving.messages import SlotStatus, Traffic
-from sealane_agent.state import (
+from sealane_agent.slot import outcomes
+from sealane_agent.slot.plan import MAX_RESTARTS, plan, resumed
+from sealane_agent.slot.state import (
     ENDED,
     Action,
     AskDocument,

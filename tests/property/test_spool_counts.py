@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sealane.telemetry.codec import decode_windows
 from sealane.telemetry.merging import merge_models
 from sealane.telemetry.types import ModelWindow, TelemetryAck, TelemetryBatch, Window
-from sealane_agent.spool import Spool
+from sealane_agent.telemetry.spool import Spool
 from support.telemetry import START, models
 
 Key = tuple[str, str, str]

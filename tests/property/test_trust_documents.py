@@ -21,8 +21,8 @@ from sealane.trust.highwater import HighWater, Mark
 from sealane.trust.identity import parse_peer
 from sealane.trust.requirements import unmet
 from sealane.trust.token import JoinToken
-from sealane_manager.ca import Issuer
 from sealane_manager.director import next_version
+from sealane_manager.identity.ca import Issuer
 from tuf.api.metadata import Metadata, Targets
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

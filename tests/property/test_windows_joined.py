@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sealane_agent.windows import joined, parts
+from sealane_agent.telemetry.windows import joined, parts
 from support.telemetry import windows
 
 if TYPE_CHECKING:

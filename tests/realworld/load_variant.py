@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sealane.names import parse_slot
-from sealane_agent.endpoint_link import EndpointLink
+from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.layout import ACTIVE, Pointer, StateFolder
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from sealane.failure import Failure, FailureKind
 from sealane.names import Digest, ReleaseName, SlotName
 from sealane.trust.documents import Lease, SlotAssignment
-from sealane_agent.fetch import SourceTrouble
 from sealane_agent.layout import Pointer
 from sealane_agent.serving.messages import Proved, SlotStatus, Traffic
 from sealane_agent.serving.types import LoadFailed
+from sealane_agent.uplink.fetch import SourceTrouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

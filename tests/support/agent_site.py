@@ -23,12 +23,12 @@ from sealane.trust.documents import (
 )
 from sealane.trust.identity import new_key
 from sealane.trust.verifier import Accepted
-from sealane_agent.actions import Tools
-from sealane_agent.journal import Journal
 from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
-from sealane_agent.reports import Speaker
-from sealane_agent.staging import Staging
-from sealane_agent.state import State
+from sealane_agent.slot.actions import Tools
+from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.reports import Speaker
+from sealane_agent.slot.staging import Staging
+from sealane_agent.slot.state import State
 from sealane_agent.store import Store
 from sealane_agent.supervisor import Supervisor
 from support.agent_fakes import CAM, Died, FakeBlobs, FakeEndpoint, Lines

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sealane.names import SlotName
 from sealane.receipt import ROLLED_BACK, SERVING, SignedReceipt
 from sealane_agent.config import IdentityFiles
-from sealane_agent.state import State
+from sealane_agent.slot.state import State
 from support.crash_plant import Wish, bundle
 
 if TYPE_CHECKING:

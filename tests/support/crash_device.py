@@ -11,20 +11,20 @@ from sealane.errors import SealaneError
 from sealane.fleet import DeviceFacts, RuntimeFact, SlotReport
 from sealane.trust import anchor, highwater
 from sealane.trust.verifier import Verifier
-from sealane_agent.actions import Tools
 from sealane_agent.config import IdentityFiles
-from sealane_agent.enroll import Enrolment
 from sealane_agent.errors import AlreadyEnrolled, JournalDamaged
-from sealane_agent.journal import Journal
+from sealane_agent.identity.enroll import Enrolment
+from sealane_agent.identity.passport import Passport
+from sealane_agent.identity.renewer import Renewer
 from sealane_agent.layout import ACTIVE, LKG, Pointer
-from sealane_agent.passport import Passport
-from sealane_agent.renewer import Renewer
-from sealane_agent.reports import Speaker
-from sealane_agent.session import Session
-from sealane_agent.staging import Staging
-from sealane_agent.state import State
+from sealane_agent.slot.actions import Tools
+from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.reports import Speaker
+from sealane_agent.slot.staging import Staging
+from sealane_agent.slot.state import State
 from sealane_agent.store import Store
 from sealane_agent.supervisor import Supervisor
+from sealane_agent.uplink.session import Session
 from support.agent_fakes import CAM
 from support.crash_loop import SteadyLoop
 from support.crash_plant import Line

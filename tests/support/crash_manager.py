@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from sealane.errors import SealaneError
 from sealane.receipt import SignedReceipt, verify
-from sealane_manager.succession import Key, Keys, Ruling, Shown, met, renewed
+from sealane_manager.identity.succession import Key, Keys, Ruling, Shown, met, renewed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

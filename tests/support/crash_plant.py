@@ -32,12 +32,12 @@ from sealane.trust.documents import Lease, SlotAssignment
 from sealane.trust.identity import BACKDATED, load_certificate, public_key_of
 from sealane.trust.token import JoinToken
 from sealane_agent.errors import Refused, Unreachable
-from sealane_agent.fetch import SourceTrouble
-from sealane_agent.membership import Admission
-from sealane_agent.rpc import SessionEnded
-from sealane_manager.ca import Issuer
-from sealane_manager.enrolment import key_named, proven_key
-from sealane_manager.succession import Keys, Shown
+from sealane_agent.identity.membership import Admission
+from sealane_agent.uplink.fetch import SourceTrouble
+from sealane_agent.uplink.rpc import SessionEnded
+from sealane_manager.identity.ca import Issuer
+from sealane_manager.identity.enrolment import key_named, proven_key
+from sealane_manager.identity.succession import Keys, Shown
 from support.agent_fakes import CAM, FakeBlobs
 from support.bundles import TINY_MODEL, manifest_of, tiny_deployment, tiny_files
 from support.crash_endpoint import ENOUGH, Endpoint
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from sealane.bundle.types import Manifest
     from sealane.fleet import DeviceMessage, ManagerMessage
-    from sealane_agent.membership import Application, Membership
+    from sealane_agent.identity.membership import Application, Membership
     from support.crash_disk import FaultyDisk
 
 FLEET = "plant"

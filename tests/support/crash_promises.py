@@ -13,12 +13,12 @@ from sealane.disk import Disk
 from sealane.errors import SealaneError
 from sealane.trust import anchor, highwater
 from sealane_agent.config import IdentityFiles
-from sealane_agent.journal import Journal
+from sealane_agent.identity.passport import Passport
 from sealane_agent.layout import StateFolder
-from sealane_agent.passport import Passport
 from sealane_agent.serving.app import read_pointer
-from sealane_manager.enrolment import key_named, proven_key
-from sealane_manager.succession import Ruling, met, renewed
+from sealane_agent.slot.journal import Journal
+from sealane_manager.identity.enrolment import key_named, proven_key
+from sealane_manager.identity.succession import Ruling, met, renewed
 from support.agent_fakes import CAM
 from support.crash_endpoint import broken_files
 from support.crash_plant import shown_by

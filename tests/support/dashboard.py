@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher
 from sealane.names import DeviceId
-from sealane_manager.access import Role
-from sealane_manager.accounts import Accounts
 from sealane_manager.app import ManagerSettings, _build
 from sealane_manager.dashboard.offices import Offices
 from sealane_manager.dashboard.web import Web
-from sealane_manager.enrolment import Enrolment
+from sealane_manager.identity.enrolment import Enrolment
 from sealane_manager.layout import StateFolder
 from sealane_manager.members import Members
+from sealane_manager.people.access import Role
+from sealane_manager.people.accounts import Accounts
 from sealane_manager.publishing import Publishing
 from sealane_manager.rollouts import Rollouts
 from sealane_manager.store import open_store

@@ -9,7 +9,7 @@ from sealane import fileio
 from sealane.names import DeviceId
 from sealane.trust.identity import key_to_pem, make_csr, new_key
 from sealane_agent.config import Identity, IdentityFiles
-from sealane_manager.ca import Issuer
+from sealane_manager.identity.ca import Issuer
 from support.clock import MovableClock
 
 if TYPE_CHECKING:

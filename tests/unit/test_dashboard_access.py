@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sealane.errors import InvalidName
-from sealane_manager import access
-from sealane_manager.access import Act, Role, Who
-from sealane_manager.accounts import Accounts, Failures
 from sealane_manager.dashboard.csrf import PAD_BYTES, is_token, make_token
 from sealane_manager.errors import NotAllowed, Refused
+from sealane_manager.people import access
+from sealane_manager.people.access import Act, Role, Who
+from sealane_manager.people.accounts import Accounts, Failures
 from sealane_manager.store.records import By
 from support.dashboard import PASSWORD, WEAK_HASHER
 from support.rollouts import START, FakeClock

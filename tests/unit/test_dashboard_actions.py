@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.names import DeviceId
-from sealane_manager.access import Role
+from sealane_manager.people.access import Role
 from sealane_manager.store.records import Standing
 from sealane_manager.store.summaries import AuditFilter
 from support.dashboard import PASSWORD, Dashboard, a_dashboard

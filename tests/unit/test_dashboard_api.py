@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.names import DeviceId
-from sealane_manager.access import Role
+from sealane_manager.people.access import Role
 from support.dashboard import Dashboard, a_dashboard
 from support.rollouts import OLD, a_hello, a_report
 from support.stores import an_event, enrol, signed, start

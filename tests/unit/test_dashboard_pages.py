@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sealane.failure import Failure, FailureKind
 from sealane.names import DeviceId
-from sealane_manager.access import Role
 from sealane_manager.dashboard.headers import POLICY
+from sealane_manager.people.access import Role
 from sealane_manager.rollout.types import Operation
 from support.dashboard import Dashboard, a_dashboard
 from support.rollouts import OLD, a_hello, a_report

@@ -13,9 +13,9 @@ from sealane.fleet import SlotReport
 from sealane.names import Digest
 from sealane.trust import anchor
 from sealane_agent.errors import DiskTrouble
-from sealane_agent.journal import Entry, Journal
+from sealane_agent.identity.passport import Passport
 from sealane_agent.layout import StateFolder
-from sealane_agent.passport import Passport
+from sealane_agent.slot.journal import Entry, Journal
 from sealane_agent.store import Store
 from support.agent_fakes import CAM, START
 from support.disks import FailingDisk

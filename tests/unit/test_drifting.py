@@ -11,7 +11,7 @@ import pytest
 from sealane.names import DeviceId
 from sealane.telemetry.bins import Bins
 from sealane.telemetry.types import Window
-from sealane_manager.drifting import FORGOTTEN, Drifting
+from sealane_manager.drift.watch import FORGOTTEN, Drifting
 from support.recorded import a_telemetry, arrived, put
 from support.telemetry import START, plain_model
 

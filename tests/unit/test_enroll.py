@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 from sealane.trust.token import JoinToken
 from sealane_agent.config import IdentityFiles
-from sealane_agent.enroll import Enrolment
 from sealane_agent.errors import Refused
+from sealane_agent.identity.enroll import Enrolment
 from sealane_agent.layout import StateFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sealane_agent.membership import Admission, Application
+    from sealane_agent.identity.membership import Admission, Application
 
 TOKEN = JoinToken("127.0.0.1:1", b"ca", bytes(32), "1.t", "secret")
 

@@ -8,9 +8,9 @@ from sealane.bundle.types import Layer
 from sealane.failure import FailureKind
 from sealane.names import Digest
 from sealane_agent.errors import Failed
-from sealane_agent.fetch import MAX_STUCK, MAX_WRONG, Policy, fetch_all
 from sealane_agent.layout import StateFolder
 from sealane_agent.store import Store
+from sealane_agent.uplink.fetch import MAX_STUCK, MAX_WRONG, Policy, fetch_all
 from support.agent_fakes import FakeBlobs
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.telemetry.types import HostWindow, Level
-from sealane_agent.host import Host
+from sealane_agent.telemetry.host import Host
 
 if TYPE_CHECKING:
     from pathlib import Path

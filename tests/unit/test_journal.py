@@ -9,9 +9,9 @@ from sealane.failure import FailureKind
 from sealane.fleet import SlotReport
 from sealane.receipt import SignedReceipt
 from sealane_agent.errors import DiskTrouble, JournalDamaged
-from sealane_agent.journal import Entry, Journal
 from sealane_agent.serving.messages import Traffic
-from sealane_agent.state import Attempt, Choice, State
+from sealane_agent.slot.journal import Entry, Journal
+from sealane_agent.slot.state import Attempt, Choice, State
 from support.agent_fakes import CAM, START, digest, failure, proved, release
 
 if TYPE_CHECKING:

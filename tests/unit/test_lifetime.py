@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sealane_agent.lifetime import (
+from sealane_agent.identity.lifetime import (
     LOOK_S,
     PAUSE_MAX_S,
     Outlook,

@@ -7,7 +7,7 @@ import pytest
 from sealane.fleet import SlotReport
 from sealane.limits import EVENTS_PER_MESSAGE
 from sealane.receipt import SignedReceipt
-from sealane_agent.journal import Entry, Journal
+from sealane_agent.slot.journal import Entry, Journal
 from support.agent_fakes import CAM, START
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_one_message_holds_only_so_many_events(journal: Journal) -> None:
 def test_an_outbox_that_nobody_empties_keeps_the_newest_events(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sealane_agent.journal.OUTBOX_EVENTS", 3)
+    monkeypatch.setattr("sealane_agent.slot.journal.OUTBOX_EVENTS", 3)
     for _ in range(5):
         journal.write(ENTRY)
     assert sequences(journal) == [3, 4, 5]

@@ -12,7 +12,7 @@ from sealane.errors import SealaneError
 from sealane.names import DeviceId
 from sealane.trust.identity import make_csr, new_key
 from sealane_agent.errors import NotEnrolled, Refused
-from sealane_agent.passport import Passport
+from sealane_agent.identity.passport import Passport
 from support.passports import WHO, Office
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import pytest
 from sealane.bundle.types import ProbationLimits
 from sealane.failure import FailureKind
 from sealane_agent.layout import ACTIVE, LKG, Pointer
-from sealane_agent.plan import MAX_RESTARTS, RETRY_FAILED, plan, resumed
 from sealane_agent.serving.messages import SlotStatus, Traffic
-from sealane_agent.state import (
+from sealane_agent.slot.plan import MAX_RESTARTS, RETRY_FAILED, plan, resumed
+from sealane_agent.slot.state import (
     AskDocument,
     Attempt,
     Choice,

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 from sealane.bundle.types import ProbationLimits
-from sealane_agent.probation import Decision, judge
 from sealane_agent.serving.messages import Traffic
+from sealane_agent.slot.probation import Decision, judge
 
 LIMITS = ProbationLimits(seconds=30, min_requests=10, deadline_seconds=600)
 

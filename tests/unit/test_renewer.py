@@ -12,8 +12,8 @@ import pytest
 from cryptography import x509
 from sealane import fileio
 from sealane_agent.errors import Unreachable
-from sealane_agent.passport import Passport
-from sealane_agent.renewer import Renewer
+from sealane_agent.identity.passport import Passport
+from sealane_agent.identity.renewer import Renewer
 from support.disks import FailingDisk
 from support.passports import WHO, Office
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from sealane_agent.membership import Membership
+    from sealane_agent.identity.membership import Membership
 
 
 @dataclass

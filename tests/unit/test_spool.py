@@ -9,8 +9,8 @@ from sealane.names import SlotName
 from sealane.telemetry.codec import decode_windows
 from sealane.telemetry.types import Arm, ModelWindow, TelemetryAck, Window
 from sealane_agent.errors import SpoolDamaged
-from sealane_agent.spool import Spool, open_spool
-from sealane_agent.tiers import Row, groups
+from sealane_agent.telemetry.spool import Spool, open_spool
+from sealane_agent.telemetry.tiers import Row, groups
 from support.telemetry import START, plain_window
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sealane.errors import InvalidName
 from sealane.names import DeviceId, SlotName
 from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.identity.succession import Key, Ruling, Shown
 from sealane_manager.rollout.types import DeviceState
 from sealane_manager.selector import matches, parse
 from sealane_manager.store import open_store
 from sealane_manager.store.devices import MAX_LABELS, MAX_SLOTS
 from sealane_manager.store.records import Standing
-from sealane_manager.succession import Key, Ruling, Shown
 from support.rollouts import START, a_failure, a_hello, a_report
 from support.stores import ADA, a_new_device, a_store, enrol, start
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sealane_manager.succession import Key, Keys, Ruling, Shown, met, renewed
+from sealane_manager.identity.succession import Key, Keys, Ruling, Shown, met, renewed
 
 ENROLLED = datetime(2026, 3, 1, 8, tzinfo=UTC)
 SINCE, NOW = ENROLLED + timedelta(hours=16), ENROLLED + timedelta(hours=20)

@@ -12,10 +12,10 @@ import pytest
 from sealane.errors import TelemetryError
 from sealane.telemetry.codec import decode_windows
 from sealane.telemetry.types import HostWindow, Level, TelemetryAck, TelemetryBatch, Window
-from sealane_agent.collector import Collector, Times
-from sealane_agent.sending import Sending
 from sealane_agent.serving.waiting import Waiting
-from sealane_agent.spool import Spool
+from sealane_agent.telemetry.collector import Collector, Times
+from sealane_agent.telemetry.sending import Sending
+from sealane_agent.telemetry.spool import Spool
 from support.agent_fakes import Lines
 from support.clock import MovableClock
 from support.telemetry import plain_window

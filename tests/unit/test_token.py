@@ -11,7 +11,7 @@ import pytest
 from sealane import limits
 from sealane.errors import TokenError
 from sealane.trust.token import PREFIX, JoinToken
-from sealane_manager.ca import Issuer
+from sealane_manager.identity.ca import Issuer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

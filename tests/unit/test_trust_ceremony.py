@@ -13,9 +13,9 @@ from sealane.errors import InvalidName, SealaneError
 from sealane.trust.director import director_role
 from sealane.trust.identity import load_certificate, peer_of
 from sealane.trust.verifier import MetadataMissing, Verifier
-from sealane_manager.ca import Issuer
 from sealane_manager.director import Director, next_version
 from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.identity.ca import Issuer
 from sealane_manager.layout import StateFolder
 from sealane_manager.repository import Repository
 from sealane_manager.trust.ceremony import add_family, init_development

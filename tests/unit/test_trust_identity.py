@@ -27,8 +27,8 @@ from sealane.trust.identity import (
     peer_of,
     public_key_of,
 )
-from sealane_manager.ca import Issuer, fingerprint_of
 from sealane_manager.errors import Refused
+from sealane_manager.identity.ca import Issuer, fingerprint_of
 from support.trust import START, ManualClock
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from sealane.bundle.types import Deployment, Golden, Layer, Variant
 from sealane.failure import FailureKind
 from sealane.fleet import DeviceFacts, RuntimeFact
-from sealane_agent import variants
-from sealane_agent.state import Choice
+from sealane_agent.slot import variants
+from sealane_agent.slot.state import Choice
 from support.agent_fakes import digest, failure, proved
 
 ORT = RuntimeFact("onnxruntime", "1.32.0", ("cpu",))

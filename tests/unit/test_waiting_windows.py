@@ -6,7 +6,7 @@ from sealane.names import SlotName
 from sealane.telemetry.codec import decode_windows, encode_windows
 from sealane.telemetry.types import Arm, ModelWindow, Window
 from sealane_agent.serving.waiting import OFFER_BYTES, WINDOWS, Offer, Waiting
-from sealane_agent.windows import BYTES, MODELS, joined
+from sealane_agent.telemetry.windows import BYTES, MODELS, joined
 from support.telemetry import START, plain_window
 
 

@@ -10,7 +10,7 @@ from sealane.limits import JOIN_TOKEN_CHARS
 from sealane.trust.token import JoinToken
 
 from sealane_agent.cli.folder import add_state, state_folder
-from sealane_agent.enroll import Enrolment
+from sealane_agent.identity.enroll import Enrolment
 
 if TYPE_CHECKING:
     import argparse

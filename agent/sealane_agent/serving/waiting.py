@@ -18,7 +18,7 @@ from sealane.limits import KIB
 from sealane.telemetry.codec import decode_windows, encode_windows
 from sealane.telemetry.merging import merge
 
-from sealane_agent.windows import parts
+from sealane_agent.telemetry.windows import parts
 
 if TYPE_CHECKING:
     from sealane.telemetry.types import Window

@@ -8,10 +8,10 @@ from sealane.names import parse_device
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from sealane_manager.access import Act, Who
 from sealane_manager.api import models
 from sealane_manager.dashboard import query
 from sealane_manager.dashboard.front import SESSION_COOKIE, LoginNeeded
+from sealane_manager.people.access import Act, Who
 from sealane_manager.store.summaries import AuditFilter, DeviceFilter, Page
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import typer
 from sealane.service import become_owner
 
-from sealane_manager.ca import fingerprint_of
 from sealane_manager.cli.output import errors, reported
+from sealane_manager.identity.ca import fingerprint_of
 from sealane_manager.layout import StateFolder
 from sealane_manager.repository import Repository
 from sealane_manager.trust.ceremony import init_development

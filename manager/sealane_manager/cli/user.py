@@ -12,14 +12,14 @@ import typer
 from sealane.clock import SystemClock
 from sealane.errors import SealaneError
 
-from sealane_manager.access import Role
 from sealane_manager.cli.output import Format, OutputOption, emit, reported
 from sealane_manager.layout import StateFolder
+from sealane_manager.people.access import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sealane_manager.accounts import Accounts
+    from sealane_manager.people.accounts import Accounts
 
 app = typer.Typer(no_args_is_help=True, help="People who may log in on the dashboard.")
 
@@ -35,7 +35,7 @@ StdinOption = Annotated[
 
 @contextmanager
 def _accounts(state: Path) -> Iterator[Accounts]:
-    from sealane_manager.accounts import (  # noqa: PLC0415 - no other command shall wait for it
+    from sealane_manager.people.accounts import (  # noqa: PLC0415 - no other command shall wait for it
         Accounts,
     )
     from sealane_manager.store import open_store  # noqa: PLC0415 - the same

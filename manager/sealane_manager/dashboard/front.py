@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sealane.errors import InvalidName
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from sealane_manager.access import Act, Who
 from sealane_manager.dashboard import assets, query, words
 from sealane_manager.dashboard.csrf import PAD_BYTES, is_token, make_token
 from sealane_manager.errors import NotAllowed
+from sealane_manager.people.access import Act, Who
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,7 +13,7 @@ from sealane_manager.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from sealane_manager.controller import Controller
+    from sealane_manager.rollout.controller import Controller
 
 LOOK_EVERY_S: Final = 3.0
 """Seconds between two looks when no rollout changes: devices come and go without a notice."""

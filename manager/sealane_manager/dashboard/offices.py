@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sealane.clock import Clock
 
-    from sealane_manager.accounts import Accounts
     from sealane_manager.blobs import BlobStore
-    from sealane_manager.controller import Controller
     from sealane_manager.members import Members
+    from sealane_manager.people.accounts import Accounts
     from sealane_manager.publishing import Publishing
     from sealane_manager.repository import Repository
+    from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollouts import Rollouts
     from sealane_manager.store import Store
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from sealane_manager.access import Act
 from sealane_manager.metrics import exposition, native
 from sealane_manager.metrics.families import Snapshot, families
+from sealane_manager.people.access import Act
 from sealane_manager.store.summaries import Page
 
 if TYPE_CHECKING:

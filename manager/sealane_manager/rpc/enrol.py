@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from sealane.wire.v1 import enrol_pb2 as wire
 from sealane.wire.v1 import enrol_pb2_grpc
 
-from sealane_manager.enrolment import Application
+from sealane_manager.identity.enrolment import Application
 from sealane_manager.rpc.answers import answering
 
 if TYPE_CHECKING:
     import grpc
 
-    from sealane_manager.enrolment import Enrolment
+    from sealane_manager.identity.enrolment import Enrolment
 
 
 class EnrolService(enrol_pb2_grpc.EnrolServiceServicer):

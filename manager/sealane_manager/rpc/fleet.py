@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sealane.fleet import DeviceMessage, ManagerMessage
 
     from sealane_manager.desk import Desk
-    from sealane_manager.renewal import Renewal
+    from sealane_manager.identity.renewal import Renewal
     from sealane_manager.rpc.content import Content
     from sealane_manager.rpc.peers import Caller, Door
 

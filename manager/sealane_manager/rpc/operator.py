@@ -11,7 +11,7 @@ from sealane.names import parse_digest
 from sealane.wire.v1 import operator_pb2 as wire
 from sealane.wire.v1 import operator_pb2_grpc
 
-from sealane_manager.enrolment import Terms
+from sealane_manager.identity.enrolment import Terms
 from sealane_manager.members import LabelChange
 from sealane_manager.rollout.operate import Word
 from sealane_manager.rpc import convert

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sealane.errors import TrustError
 from sealane.trust.identity import BACKDATED, load_certificate, peer_of, public_key_of
 
-from sealane_manager.enrolment import key_named
 from sealane_manager.errors import NotAllowed
-from sealane_manager.succession import Shown
+from sealane_manager.identity.enrolment import key_named
+from sealane_manager.identity.succession import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, or_
 from sqlmodel import col, select
 
-from sealane_manager.access import Role
 from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.people.access import Role
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import ApiToken, DecisionRecord, OpenSession, User
 from sealane_manager.store.tables import ApiTokenRow, LoginRow, UserRow

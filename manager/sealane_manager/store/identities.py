@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 from sealane.names import DeviceId
 
+from sealane_manager.identity.succession import Key, Keys, Ruling, met, renewed
 from sealane_manager.store.decisions import log
 from sealane_manager.store.devices import known, owner, pass_over
 from sealane_manager.store.records import DecisionRecord, Standing
-from sealane_manager.succession import Key, Keys, Ruling, met, renewed
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlmodel import Session
 
+    from sealane_manager.identity.succession import Shown
     from sealane_manager.store.database import Database
     from sealane_manager.store.records import By
     from sealane_manager.store.tables import DeviceRow
-    from sealane_manager.succession import Shown
 
 
 class Identities:

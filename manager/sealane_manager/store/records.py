@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId, Digest, ReleaseName
     from sealane.trust.documents import SlotAssignment
 
-    from sealane_manager.access import Role
+    from sealane_manager.people.access import Role
     from sealane_manager.rollout.types import Rollout, RolloutSpec
     from sealane_manager.selector import Selector
 

@@ -23,8 +23,8 @@ from sealane.trust.identity import key_to_pem, make_csr, new_key
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
 from tuf.api.serialization.json import JSONSerializer
 
-from sealane_manager.ca import Issuer
 from sealane_manager.errors import Refused
+from sealane_manager.identity.ca import Issuer
 from sealane_manager.layout import StateFolder
 from sealane_manager.repository import Repository
 from sealane_manager.trust import keys, submission

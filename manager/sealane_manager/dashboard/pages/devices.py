@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.names import parse_device, parse_label
 
-from sealane_manager.access import Act
 from sealane_manager.dashboard import query
 from sealane_manager.dashboard.front import go
 from sealane_manager.dashboard.live import Topic
 from sealane_manager.errors import Refused
 from sealane_manager.members import LabelChange
+from sealane_manager.people.access import Act
 from sealane_manager.store.summaries import AuditFilter, DeviceFilter, Page, Status
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sealane_manager.access import Act
 from sealane_manager.dashboard import query
 from sealane_manager.dashboard.front import (
     SESSION_COOKIE,
@@ -19,6 +18,7 @@ from sealane_manager.dashboard.front import (
     set_cookie,
 )
 from sealane_manager.errors import NotAllowed
+from sealane_manager.people.access import Act
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

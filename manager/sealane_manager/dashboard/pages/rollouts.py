@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.errors import SealaneError
 
-from sealane_manager.access import Act
-from sealane_manager.controller import new_id
 from sealane_manager.dashboard import plan, query
 from sealane_manager.dashboard.front import go
 from sealane_manager.dashboard.gate_table import GateTable, gate_table
 from sealane_manager.dashboard.live import Topic
 from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.people.access import Act
+from sealane_manager.rollout.controller import new_id
 from sealane_manager.rollout.operate import Word, possible
 from sealane_manager.rollout.types import LIVE, Operation, RolloutState
 from sealane_manager.store.summaries import AuditFilter, Page
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sealane_manager.access import Who
     from sealane_manager.dashboard.front import Form, Front, Visit
+    from sealane_manager.people.access import Who
     from sealane_manager.store.summaries import (
         AuditLine,
         Cell,

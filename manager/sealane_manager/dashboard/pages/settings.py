@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sealane_manager.access import Act, Role, parse_role
 from sealane_manager.dashboard import query
 from sealane_manager.dashboard.front import SESSION_COOKIE, forget_cookie, go
 from sealane_manager.errors import Refused
+from sealane_manager.people.access import Act, Role, parse_role
 from sealane_manager.store.records import By
 from sealane_manager.trust.overview import roles_of, root_fingerprint
 

@@ -19,9 +19,9 @@ from sealane.limits import EVENTS_PER_MESSAGE, OUTBOX_EVENTS
 from sealane.names import Digest
 
 from sealane_agent.database import open_database, transaction
-from sealane_agent.encoding import decode_attempt, decode_body, encode_attempt, encode_body
 from sealane_agent.errors import DiskTrouble, JournalDamaged
-from sealane_agent.state import SlotRecord, State
+from sealane_agent.slot.encoding import decode_attempt, decode_body, encode_attempt, encode_body
+from sealane_agent.slot.state import SlotRecord, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sealane.names import SlotName
     from sealane.receipt import SignedReceipt
 
-    from sealane_agent.state import Attempt
+    from sealane_agent.slot.state import Attempt
 
 _HINT: Final = "see that its disk has room and can be written; nothing is lost"
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Deployment, Layer, Variant
     from sealane.fleet import DeviceFacts
 
-    from sealane_agent.state import Choice
+    from sealane_agent.slot.state import Choice
 
 
 def eligible(variants: Iterable[Variant], facts: DeviceFacts) -> tuple[Variant, ...]:

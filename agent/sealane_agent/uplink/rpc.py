@@ -18,8 +18,8 @@ from sealane.trust.source import MetadataMissing
 from sealane.wire.v1 import enrol_pb2, enrol_pb2_grpc, fleet_pb2, fleet_pb2_grpc
 
 from sealane_agent.errors import Refused, Unreachable
-from sealane_agent.fetch import SourceTrouble
-from sealane_agent.membership import Admission
+from sealane_agent.identity.membership import Admission
+from sealane_agent.uplink.fetch import SourceTrouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sealane.fleet import DeviceMessage, ManagerMessage
     from sealane.names import Digest
 
-    from sealane_agent.membership import Application, Membership
+    from sealane_agent.identity.membership import Application, Membership
 
 # A link that was cut is noticed in 15 seconds; a channel without calls is silent.
 _OPTIONS: Final = (

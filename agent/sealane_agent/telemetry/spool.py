@@ -22,8 +22,8 @@ from sealane.telemetry.codec import decode_windows, encode_windows
 from sealane.telemetry.types import TelemetryBatch
 
 from sealane_agent.errors import SpoolDamaged
-from sealane_agent.tiers import Row, groups
-from sealane_agent.windows import joined
+from sealane_agent.telemetry.tiers import Row, groups
+from sealane_agent.telemetry.windows import joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 from sealane import fileio
 from sealane.receipt import sign
 
-from sealane_agent import outcomes
 from sealane_agent.errors import Failed
-from sealane_agent.fetch import Policy
-from sealane_agent.journal import Entry
-from sealane_agent.reports import receipt, report
-from sealane_agent.staging import LOAD_DEADLINE_S
-from sealane_agent.state import (
+from sealane_agent.slot import outcomes
+from sealane_agent.slot.journal import Entry
+from sealane_agent.slot.reports import receipt, report
+from sealane_agent.slot.staging import LOAD_DEADLINE_S
+from sealane_agent.slot.state import (
     DropWorkers,
     Enter,
     Fetch,
@@ -30,6 +29,7 @@ from sealane_agent.state import (
     Switch,
 )
 from sealane_agent.store import Stopped, WrongBytes
+from sealane_agent.uplink.fetch import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from sealane.names import SlotName
     from sealane.receipt import SignedReceipt
 
-    from sealane_agent.endpoint import Endpoint
-    from sealane_agent.journal import Journal
+    from sealane_agent.endpoint.seam import Endpoint
     from sealane_agent.layout import StateFolder
     from sealane_agent.log import Log
-    from sealane_agent.reports import Speaker
-    from sealane_agent.staging import Staging
-    from sealane_agent.state import Action, Attempt, Observed
+    from sealane_agent.slot.journal import Journal
+    from sealane_agent.slot.reports import Speaker
+    from sealane_agent.slot.staging import Staging
+    from sealane_agent.slot.state import Action, Attempt, Observed
 
 
 @dataclass(frozen=True, slots=True)

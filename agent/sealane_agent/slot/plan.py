@@ -28,8 +28,8 @@ from sealane.failure import Failure, FailureKind
 from sealane.receipt import ROLLED_BACK, SERVING
 
 from sealane_agent.layout import ACTIVE, LKG
-from sealane_agent.probation import Decision, judge
-from sealane_agent.state import (
+from sealane_agent.slot.probation import Decision, judge
+from sealane_agent.slot.state import (
     ENDED,
     AskDocument,
     Attempt,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from sealane_agent.state import Action, Observed, SlotRecord, Wanted
+    from sealane_agent.slot.state import Action, Observed, SlotRecord, Wanted
 
 MAX_RESTARTS: Final = 8
 """How often an attempt is begun anew after something died under it."""

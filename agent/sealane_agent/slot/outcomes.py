@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.failure import FailureKind
 
-from sealane_agent.state import Enter, State
+from sealane_agent.slot.state import Enter, State
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sealane.bundle.types import ProbationLimits
     from sealane.failure import Failure
 
-    from sealane_agent.state import Attempt, Choice
+    from sealane_agent.slot.state import Attempt, Choice
 
 PAUSE_FIRST_S: Final = 1.0
 PAUSE_MAX_S: Final = 300.0

@@ -15,7 +15,7 @@ from sealane.names import ReleaseName, parse_digest, parse_slot
 from sealane.receipt import SignedReceipt
 
 from sealane_agent.serving.messages import Proved, Traffic
-from sealane_agent.state import Attempt, Choice, State
+from sealane_agent.slot.state import Attempt, Choice, State
 
 if TYPE_CHECKING:
     from typing import Any

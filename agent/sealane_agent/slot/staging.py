@@ -13,22 +13,22 @@ from sealane.errors import BundleError
 from sealane.failure import Failure, FailureKind
 from sealane.limits import DEPLOYMENT_BYTES
 
-from sealane_agent import variants
 from sealane_agent.errors import Failed
-from sealane_agent.fetch import fetch_all
 from sealane_agent.layout import Pointer
 from sealane_agent.serving.types import LoadFailed
-from sealane_agent.state import Choice
+from sealane_agent.slot import variants
+from sealane_agent.slot.state import Choice
+from sealane_agent.uplink.fetch import fetch_all
 
 if TYPE_CHECKING:
     from sealane.bundle.types import Deployment, Layer, Manifest, Variant
     from sealane.fleet import DeviceFacts
 
-    from sealane_agent.endpoint import Endpoint
-    from sealane_agent.fetch import BlobSource, Policy
+    from sealane_agent.endpoint.seam import Endpoint
     from sealane_agent.serving.messages import Proved
-    from sealane_agent.state import Attempt
+    from sealane_agent.slot.state import Attempt
     from sealane_agent.store import Store
+    from sealane_agent.uplink.fetch import BlobSource, Policy
 
 LOAD_DEADLINE_S: Final = 120.0
 """How long one variant may take to load, warm up and prove itself."""

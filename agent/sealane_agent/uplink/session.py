@@ -22,16 +22,16 @@ from sealane.fleet import (
 )
 from sealane.telemetry.types import TelemetryAck
 
-from sealane_agent.rpc import SessionEnded
+from sealane_agent.uplink.rpc import SessionEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealane.fleet import DeviceMessage, Hello, ManagerMessage, SlotReport
 
-    from sealane_agent.journal import Journal
     from sealane_agent.log import Log
-    from sealane_agent.sending import Sending
+    from sealane_agent.slot.journal import Journal
+    from sealane_agent.telemetry.sending import Sending
 
 WELCOME_DEADLINE_S: Final = 20.0
 """How long the manager may take to answer Hello."""

@@ -18,7 +18,7 @@ from sealane.errors import SealaneError
 from sealane.trust import identity
 
 from sealane_agent.errors import NotEnrolled, Refused
-from sealane_agent.membership import Membership
+from sealane_agent.identity.membership import Membership
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

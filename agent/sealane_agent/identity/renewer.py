@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sealane.errors import SealaneError
 from sealane.trust.identity import BACKDATED
 
-from sealane_agent.lifetime import Outlook, lifetime, outlook, pause, pause_after_failure
+from sealane_agent.identity.lifetime import Outlook, lifetime, outlook, pause, pause_after_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from sealane_agent.lifetime import Lifetime
+    from sealane_agent.identity.lifetime import Lifetime
+    from sealane_agent.identity.membership import Membership
+    from sealane_agent.identity.passport import Passport
     from sealane_agent.log import Log
-    from sealane_agent.membership import Membership
-    from sealane_agent.passport import Passport
 
 ENROL_HINT: Final = (
     "what serves goes on; make a token with `sealane device token`, "

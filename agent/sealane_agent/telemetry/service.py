@@ -7,19 +7,19 @@ import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sealane_agent.collector import Collector
-from sealane_agent.endpoint_link import EndpointLink
+from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.errors import SpoolDamaged
 from sealane_agent.facts import boot_id
-from sealane_agent.host import Host
-from sealane_agent.sending import Sending
-from sealane_agent.spool import open_spool
+from sealane_agent.telemetry.collector import Collector
+from sealane_agent.telemetry.host import Host
+from sealane_agent.telemetry.sending import Sending
+from sealane_agent.telemetry.spool import open_spool
 
 if TYPE_CHECKING:
-    from sealane_agent.collector import Times
     from sealane_agent.layout import StateFolder
     from sealane_agent.log import Log
-    from sealane_agent.spool import Spool
+    from sealane_agent.telemetry.collector import Times
+    from sealane_agent.telemetry.spool import Spool
 
 
 class Telemetry:

@@ -20,15 +20,15 @@ from sealane.limits import CSR_BYTES
 from sealane.names import DeviceId, parse_device
 
 from sealane_manager.errors import NotAllowed, NotKnown, Refused
+from sealane_manager.identity.succession import Key
 from sealane_manager.store.records import IssuedToken, NewDevice
-from sealane_manager.succession import Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sealane.clock import Clock
 
-    from sealane_manager.ca import Issuer
+    from sealane_manager.identity.ca import Issuer
     from sealane_manager.repository import Repository
     from sealane_manager.store import Store
     from sealane_manager.store.records import Redeemed

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
     from sealane.telemetry.types import HostWindow
 
-    from sealane_agent.host import Host
     from sealane_agent.log import Log
-    from sealane_agent.spool import Spool
+    from sealane_agent.telemetry.host import Host
+    from sealane_agent.telemetry.spool import Spool
 
 STEP_S: Final = 10
 """Between two looks at the endpoint and the machine, at full multiples of it."""

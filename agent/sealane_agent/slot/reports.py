@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sealane.fleet import SlotReport
 from sealane.receipt import Receipt
 
-from sealane_agent.state import State
+from sealane_agent.slot.state import State
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId, SlotName
 
     from sealane_agent.layout import Pointer
-    from sealane_agent.state import Attempt, Observed
+    from sealane_agent.slot.state import Attempt, Observed
 
 
 @dataclass(frozen=True, slots=True)

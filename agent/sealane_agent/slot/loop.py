@@ -11,10 +11,10 @@ from sealane.errors import InvalidName, SealaneError
 
 from sealane_agent.errors import JournalDamaged
 from sealane_agent.layout import ACTIVE, LKG, Pointer
-from sealane_agent.plan import plan, resumed
-from sealane_agent.reports import report
 from sealane_agent.serving.messages import SlotStatus, Traffic
-from sealane_agent.state import ENDED, AskDocument, Enter, Observed, Rest, SlotRecord, State
+from sealane_agent.slot.plan import plan, resumed
+from sealane_agent.slot.reports import report
+from sealane_agent.slot.state import ENDED, AskDocument, Enter, Observed, Rest, SlotRecord, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sealane.fleet import SlotReport
     from sealane.names import SlotName
 
-    from sealane_agent.actions import Hands, Tools
-    from sealane_agent.state import Action, Attempt, Wanted
+    from sealane_agent.slot.actions import Hands, Tools
+    from sealane_agent.slot.state import Action, Attempt, Wanted
 
 TICK_OPEN_S: Final = 0.25
 TICK_IDLE_S: Final = 5.0

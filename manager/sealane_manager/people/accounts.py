@@ -16,7 +16,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sealane.errors import InvalidName
 
-from sealane_manager.access import (
+from sealane_manager.errors import NotAllowed
+from sealane_manager.people.access import (
     FREE_TRIES,
     PASSWORD_CHARS,
     SESSION_IDLE,
@@ -28,7 +29,6 @@ from sealane_manager.access import (
     session_is_over,
     wait_until,
 )
-from sealane_manager.errors import NotAllowed
 from sealane_manager.store.records import ApiToken, By, User
 
 if TYPE_CHECKING:

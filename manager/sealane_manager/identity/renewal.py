@@ -10,20 +10,20 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sealane_manager.enrolment import key_named, proven_key
 from sealane_manager.errors import NotAllowed, Refused
+from sealane_manager.identity.enrolment import key_named, proven_key
+from sealane_manager.identity.succession import Ruling
 from sealane_manager.sessions import Ending
 from sealane_manager.store.records import By
-from sealane_manager.succession import Ruling
 
 if TYPE_CHECKING:
     from sealane.clock import Clock
     from sealane.names import DeviceId
 
-    from sealane_manager.ca import Issuer
+    from sealane_manager.identity.ca import Issuer
+    from sealane_manager.identity.succession import Shown
     from sealane_manager.sessions import Sessions
     from sealane_manager.store import Store
-    from sealane_manager.succession import Shown
 
 REASON: Final = "a key that it had replaced was used again: the device may have been copied"
 

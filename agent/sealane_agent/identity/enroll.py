@@ -16,11 +16,11 @@ from sealane.names import parse_device
 from sealane.trust import identity
 from sealane.trust.verifier import Verifier
 
-from sealane_agent import rpc
 from sealane_agent.config import Identity, IdentityFiles
 from sealane_agent.errors import AlreadyEnrolled, Refused
-from sealane_agent.membership import Application
-from sealane_agent.passport import Passport
+from sealane_agent.identity.membership import Application
+from sealane_agent.identity.passport import Passport
+from sealane_agent.uplink import rpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
     from sealane.trust.token import JoinToken
 
+    from sealane_agent.identity.membership import Admission
     from sealane_agent.layout import StateFolder
-    from sealane_agent.membership import Admission
 
 
 _CLOCK: Final = SystemClock()

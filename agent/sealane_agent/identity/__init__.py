@@ -1,0 +1,1 @@
+"""How a machine becomes a device and stays one: key, certificate, renewal."""

@@ -1,0 +1,1 @@
+"""From windows and the machine's own figures to the manager: collected, spooled, sent."""

@@ -1,0 +1,1 @@
+"""Who a person or a program is, and what each may do."""
