@@ -47,7 +47,7 @@ class Key:
         default: what holds when nobody sets it; its type is the value's.
         says: what it does, with its unit.
         pattern: regular expression that text matches as a whole; `shape` says it in words.
-        highest: largest number; the smallest is 0.
+        highest, lowest: largest and smallest number.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Key:
     pattern: str = ".*"
     shape: str = "text"
     highest: int = 0
+    lowest: int = 0
 
     def complaint(self, value: object) -> str:
         """What is wrong with a value; empty when nothing is."""
@@ -63,8 +64,8 @@ class Key:
             return f"{self.name} must be {_WORDS[type(self.default)]}"
         if isinstance(value, str) and not re.fullmatch(self.pattern, value):
             return f"{self.name} must be {self.shape}, not {value!r}"
-        if type(value) is int and not 0 <= value <= self.highest:
-            return f"{self.name} must be between 0 and {self.highest}"
+        if type(value) is int and not self.lowest <= value <= self.highest:
+            return f"{self.name} must be between {self.lowest} and {self.highest}"
         return ""
 
 

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +33,9 @@ from sealane_manager.identity.ca import Issuer
 from sealane_manager.identity.enrolment import Enrolment
 from sealane_manager.identity.renewal import Renewal
 from sealane_manager.members import Members
+from sealane_manager.metrics.otlp import Origin
+from sealane_manager.metrics.push import Endpoint, Push
+from sealane_manager.metrics.survey import VERSION, Survey
 from sealane_manager.people.accounts import Accounts
 from sealane_manager.publishing import Publishing
 from sealane_manager.repository import Repository
@@ -50,7 +53,8 @@ from sealane_manager.trust import keys
 from sealane_manager.trust.settings import FleetSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     import grpc
     from sealane.clock import Clock
@@ -78,7 +82,8 @@ class ManagerSettings:
     Attributes:
         host: name under which devices and operators dial; empty is the fleet's first.
         listen: address to listen on; empty is the host.
-        fleet_port, enrol_port, operator_port, dashboard_port: 0 is any free port.
+            fleet_port, enrol_port, operator_port, dashboard_port: 0 is any free port.
+        otlp: where metrics are pushed to.
     """
 
     state: StateFolder
@@ -89,6 +94,7 @@ class ManagerSettings:
     operator_port: int = 7445
     dashboard_port: int = 8443
     pace: Pace = field(default_factory=Pace)
+    otlp: Endpoint = field(default_factory=Endpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +149,12 @@ class Manager:
             doors = _Doors(self._settings, fleet, parts)
             stack.push_async_callback(doors.close)
             addresses = await doors.open()
+            push = _push(fleet, self._settings.otlp, parts, addresses)
             watched = _watched(fleet, self._settings, parts, addresses)
+            watched = replace(watched, exports=lambda: push.troubles)
             _watch(stack, Watch(store, watched, channels), parts)
+            if self._settings.otlp.address:
+                _keep(stack, (Chore("push metrics", self._settings.otlp.every, push.push),), parts)
             _announce(self._settings.state, addresses)
             stack.callback(self._settings.state.addresses.unlink, missing_ok=True)
             self._running = stack.pop_all()
@@ -169,6 +179,7 @@ class _Parts:
     accounts: Accounts
     drifting: Drifting
     clock: Clock
+    started: datetime
 
 
 def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
@@ -189,6 +200,7 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
         accounts=Accounts(store.accounts, clock),
         drifting=Drifting(store.telemetry, BundleReferences(repository, blobs)),
         clock=clock,
+        started=clock.now(),
     )
 
 
@@ -205,7 +217,11 @@ def _run_controller(stack: AsyncExitStack, controller: Controller) -> None:
 def _keep_house(stack: AsyncExitStack, parts: _Parts) -> None:
     resign = Chore("sign metadata again", RESIGN_EVERY, parts.repository.resign)
     forget = Chore("forget sessions that are over", FORGET_EVERY, parts.accounts.prune)
-    housekeeping = Housekeeping((resign, forget, *store_chores(parts.store)), parts.clock)
+    _keep(stack, (resign, forget, *store_chores(parts.store)), parts)
+
+
+def _keep(stack: AsyncExitStack, chores: Iterable[Chore], parts: _Parts) -> None:
+    housekeeping = Housekeeping(chores, parts.clock)
     housekeeping.start()
     stack.callback(housekeeping.stop)
 
@@ -222,10 +238,15 @@ def _watched(
     )
 
 
+def _push(fleet: FleetSettings, endpoint: Endpoint, parts: _Parts, addresses: Addresses) -> Push:
+    survey = Survey(fleet.fleet, parts.store, lambda: frozenset(parts.sessions.reachable()))
+    started = int(parts.started.timestamp() * 1e9)
+    origin = Origin(fleet.fleet, VERSION, addresses.dashboard, started)
+    return Push(endpoint, survey, origin)
+
+
 def _watch(stack: AsyncExitStack, watch: Watch, parts: _Parts) -> None:
-    housekeeping = Housekeeping(alert_chores(watch, parts.drifting), parts.clock)
-    housekeeping.start()
-    stack.callback(housekeeping.stop)
+    _keep(stack, alert_chores(watch, parts.drifting), parts)
 
 
 class _Doors:

@@ -1,13 +1,12 @@
-"""A real Prometheus scrapes a real manager, and its quantiles are those of the raw data.
+"""A real Prometheus scrapes a real manager, a receiver of OTLP is pushed to: both get the raw data.
 
-Needs Debian's `prometheus` package; it is started by hand on loopback.
+Needs Debian's `prometheus` package, where CI does not skip; it is started by hand on loopback.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import shutil
 import socket
 import ssl
 import subprocess
@@ -34,23 +33,25 @@ from sealane.telemetry.types import (
     Timings,
     Window,
 )
+from sealane_manager.metrics.push import Endpoint
 from sealane_manager.people.access import Role
 from sealane_manager.people.accounts import Accounts
 from sealane_manager.rollout.types import RolloutSpec, Stage
 from sealane_manager.store import open_store
+from support.alerting import receiver
+from support.debian import needs
 from support.manager import SLOT, running_manager
+from support.otlp import points, quantile, received_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.alerting import Received
     from support.device import Device
     from support.manager import RunningManager
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed"),
-]
+pytestmark = pytest.mark.slow
 RELEASE = "demo/tiny@1"
 DICE = random.Random(5)  # noqa: S311 - made-up traffic
 RAW = tuple(DICE.lognormvariate(8.0, 0.5) for _ in range(30_000))
@@ -58,8 +59,17 @@ RAW = tuple(DICE.lognormvariate(8.0, 0.5) for _ in range(30_000))
 
 
 @pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
-    with running_manager(tmp_path_factory.mktemp("manager")) as running:
+def collector() -> Iterator[Received]:
+    with receiver() as received:
+        yield received
+
+
+@pytest.fixture(scope="module")
+def manager(
+    tmp_path_factory: pytest.TempPathFactory, collector: Received
+) -> Iterator[RunningManager]:
+    otlp = Endpoint(collector.address, timedelta(seconds=1))
+    with running_manager(tmp_path_factory.mktemp("manager"), otlp=otlp) as running:
         manifest = running.publish(tmp_path_factory.mktemp("bundle"))
         assert manifest
         devices = [running.enrolled(f"box-{number}", {"site": "berlin"}) for number in range(3)]
@@ -154,18 +164,12 @@ def prometheus(manager: RunningManager, token: str, folder: Path, *features: str
         *(f"--enable-feature={feature}" for feature in features),
     )
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([which("prometheus"), *options], stderr=log, stdout=log)
+        process = subprocess.Popen([needs("prometheus"), *options], stderr=log, stdout=log)
         try:
             yield f"http://{address}"
         finally:
             process.terminate()
             process.wait(20)
-
-
-def which(name: str) -> str:
-    found = shutil.which(name)
-    assert found
-    return found
 
 
 def ask(address: str, query: str) -> dict[str, Any] | None:
@@ -197,7 +201,7 @@ def test_promtool_finds_nothing_wrong_but_the_unit(manager: RunningManager, toke
     _, page = scrape(manager, token)
 
     checked = subprocess.run(
-        [which("promtool"), "check", "metrics"], input=page, capture_output=True, check=False
+        [needs("promtool"), "check", "metrics"], input=page, capture_output=True, check=False
     )
 
     complaints = (checked.stderr + checked.stdout).decode().splitlines()
@@ -225,3 +229,27 @@ def test_classic_histograms_give_the_quantiles_within_a_bucket(
         for share in (0.5, 0.9, 0.99):
             query = f"histogram_quantile({share}, sum by (le) ({names.LATENCY}_bucket))"
             assert value(address, query) == pytest.approx(exact(share), rel=0.05)
+
+
+def test_what_is_pushed_over_otlp_is_what_is_scraped_and_what_was_measured(
+    manager: RunningManager, token: str, collector: Received
+) -> None:
+    cohort = f'arm="active",model="demo/tiny",release="{RELEASE}",slot="{SLOT}"'
+    deadline = time.monotonic() + 60
+    while (found := last_push(collector)).get((names.REQUESTS, cohort)) != len(RAW):
+        assert time.monotonic() < deadline, "nothing was pushed"
+        time.sleep(0.2)
+
+    _, page = scrape(manager, token)
+    assert f"{names.REQUESTS}{{{cohort}}} {len(RAW)}\n" in page.decode()
+    assert found[names.ERRORS, f'{cohort},kind="failed"'] == 30
+    point = found[names.LATENCY, cohort]
+    assert not isinstance(point, float)
+    assert f"{names.LATENCY}_sum{{{cohort}}} {point.sum:.0f}\n" in page.decode()
+    assert point.count == len(RAW)
+    for share in (0.5, 0.9, 0.99):
+        assert quantile(point, share) == pytest.approx(exact(share), rel=0.01)
+
+
+def last_push(collector: Received) -> dict[tuple[str, str], Any]:
+    return dict(points(received_by(collector.posts[-1][2]))) if collector.posts else {}

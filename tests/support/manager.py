@@ -21,6 +21,7 @@ from sealane_manager.bundle.publish import PublishOrder, publish
 from sealane_manager.client import Operator
 from sealane_manager.desk import Pace
 from sealane_manager.layout import StateFolder
+from sealane_manager.metrics.push import Endpoint
 from sealane_manager.trust.ceremony import init_development
 from sealane_manager.trust.keys import key_path, load_signer
 from support.bundles import TINY_MODEL, tiny_bundle
@@ -80,14 +81,23 @@ def make_state(folder: Path) -> StateFolder:
 
 @contextmanager
 def running_manager(
-    folder: Path, clock: Clock | None = None, pace: Pace | None = None
+    folder: Path,
+    clock: Clock | None = None,
+    pace: Pace | None = None,
+    otlp: Endpoint | None = None,
 ) -> Iterator[RunningManager]:
     """A manager on a new state folder, or on the one that is there already."""
     state = StateFolder(folder / "state")
     if not state.root.exists():
         state = make_state(folder)
     settings = ManagerSettings(
-        state, fleet_port=0, enrol_port=0, operator_port=0, dashboard_port=0, pace=pace or Pace()
+        state,
+        fleet_port=0,
+        enrol_port=0,
+        operator_port=0,
+        dashboard_port=0,
+        pace=pace or Pace(),
+        otlp=otlp or Endpoint(),
     )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)

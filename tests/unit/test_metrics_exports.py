@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from sealane.telemetry import names
 from sealane_manager.cli.main import app
 from sealane_manager.metrics.grafana import dashboards
 from sealane_manager.metrics.rules import rules
+from support.debian import needs
 from typer.testing import CliRunner
 
 if TYPE_CHECKING:
@@ -55,12 +55,11 @@ def test_files_are_written_where_they_are_wanted(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.glob("*.json")} == set(dashboards())
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
 def test_prometheus_accepts_the_rules(tmp_path: Path) -> None:
     CliRunner().invoke(app, ["export", "rules", str(tmp_path)])
 
     checked = subprocess.run(
-        ["promtool", "check", "rules", str(tmp_path / "sealane-rules.yml")],  # noqa: S607 - as it is installed
+        [needs("promtool"), "check", "rules", str(tmp_path / "sealane-rules.yml")],
         capture_output=True,
         text=True,
         check=False,

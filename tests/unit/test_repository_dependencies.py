@@ -20,6 +20,7 @@ _PROVIDES = {
     "argon2-cffi": {"argon2"},
     "fastapi": {"fastapi", "pydantic", "starlette"},
     "grpcio": {"grpc"},
+    "opentelemetry-proto": {"opentelemetry"},
     "protobuf": {"google"},
     "sqlmodel": {"sqlmodel", "sqlalchemy"},
 }

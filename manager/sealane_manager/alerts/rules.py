@@ -178,6 +178,11 @@ def _drift(health: Health) -> Iterator[tuple[str, str, str]]:
         yield f"{found.device}/{found.release}/{found.input}", found.site, text
 
 
+def _export_failed(health: Health) -> Iterator[tuple[str, str, str]]:
+    for found in health.exports:
+        yield found.address, "", f"metrics are not pushed: {found.reason}"
+
+
 def _troubles(health: Health) -> Iterator[tuple[DeviceHealth, SlotTrouble]]:
     return ((device, trouble) for device in health.devices for trouble in device.slots)
 
@@ -220,6 +225,7 @@ RULES: Final = (
     Rule("telemetry_late", Severity.WARNING, 10 * _MINUTE, _telemetry_late),
     Rule("telemetry_refused", Severity.WARNING, timedelta(0), _telemetry_refused),
     Rule("drift", Severity.WARNING, timedelta(0), _drift),
+    Rule("export_failed", Severity.WARNING, 5 * _MINUTE, _export_failed),
 )
 """In the order in which people read them."""
 

@@ -94,6 +94,14 @@ class Drifted:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportTrouble:
+    """Somebody outside to whom metrics are pushed and who does not take them."""
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The whole fleet at one moment."""
 
@@ -102,6 +110,7 @@ class Health:
     devices: tuple[DeviceHealth, ...] = ()
     rollouts: tuple[RolloutHealth, ...] = ()
     drifted: tuple[Drifted, ...] = ()
+    exports: tuple[ExportTrouble, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sealane_manager.alerts.channels import Channel
-    from sealane_manager.alerts.types import Alert, Change, Drifted, Silence
+    from sealane_manager.alerts.types import Alert, Change, Drifted, ExportTrouble, Silence
     from sealane_manager.store import Store
     from sealane_manager.store.alerts import Delivery
 
@@ -46,6 +46,7 @@ class Watched:
         address: of the dashboard, for links; may be empty.
         reachable: the devices that hold a session now.
         drifted: inputs whose detectors gave an alarm.
+        exports: receivers of metrics that do not take them.
     """
 
     fleet: str
@@ -53,6 +54,7 @@ class Watched:
     heartbeat_s: float
     reachable: Callable[[], frozenset[str]]
     drifted: Callable[[], tuple[Drifted, ...]] = tuple
+    exports: Callable[[], tuple[ExportTrouble, ...]] = tuple
 
 
 class Watch:
@@ -109,6 +111,7 @@ class Watch:
                 for each in watched.drifted()
                 if each.device in sites
             ),
+            exports=watched.exports(),
         )
 
     def _deliveries(self, change: Change, now: datetime) -> list[Delivery]:

@@ -25,6 +25,16 @@ MANAGER: Final = Catalogue(
         Key("ports.enrol", 7444, "TCP port for new devices; 0: any free", highest=_PORT),
         Key("ports.operator", 7445, "TCP port for operators; 0: any free", highest=_PORT),
         Key("ports.dashboard", 8443, "TCP port for dashboard and API; 0: any free", highest=_PORT),
+        Key(
+            "otlp.address",
+            "",
+            "where metrics are pushed to, without /v1/metrics; empty: nowhere",
+            r"(https?://[^\s@]+)?",
+            "http://… or https://…, without a name or password",
+        ),
+        Key("otlp.every", 60, "seconds between two pushes", highest=3600, lowest=1),
+        Key("otlp.headers", "", "file with headers to send, `Name: value` a line; empty: none"),
+        Key("otlp.authority", "", "PEM file with the receiver's authority; empty: the system's"),
     ),
 )
 """Everything that can be set for a manager."""
@@ -65,6 +75,8 @@ def check(
 
 
 def _parameter(name: str) -> str:
-    """`ports.fleet` is the option --fleet-port."""
+    """`ports.fleet` is the option --fleet-port, `otlp.address` is --otlp-address."""
     table, _, key = name.rpartition(".")
-    return f"{key}_{table.rstrip('s')}" if table else key
+    if table == "ports":
+        return f"{key}_port"
+    return f"{table}_{key}" if table else key

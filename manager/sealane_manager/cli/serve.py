@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,12 @@ def command(
     enrol_port: Annotated[int, typer.Option(min=0, max=65535, help="new devices")] = 7444,
     operator_port: Annotated[int, typer.Option(min=0, max=65535, help="operators")] = 7445,
     dashboard_port: Annotated[int, typer.Option(min=0, max=65535, help="dashboard, API")] = 8443,
+    otlp_address: Annotated[
+        str, typer.Option(help="push metrics there over OTLP/HTTP; default: nowhere")
+    ] = "",
+    otlp_every: Annotated[int, typer.Option(min=1, max=3600, help="seconds between pushes")] = 60,
+    otlp_headers: Annotated[str, typer.Option(help="file with headers for the pushes")] = "",
+    otlp_authority: Annotated[str, typer.Option(help="PEM file with the receiver's CA")] = "",
 ) -> None:
     """Run the manager until SIGTERM or Ctrl-C."""
     del config  # it was read before the other options
@@ -35,19 +42,26 @@ def command(
         ManagerSettings,
         serve,
     )
+    from sealane_manager.metrics.push import Endpoint, read_headers  # noqa: PLC0415 - the same
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for chatty in ("alembic", "apscheduler", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    settings = ManagerSettings(
-        state=StateFolder(state),
-        host=host,
-        listen=listen,
-        fleet_port=fleet_port,
-        enrol_port=enrol_port,
-        operator_port=operator_port,
-        dashboard_port=dashboard_port,
-    )
     with reported():
+        settings = ManagerSettings(
+            state=StateFolder(state),
+            host=host,
+            listen=listen,
+            fleet_port=fleet_port,
+            enrol_port=enrol_port,
+            operator_port=operator_port,
+            dashboard_port=dashboard_port,
+            otlp=Endpoint(
+                address=otlp_address,
+                every=timedelta(seconds=otlp_every),
+                headers=read_headers(Path(otlp_headers)) if otlp_headers else {},
+                authority=Path(otlp_authority) if otlp_authority else None,
+            ),
+        )
         become_owner(state)
         asyncio.run(serve(settings))

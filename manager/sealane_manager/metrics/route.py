@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
 from sealane_manager.metrics import exposition, native
-from sealane_manager.metrics.families import Snapshot, families
+from sealane_manager.metrics.families import families
+from sealane_manager.metrics.survey import Survey
 from sealane_manager.people.access import Act
-from sealane_manager.store.summaries import Page
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
     from sealane_manager.dashboard.offices import Offices
 
 PATH: Final = "/metrics"
-_VERSION: Final = version("sealane-manager")
 _BEARER: Final = "Bearer "
-_LIVE_ROLLOUTS: Final = 1000
 
 
 class Metrics:
@@ -29,6 +26,7 @@ class Metrics:
 
     def __init__(self, offices: Offices) -> None:
         self._offices = offices
+        self._survey = Survey(offices.fleet, offices.store, offices.reachable)
 
     async def answer(self, request: Request) -> Response:
         """What Prometheus asks for, in the form that it asks for."""
@@ -45,22 +43,7 @@ class Metrics:
         return who is not None and who.may(Act.LOOK)
 
     def _written(self, accept: str) -> Response:
-        found = families(self._snapshot())
+        found = families(self._survey.look())
         if native.wanted(accept):
             return Response(native.encoded(found), media_type=native.CONTENT_TYPE)
         return Response(exposition.text(found), media_type=exposition.CONTENT_TYPE)
-
-    def _snapshot(self) -> Snapshot:
-        store = self._offices.store
-        counts = store.overview.counts(self._offices.reachable())
-        rollouts: dict[str, int] = {}
-        for each in store.progress.rollouts(Page(size=_LIVE_ROLLOUTS), live=True):
-            rollouts[str(each.state)] = rollouts.get(str(each.state), 0) + 1
-        return Snapshot(
-            fleet=self._offices.fleet,
-            version=_VERSION,
-            cohorts=store.telemetry.counters(),
-            devices={str(status): count for status, count in counts.items()},
-            rollouts=rollouts,
-            alerts=store.alerts.counts(),
-        )
