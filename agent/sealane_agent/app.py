@@ -12,6 +12,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sealane import fileio
@@ -35,12 +36,13 @@ from sealane_agent.slot.staging import Staging
 from sealane_agent.store import Store
 from sealane_agent.supervisor import Supervisor
 from sealane_agent.telemetry.collector import Times
-from sealane_agent.telemetry.service import Telemetry
+from sealane_agent.telemetry.host import Host
+from sealane_agent.telemetry.service import Surroundings, Telemetry
 from sealane_agent.uplink import rpc
 from sealane_agent.uplink.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 
     from sealane_agent.config import RunSettings
     from sealane_agent.layout import StateFolder
@@ -86,16 +88,13 @@ async def _run(settings: RunSettings) -> None:
     service = ServiceManager.of(os.environ)
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="work")
     asyncio.get_running_loop().set_default_executor(threads)
-    async with _parts(settings, log) as (supervisor, session, keeper, journal, renewing):
-        examine = Examination(supervisor, journal.slots)
-        work = [
-            asyncio.create_task(supervisor.run(), name="supervisor"),
-            asyncio.create_task(session.run(supervisor, random.random), name="session"),
-            asyncio.create_task(keep_telling(service, examine, log), name="health"),
-            asyncio.create_task(renewing, name="renewer"),
-        ]
+    async with _parts(settings, log) as parts:
+        supervisor, keeper = parts.supervisor, parts.keeper
+        examine = Examination(supervisor, parts.journal.slots)
+        running = {**parts.work, "health": keep_telling(service, examine, log)}
         if keeper is not None:
-            work.append(asyncio.create_task(keeper.run(supervisor.look), name="keeper"))
+            running["keeper"] = keeper.run(supervisor.look)
+        work = [asyncio.create_task(part, name=name) for name, part in running.items()]
         stopped = asyncio.create_task(stopping.wait(), name="stop")
         await asyncio.wait([*work, stopped], return_when=asyncio.FIRST_COMPLETED)
         service.stopping()
@@ -117,10 +116,18 @@ def _stop_signal() -> asyncio.Event:
     return stopping
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The objects of one supervisor's process, and by name what runs as long as it does."""
+
+    supervisor: Supervisor
+    journal: Journal
+    keeper: Keeper | None
+    work: Mapping[str, Coroutine[Any, Any, None]]
+
+
 @asynccontextmanager
-async def _parts(
-    settings: RunSettings, log: Log
-) -> AsyncIterator[tuple[Supervisor, Session, Keeper | None, Journal, Coroutine[Any, Any, None]]]:
+async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
     folder, clock = settings.folder, SystemClock()
     files = IdentityFiles(folder.identity)
     who = files.read()
@@ -133,9 +140,8 @@ async def _parts(
     metadata = rpc.ManagerMetadata(downloads)
     verifier = Verifier(folder.trust, metadata, who.device, clock)
     blobs, halt = rpc.ManagerBlobs(downloads), threading.Event()
-    times = Times(clock, verifier.trusted_now)
-    telemetry = Telemetry.start(folder, times, log) if settings.telemetry else None
-    sending = telemetry.sending if telemetry else None
+    telemetry, windows = _telemetry(folder, Times(clock, verifier.trusted_now), log)
+    sending = telemetry.sending if settings.telemetry else None
     session = Session(lambda: rpc.Line(passport.membership), journal, log, sending)
     tools = Tools(
         folder=folder,
@@ -151,19 +157,31 @@ async def _parts(
         said=session.said,
         address=lambda: _addresses(folder).get("rest", ""),
     )
-    renewing = Renewer(passport, rpc.renew, session, log).run(verifier.trusted_now, random.random)
+    renewer = Renewer(passport, rpc.renew, session, log)
     supervisor = Supervisor(tools, verifier, session.ask)
+    work = {
+        "supervisor": supervisor.run(),
+        "session": session.run(supervisor, random.random),
+        "renewer": renewer.run(verifier.trusted_now, random.random),
+    }
+    if settings.telemetry:
+        work["telemetry"] = telemetry.run()
     log("started", device=who.device, manager=who.address, state=folder.root)
     try:
-        yield supervisor, session, _keeper(settings, log), journal, renewing
+        yield _Parts(supervisor, journal, _keeper(settings, log), work)
     finally:
         halt.set()
         downloads.close()
-        await link.close()
-        if telemetry is not None:
-            await telemetry.close()
+        for each in (link, windows):
+            await each.close()
         await asyncio.get_running_loop().shutdown_default_executor()
         journal.close()
+
+
+def _telemetry(folder: StateFolder, times: Times, log: Log) -> tuple[Telemetry, EndpointLink]:
+    link = EndpointLink(folder.control_socket)
+    around = Surroundings(folder.telemetry, link, Host(folder.root), times, boot_id())
+    return Telemetry(around, log), link
 
 
 def _pause(halt: threading.Event, tries: int) -> None:

@@ -10,6 +10,7 @@ from sealane import fileio
 from sealane_agent import store
 from sealane_agent.database import open_database
 from sealane_agent.slot import journal
+from sealane_agent.telemetry import spool
 from support.crash_cases import Case, operations_of, run_case, start_of
 from support.crash_disk import Fault, FaultyDisk
 
@@ -29,10 +30,10 @@ def _healthy_beginning() -> None:
     operations_of(ACT)
 
 
-def first_problem(fault: Fault, disks: type[FaultyDisk] = FaultyDisk) -> str:
+def first_problem(fault: Fault, disks: type[FaultyDisk] = FaultyDisk, act: str = ACT) -> str:
     """What the first case says that finds anything; empty when none does."""
-    for at, _ in enumerate(operations_of(ACT), 1):
-        problems = run_case(ACT, Case(fault, at, disks))
+    for at, _ in enumerate(operations_of(act), 1):
+        problems = run_case(act, Case(fault, at, disks))
         if problems:
             return problems[0]
     return ""
@@ -68,14 +69,24 @@ def test_with_a_rename_before_the_fsync_it_fails(monkeypatch: pytest.MonkeyPatch
     assert first_problem(Fault.CUT_CONTENTS)
 
 
+def hasty(path: Path) -> sqlite3.Connection:
+    """A database whose commits return before they are durable."""
+    database = open_database(path)
+    database.execute("PRAGMA synchronous=NORMAL")
+    return database
+
+
+def test_with_a_spool_that_does_not_wait_for_the_disk_it_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    operations_of("telemetry")
+    monkeypatch.setattr(spool, "open_database", hasty)
+    assert "requests" in first_problem(Fault.CUT_ALL, act="telemetry")
+
+
 def test_with_a_journal_that_does_not_wait_for_the_disk_it_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def hasty(path: Path) -> sqlite3.Connection:
-        database = open_database(path)
-        database.execute("PRAGMA synchronous=NORMAL")
-        return database
-
     monkeypatch.setattr(journal, "open_database", hasty)
     assert first_problem(Fault.CUT_ALL)
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.names import SlotName
 from sealane.receipt import ROLLED_BACK, SERVING, SignedReceipt
+from sealane.telemetry.codec import decode_windows
 from sealane_agent.config import IdentityFiles
 from sealane_agent.slot.state import State
 from support.crash_plant import Wish, bundle
+from support.crash_promises import requests_in
+from support.telemetry import plain_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,6 +171,13 @@ def _recalled(plant: Plant) -> None:
     plant.manager.reacts = back
 
 
+def _counted(plant: Plant) -> None:
+    _new(plant)
+    plant.manager.away_until = plant.clock.ticks + 40
+    for minute in range(3):
+        plant.count(plain_window(requests=100 + minute, minute=minute))
+
+
 def _day_later(plant: Plant) -> None:
     _new(plant)
     plant.clock.advance(timedelta(hours=18))
@@ -177,6 +187,13 @@ def _renewed(device: Device) -> bool:
     keys, files = device.plant.manager.keys, IdentityFiles(device.state.identity)
     settled = not (files.next_key.exists() or files.next_certificate.exists())
     return keys is not None and keys.previous is not None and keys.shown and settled
+
+
+def _told_everything(device: Device) -> bool:
+    plant = device.plant
+    bodies = plant.manager.batches.values()
+    told = sum(requests_in(decode_windows(body)) for body in bodies)
+    return told == plant.requests and device.settled(6) and not plant.endpoint.windows
 
 
 def _knows_new_keys(device: Device) -> bool:
@@ -220,5 +237,6 @@ ACTS: Final = (
         ((ROLLED_BACK, 7), (SERVING, 6)),
         ((SERVING, 6),),
     ),
+    Act("telemetry", _counted, _told_everything),
     Act("renewal", _day_later, lambda it: _renewed(it) and it.settled(6)),
 )

@@ -170,6 +170,7 @@ def _restarted(device: Device, root: Path, case: Case) -> Device:
     )
     if disk.fault in CUTS:
         again.plant.lines.clear()
+        again.plant.boots += 1
         again.plant.endpoint.start()
     return again
 

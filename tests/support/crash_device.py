@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.errors import SealaneError
 from sealane.fleet import DeviceFacts, RuntimeFact, SlotReport
+from sealane.telemetry.types import HostWindow
 from sealane.trust import anchor, highwater
 from sealane.trust.verifier import Verifier
 from sealane_agent.config import IdentityFiles
@@ -24,6 +25,8 @@ from sealane_agent.slot.staging import Staging
 from sealane_agent.slot.state import State
 from sealane_agent.store import Store
 from sealane_agent.supervisor import Supervisor
+from sealane_agent.telemetry.collector import Times
+from sealane_agent.telemetry.service import Surroundings, Telemetry
 from sealane_agent.uplink.session import Session
 from support.agent_fakes import CAM
 from support.crash_loop import SteadyLoop
@@ -50,6 +53,13 @@ RESTART_S: Final = 5.0
 _FACTS = DeviceFacts(
     "x86_64", "linux", 2, 2**32, (RuntimeFact("onnxruntime", "1.32.0", ("cpu",)),), ""
 )
+
+
+class _Steady:
+    """A machine that has nothing to say of itself."""
+
+    def measure(self) -> HostWindow:
+        return HostWindow()
 
 
 @dataclass
@@ -193,7 +203,13 @@ class Device:
         verifier = Verifier(self.state.trust, plant, DEVICE, plant.clock)
         files = IdentityFiles(self.state.identity)
         passport = Passport(files, files.read())
-        session = Session(lambda: Line(plant, self.disk, passport.membership), journal, self._log)
+        telemetry = self._telemetry(verifier)
+        session = Session(
+            lambda: Line(plant, self.disk, passport.membership),
+            journal,
+            self._log,
+            telemetry.sending,
+        )
         renewer = Renewer(passport, plant.renew, session, self._log)
         tools = Tools(
             folder=self.state,
@@ -214,7 +230,16 @@ class Device:
             supervisor.run(),
             session.run(supervisor, lambda: 0.5),
             renewer.run(verifier.trusted_now, lambda: 0.5),
+            *((telemetry.run(),) if plant.requests else ()),
         )
+
+    def _telemetry(self, verifier: Verifier) -> Telemetry:
+        plant = self.plant
+        times = Times(plant.clock, verifier.trusted_now)
+        around = Surroundings(
+            self.state.telemetry, plant.endpoint, _Steady(), times, f"boot-{plant.boots}"
+        )
+        return Telemetry(around, self._log)
 
     # What it promises
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final
 from sealane.bundle.manifest import parse_manifest
 from sealane.errors import SealaneError
 from sealane.names import hex_of
+from sealane.telemetry.codec import encode_windows
 from sealane_agent.serving.app import read_pointer
 from sealane_agent.serving.messages import Traffic
 from support.agent_fakes import FakeEndpoint
 
 if TYPE_CHECKING:
     from sealane.names import Digest
+    from sealane.telemetry.types import Window
     from sealane_agent.layout import Pointer, StateFolder
     from sealane_agent.serving.messages import Proved, SlotStatus
     from support.crash_disk import FaultyDisk
@@ -25,7 +27,11 @@ ENOUGH: Final = 10
 
 @dataclass
 class Endpoint(FakeEndpoint):
-    """Serves only what is whole on the disk; notes whatever it should not have been asked for."""
+    """Serves only what is whole on the disk; notes whatever it should not have been asked for.
+
+    Attributes:
+        windows: closed windows of telemetry and their names, until they are said to be stored.
+    """
 
     state: StateFolder | None = None
     disk: FaultyDisk | None = None
@@ -33,6 +39,7 @@ class Endpoint(FakeEndpoint):
     requests: int = ENOUGH
     put_away: set[Digest] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
+    windows: list[tuple[str, Window]] = field(default_factory=list)
 
     def copy(self) -> Endpoint:
         """The same processes, once more."""
@@ -42,6 +49,7 @@ class Endpoint(FakeEndpoint):
             statuses=dict(self.statuses),
             put_away=set(self.put_away),
             wrong=list(self.wrong),
+            windows=list(self.windows),
             state=None,
             disk=None,
         )
@@ -56,6 +64,16 @@ class Endpoint(FakeEndpoint):
             if pointer is not None:
                 self._require_whole(pointer)
                 self._counted(self.statuses[slot])
+
+    async def telemetry(self, stored: str) -> tuple[str, bytes]:
+        """Closed windows; those that were stored are forgotten."""
+        self._require_supervisor()
+        if self.windows and self.windows[0][0] == stored:
+            self.windows.pop(0)
+        if not self.windows:
+            return "", b""
+        name, window = self.windows[0]
+        return name, encode_windows((window,))
 
     async def load(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
         self._require_supervisor()

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from sealane.errors import SealaneError
 from sealane.receipt import SignedReceipt, verify
+from sealane.telemetry.types import TelemetryAck
 from sealane_manager.identity.succession import Key, Keys, Ruling, Shown, met, renewed
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sealane.fleet import Event
     from sealane.names import SlotName
     from sealane.receipt import Receipt
+    from sealane.telemetry.types import TelemetryBatch
     from support.crash_plant import Plant, Wish
 
 
@@ -34,6 +36,7 @@ class Manager:
         reacts: what it does about an event.
         away_until: until this tick it does not answer.
         wrong: what a manager should never see.
+        batches: of telemetry, by their names.
     """
 
     wishes: tuple[Wish, ...] = ()
@@ -44,6 +47,7 @@ class Manager:
     reacts: Callable[[Plant, Event], None] = lambda _plant, _event: None
     away_until: float = 0.0
     wrong: list[str] = field(default_factory=list)
+    batches: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
     def copy(self) -> Manager:
         """The same manager, once more."""
@@ -53,6 +57,7 @@ class Manager:
             states=dict(self.states),
             receipts=list(self.receipts),
             wrong=list(self.wrong),
+            batches=dict(self.batches),
         )
 
     def store(self, plant: Plant, event: Event) -> None:
@@ -68,6 +73,13 @@ class Manager:
         else:
             self.states[event.body.slot] = event.body.state, event.body.rollout
         self.reacts(plant, event)
+
+    def take(self, batch: TelemetryBatch) -> TelemetryAck:
+        """Keep one batch of windows; the same one may come twice."""
+        name = batch.boot, batch.sequence
+        if self.batches.setdefault(name, batch.body) != batch.body:
+            self.wrong.append(f"batch {name} came with another content")
+        return TelemetryAck(*name)
 
     def meet(self, shown: Shown) -> None:
         """A device shows a key."""

@@ -28,6 +28,7 @@ from sealane.fleet import (
     Welcome,
 )
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
+from sealane.telemetry.types import TelemetryBatch
 from sealane.trust.documents import Lease, SlotAssignment
 from sealane.trust.identity import BACKDATED, load_certificate, public_key_of
 from sealane.trust.token import JoinToken
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from sealane.bundle.types import Manifest
     from sealane.fleet import DeviceMessage, ManagerMessage
+    from sealane.telemetry.types import Window
     from sealane_agent.identity.membership import Application, Membership
     from support.crash_disk import FaultyDisk
 
@@ -142,7 +144,12 @@ class Blobs(FakeBlobs):
 
 @dataclass
 class Plant:
-    """One device's surroundings."""
+    """One device's surroundings.
+
+    Attributes:
+        boots: how often the device was switched on.
+        requests: counted by the endpoint in windows that it has closed; 0 leaves telemetry off.
+    """
 
     authority: Authority = field(default_factory=Authority)
     clock: ManualClock = field(default_factory=ManualClock)
@@ -150,13 +157,22 @@ class Plant:
     endpoint: Endpoint = field(default_factory=Endpoint)
     blobs: Blobs = field(default_factory=lambda: Blobs({}, chunk=64))
     lines: list[Line] = field(default_factory=list)
+    boots: int = 1
+    requests: int = 0
 
     def copy(self) -> Plant:
         """The same at this moment."""
         clock = ManualClock(self.clock.wall)
         clock.ticks = self.clock.ticks
         endpoint, blobs = self.endpoint.copy(), self.blobs.copy()
-        return Plant(self.authority, clock, self.manager.copy(), endpoint, blobs)
+        return replace(
+            self, clock=clock, manager=self.manager.copy(), endpoint=endpoint, blobs=blobs, lines=[]
+        )
+
+    def count(self, window: Window) -> None:
+        """The endpoint closes a window of telemetry."""
+        self.requests += sum(model.requests for model in window.models)
+        self.endpoint.windows.append((f"window-{self.requests}", window))
 
     @property
     def token(self) -> JoinToken:
@@ -241,6 +257,8 @@ class Line:
                 for event in events:
                     plant.manager.store(plant, event)
                 self.tell(EventsAck(events[-1].sequence))
+            case TelemetryBatch():
+                self.tell(plant.manager.take(message))
 
     async def hear(self) -> ManagerMessage:
         return await self._answers.get()

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Final
 from sealane import fileio
 from sealane.disk import Disk
 from sealane.errors import SealaneError
+from sealane.telemetry.codec import decode_windows
+from sealane.telemetry.types import TelemetryAck
 from sealane.trust import anchor, highwater
 from sealane_agent.config import IdentityFiles
 from sealane_agent.identity.passport import Passport
 from sealane_agent.layout import StateFolder
 from sealane_agent.serving.app import read_pointer
 from sealane_agent.slot.journal import Journal
+from sealane_agent.telemetry.spool import Spool
 from sealane_manager.identity.enrolment import key_named, proven_key
 from sealane_manager.identity.succession import Ruling, met, renewed
 from support.agent_fakes import CAM
@@ -26,6 +29,7 @@ from support.crash_plant import shown_by
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sealane.telemetry.types import Window
     from support.crash_device import Device
     from support.crash_model import Image
 
@@ -47,7 +51,8 @@ def at_rest(image: Image, device: Device) -> list[str]:
         image.write(root / "rest")
         state = StateFolder(root / "rest" / STATE)
         try:
-            return [*_lost(state, device), *_unserved(state, device)]
+            lost = [*_lost(state, device), *_miscounted(state, device)]
+            return [*lost, *_unserved(state, device)]
         except (OSError, SealaneError, sqlite3.Error) as error:
             return [f"what is on the disk cannot be read: {error!r}"]
 
@@ -78,6 +83,31 @@ def _lost(state: StateFolder, device: Device) -> Iterator[str]:
             yield f"event {sequence} is lost: {event.body}"
     for digest in promises.quarantined - set(away):
         yield f"{digest} has left its quarantine"
+
+
+def _miscounted(state: StateFolder, device: Device) -> Iterator[str]:
+    """Every request is counted once, by the endpoint, in the spool or by the manager."""
+    plant, counted = device.plant, 0
+    if not plant.requests:
+        return
+    bodies, stored = dict(plant.manager.batches), ""
+    if state.telemetry.exists():
+        spool = Spool(state.telemetry, "at rest")
+        stored = spool.stored
+        while (batch := spool.next_batch()) is not None:
+            bodies.setdefault((batch.boot, batch.sequence), batch.body)
+            spool.acknowledge(TelemetryAck(batch.boot, batch.sequence))
+        spool.close()
+    counted = sum(requests_in(decode_windows(body)) for body in bodies.values())
+    for name, window in plant.endpoint.windows:
+        counted += 0 if name == stored else requests_in((window,))
+    if counted != plant.requests:
+        yield f"of {plant.requests} requests {counted} are counted"
+
+
+def requests_in(windows: tuple[Window, ...]) -> int:
+    """How many requests these windows count."""
+    return sum(model.requests for window in windows for model in window.models)
 
 
 def _locked_out(passport: Passport, device: Device) -> Iterator[str]:

@@ -67,7 +67,7 @@ class Device:
 
     def start(self) -> None:
         times = Times(self.clock, lambda: self.clock.now() + self.ahead)
-        self.collector = Collector(self.source, self.spool, self.host, times)  # type: ignore[arg-type]  # a host that is measured without files
+        self.collector = Collector(self.source, self.spool, self.host, times)
 
     def collect(self, seconds: int = 10) -> None:
         self.clock.advance(timedelta(seconds=seconds))

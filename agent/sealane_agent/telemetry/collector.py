@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sealane.telemetry.types import HostWindow
 
     from sealane_agent.log import Log
-    from sealane_agent.telemetry.host import Host
     from sealane_agent.telemetry.spool import Spool
 
 STEP_S: Final = 10
@@ -52,6 +51,14 @@ class Source(Protocol):
         ...
 
 
+class Measures(Protocol):
+    """What says how the machine is: `sealane_agent.telemetry.host.Host`."""
+
+    def measure(self) -> HostWindow:
+        """How it is now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """The device's clock, and the trusted time that windows are written in."""
@@ -71,7 +78,7 @@ class Times:
 class Collector:
     """Collects for one device; `rouse` is called when the spool has something new."""
 
-    def __init__(self, source: Source, spool: Spool, host: Host, times: Times) -> None:
+    def __init__(self, source: Source, spool: Spool, host: Measures, times: Times) -> None:
         self._source, self._spool, self._host, self._times = source, spool, host, times
         self._measured: HostWindow | None = None
         self._minute = self._minute_now()

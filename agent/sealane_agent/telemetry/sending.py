@@ -42,12 +42,17 @@ class Outgoing(Protocol):
 
 
 class Sending:
-    """Sends what a spool holds, in one session after the other."""
+    """Sends what a spool holds, in one session after the other; nothing before it has one."""
 
-    def __init__(self, spool: Outgoing, log: Log) -> None:
+    def __init__(self, spool: Outgoing | None, log: Log) -> None:
         self._spool, self._log = spool, log
         self._news, self._acked = asyncio.Event(), asyncio.Event()
         self._sent: TelemetryBatch | None = None
+
+    def begin(self, spool: Outgoing) -> None:
+        """Send what this one holds."""
+        self._spool = spool
+        self.rouse()
 
     def rouse(self) -> None:
         """Hear that the spool has something new."""
@@ -55,6 +60,8 @@ class Sending:
 
     async def hear(self, ack: TelemetryAck) -> None:
         """Take an acknowledgement."""
+        if self._spool is None:
+            return
         with suppress(sqlite3.Error):  # then it is sent again, under the same name
             await asyncio.to_thread(self._spool.acknowledge, ack)
         sent = self._sent
@@ -78,6 +85,8 @@ class Sending:
             await asyncio.sleep(len(batch.body) / BYTES_PER_S)
 
     async def _next(self) -> TelemetryBatch | None:
+        if self._spool is None:
+            return None
         try:
             return await asyncio.to_thread(self._spool.next_batch)
         except sqlite3.Error as error:

@@ -4,53 +4,75 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.errors import SpoolDamaged
-from sealane_agent.facts import boot_id
 from sealane_agent.telemetry.collector import Collector
-from sealane_agent.telemetry.host import Host
 from sealane_agent.telemetry.sending import Sending
 from sealane_agent.telemetry.spool import open_spool
 
 if TYPE_CHECKING:
-    from sealane_agent.layout import StateFolder
+    from pathlib import Path
+
     from sealane_agent.log import Log
-    from sealane_agent.telemetry.collector import Times
+    from sealane_agent.telemetry.collector import Measures, Source, Times
     from sealane_agent.telemetry.spool import Spool
+
+OPEN_AGAIN_S: Final = 60.0
+"""After a disk that did not let the spool be opened: what serves does not depend on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where windows come from and where they are kept.
+
+    Attributes:
+        source: the endpoint, on a connection of its own: one of an earlier version hangs up.
+        boot: the kernel's name for this boot.
+    """
+
+    spool: Path
+    source: Source
+    host: Measures
+    times: Times
+    boot: str
 
 
 class Telemetry:
-    """Runs from its start until it is closed; a session takes `sending`.
+    """Runs beside a session, which takes `sending`."""
 
-    The endpoint is asked on a connection of its own: one of an earlier version hangs up.
-    """
+    def __init__(self, around: Surroundings, log: Log) -> None:
+        self._around, self._log = around, log
+        self._spool: Spool | None = None
+        self.sending = Sending(None, log)
 
-    @classmethod
-    def start(cls, folder: StateFolder, times: Times, log: Log) -> Telemetry | None:
-        """Begin; None when the disk does not let it: what serves does not depend on it."""
+    async def run(self) -> None:
+        """Collect until cancelled; what is not sent then stays in the spool."""
+        around = self._around
         try:
-            spool, error = open_spool(folder.telemetry, boot_id())
-        except (sqlite3.Error, OSError, SpoolDamaged) as why:
-            log("telemetry off", reason=why, hint="it begins when the agent is started again")
-            return None
-        if error is not None:
-            log("telemetry lost", reason=error, hint=error.hint)
-        return cls(folder, spool, times, log)
+            spool = await self._opened()
+            self.sending.begin(spool)
+            collector = Collector(around.source, spool, around.host, around.times)
+            await collector.run(self.sending.rouse, self._log)
+        finally:
+            if self._spool is not None:
+                self._spool.close()
 
-    def __init__(self, folder: StateFolder, spool: Spool, times: Times, log: Log) -> None:
+    async def _opened(self) -> Spool:
+        last = ""
+        while True:
+            try:
+                return await asyncio.to_thread(self._open)
+            except (sqlite3.Error, OSError, SpoolDamaged) as why:
+                if str(why) != last:
+                    self._log("telemetry off", reason=why, hint="it is tried again by itself")
+                last = str(why)
+            await asyncio.sleep(OPEN_AGAIN_S)
+
+    def _open(self) -> Spool:
+        spool, error = open_spool(self._around.spool, self._around.boot)
         self._spool = spool
-        self._link = EndpointLink(folder.control_socket)
-        self.sending = Sending(self._spool, log)
-        collector = Collector(self._link, self._spool, Host(folder.root), times)
-        self._task = asyncio.create_task(collector.run(self.sending.rouse, log), name="telemetry")
-
-    async def close(self) -> None:
-        """End; what is not sent yet stays in the spool."""
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-        await self._link.close()
-        await asyncio.to_thread(self._spool.close)
+        if error is not None:
+            self._log("telemetry lost", reason=error, hint=error.hint)
+        return spool

@@ -9,7 +9,7 @@ batch, so nothing ever merges what the manager may have stored already.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -21,6 +21,7 @@ from sealane.limits import KIB, MIB, WINDOWS_PER_BATCH
 from sealane.telemetry.codec import decode_windows, encode_windows
 from sealane.telemetry.types import TelemetryBatch
 
+from sealane_agent.database import open_database, transaction
 from sealane_agent.errors import SpoolDamaged
 from sealane_agent.telemetry.tiers import Row, groups
 from sealane_agent.telemetry.windows import joined
@@ -39,18 +40,14 @@ BATCH_BYTES: Final = 16 * KIB
 """
 
 _WAL_PAGES: Final = 64
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS window (
-    number INTEGER PRIMARY KEY, start INTEGER NOT NULL, stop INTEGER NOT NULL, body BLOB NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS window_start ON window (start, stop);
-CREATE TABLE IF NOT EXISTS batch (
-    number INTEGER PRIMARY KEY, boot TEXT NOT NULL, sequence INTEGER NOT NULL, body BLOB NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS fact (
-    name TEXT PRIMARY KEY, value TEXT NOT NULL
-) STRICT;
-"""
+_TABLES: Final = {
+    "window": "number INTEGER PRIMARY KEY, start INTEGER NOT NULL, stop INTEGER NOT NULL, "
+    "body BLOB NOT NULL",
+    "batch": "number INTEGER PRIMARY KEY, boot TEXT NOT NULL, sequence INTEGER NOT NULL, "
+    "body BLOB NOT NULL",
+    "fact": "name TEXT PRIMARY KEY, value TEXT NOT NULL",
+}
+_INDEX: Final = "CREATE INDEX IF NOT EXISTS window_start ON window (start, stop)"
 
 
 class Spool:
@@ -66,12 +63,12 @@ class Spool:
         self.lost = 0
         """Windows that were damaged on the disk, or that no merging could make room for."""
         try:
-            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-            self._database.executescript(_SCHEMA)
-            self._begin_boot(boot)
+            with ExitStack() as undo:
+                self._database = open_database(path)
+                undo.callback(self._database.close)
+                self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
+                self._begin_boot(boot)
+                undo.pop_all()
         except sqlite3.OperationalError:
             raise  # a full disk, not a damaged file
         except (sqlite3.DatabaseError, ValueError) as error:
@@ -228,7 +225,10 @@ class Spool:
     # Facts
 
     def _begin_boot(self, boot: str) -> None:
-        with self._transaction():
+        with self._transaction() as database:
+            for name, columns in _TABLES.items():
+                database.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns}) STRICT")
+            database.execute(_INDEX)
             identity = self._fact("identity") or str(uuid4())
             name = str(uuid5(UUID(identity), boot))
             self._set_fact("identity", identity)
@@ -245,15 +245,8 @@ class Spool:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                fileio.execute(self._database, "COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
+        with self._lock, transaction(self._database) as database:
+            yield database
 
 
 def open_spool(path: Path, boot: str) -> tuple[Spool, SpoolDamaged | None]:
