@@ -18,6 +18,7 @@ from sealane.clock import SystemClock
 from sealane.service import ServiceManager
 from sealane.trust.identity import DEVICE, OPERATOR
 
+from sealane_manager.alarms import Alarms
 from sealane_manager.alerts.channels import load as load_channels
 from sealane_manager.alerts.watch import Watch, Watched
 from sealane_manager.blobs import BlobStore
@@ -42,6 +43,7 @@ from sealane_manager.repository import Repository
 from sealane_manager.rollout.controller import Controller, World
 from sealane_manager.rollouts import Rollouts
 from sealane_manager.rpc import servers
+from sealane_manager.rpc.alerts import AlertService
 from sealane_manager.rpc.content import Content
 from sealane_manager.rpc.enrol import EnrolService
 from sealane_manager.rpc.fleet import FleetService, Reception
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     import grpc
     from sealane.clock import Clock
 
+    from sealane_manager.alerts.channels import Channel
     from sealane_manager.layout import StateFolder
     from sealane_manager.store import Store
 
@@ -139,7 +142,6 @@ class Manager:
             if fleet.development:
                 _log.warning("development mode: every key of this fleet lies on this machine")
             stack.enter_context(_alone(self._settings.state))
-            channels = load_channels(self._settings.state.alerts)
             store = open_store(self._settings.state.database)
             stack.callback(store.close)
             parts = _build(self._settings, store, self._clock)
@@ -152,7 +154,7 @@ class Manager:
             push = _push(fleet, self._settings.otlp, parts, addresses)
             watched = _watched(fleet, self._settings, parts, addresses)
             watched = replace(watched, exports=lambda: push.troubles)
-            _watch(stack, Watch(store, watched, channels), parts)
+            _watch(stack, Watch(store, watched, parts.channels), parts)
             if self._settings.otlp.address:
                 _keep(stack, (Chore("push metrics", self._settings.otlp.every, push.push),), parts)
             _announce(self._settings.state, addresses)
@@ -178,6 +180,7 @@ class _Parts:
     controller: Controller
     accounts: Accounts
     drifting: Drifting
+    channels: tuple[Channel, ...]
     clock: Clock
     started: datetime
 
@@ -199,6 +202,7 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
         controller=Controller(store, world),
         accounts=Accounts(store.accounts, clock),
         drifting=Drifting(store.telemetry, BundleReferences(repository, blobs)),
+        channels=load_channels(state.alerts),
         clock=clock,
         started=clock.now(),
     )
@@ -273,7 +277,7 @@ class _Doors:
         offices = self._offices(enrolment, enrol)
         operator = await self._listen(
             servers.operator_port(listen, settings.operator_port, tls),
-            OperatorService(Door(OPERATOR, self._fleet.fleet, self._parts.clock), offices),
+            *self._operator_services(offices),
         )
         self._dashboard = DashboardServer(Web(self._dashboard_offices(offices)), tls)
         number = await self._dashboard.open(listen, settings.dashboard_port)
@@ -286,10 +290,16 @@ class _Doors:
             await self._dashboard.close()
         await asyncio.gather(*(server.stop(GRACE_S) for server in self._servers))
 
-    async def _listen(self, port: servers.Port, service: servers.Service) -> str:
-        server, number = await servers.open_port(port, service)
+    async def _listen(self, port: servers.Port, *services: servers.Service) -> str:
+        server, number = await servers.open_port(port, *services)
         self._servers.append(server)
         return servers.address(self._host, number)
+
+    def _operator_services(self, offices: Offices) -> tuple[servers.Service, ...]:
+        parts, fleet = self._parts, self._fleet.fleet
+        door = Door(OPERATOR, fleet, parts.clock)
+        alarms = Alarms(parts.store.alerts, parts.channels, fleet, parts.clock)
+        return OperatorService(door, offices), AlertService(door, alarms)
 
     def _fleet_service(self) -> FleetService:
         parts = self._parts

@@ -16,6 +16,7 @@ from sealane.wire.v1 import operator_pb2 as wire
 from sealane.wire.v1 import operator_pb2_grpc
 
 from sealane_manager.rpc import convert
+from sealane_manager.rpc.alerts import AlertCalls
 from sealane_manager.rpc.answers import understood
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Operator:
         self._address, credentials = _read_context(context)
         self._channel = grpc.secure_channel(self._address, credentials, options=_OPTIONS)
         self._stub = operator_pb2_grpc.OperatorServiceStub(self._channel)
+        self.alerts = AlertCalls(self._channel, self._address)
 
     def __enter__(self) -> Self:
         return self

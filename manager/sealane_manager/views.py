@@ -81,3 +81,14 @@ class RolloutView:
     decisions: tuple[DecisionView, ...]
     created_at: datetime
     ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelView:
+    """One way to tell people of alerts; `problem` is of the last delivery, or of a test."""
+
+    name: str
+    kind: str
+    waiting: int = 0
+    dead: int = 0
+    problem: str = ""

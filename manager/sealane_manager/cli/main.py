@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from sealane_manager.cli import (
+    alert,
     bundle,
     configured,
     device,
@@ -30,6 +31,7 @@ app.add_typer(device.app, name="device")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(release.app, name="release")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(alert.app, name="alert")
 app.add_typer(export.app, name="export")
 app.add_typer(trust.app, name="trust")
 app.add_typer(user.app, name="user")

@@ -81,13 +81,14 @@ class Service(Protocol):
         ...
 
 
-async def open_port(port: Port, service: Service) -> tuple[grpc.aio.Server, int]:
+async def open_port(port: Port, *services: Service) -> tuple[grpc.aio.Server, int]:
     """Listen; returns the server and the port's real number, or raises SealaneError."""
     _check_free(port)
     limit = ("grpc.max_receive_message_length", port.message_bytes)
     send_limit = ("grpc.max_send_message_length", _OPERATOR_MESSAGE_BYTES)
     server = grpc.aio.server(options=(*_OPTIONS, limit, send_limit))
-    service.register(server)
+    for service in services:
+        service.register(server)
     try:
         number = server.add_secure_port(address(port.listen, port.number), port.credentials)
     except RuntimeError as error:

@@ -98,6 +98,14 @@ class Alerts:
         with self._database.read() as session:
             return tuple(_alert(row) for row in session.exec(query))
 
+    def get(self, rule: str, subject: str) -> Alert:
+        """One alert, whatever its state; raises NotKnown."""
+        with self._database.read() as session:
+            row = session.get(AlertRow, (rule, subject))
+            if not row:
+                raise _unknown(rule, subject)
+            return _alert(row)
+
     def counts(self) -> Mapping[tuple[str, str], int]:
         """How many alerts are open or acknowledged, by rule and severity."""
         query = (
@@ -129,7 +137,7 @@ class Alerts:
         with self._database.write() as session:
             row = session.get(AlertRow, (rule, subject))
             if not row:
-                raise NotKnown(f"there is no alert {rule} of {subject}", hint="see the alerts")
+                raise _unknown(rule, subject)
             if row.state not in _LIVE:
                 raise Refused(f"the alert {rule} of {subject} is {row.state}, not open")
             alert = acknowledged(_alert(row), by.actor)
@@ -204,6 +212,10 @@ class Alerts:
             connection = session.connection()
             connection.execute(delete(DeliveryRow).where(col(DeliveryRow.made_at) < before))
             connection.execute(delete(SilenceRow).where(col(SilenceRow.until) < before))
+
+
+def _unknown(rule: str, subject: str) -> NotKnown:
+    return NotKnown(f"there is no alert {rule[:40]} of {subject[:200]}", hint="see the alerts")
 
 
 def _replace(session: Session, change: Change) -> None:
