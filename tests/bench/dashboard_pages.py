@@ -22,6 +22,7 @@ from sealane_manager.rollout.types import DeviceState, RolloutState
 from sealane_manager.store import tables
 from sqlalchemy import event, insert
 from support.dashboard import Dashboard, a_dashboard
+from support.month import Month, fill_month
 from support.rollouts import MANIFEST, NEW, OLD, START
 
 if TYPE_CHECKING:
@@ -249,17 +250,37 @@ PAGES = (
 
 
 @contextmanager
-def filled(count: int) -> Iterator[tuple[Dashboard, Watch]]:
+def filled(count: int, every: int = 1) -> Iterator[tuple[Dashboard, Watch]]:
     """A dashboard with the fleet behind it, of which most hold a session."""
     with a_dashboard() as dashboard:
         began = time.perf_counter()
         with dashboard.store._database.write() as session:
             fill(session.connection(), count)
+        _fill_telemetry(dashboard, count, every)
         dashboard.connect(*(device(number) for number in range(count) if number % 13))
         say(f"filled with {count} devices in {time.perf_counter() - began:.0f} s")
         watch = Watch()
         watch.attach(dashboard)
         yield dashboard, watch
+
+
+def _fill_telemetry(dashboard: Dashboard, count: int, every: int) -> None:
+    """A month of windows: of every device in the cohorts, of each `every`-th its own too."""
+    names = [device(number) for number in range(count)]
+    month = Month(
+        now=int(START.timestamp()),
+        releases={
+            name: str(OLD if number % 100 == 0 else NEW) for number, name in enumerate(names)
+        },
+        sites={name: f"site-{number % 120:03}" for number, name in enumerate(names)},
+        windows_of=names[::every],
+    )
+    path = dashboard.store.telemetry.readings._path
+    began = time.perf_counter()
+    rows = fill_month(path, month)
+    size = sum(each.stat().st_size for each in path.parent.glob(path.name + "*"))
+    took = time.perf_counter() - began
+    say(f"filled with {rows:,} windows, {size / 2**20:,.0f} MiB of telemetry, in {took:.0f} s")
 
 
 def ask(browser: Any, watch: Watch, path: str) -> Cost:
@@ -299,7 +320,9 @@ def main() -> int:
     """Print the table; 1 when a page is slower than it may be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=10_000)
-    with filled(parser.parse_args().devices) as (dashboard, watch):
+    parser.add_argument("--every", type=int, default=1, help="windows of each N-th device only")
+    arguments = parser.parse_args()
+    with filled(arguments.devices, arguments.every) as (dashboard, watch):
         slow = measure(dashboard, watch)
     say(f"slower than {LIMIT_MS} ms: {', '.join(slow) or 'none'}")
     return 1 if slow else 0

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from sealane.failure import Failure, FailureKind
 from sealane.names import DeviceId
+from sealane.telemetry.types import Window
 from sealane_manager.dashboard.headers import POLICY
 from sealane_manager.people.access import Role
 from sealane_manager.rollout.types import Operation
 from support.dashboard import Dashboard, a_dashboard
-from support.rollouts import OLD, a_hello, a_report
+from support.recorded import arrived
+from support.rollouts import NEW, OLD, a_hello, a_report
 from support.stores import an_event, enrol, signed, start
+from support.telemetry import plain_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +118,23 @@ def test_filters_find_and_the_address_is_the_state(admin: Browser) -> None:
     text = admin.text("/devices?site=berlin&sort=-name&size=25")
     assert text.index("/devices/edge-2") < text.index("/devices/edge-1")
     assert '<option value="berlin" selected>' in text
+
+
+@pytest.mark.parametrize("path", ["/", "/devices/edge-1", "/rollouts/r-1"])
+def test_charts_are_tables_first_and_come_alone_when_a_page_asks_again(
+    dashboard: Dashboard, admin: Browser, path: str
+) -> None:
+    assert "No telemetry of the last 1h" in admin.text(path)
+    now = int(dashboard.clock.now().timestamp())
+    model = replace(plain_model(123), release=str(NEW))
+    batch = arrived(1, Window(now - 120, 60, (model,)), device=EDGE)
+    dashboard.store.telemetry.put(batch).result(10)
+    for address in (f"{path}?span=6h", f"/charts{path}?span=6h"):
+        text = admin.text(address)
+        assert 'data-chart="latency"' in text
+        assert 'aria-current="true">6h' in text
+    assert "<main" not in admin.text(f"/charts{path}")
+    assert '<td class="number">123</td>' in admin.text(f"/charts{path}")
 
 
 def test_pages_of_a_long_table_follow_each_other(dashboard: Dashboard, admin: Browser) -> None:

@@ -167,6 +167,18 @@ def test_a_series_has_one_bucket_for_its_time(telemetry: Telemetry) -> None:
     assert telemetry.readings.device_series(BOX, Span(start, start + 600, 120)) == series
 
 
+def test_each_release_and_arm_has_a_series_of_its_own(telemetry: Telemetry) -> None:
+    split = Window(START, 60, (plain_model(6), replace(plain_model(4), arm=Arm.CANDIDATE)))
+    put(telemetry, arrived(1, split), arrived(2, plain_window(5, 10)))
+
+    span = Span(START // 60 * 60, START + 3600)
+    found = telemetry.readings.by_arm(CohortFilter(model="vision/defect"), span)
+    counts = {arm: [each.requests for each in found["vision/defect@7", arm]] for _, arm in found}
+    assert counts == {"active": [6, 5], "candidate": [4]}
+    assert telemetry.readings.device_by_arm(BOX, span) == found
+    assert telemetry.readings.by_arm(CohortFilter(site="nowhere"), span) == {}
+
+
 def test_the_latest_window_of_a_device_is_in_numbers(telemetry: Telemetry) -> None:
     host = HostWindow(cpu=Level.of(350), disk=Level.of(905), clock_offset=Level.of(-31_000))
     window = replace(plain_window(10, 5), host=host)

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 _HERE: Final = Path(__file__).parent
 _FOLDERS: Final = (_HERE / "static", _HERE / "vendor")
 
-FETCHED: Final = ("htmx.min.js", "hx-sse.min.js", "inter.woff2")
+FETCHED: Final = (
+    "htmx.min.js",
+    "hx-sse.min.js",
+    "inter.woff2",
+    "uPlot.iife.min.js",
+    "uPlot.min.css",
+)
 """Files that `scripts/assets` puts into `vendor`."""
 
 _log = logging.getLogger(__name__)

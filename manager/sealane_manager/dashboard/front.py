@@ -13,6 +13,7 @@ from sealane.errors import InvalidName
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sealane_manager.dashboard import assets, query, words
+from sealane_manager.dashboard.charts import RANGES
 from sealane_manager.dashboard.csrf import PAD_BYTES, is_token, make_token
 from sealane_manager.errors import NotAllowed
 from sealane_manager.people.access import Act, Who
@@ -217,5 +218,6 @@ def _environment() -> Environment:
         sorted_by=query.sorted_by,
         share=words.share,
         Act=Act,
+        ranges=RANGES,
     )
     return environment

@@ -16,6 +16,7 @@ from sealane_manager.dashboard import assets, query
 from sealane_manager.dashboard.front import Front, LoginNeeded, theme_of
 from sealane_manager.dashboard.headers import SafeHeaders
 from sealane_manager.dashboard.live import Live, as_event
+from sealane_manager.dashboard.pages.charts import ChartPages
 from sealane_manager.dashboard.pages.devices import DevicePages
 from sealane_manager.dashboard.pages.login import Login
 from sealane_manager.dashboard.pages.models import ModelPages
@@ -74,6 +75,7 @@ class Web:
             self._rollouts,
             ModelPages(self._front),
             SettingsPages(self._front),
+            ChartPages(self._front),
         ):
             pages.add_to(app)
         app.add_route("/live/{kind}", self.live, ["GET"])

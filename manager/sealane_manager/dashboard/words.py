@@ -72,6 +72,11 @@ def absolute(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def moment(seconds: int, form: str) -> str:
+    """A moment in seconds since 1970, in UTC, as `strftime` writes it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime(form)
+
+
 def number(value: int) -> str:
     """A count with thousands apart."""
     return f"{value:,}"
@@ -109,6 +114,7 @@ FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "ago": ago,
     "span": span,
     "absolute": absolute,
+    "moment": moment,
     "number": number,
     "size": size,
     "short": short,

@@ -10,6 +10,7 @@ from sealane.names import parse_device, parse_label
 from sealane_manager.dashboard import query
 from sealane_manager.dashboard.front import go
 from sealane_manager.dashboard.live import Topic
+from sealane_manager.dashboard.pages.charts import Charting
 from sealane_manager.errors import Refused
 from sealane_manager.members import LabelChange
 from sealane_manager.people.access import Act
@@ -54,6 +55,7 @@ class DevicePages:
 
     def __init__(self, front: Front) -> None:
         self._front, self._offices = front, front.offices
+        self._charting = Charting(front.offices)
 
     def add_to(self, app: FastAPI) -> None:
         """Answer under these addresses."""
@@ -97,7 +99,8 @@ class DevicePages:
         """One device."""
         visit = self._front.visit(request)
         picture = self.picture(visit.path("device"))
-        return self._front.page(visit, "device.html", seen=picture)
+        charts = self._charting.device(visit, picture.record.id)
+        return self._front.page(visit, "device.html", seen=picture, charts=charts)
 
     def picture(self, name: str) -> DevicePicture:
         """Look at one device; raises NotKnown or InvalidName."""

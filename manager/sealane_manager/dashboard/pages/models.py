@@ -10,8 +10,8 @@ from sealane.bundle.deployment import parse_deployment
 from sealane.bundle.manifest import DEPLOYMENT_PATH, parse_manifest
 from sealane.errors import SealaneError
 from sealane.limits import DEPLOYMENT_BYTES, MANIFEST_BYTES
-from sealane.names import ReleaseName
 
+from sealane_manager.dashboard.pages.charts import Charting, release_in
 from sealane_manager.errors import NotKnown
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class ModelPages:
 
     def __init__(self, front: Front) -> None:
         self._front, self._offices = front, front.offices
+        self._charting = Charting(front.offices)
 
     def add_to(self, app: FastAPI) -> None:
         """Answer under these addresses."""
@@ -72,8 +73,7 @@ class ModelPages:
     def show(self, request: Request) -> Response:
         """One release and its bundle."""
         visit = self._front.visit(request)
-        model = f"{visit.path('family')}/{visit.path('model')}"
-        name = ReleaseName.parse(f"{model}@{visit.path('version')}")
+        name = release_in(visit)
         serving = self._offices.store.overview.serving()
         lines = lines_of(self._offices.publishing.releases(), serving)
         line = next((line for line in lines if line.view.name == name), None)
@@ -82,7 +82,10 @@ class ModelPages:
         manifest, deployment, trouble = self._bundle(line.view.manifest)
         content = {"manifest": manifest, "deployment": deployment, "trouble": trouble}
         where = [each for each in serving if each.release == str(name)]
-        return self._front.page(visit, "release.html", line=line, where=where, **content)
+        charts = self._charting.model(visit, name)
+        return self._front.page(
+            visit, "release.html", line=line, where=where, charts=charts, **content
+        )
 
     def _bundle(self, digest: Digest) -> tuple[Manifest | None, Deployment | None, str]:
         """The manifest and contract of a bundle, or why they cannot be read."""

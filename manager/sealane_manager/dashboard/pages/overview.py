@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from sealane_manager.dashboard.live import Topic
+from sealane_manager.dashboard.pages.charts import Charting
 from sealane_manager.store.summaries import AuditFilter, Page, Status
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class OverviewPages:
     """The first page and the wallboard."""
 
     def __init__(self, front: Front) -> None:
-        self._front = front
+        self._front, self._charting = front, Charting(front.offices)
 
     def add_to(self, app: FastAPI) -> None:
         """Answer under these addresses."""
@@ -136,7 +137,8 @@ class OverviewPages:
     def show(self, request: Request) -> Response:
         """The first page."""
         visit = self._front.visit(request)
-        return self._front.page(visit, "overview.html", seen=glance(self._front.offices))
+        content = {"seen": glance(self._front.offices), "charts": self._charting.fleet(visit)}
+        return self._front.page(visit, "overview.html", **content)
 
     def wall(self, request: Request) -> Response:
         """The wallboard: big, and nothing to click."""

@@ -11,6 +11,7 @@ from sealane_manager.dashboard import plan, query
 from sealane_manager.dashboard.front import go
 from sealane_manager.dashboard.gate_table import GateTable, gate_table
 from sealane_manager.dashboard.live import Topic
+from sealane_manager.dashboard.pages.charts import Charting
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.people.access import Act
 from sealane_manager.rollout.controller import new_id
@@ -99,6 +100,7 @@ class RolloutPages:
 
     def __init__(self, front: Front) -> None:
         self._front, self._offices = front, front.offices
+        self._charting = Charting(front.offices)
 
     def add_to(self, app: FastAPI) -> None:
         """Answer under these addresses."""
@@ -123,7 +125,8 @@ class RolloutPages:
         """One rollout."""
         visit = self._front.visit(request)
         seen = self.picture(visit.path("rollout"), visit.who)
-        return self._front.page(visit, "rollout.html", seen=seen)
+        charts = self._charting.rollout(visit, seen.line)
+        return self._front.page(visit, "rollout.html", seen=seen, charts=charts)
 
     def picture(self, rollout: str, who: Who) -> RolloutPicture:
         """Look at one rollout; raises NotKnown."""

@@ -10,7 +10,7 @@ import json
 import queue
 from contextlib import contextmanager
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sealane.names import DeviceId
 from sealane.telemetry.bins import Bins
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sealane.telemetry.types import ModelWindow, Window
+
+Part = tuple[str, str]
+"""A release and an arm."""
 
 _ANY = CohortFilter()
 _COHORTS = (
@@ -78,6 +81,21 @@ class Readings:
         keys = (*_keys(wanted), span.start, span.end, span.bucket)
         with self._connection() as connection:
             return tuple(_bucket(row, span.bucket) for row in connection.execute(query, keys))
+
+    def by_arm(self, wanted: CohortFilter, span: Span) -> Mapping[Part, tuple[Bucket, ...]]:
+        """What each release answered in each arm, bucket by bucket; without empty buckets."""
+        query = (
+            "SELECT release, arm, start / ?9 * ?9 AS at, sum(requests), sum(errors),"
+            " sum(fallbacks), sum(late), all_times(latency) FROM cohort JOIN cohort_window"
+            f" ON cohort = id WHERE id IN ({_COHORTS}) AND {_TIERS} AND start >= ?7 AND start < ?8"
+            " GROUP BY release, arm, at ORDER BY at"
+        )
+        keys = (*_keys(wanted), span.start, span.end, span.bucket)
+        found: dict[Part, list[Bucket]] = {}
+        with self._connection() as connection:
+            for release, arm, *row in connection.execute(query, keys):
+                found.setdefault((release, arm), []).append(_bucket(tuple(row), span.bucket))
+        return {part: tuple(buckets) for part, buckets in found.items()}
 
     def totals(self, span: Span, wanted: CohortFilter = _ANY) -> Bucket:
         """All of the span in one bucket; of the whole fleet unless a filter says less."""
@@ -136,6 +154,17 @@ class Readings:
                 known = found.get(start, Bucket(start, span.bucket))
                 found[start] = _with(known, model)
         return tuple(found[start] for start in sorted(found))
+
+    def device_by_arm(self, device: DeviceId, span: Span) -> Mapping[Part, tuple[Bucket, ...]]:
+        """What each release answered in each arm on one device; without empty buckets."""
+        found: dict[Part, dict[int, Bucket]] = {}
+        for window in self.device_windows(device, span):
+            start = window.start // span.bucket * span.bucket
+            for model in window.models:
+                if model.arm in ANSWERS:
+                    part = found.setdefault((model.release, str(model.arm)), {})
+                    part[start] = _with(part.get(start, Bucket(start, span.bucket)), model)
+        return {part: tuple(by[at] for at in sorted(by)) for part, by in found.items()}
 
     def latest(self, devices: Iterable[str] | None = None) -> Mapping[DeviceId, Latest]:
         """The newest window of these devices, or of all, in a few numbers."""
@@ -197,7 +226,7 @@ def _keys(wanted: CohortFilter) -> tuple[str, ...]:
     return (*names, json.dumps(arms), json.dumps(TIERS))
 
 
-def _bucket(row: tuple[int, int, int, int, int, bytes], seconds: int) -> Bucket:
+def _bucket(row: tuple[Any, ...], seconds: int) -> Bucket:
     start, requests, errors, fallbacks, late, latency = row
     return Bucket(start, seconds, requests, errors, fallbacks, late, decode_histogram(latency))
 
