@@ -18,9 +18,10 @@ from sealane_agent.slot.loop import Desires, SlotLoop
 from sealane_agent.slot.state import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sealane.fleet import DeviceFacts, SlotReport
+    from sealane.audit.position import Position
+    from sealane.fleet import Assignment, DeviceFacts, SlotReport
     from sealane.names import Digest, SlotName
     from sealane.trust.documents import SlotAssignment
     from sealane.trust.verifier import Accepted
@@ -35,7 +36,13 @@ class Judge(Protocol):
         """A question that one document may answer."""
         ...
 
-    def accept(self, document: bytes, nonce: str | None, facts: DeviceFacts) -> Accepted:
+    def seen(self) -> Position:
+        """How much of the audit log was seen."""
+        ...
+
+    def accept(
+        self, document: bytes, nonce: str | None, facts: DeviceFacts, proof: Sequence[bytes]
+    ) -> Accepted:
         """What the document asks for; raises TrustError, or what the transport raises."""
         ...
 
@@ -94,11 +101,17 @@ class Supervisor:
         """A question that one document may answer."""
         return self._verifier.new_nonce()
 
-    async def accept(self, document: bytes, nonce: str) -> bool:
+    def seen(self) -> Position:
+        """How much of the audit log was seen."""
+        return self._verifier.seen()
+
+    async def accept(self, answer: Assignment, nonce: str) -> bool:
         """Verify a document and take it up; what serves does not change when it is refused."""
         facts = self._tools.staging.facts
         try:
-            accepted = await asyncio.to_thread(self._verifier.accept, document, nonce, facts)
+            accepted = await asyncio.to_thread(
+                self._verifier.accept, answer.document, nonce, facts, answer.proof
+            )
             await asyncio.to_thread(self._keep_manifests, accepted)
         except TrustError as error:
             self._tools.log("document refused", step=error.step, reason=error, hint=error.hint)
@@ -114,6 +127,8 @@ class Supervisor:
             self._store.put(release.assignment.manifest, release.manifest)
 
     def _take_up(self, accepted: Accepted) -> None:
+        if accepted.lost:
+            self._tools.log("audit log lost", reason=accepted.lost)
         refused = accepted.refused
         self._desires.wanted = {
             item.slot: Wanted(item, _refusal(item, refused.get(item.slot)))

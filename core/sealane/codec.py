@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import singledispatch
 
 from sealane import fleet
+from sealane.audit.position import Position
 from sealane.errors import SealaneError
 from sealane.failure import Failure, FailureKind
 from sealane.names import parse_device, parse_slot
@@ -52,7 +53,11 @@ def device_message_to_wire(message: fleet.DeviceMessage) -> wire.SessionRequest:
             )
         case fleet.AssignmentRequest():
             return wire.SessionRequest(
-                assignment_request=wire.AssignmentRequest(nonce=message.nonce)
+                assignment_request=wire.AssignmentRequest(
+                    nonce=message.nonce,
+                    log_epoch=message.seen.epoch,
+                    log_size=message.seen.size,
+                )
             )
         case fleet.Events():
             return wire.SessionRequest(
@@ -79,7 +84,9 @@ def device_message_from_wire(message: wire.SessionRequest) -> fleet.DeviceMessag
         case "heartbeat":
             return fleet.Heartbeat(tuple(slot_from_wire(slot) for slot in message.heartbeat.slots))
         case "assignment_request":
-            return fleet.AssignmentRequest(message.assignment_request.nonce)
+            request = message.assignment_request
+            seen = Position(request.log_epoch, request.log_size)
+            return fleet.AssignmentRequest(request.nonce, seen)
         case "events":
             return fleet.Events(tuple(_event_from_wire(event) for event in message.events.events))
         case "telemetry_batch":
@@ -106,7 +113,9 @@ def manager_message_to_wire(message: fleet.ManagerMessage) -> wire.SessionRespon
                 desired_changed=wire.DesiredChanged(generation=message.generation)
             )
         case fleet.Assignment():
-            return wire.SessionResponse(assignment=wire.Assignment(document=message.document))
+            return wire.SessionResponse(
+                assignment=wire.Assignment(document=message.document, log_proof=message.proof)
+            )
         case fleet.EventsAck():
             return wire.SessionResponse(events_ack=wire.EventsAck(sequence=message.sequence))
         case TelemetryAck():
@@ -128,7 +137,8 @@ def manager_message_from_wire(message: wire.SessionResponse) -> fleet.ManagerMes
         case "desired_changed":
             return fleet.DesiredChanged(message.desired_changed.generation)
         case "assignment":
-            return fleet.Assignment(message.assignment.document)
+            answer = message.assignment
+            return fleet.Assignment(answer.document, tuple(answer.log_proof))
         case "events_ack":
             return fleet.EventsAck(message.events_ack.sequence)
         case "telemetry_ack":

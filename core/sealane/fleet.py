@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sealane.audit.position import NOWHERE, Position
 from sealane.telemetry.types import TelemetryAck, TelemetryBatch
 
 if TYPE_CHECKING:
@@ -85,9 +86,13 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentRequest:
-    """Asks for the director document that carries this nonce."""
+    """Asks for the director document that carries this nonce.
+
+    `seen` is how much of the audit log the device has seen.
+    """
 
     nonce: str
+    seen: Position = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +121,13 @@ class DesiredChanged:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A signed director document, as bytes; `sealane.trust.verifier` reads it."""
+    """A signed director document, as bytes; `sealane.trust.verifier` reads it.
+
+    `proof`: that the audit log continues what the device has seen.
+    """
 
     document: bytes
+    proof: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

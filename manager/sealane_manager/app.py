@@ -21,6 +21,7 @@ from sealane.trust.identity import DEVICE, OPERATOR
 from sealane_manager.alarms import Alarms
 from sealane_manager.alerts.channels import load as load_channels
 from sealane_manager.alerts.watch import Watch, Watched
+from sealane_manager.audit import AuditLog
 from sealane_manager.blobs import BlobStore
 from sealane_manager.dashboard.offices import Offices as DashboardOffices
 from sealane_manager.dashboard.server import DashboardServer
@@ -303,7 +304,8 @@ class _Doors:
 
     def _fleet_service(self) -> FleetService:
         parts = self._parts
-        papers = Papers(parts.repository, parts.director)
+        log = AuditLog(self._fleet.fleet, parts.store, parts.director)
+        papers = Papers(parts.repository, parts.director, log)
         reception = Reception(
             Door(DEVICE, self._fleet.fleet, parts.clock),
             Desk(parts.store, papers, parts.clock, self._settings.pace),

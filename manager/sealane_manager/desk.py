@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sealane.clock import Clock
-    from sealane.fleet import Event, Hello, SlotReport
+    from sealane.fleet import AssignmentRequest, Event, Hello, SlotReport
     from sealane.names import DeviceId
     from sealane.telemetry.types import TelemetryAck, TelemetryBatch
 
+    from sealane_manager.audit import AuditLog
     from sealane_manager.director import Director
     from sealane_manager.repository import Repository
     from sealane_manager.store import Store
@@ -59,24 +60,28 @@ class Pace:
 class Papers:
     """Makes director documents: what one device shall run, signed for it and its nonce."""
 
-    def __init__(self, repository: Repository, director: Director) -> None:
-        self._repository, self._director = repository, director
+    def __init__(self, repository: Repository, director: Director, log: AuditLog) -> None:
+        self._repository, self._director, self._log = repository, director, log
 
-    def signed(self, device: DeviceId, nonce: str, issue: Issue, now: datetime) -> bytes:
-        """The document for what the store issue."""
+    def answer(
+        self, device: DeviceId, asked: AssignmentRequest, issue: Issue, now: datetime
+    ) -> Assignment:
+        """The document for what the store issues, with the proof that the device needs for it."""
         root, snapshot = self._repository.versions()
+        evidence = self._log.evidence(asked.seen)
         document = DirectorDocument(
             device=device,
             version=issue.version,
             issued=now,
             expires=now + DOCUMENT_LIFETIME,
-            nonce=nonce,
+            nonce=asked.nonce,
             root_version=root,
             snapshot_version=snapshot,
             generation=issue.generation,
             slots=issue.slots,
+            log=evidence.note,
         )
-        return self._director.sign(document)
+        return Assignment(self._director.sign(document), evidence.proof)
 
 
 class Desk:
@@ -131,8 +136,8 @@ class Desk:
             Arrived(device, batch.boot, batch.sequence, batch.body, first, received)
         )
 
-    def assignment(self, device: DeviceId, nonce: str) -> Assignment:
+    def assignment(self, device: DeviceId, asked: AssignmentRequest) -> Assignment:
         """What the device shall run."""
         now = self._clock.now()
         issue = self._store.desired.issue(device, now)
-        return Assignment(self._papers.signed(device, nonce, issue, now))
+        return self._papers.answer(device, asked, issue, now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sealane.audit.checkpoint import signed
 from sealane.trust.director import to_targets
 from tuf.api.metadata import Metadata
 from tuf.api.serialization.json import JSONSerializer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from sealane.audit.checkpoint import Checkpoint
     from sealane.trust.documents import DirectorDocument
 
 
@@ -27,7 +29,7 @@ def next_version(last: int, issued: datetime) -> int:
 
 
 class Director:
-    """Says what devices shall run, among what the release keys approved."""
+    """Says what devices shall run, among what the release keys approved, and what the log holds."""
 
     def __init__(self, key: Path) -> None:
         self._signer = load_signer(key)
@@ -38,3 +40,7 @@ class Director:
         metadata = Metadata(to_targets(document))
         metadata.sign(self._signer)
         return metadata.to_bytes(self._form)
+
+    def note(self, checkpoint: Checkpoint) -> str:
+        """The signed checkpoint of the audit log."""
+        return signed(checkpoint, self._signer)

@@ -77,14 +77,14 @@ def test_a_document_that_is_refused_changes_nothing(site: Site) -> None:
 def test_a_release_that_was_refused_fails_with_the_verifiers_words(site: Site) -> None:
     async def story() -> None:
         await serve(site, 1)
-        site.want(site.wish(2), refused=TrustError("13 listed", "it is not listed"))
+        site.want(site.wish(2), refused=TrustError("14 listed", "it is not listed"))
         async with site.supervisor() as run:
             await run.hear()
             await run.until(State.FAILED)
             attempt = run.journal.read(CAM).attempt
             assert attempt is not None
             assert attempt.failure is not None
-            assert "13 listed" in attempt.failure.message
+            assert "14 listed" in attempt.failure.message
             await run.settled((1, 1))
 
     asyncio.run(story())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane import fileio
+from sealane.audit.position import Position
 from sealane.fleet import (
     Assignment,
     AssignmentRequest,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from sealane.fleet import DeviceMessage, ManagerMessage
 
+SEEN = Position(1, 41)
 REPORT = SlotReport(CAM, "fetching")
 HELLO = Hello("0.1.0", "boot", DeviceFacts("x86_64", "linux", 2, 1, (), ""), (REPORT,))
 PATIENCE_S = 5.0
@@ -96,8 +98,11 @@ class FakeDevice:
         self.nonces += 1
         return f"nonce-{self.nonces}"
 
-    async def accept(self, document: bytes, nonce: str) -> bool:
-        self.accepted.append((document, nonce))
+    def seen(self) -> Position:
+        return SEEN
+
+    async def accept(self, answer: Assignment, nonce: str) -> bool:
+        self.accepted.append((answer.document, nonce))
         return self.useful
 
 
@@ -154,7 +159,7 @@ def test_a_device_says_hello_and_asks_for_its_document(talk: Talk) -> None:
             line.answer(welcome())
             (asked,) = await line.has_said(AssignmentRequest)
             assert line.said[0] == HELLO
-            assert asked == AssignmentRequest("nonce-1")
+            assert asked == AssignmentRequest("nonce-1", SEEN)
             line.answer(Assignment(b"document"), DesiredChanged(2))
             await line.has_said(AssignmentRequest, 2)
             assert talk.device.accepted == [(b"document", "nonce-1")]
@@ -215,7 +220,7 @@ def test_a_document_that_cannot_be_used_is_asked_for_again(talk: Talk) -> None:
             await line.has_said(AssignmentRequest)
             line.answer(Assignment(b"bad"))
             asked = await line.has_said(AssignmentRequest, 2)
-            assert asked[1] == AssignmentRequest("nonce-2")
+            assert asked[1] == AssignmentRequest("nonce-2", SEEN)
 
     asyncio.run(story())
 

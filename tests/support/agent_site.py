@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sealane import receipt as receipts
+from sealane.audit.position import NOWHERE, Position
 from sealane.bundle.types import ProbationLimits
 from sealane.errors import TrustError
-from sealane.fleet import DeviceFacts, RuntimeFact
+from sealane.fleet import Assignment, DeviceFacts, RuntimeFact
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 from sealane.receipt import Receipt, SignedReceipt
 from sealane.trust.documents import (
@@ -35,7 +36,7 @@ from support.agent_fakes import CAM, Died, FakeBlobs, FakeEndpoint, Lines
 from support.bundles import TINY_MODEL, manifest_of, tiny_deployment, tiny_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from sealane.bundle.types import Manifest
@@ -55,8 +56,13 @@ class FakeJudge:
     def new_nonce(self) -> str:
         return "nonce"
 
-    def accept(self, document: bytes, nonce: str | None, facts: DeviceFacts) -> Accepted:
-        assert (document, nonce, facts) == (b"document", "nonce", FACTS)
+    def seen(self) -> Position:
+        return NOWHERE
+
+    def accept(
+        self, document: bytes, nonce: str | None, facts: DeviceFacts, proof: Sequence[bytes]
+    ) -> Accepted:
+        assert (document, nonce, facts, proof) == (b"document", "nonce", FACTS, ())
         if self.accepted is None:
             raise TrustError("4 threshold", "nobody signed it")
         return self.accepted
@@ -162,7 +168,7 @@ class Run:
 
     async def hear(self) -> bool:
         """Let a director document come."""
-        return await self.supervisor.accept(b"document", "nonce")
+        return await self.supervisor.accept(Assignment(b"document"), "nonce")
 
     async def until(self, state: State, slot: SlotName = CAM) -> None:
         """Wait until the slot's attempt is in this state."""

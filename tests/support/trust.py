@@ -12,6 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sealane.audit import merkle
+from sealane.audit.checkpoint import Checkpoint, signed
+from sealane.audit.merkle import Span
+from sealane.audit.position import Position
 from sealane.errors import TrustError
 from sealane.fleet import DeviceFacts, RuntimeFact
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
@@ -81,6 +85,7 @@ class Simulator:
     def __init__(self, families: Sequence[str] = ("digits", "vision")) -> None:
         self.now = START
         self.files: dict[str, bytes] = {}
+        self.log = AuditSimulator()
         self.asked: list[str] = []
         self.keys: dict[str, list[CryptoSigner]] = {
             "root": _new_keys(3),
@@ -234,6 +239,7 @@ class Simulator:
             snapshot_version=self.snapshot.version,
             generation=1,
             slots=tuple(slots),
+            log=self.log.note(self.keys["director"][0]),
         )
         return replace(document, **changes)
 
@@ -242,9 +248,31 @@ class Simulator:
         return sign(to_targets(self.document(slots, nonce, **changes)), self.keys["director"])
 
 
-def sign(signed: Any, signers: Sequence[CryptoSigner]) -> bytes:
+class AuditSimulator:
+    """The manager's audit log: entries may be added, and changed as a thief would."""
+
+    def __init__(self) -> None:
+        self.entries, self.epoch = [b"the fleet was made"], 1
+
+    def add(self, *entries: bytes) -> None:
+        self.entries += entries
+
+    def note(self, signer: CryptoSigner, fleet: str = "acme") -> str:
+        size = len(self.entries)
+        root = merkle.hashed(Span(0, size), self._nodes())
+        return signed(Checkpoint(fleet, Position(self.epoch, size), root), signer)
+
+    def proof(self, seen: Position) -> tuple[bytes, ...]:
+        size, nodes = len(self.entries), self._nodes()
+        return tuple(merkle.hashed(span, nodes) for span in merkle.consistency(seen.size, size))
+
+    def _nodes(self) -> dict[merkle.Node, bytes]:
+        return merkle.grown(0, (), [merkle.leaf_hash(each) for each in self.entries])[0]
+
+
+def sign(wanted: Any, signers: Sequence[CryptoSigner]) -> bytes:
     """Metadata with the signatures of these keys."""
-    metadata: Metadata[Any] = Metadata(signed)
+    metadata: Metadata[Any] = Metadata(wanted)
     for signer in signers:
         metadata.sign(signer, append=True)
     return metadata.to_bytes(_COMPACT)
@@ -287,7 +315,8 @@ class Scene:
         return self.hear(self.authority.direct(slots, nonce, **changes), nonce)
 
     def hear(self, document: bytes, nonce: str | None, facts: DeviceFacts = FACTS) -> Accepted:
-        return self.verifier.accept(document, nonce, facts)
+        proof = self.authority.log.proof(self.verifier.seen())
+        return self.verifier.accept(document, nonce, facts, proof)
 
     def assert_refuses(self, step: Step, *slots: SlotAssignment, **changes: Any) -> TrustError:
         """A poll is refused as a whole, at this step."""

@@ -27,6 +27,7 @@ from sealane_agent.uplink.rpc import SessionEnded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sealane.audit.position import Position
     from sealane.fleet import DeviceMessage, Hello, ManagerMessage, SlotReport
 
     from sealane_agent.log import Log
@@ -82,7 +83,11 @@ class Device(Protocol):
         """A question that one document may answer."""
         ...
 
-    async def accept(self, document: bytes, nonce: str) -> bool:
+    def seen(self) -> Position:
+        """How much of the audit log the device has seen; blocks on the disk."""
+        ...
+
+    async def accept(self, answer: Assignment, nonce: str) -> bool:
         """Verify a document and take it up; False when it cannot be used."""
         ...
 
@@ -195,7 +200,7 @@ class _Talk:
     ) -> None:
         self._line, self._device, self._journal, self._chance = line, device, journal, chance
         self._writing = asyncio.Lock()
-        self._answers: asyncio.Queue[bytes] = asyncio.Queue(maxsize=4)
+        self._answers: asyncio.Queue[Assignment] = asyncio.Queue(maxsize=4)
         self.outbox = asyncio.Event()
         self.questions = asyncio.Event()
         self.sending: Sending | None = None
@@ -231,9 +236,9 @@ class _Talk:
             match await self._line.hear():
                 case DesiredChanged():
                     self.questions.set()
-                case Assignment(document):
+                case Assignment() as answer:
                     with suppress(asyncio.QueueFull):
-                        self._answers.put_nowait(document)
+                        self._answers.put_nowait(answer)
                 case EventsAck(sequence):
                     await asyncio.to_thread(self._journal.forget, sequence)
                 case TelemetryAck() as ack if self.sending is not None:
@@ -271,11 +276,12 @@ class _Talk:
     async def _one_question(self) -> bool:
         while not self._answers.empty():
             self._answers.get_nowait()
+        seen = await asyncio.to_thread(self._device.seen)
         nonce = self._device.new_nonce()
-        await self._say(AssignmentRequest(nonce))
+        await self._say(AssignmentRequest(nonce, seen))
         try:
             async with asyncio.timeout(ANSWER_DEADLINE_S):
-                document = await self._answers.get()
+                answer = await self._answers.get()
         except TimeoutError:
             return False
-        return await self._device.accept(document, nonce)
+        return await self._device.accept(answer, nonce)

@@ -1,4 +1,4 @@
-"""Steps 13 to 17 of the verifier: for each slot, do both authorities mean the same release?"""
+"""Steps 14 to 18 of the verifier: for each slot, do both authorities mean the same release?"""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Agreement:
         return ApprovedRelease(wanted, self._manifest(wanted, listed))
 
     def _listed(self, wanted: SlotAssignment) -> TargetFile:
-        """Step 13."""
+        """Step 14."""
         with refusing(Step.LISTED):
             listed = self._view.listed(wanted.release.target_path)
         if listed is None:
@@ -73,7 +73,7 @@ class Agreement:
         return listed
 
     def _manifest(self, wanted: SlotAssignment, listed: TargetFile) -> bytes:
-        """Step 17."""
+        """Step 18."""
         known = self._manifests.get(wanted.manifest)
         if known is not None:
             return known
@@ -85,7 +85,7 @@ class Agreement:
 
 
 def _same_bytes(wanted: SlotAssignment, listed: TargetFile) -> None:
-    """Step 14."""
+    """Step 15."""
     try:
         digest = digest_of(listed)
     except (KeyError, InvalidName) as error:
@@ -97,7 +97,7 @@ def _same_bytes(wanted: SlotAssignment, listed: TargetFile) -> None:
 
 
 def _allowed_slot(wanted: SlotAssignment, custom: Mapping[str, Any]) -> None:
-    """Step 15."""
+    """Step 16."""
     slots = custom.get("slots")
     allowed = slots if isinstance(slots, list) else []
     if ANY_SLOT not in allowed and wanted.slot not in allowed:
@@ -107,7 +107,7 @@ def _allowed_slot(wanted: SlotAssignment, custom: Mapping[str, Any]) -> None:
 
 
 def _met(wanted: SlotAssignment, custom: Mapping[str, Any], facts: DeviceFacts) -> None:
-    """Step 16."""
+    """Step 17."""
     requires = custom.get("requires", {})
     if not isinstance(requires, dict):
         message = f"what {wanted.release} requires is in no form that this agent knows"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
 
+from sealane.audit.checkpoint import NOTE_CHARS
 from sealane.names import Digest, ReleaseName, hex_of, parse_device, parse_digest, parse_slot
 from sealane.trust.documents import DirectorDocument, Lease, SlotAssignment
 
@@ -31,6 +32,9 @@ X_ASSIGNMENT: Final = "x-assignment"
 LAST_YEAR: Final = 2999
 """No honest time is later; keeps sums of times within the calendar."""
 
+_FIRST_YEAR: Final = 1970
+_TEXT_CHARS: Final = 256
+
 
 def to_targets(document: DirectorDocument) -> Targets:
     """The document as TUF targets metadata, ready to be signed."""
@@ -45,6 +49,7 @@ def to_targets(document: DirectorDocument) -> Targets:
         "repo": {"root": document.root_version, "snapshot": document.snapshot_version},
         "generation": document.generation,
         "slots": {slot.slot: _slot_to_json(slot) for slot in document.slots},
+        **({"log": document.log} if document.log else {}),
     }
     return signed
 
@@ -77,6 +82,7 @@ def from_targets(signed: Targets) -> DirectorDocument:
             _slot_from_json(name, slot, signed.targets)
             for name, slot in sorted(fields["slots"].items())
         ),
+        log=_text(fields.get("log", ""), NOTE_CHARS),
     )
 
 
@@ -142,11 +148,7 @@ def _number(value: Any) -> int:
     return value
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _TEXT_CHARS:
-        raise TypeError(f"expected a text of at most {_TEXT_CHARS} characters")
+def _text(value: Any, most: int = _TEXT_CHARS) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise TypeError(f"expected a text of at most {most} characters")
     return value
-
-
-_FIRST_YEAR: Final = 1970
-_TEXT_CHARS: Final = 256

@@ -54,6 +54,7 @@ class DirectorDocument:
         issued: the time that the device may trust when the nonce is its own.
         root_version, snapshot_version: the repository must be at least that new.
         generation: of the desired state this document was made from.
+        log: the audit log's checkpoint, as `sealane.audit.checkpoint` signs it; may be empty.
     """
 
     device: DeviceId
@@ -65,6 +66,7 @@ class DirectorDocument:
     snapshot_version: int
     generation: int
     slots: tuple[SlotAssignment, ...]
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True)

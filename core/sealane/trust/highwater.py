@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from sealane import fileio
+from sealane.audit.witness import NOTHING, Seen
 from sealane.errors import TrustError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class HighWater:
         director: versions of director documents.
         time: seconds since 1970 that director documents proved to have passed.
         timestamp, snapshot: versions of the repository's online roles.
+        log: the audit log as it was shown last.
     """
 
     root: int = 0
@@ -59,6 +61,7 @@ class HighWater:
     time: Mark = Mark()
     timestamp: Mark = Mark()
     snapshot: Mark = Mark()
+    log: Seen = NOTHING
 
 
 def save(path: Path, marks: HighWater) -> None:
@@ -75,8 +78,9 @@ def load(path: Path) -> HighWater:
         fields = content["marks"]
         if content["checksum"] != _checksum(fields):
             raise ValueError("its checksum does not fit")  # noqa: TRY301 - one refusal for all
+        log = Seen(**fields.pop("log", {}))  # a file from before there was a log has none
         marks = {name: Mark(**value) for name, value in fields.items() if name != "root"}
-        return HighWater(root=fields["root"], **marks)
+        return HighWater(root=fields["root"], log=log, **marks)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrustError(
             _STEP,

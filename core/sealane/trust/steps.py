@@ -27,14 +27,15 @@ class Step(StrEnum):
     VERSION_FLOOR = "7 version floor"
     TIME_FLOOR = "8 time floor"
     EXPIRY = "9 expiry"
-    PERSIST = "10 persist"
-    REFRESH = "11 refresh"
-    REPOSITORY = "12 repository"
-    LISTED = "13 listed"
-    DIGEST = "14 digest"
-    SLOT = "15 slot"
-    REQUIRES = "16 requires"
-    MANIFEST = "17 manifest"
+    HISTORY = "10 history"
+    PERSIST = "11 persist"
+    REFRESH = "12 refresh"
+    REPOSITORY = "13 repository"
+    LISTED = "14 listed"
+    DIGEST = "15 digest"
+    SLOT = "16 slot"
+    REQUIRES = "17 requires"
+    MANIFEST = "18 manifest"
 
 
 @contextmanager

@@ -13,18 +13,20 @@ first that fails refuses it, and its TrustError carries the step:
  7. version floor  it is not older than one accepted before under the same director keys
  8. time floor     its time, or the best known, but never before what was proved to have passed
  9. expiry         it has not expired at that time
-10. persist        its version, its time and the root's version are durable before anything follows
-11. refresh        the repository's metadata is signed and unexpired at that time, and not older
+10. history        its audit log is signed and continues the one that this device has seen
+11. persist        its version, its time, its log and the root's version are durable before
+                   anything follows
+12. refresh        the repository's metadata is signed and unexpired at that time, and not older
                    than seen before; what was seen becomes durable
-12. repository     the root and the snapshot are at least as new as the director says
+13. repository     the root and the snapshot are at least as new as the director says
 
 Each slot then goes on by itself, and a refused slot does not hold up another:
 
-13. listed         the release authority lists the release now
-14. digest         director and release authority mean the same bytes: digest and length
-15. slot           the release is approved for this slot
-16. requires       the device has what the release requires; an unknown requirement refuses
-17. manifest       the manifest's bytes have that digest and length
+14. listed         the release authority lists the release now
+15. digest         director and release authority mean the same bytes: digest and length
+16. slot           the release is approved for this slot
+17. requires       the device has what the release requires; an unknown requirement refuses
+18. manifest       the manifest's bytes have that digest and length
 """
 
 from __future__ import annotations
@@ -38,6 +40,9 @@ from typing import TYPE_CHECKING, Final
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from sealane import limits
+from sealane.audit.checkpoint import verified
+from sealane.audit.position import NOWHERE, Position
+from sealane.audit.witness import Shown, declared_loss, witnessed
 from sealane.errors import InvalidName, TrustError
 from sealane.trust import anchor, director, highwater
 from sealane.trust.agreement import Agreement
@@ -47,7 +52,7 @@ from sealane.trust.steps import Step, refusing
 from sealane.trust.trusted_time import TrustedTime
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -74,11 +79,21 @@ class Accepted:
         document: what it says.
         approved: the slots whose release both authorities agree on.
         refused: why each other slot stays as it is.
+        lost: what to tell when the manager declared a part of its audit log lost, or empty.
     """
 
     document: DirectorDocument
     approved: tuple[ApprovedRelease, ...]
     refused: Mapping[SlotName, TrustError]
+    lost: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A document that is for this device, with the proof that came beside it."""
+
+    document: DirectorDocument
+    proof: Sequence[bytes]
 
 
 class Verifier:
@@ -116,11 +131,24 @@ class Verifier:
         """The best known time, aware, in UTC."""
         return self._time.now(self._clock)
 
-    def accept(self, document: bytes, nonce: str | None, facts: DeviceFacts) -> Accepted:
+    def seen(self) -> Position:
+        """How much of the audit log was seen; none when the marks cannot be read."""
+        try:
+            return highwater.load(self._marks).log.position
+        except TrustError:
+            return NOWHERE
+
+    def accept(
+        self,
+        document: bytes,
+        nonce: str | None,
+        facts: DeviceFacts,
+        proof: Sequence[bytes] = (),
+    ) -> Accepted:
         """Judge a director document and every release that it assigns.
 
         `nonce` is the one from `new_nonce` that was sent for this document, or None for a document
-        that was carried by hand.
+        that was carried by hand. `proof`: that its audit log continues what was `seen`.
 
         Raises TrustError when the document as a whole is refused, and whatever the source raises
         when the transport fails; then another document, with a new nonce, may be asked for.
@@ -130,13 +158,13 @@ class Verifier:
             authority = _director_of(root)
             signed = _authentic(document, authority)
             wanted = self._addressed(signed, nonce)
-            self._judge_and_persist(wanted, authority, root)
+            lost = self._judge_and_persist(_Candidate(wanted, proof), authority, root)
             self._refresh(view, root)
             _as_new_as_named(view, wanted)
             agreement = Agreement(view, facts, self._manifests)
             approved, refused = agreement.judge(wanted.slots)
             self._manifests = {item.assignment.manifest: item.manifest for item in approved}
-            return Accepted(wanted, approved, refused)
+            return Accepted(wanted, approved, refused, lost)
 
     def _follow_roots(self) -> tuple[RepositoryView, Root]:
         """Step 1."""
@@ -173,11 +201,9 @@ class Verifier:
             self._nonces.remove(nonce)
         return document
 
-    def _judge_and_persist(
-        self, document: DirectorDocument, authority: Targets, root: Root
-    ) -> None:
-        """Steps 7 to 10."""
-        marks = highwater.load(self._marks)
+    def _judge_and_persist(self, candidate: _Candidate, authority: Targets, root: Root) -> str:
+        """Steps 7 to 11; what to tell about the log."""
+        marks, document = highwater.load(self._marks), candidate.document
         keys = director.fingerprint(authority.delegations.keys) if authority.delegations else ""
         _not_older(document, marks.director.floor(keys))
         time = self._judge_time(document, marks.time, keys)
@@ -188,14 +214,19 @@ class Verifier:
                 f"the director document expired at {document.expires:%Y-%m-%d %H:%M} UTC, "
                 f"the time is {now:%Y-%m-%d %H:%M}",
             )
+        log = witnessed(
+            marks.log, keys, _shown(candidate, authority), answered=document.nonce is not None
+        )
         seen = replace(
             marks,
             root=root.version,
             director=marks.director.raised(keys, document.version),
             time=marks.time.raised(keys, time.floor),
+            log=log,
         )
         highwater.save(self._marks, seen)
         self._time = time
+        return declared_loss(marks.log, log)
 
     def _judge_time(self, document: DirectorDocument, mark: Mark, keys: str) -> TrustedTime:
         """Step 8."""
@@ -208,7 +239,7 @@ class Verifier:
         return replace(self._time, floor=floor)
 
     def _refresh(self, view: RepositoryView, root: Root) -> None:
-        """Step 11."""
+        """Step 12."""
         with refusing(Step.REFRESH):
             timestamp, snapshot = view.refresh(self.trusted_now())
         marks = highwater.load(self._marks)
@@ -254,8 +285,19 @@ def _not_older(document: DirectorDocument, floor: int) -> None:
         )
 
 
+def _shown(candidate: _Candidate, authority: Targets) -> Shown | None:
+    """Step 10, first half: who signed the log that the document shows."""
+    note = candidate.document.log
+    if not note:
+        return None
+    delegations = authority.delegations
+    role = delegations.roles[director.DIRECTOR] if delegations and delegations.roles else None
+    keys = delegations.keys if delegations else {}
+    return Shown(note, verified(note, keys, role.threshold if role else 1), candidate.proof)
+
+
 def _not_rolled_back(mark: Mark, root: Root, role: str, version: int) -> Mark:
-    """Step 11, second half: our own memory of the online roles."""
+    """Step 12, second half: our own memory of the online roles."""
     keys = director.role_fingerprint(root, role)
     if version < mark.floor(keys):
         message = f"the repository shows {role} {version}, this device has seen {mark.version}"
@@ -264,7 +306,7 @@ def _not_rolled_back(mark: Mark, root: Root, role: str, version: int) -> Mark:
 
 
 def _as_new_as_named(view: RepositoryView, wanted: DirectorDocument) -> None:
-    """Step 12."""
+    """Step 13."""
     root, snapshot = view.versions()
     if root < wanted.root_version or snapshot < wanted.snapshot_version:
         raise TrustError(

@@ -168,7 +168,7 @@ class _Conversation:
                 return None
             case AssignmentRequest():
                 _check_nonce(message.nonce)
-                return await asyncio.to_thread(desk.assignment, device, message.nonce)
+                return await asyncio.to_thread(desk.assignment, device, message)
             case Events():
                 _check_count(len(message.events))
                 ack = await asyncio.to_thread(desk.events, device, message.events)

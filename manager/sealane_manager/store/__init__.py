@@ -15,6 +15,7 @@ from sealane_manager.store.desired import Desired
 from sealane_manager.store.devices import Devices
 from sealane_manager.store.events import Events
 from sealane_manager.store.health import FleetHealth
+from sealane_manager.store.history import History
 from sealane_manager.store.identities import Identities
 from sealane_manager.store.overview import Overview
 from sealane_manager.store.progress import Progress
@@ -47,6 +48,7 @@ class Store:
         self.decisions = Decisions(database)
         self.accounts = Accounts(database)
         self.audit = Audit(database)
+        self.history = History(database)
         self.overview = Overview(database)
         self.progress = Progress(database)
         self.alerts = Alerts(database)

@@ -1,23 +1,30 @@
-"""The decision log: every change with its cause, written in the transaction of the change."""
+"""The decision log: every change with its cause, written in the transaction of the change.
+
+Its lines are the entries of the audit log: with them grows the Merkle tree of `store.history`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from sqlalchemy import event
 from sqlmodel import col, select
 
-from sealane_manager.store import rows
+from sealane_manager.store import history, rows
+from sealane_manager.store.records import DecisionRecord
 from sealane_manager.store.tables import DecisionRow
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
     from sealane_manager.store.database import Database
-    from sealane_manager.store.records import DecisionRecord
+    from sealane_manager.store.records import By
+
+_LINES: Final = "decisions"
 
 
 class Decisions:
-    """Reads the decision log."""
+    """Reads the decision log, and writes what is no part of another change."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,15 +37,38 @@ class Decisions:
         with self._database.read() as session:
             return tuple(rows.decision(row) for row in session.exec(query))
 
+    def write(self, line: DecisionRecord) -> None:
+        """Add a line about something that no table holds."""
+        with self._database.write() as session:
+            log(session, line)
+
+    def declare_loss(self, by: By) -> None:
+        """The newest lines were lost: begin another epoch of the audit log, with the reason."""
+        with self._database.write() as session:
+            history.next_epoch(session)
+            log(session, DecisionRecord(by.at, "", by.actor, "declare loss", by.reason))
+
 
 def log(session: Session, record: DecisionRecord) -> None:
-    """Add one line."""
-    session.add(
+    """Add one line; it is written when the transaction ends, together with its leaf."""
+    lines = session.info.setdefault(_LINES, [])
+    if not lines:
+        event.listen(session, "before_commit", _seal, once=True)
+    lines.append(record)
+
+
+def _seal(session: Session) -> None:
+    lines: list[DecisionRecord] = session.info.pop(_LINES)
+    first = history.append(session, [history.entry_of(line) for line in lines])
+    session.add_all(
         DecisionRow(
-            at=record.at,
-            rollout=record.rollout,
-            actor=record.actor,
-            action=record.action,
-            detail=record.detail,
+            leaf=leaf,
+            at=line.at,
+            rollout=line.rollout,
+            actor=line.actor,
+            action=line.action,
+            detail=line.detail,
+            evidence=line.evidence,
         )
+        for leaf, line in enumerate(lines, first)
     )

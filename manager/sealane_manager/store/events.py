@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,8 +20,10 @@ from sqlmodel import col, select
 
 from sealane_manager.errors import Refused
 from sealane_manager.store import rows
+from sealane_manager.store.decisions import log
 from sealane_manager.store.devices import known, record_slots
 from sealane_manager.store.observations import fold
+from sealane_manager.store.records import DecisionRecord
 from sealane_manager.store.tables import EventRow, ReceiptRow
 
 if TYPE_CHECKING:
@@ -148,6 +151,7 @@ def _store(
     for event, said in news:
         if isinstance(said, Receipt) and isinstance(event.body, SignedReceipt):
             session.add(_receipt_row(said, event.body, now))
+            log(session, _line(said, event.body, now))
     latest = {said.slot: said for said in words if isinstance(said, SlotReport)}
     record_slots(session, device, latest.values(), now)
     fold(session, device, words, now)
@@ -178,6 +182,15 @@ def _kind(
             return "receipt", asdict(said)
         case refused:
             return "refused", {"reason": refused}
+
+
+def _line(receipt: Receipt, signed: SignedReceipt, now: datetime) -> DecisionRecord:
+    """The receipt in the audit log; its payload is the evidence."""
+    counts = f"{receipt.requests} requests, {receipt.errors} errors"
+    detail = f"{receipt.release} in {receipt.slot}: {receipt.verdict}, {counts}"
+    evidence = hashlib.sha256(signed.payload).hexdigest()
+    actor = f"device {receipt.device}"
+    return DecisionRecord(now, receipt.rollout, actor, "receipt", detail, evidence)
 
 
 def _receipt_row(receipt: Receipt, signed: SignedReceipt, now: datetime) -> ReceiptRow:

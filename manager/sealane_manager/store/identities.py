@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sealane.names import DeviceId
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sealane_manager.store.database import Database
     from sealane_manager.store.records import By
     from sealane_manager.store.tables import DeviceRow
+
+
+_SHOWN: Final = 16
+"""Characters of a fingerprint that people compare."""
 
 
 class Identities:
@@ -65,6 +69,9 @@ class Identities:
                 return Ruling.SAME_KEY
             after, ruling = renewed(keys_of(row), shown, asked, by.at)
             _keep(session, row, after, by.at)
+            if ruling is Ruling.FOLLOWS:
+                detail = f"device {device}: key {asked.fingerprint[:_SHOWN]}…"
+                log(session, DecisionRecord(by.at, "", by.actor, "renew", detail))
             _judge(session, row, ruling, by)
             return ruling
 

@@ -123,6 +123,7 @@ class DecisionRecord:
     Attributes:
         rollout: its id; empty when the line is about a device or a token.
         actor: an operator's name, `controller`, or `device <id>`.
+        evidence: SHA-256, hexadecimal, of the signed bytes that prove it, where there are any.
     """
 
     at: datetime
@@ -130,6 +131,7 @@ class DecisionRecord:
     actor: str
     action: str
     detail: str
+    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

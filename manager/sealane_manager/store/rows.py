@@ -215,7 +215,7 @@ def moving(device: RolloutDevice) -> dict[str, Any]:
 
 def decision(row: DecisionRow) -> DecisionRecord:
     """A line of the decision log."""
-    return DecisionRecord(row.at, row.rollout, row.actor, row.action, row.detail)
+    return DecisionRecord(row.at, row.rollout, row.actor, row.action, row.detail, row.evidence)
 
 
 def receipt(row: ReceiptRow) -> ReceiptRecord:

@@ -253,13 +253,20 @@ class AssignmentRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NONCE_FIELD_NUMBER: builtins.int
+    LOG_EPOCH_FIELD_NUMBER: builtins.int
+    LOG_SIZE_FIELD_NUMBER: builtins.int
     nonce: builtins.str
+    log_epoch: builtins.int
+    """What the device has seen of the audit log: the answer carries a proof from there on."""
+    log_size: builtins.int
     def __init__(
         self,
         *,
         nonce: builtins.str = ...,
+        log_epoch: builtins.int = ...,
+        log_size: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["nonce", b"nonce"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["log_epoch", b"log_epoch", "log_size", b"log_size", "nonce", b"nonce"]) -> None: ...
 
 global___AssignmentRequest = AssignmentRequest
 
@@ -375,13 +382,19 @@ class Assignment(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     DOCUMENT_FIELD_NUMBER: builtins.int
+    LOG_PROOF_FIELD_NUMBER: builtins.int
     document: builtins.bytes
+    @property
+    def log_proof(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
+        """RFC 6962 consistency proof from log_size to the checkpoint in the document."""
+
     def __init__(
         self,
         *,
         document: builtins.bytes = ...,
+        log_proof: collections.abc.Iterable[builtins.bytes] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["document", b"document"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["document", b"document", "log_proof", b"log_proof"]) -> None: ...
 
 global___Assignment = Assignment
 
