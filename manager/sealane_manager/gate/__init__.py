@@ -1,0 +1,1 @@
+"""What a gate may conclude from what devices report, however often it looks."""

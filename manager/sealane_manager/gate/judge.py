@@ -1,0 +1,105 @@
+"""Judges what was seen of a release: every check, then all together. Pure and replayable.
+
+1. Exact evidence of harm, averaged over its checks, stops the release when it is enough.
+2. Evidence between devices stops it by itself, when its guard is satisfied.
+3. Changed predictions ask people, or stop it when the rollout says so.
+4. A stage does not pass while evidence of harm grows, telemetry is missing, or everything else got
+   worse too; and, if proof was asked for, before harmlessness was shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sealane_manager.gate import budget, evidence, looks
+from sealane_manager.gate.proof import missing_proof
+from sealane_manager.gate.types import Breach, Finding, Judgement, Kind, Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sealane_manager.gate.types import Checks, Seen
+
+LEAST_REPORTING: Final = 0.9
+"""Share of devices with the release whose telemetry must arrive."""
+
+SHOCK: Final = 3.0
+"""Factor by which devices without the release get worse before it is an incident of everybody."""
+
+
+def judge(checks: Checks, seen: Seen) -> Judgement:
+    """Say what each check found, and why the release must be stopped or must not pass yet."""
+    bets = _exact_bets(checks, seen)
+    needed = budget.exact(checks.alpha, seen.stages, split=seen.split)
+    together = _average(bets)
+    findings = (
+        *(_exact_finding(bet, needed, together) for bet in bets),
+        *looks.between_devices(checks, seen),
+        *looks.predictions(checks, seen),
+    )
+    fails = [each.words for each in findings if each.counts and each.breach is Breach.FAIL]
+    return Judgement(findings, "; ".join(fails), _holds(checks, seen, findings))
+
+
+# Exact evidence
+
+
+def _exact_bets(checks: Checks, seen: Seen) -> tuple[looks.Bet, ...]:
+    made = ((checks.of(kind), look) for kind, look in _LOOKS.items())
+    return tuple(look(check, seen) for check, look in made if check)
+
+
+_LOOKS: Final = {
+    Kind.OUTCOMES: looks.outcomes_of_devices,
+    Kind.AFTERWARDS: looks.afterwards,
+    Kind.ERRORS: looks.errors_in_split,
+    Kind.LATENCY: looks.latency_in_split,
+    Kind.DISAGREEMENT: looks.disagreement,
+}
+
+
+def _average(bets: Sequence[looks.Bet]) -> float:
+    counted = [bet for bet in bets if bet.check.mode is Mode.ENFORCE]
+    weights = [budget.WEIGHTS[bet.check.kind] for bet in counted]
+    return evidence.mean([bet.log_e for bet in counted], weights) if counted else evidence.NONE
+
+
+def _exact_finding(bet: looks.Bet, needed: float, together: float) -> Finding:
+    """What one bet says; it is breached with the others when their average is enough."""
+    alone = evidence.mean([bet.log_e], [budget.WEIGHTS[bet.check.kind]])
+    dry = bet.check.mode is Mode.DRY_RUN
+    share = alone if dry else together
+    breached = share >= needed and _contributes(bet, needed)
+    return Finding(
+        bet.check.kind,
+        max(0.0, alone / needed),
+        breached,
+        bet.words,
+        bet.check.mode,
+        bet.check.breach,
+    )
+
+
+def _contributes(bet: looks.Bet, needed: float) -> bool:
+    """Whether this bet alone is at least half of the way: the others are named with it or not."""
+    return budget.watched(evidence.mean([bet.log_e], [budget.WEIGHTS[bet.check.kind]]), needed)
+
+
+# What keeps a stage from passing
+
+
+def _holds(checks: Checks, seen: Seen, findings: Sequence[Finding]) -> str:
+    asks = [each.words for each in findings if each.counts and each.breach is Breach.HOLD]
+    if asks:
+        return "; ".join(asks)
+    if seen.active and seen.reporting < LEAST_REPORTING * seen.active:
+        return f"telemetry arrives from {seen.reporting} of {seen.active} devices with the release"
+    if seen.shock >= SHOCK:
+        return f"devices without the release got {seen.shock:.1f} times worse too: an incident"
+    growing = [e for e in findings if e.mode is Mode.ENFORCE and _WATCH <= e.level < 1]
+    if growing:
+        return f"evidence of harm grows: {growing[0].words}"
+    return missing_proof(checks, seen) if checks.prove else ""
+
+
+_WATCH: Final = 0.5
