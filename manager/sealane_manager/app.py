@@ -47,6 +47,7 @@ from sealane_manager.rpc import servers
 from sealane_manager.rpc.alerts import AlertService
 from sealane_manager.rpc.content import Content
 from sealane_manager.rpc.enrol import EnrolService
+from sealane_manager.rpc.exports import ExportService
 from sealane_manager.rpc.fleet import FleetService, Reception
 from sealane_manager.rpc.operator import Offices, OperatorService
 from sealane_manager.rpc.peers import Door
@@ -300,7 +301,11 @@ class _Doors:
         parts, fleet = self._parts, self._fleet.fleet
         door = Door(OPERATOR, fleet, parts.clock)
         alarms = Alarms(parts.store.alerts, parts.channels, fleet, parts.clock)
-        return OperatorService(door, offices), AlertService(door, alarms)
+        return (
+            OperatorService(door, offices),
+            AlertService(door, alarms),
+            ExportService(door, parts.store),
+        )
 
     def _fleet_service(self) -> FleetService:
         parts = self._parts

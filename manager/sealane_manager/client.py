@@ -18,6 +18,7 @@ from sealane.wire.v1 import operator_pb2_grpc
 from sealane_manager.rpc import convert
 from sealane_manager.rpc.alerts import AlertCalls
 from sealane_manager.rpc.answers import understood
+from sealane_manager.rpc.exports import ExportCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,6 +49,7 @@ class Operator:
         self._channel = grpc.secure_channel(self._address, credentials, options=_OPTIONS)
         self._stub = operator_pb2_grpc.OperatorServiceStub(self._channel)
         self.alerts = AlertCalls(self._channel, self._address)
+        self.exports = ExportCalls(self._channel, self._address)
 
     def __enter__(self) -> Self:
         return self

@@ -5,6 +5,7 @@ Needs Debian's `prometheus` package, where CI does not skip; it is started by ha
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 import socket
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
+from pyarrow import parquet
 from sealane.clock import SystemClock
 from sealane.names import ReleaseName, SlotName
 from sealane.telemetry import names
@@ -33,6 +35,7 @@ from sealane.telemetry.types import (
     Timings,
     Window,
 )
+from sealane_manager.cli.main import app
 from sealane_manager.metrics.push import Endpoint
 from sealane_manager.people.access import Role
 from sealane_manager.people.accounts import Accounts
@@ -42,6 +45,7 @@ from support.alerting import receiver
 from support.debian import needs
 from support.manager import SLOT, running_manager
 from support.otlp import points, quantile, received_by
+from typer.testing import CliRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from support.alerting import Received
     from support.device import Device
     from support.manager import RunningManager
+    from typer.testing import Result
 
 pytestmark = pytest.mark.slow
 RELEASE = "demo/tiny@1"
@@ -253,3 +258,41 @@ def test_what_is_pushed_over_otlp_is_what_is_scraped_and_what_was_measured(
 
 def last_push(collector: Received) -> dict[tuple[str, str], Any]:
     return dict(points(received_by(collector.posts[-1][2]))) if collector.posts else {}
+
+
+def test_an_export_holds_what_was_measured(manager: RunningManager, tmp_path: Path) -> None:
+    files = {form: tmp_path / f"all.{form}" for form in ("csv", "parquet")}
+    for form, file in files.items():
+        assert exported(manager, str(file), "--format", form).exit_code == 0
+    with files["csv"].open(newline="") as content:
+        rows = list(csv.DictReader(content))
+
+    assert sum(int(row["requests"]) for row in rows) == len(RAW)
+    assert {row["device"] for row in rows} == {"box-0", "box-1", "box-2"}
+    assert len(rows) == 6
+    assert [row["latency_us_p99"] for row in rows] == [
+        str(row["latency_us_p99"]) for row in parquet.read_table(files["parquet"]).to_pylist()
+    ]
+
+    assert exported(manager, str(files["csv"]), "--of", "cohorts").exit_code == 0
+    with files["csv"].open(newline="") as content:
+        cohorts = list(csv.DictReader(content))
+    by_site = {site: [row for row in cohorts if row["site"] == site] for site in ("", "berlin")}
+    for found in by_site.values():
+        assert sum(int(row["requests"]) for row in found) == len(RAW)
+        assert {row["release"] for row in found} == {RELEASE}
+
+
+def test_an_export_is_of_the_devices_that_are_chosen(
+    manager: RunningManager, tmp_path: Path
+) -> None:
+    file = tmp_path / "none.csv"
+    assert "0 rows" in exported(manager, str(file), "--selector", "site=lyon").output
+    assert "0 rows" in exported(manager, str(file), "--until", "2026-01-01").output
+    assert exported(manager, str(file), "--selector", "site in (").exit_code == 1
+    assert exported(manager, str(file), "--since", "yesterday").exit_code == 2
+
+
+def exported(manager: RunningManager, *arguments: str) -> Result:
+    environment = {"SEALANE_CONTEXT": str(manager.state.operator)}
+    return CliRunner().invoke(app, ["export", "telemetry", *arguments], env=environment)

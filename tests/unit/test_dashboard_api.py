@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from sealane.names import DeviceId
+from sealane_manager.alerts.machine import look
 from sealane_manager.people.access import Role
+from support.alerting import a_finding
 from support.dashboard import Dashboard, a_dashboard
+from support.recorded import arrived, put
 from support.rollouts import OLD, a_hello, a_report
 from support.stores import an_event, enrol, signed, start
+from support.telemetry import plain_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,3 +105,31 @@ def test_the_document_describes_every_route_and_only_reads(viewer: Browser) -> N
     assert "/api/v1/devices/{device}" in document["paths"]
     assert all(path.startswith("/api/v1/") for path in document["paths"])
     assert {method for path in document["paths"].values() for method in path} == {"get"}
+
+
+def test_telemetry_is_a_series_of_cohorts_and_of_devices(
+    dashboard: Dashboard, viewer: Browser
+) -> None:
+    start_s = int(dashboard.clock.now().timestamp()) // 60 * 60 - 120
+    window = replace(plain_window(100), start=start_s)
+    put(dashboard.store.telemetry, arrived(1, window, device=EDGE))
+
+    (one,) = viewer.get("/api/v1/devices/edge-1/series").json()
+    assert (one["start"], one["requests"], one["seconds"]) == (start_s, 100, 60)
+    assert one["p99_us"] == pytest.approx(1000, rel=0.03)
+    latest = viewer.get("/api/v1/devices/edge-1/latest").json()
+    assert (latest["requests"], latest["cpu"], latest["temperature"]) == (100, 0.35, None)
+    assert viewer.get("/api/v1/devices/edge-2/latest").json() is None
+    assert viewer.get("/api/v1/telemetry/cohorts").json() == []
+    assert viewer.get("/api/v1/telemetry/series?hours=9600&bucket=60").status_code == 409
+    assert viewer.get("/api/v1/telemetry/series?hours=9600&bucket=86400").json() == []
+
+
+def test_alerts_are_listed_and_filtered(dashboard: Dashboard, viewer: Browser) -> None:
+    now = dashboard.clock.now()
+    dashboard.store.alerts.apply(lambda a, s: look(a, [a_finding()], s, now), lambda _: ())
+
+    (alert,) = viewer.get("/api/v1/alerts").json()
+    assert (alert["rule"], alert["subject"], alert["state"]) == ("crash_loop", "box-1", "open")
+    assert viewer.get("/api/v1/alerts?state=resolved").json() == []
+    assert viewer.get("/api/v1/alerts?site=lyon").json() == []

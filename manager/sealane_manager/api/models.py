@@ -155,3 +155,59 @@ class DecisionShape(Shape):
     actor: str
     action: str
     detail: str
+
+
+class CohortShape(Shape):
+    """A release in a slot and an arm, of one site or (empty) of the whole fleet."""
+
+    release: str
+    slot: str
+    arm: str
+    site: str
+
+
+class BucketShape(Shape):
+    """What happened in one bucket of time; `start` in seconds since 1970."""
+
+    start: int
+    seconds: int
+    requests: int
+    errors: int
+    fallbacks: int
+    late: int
+    p50_us: float
+    p90_us: float
+    p99_us: float
+
+
+class LatestShape(Shape):
+    """The newest window of a device; null: it does not measure it. Shares are from 0 to 1."""
+
+    start: int
+    seconds: int
+    received: int
+    requests: int
+    errors: int
+    p99: float
+    cpu: float | None
+    memory: float | None
+    disk: float | None
+    temperature: float | None
+    clock_offset: float | None
+    throttled: int | None
+    restarts: int | None
+
+
+class AlertShape(Shape):
+    """One alert; `by` is who takes care of it."""
+
+    rule: str
+    subject: str
+    site: str
+    severity: str
+    text: str
+    state: str
+    since: datetime
+    seen: datetime
+    ended: datetime | None
+    by: str

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from sealane_manager.api import models
+from sealane_manager.api.telemetry import TelemetryApi
 from sealane_manager.dashboard import query
 from sealane_manager.dashboard.front import SESSION_COOKIE, LoginNeeded
 from sealane_manager.people.access import Act, Who
@@ -58,6 +59,7 @@ class ReadApi:
         router.add_api_route(
             "/decisions", self.decisions, response_model=list[models.DecisionShape]
         )
+        TelemetryApi(self._offices).add_to(router)
         router.add_api_route("/openapi.json", self.describe, include_in_schema=False)
         return router
 

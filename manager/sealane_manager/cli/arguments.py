@@ -1,9 +1,9 @@
-"""How durations and labels are written on the command line: `90s`, `24h`, `site=berlin`."""
+"""How durations, moments and labels are written: `90s`, `2026-05-04T12:00`, `site=berlin`."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import typer
@@ -18,6 +18,17 @@ def parse_duration(text: str) -> timedelta:
     if not found:
         raise typer.BadParameter(f"{text!r} is not a duration: write 90s, 30m, 24h or 7d")
     return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+
+
+def parse_moment(text: str, now: datetime) -> int:
+    """Seconds since 1970, of `24h` (so long ago) or `2026-05-04T12:00` (UTC); a usage error."""
+    if _DURATION.fullmatch(text):
+        return int((now - parse_duration(text)).timestamp())
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no moment: write 24h or 2026-05-04T12:00") from error
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
 
 
 def parse_labels(texts: list[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from sealane.telemetry.bins import Bins
 from sealane.telemetry.codec import decode_histogram
 from sealane.telemetry.merging import merge_all
 
-from sealane_manager.store.telemetry import bodies
+from sealane_manager.store.telemetry import bodies, pages
 from sealane_manager.store.telemetry.ingest import ANSWERS
 from sealane_manager.store.telemetry.records import (
     Bucket,
@@ -33,7 +33,7 @@ from sealane_manager.store.telemetry.schema import TIERS, connect
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sealane.telemetry.types import ModelWindow, Window
@@ -195,6 +195,18 @@ class Readings:
         with self._connection() as connection:
             rows = connection.execute(query, (since,))
             return tuple(Refusals(DeviceId(device), *rest) for device, *rest in rows)
+
+    def device_pages(
+        self, span: Span, devices: Iterable[str] | None
+    ) -> Iterator[Sequence[pages.Kept]]:
+        """Stored windows of these devices, or of all, for an export."""
+        with self._connection() as connection:
+            yield from pages.device_pages(connection, span, devices)
+
+    def cohort_pages(self, span: Span) -> Iterator[Sequence[pages.Kept]]:
+        """Stored windows of every cohort, for an export."""
+        with self._connection() as connection:
+            yield from pages.cohort_pages(connection, span)
 
     def volume(self) -> Volume:
         """How much is stored."""
