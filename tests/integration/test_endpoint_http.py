@@ -165,7 +165,7 @@ def test_a_client_that_reads_nothing_is_disconnected() -> None:
         door.gate.set()
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /a HTTP/1.1\r\n\r\n")
-        await until(lambda: any(not c._writable.is_set() for c in http.connections))
+        await until(lambda: any(not c._writable for c in http.connections))
         (connection,) = http.connections
         connection.check_time(later(WRITE_S + 1))
         await until(lambda: not http.connections)

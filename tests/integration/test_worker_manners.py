@@ -14,7 +14,16 @@ import psutil
 import pytest
 from sealane_agent.serving.worker_launch import KEPT, SETTINGS, environment
 from sealane_agent.serving.worker_process import WorkerProcess
-from support.workers import RUNTIMES, Recipe, lay_out, linear_model, load_order, request, rows
+from support.workers import (
+    RUNTIMES,
+    Recipe,
+    answer_of,
+    lay_out,
+    linear_model,
+    load_order,
+    request,
+    rows,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +80,7 @@ def test_a_worker_opens_no_connection_and_starts_no_process(tmp_path: Path, runt
     async def scene() -> None:
         worker = await WorkerProcess.start("cam-1", load_order(), folder)
         try:
-            await worker.infer(request(rows(1)), PATIENT_S)
+            await answer_of(worker, request(rows(1)), PATIENT_S)
             process = psutil.Process(worker.pid)
             seen = process.environ()
             assert {name: seen[name] for name in SETTINGS} == SETTINGS

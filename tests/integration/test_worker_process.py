@@ -29,6 +29,7 @@ from support.workers import (
     FEATURES,
     RUNTIMES,
     Recipe,
+    answer_of,
     array_of,
     expected,
     lay_out,
@@ -132,7 +133,7 @@ def test_a_worker_proves_itself_and_answers(good: StateFolder, *, fast: bool) ->
             assert 10 << 20 < proved.memory_bytes < 200 << 20
             assert proved.load_ms > 0
             inputs = rows(5)
-            answer = await worker.infer(request(inputs), PATIENT_S)
+            answer = await answer_of(worker, request(inputs), PATIENT_S)
             assert [tensor.name for tensor in answer] == ["y", "label"]
             np.testing.assert_allclose(array_of(answer), expected(inputs), atol=1e-5)
 
@@ -143,7 +144,7 @@ def test_eight_clients_at_once_get_their_own_answers(good: StateFolder) -> None:
     async def client(worker: WorkerProcess, seed: int) -> None:
         for number in range(100):
             inputs = rows(1 + number % 7, seed=1000 * seed + number)
-            answer = await worker.infer(request(inputs, "y"), PATIENT_S)
+            answer = await answer_of(worker, request(inputs, "y"), PATIENT_S)
             np.testing.assert_allclose(array_of(answer), expected(inputs), atol=1e-5)
 
     async def scene() -> None:
@@ -156,7 +157,7 @@ def test_eight_clients_at_once_get_their_own_answers(good: StateFolder) -> None:
 def test_only_the_outputs_that_were_asked_for_come_back(state: StateFolder) -> None:
     async def scene() -> None:
         async with working(state) as worker:
-            (label,) = await worker.infer(request(rows(2), "label"), PATIENT_S)
+            (label,) = await answer_of(worker, request(rows(2), "label"), PATIENT_S)
             assert (label.name, label.shape, len(label.data)) == ("label", (2,), 16)
 
     play(scene)
@@ -167,11 +168,11 @@ def test_an_error_of_the_engine_fails_one_request_and_not_the_worker(good: State
         async with working(good) as worker:
             wrong = request(np.zeros((1, FEATURES + 1), np.float32))
             with pytest.raises(ModelFailed):
-                await worker.infer(wrong, PATIENT_S)
-            torn = replace(wrong, inputs=(replace(wrong.inputs[0], data=b"123"),))
+                await answer_of(worker, wrong, PATIENT_S)
+            torn = wrong._replace(inputs=(wrong.inputs[0]._replace(data=b"123"),))
             with pytest.raises(ModelFailed):
-                await worker.infer(torn, PATIENT_S)
-            await worker.infer(request(rows(1)), PATIENT_S)
+                await answer_of(worker, torn, PATIENT_S)
+            await answer_of(worker, request(rows(1)), PATIENT_S)
 
     play(scene)
 
@@ -182,8 +183,8 @@ def test_a_request_larger_than_a_slot_is_refused_before_the_worker_sees_it(
     async def scene() -> None:
         async with working(state) as worker:
             with pytest.raises(InvalidInference, match="bytes"):
-                await worker.infer(request(rows(100_000)), PATIENT_S)
-            await worker.infer(request(rows(1)), PATIENT_S)
+                await answer_of(worker, request(rows(100_000)), PATIENT_S)
+            await answer_of(worker, request(rows(1)), PATIENT_S)
 
     play(scene)
 
@@ -196,7 +197,8 @@ def test_a_worker_that_dies_fails_what_is_inside_at_once(
         async with working(state) as worker:
             os.kill(worker.pid, signal.SIGSTOP)
             inside = [
-                asyncio.create_task(worker.infer(request(rows(1)), PATIENT_S)) for _ in range(50)
+                asyncio.create_task(answer_of(worker, request(rows(1)), PATIENT_S))
+                for _ in range(50)
             ]
             await asyncio.sleep(0)
             begun = time.monotonic()
@@ -209,7 +211,7 @@ def test_a_worker_that_dies_fails_what_is_inside_at_once(
             assert time.monotonic() - begun < PATIENT_S / 3
             assert not worker.alive
             with pytest.raises(WorkerDied):
-                await worker.infer(request(rows(1)), PATIENT_S)
+                await answer_of(worker, request(rows(1)), PATIENT_S)
 
     play(scene, fast=True)
 
@@ -227,14 +229,16 @@ def test_a_worker_that_hangs_is_killed_and_everybody_hears_it(good: StateFolder)
     async def scene() -> None:
         async with working(good) as worker:
             os.kill(worker.pid, signal.SIGSTOP)
-            tasks = [asyncio.create_task(worker.infer(request(rows(1)), 0.3)) for _ in range(40)]
+            tasks = [
+                asyncio.create_task(answer_of(worker, request(rows(1)), 0.3)) for _ in range(40)
+            ]
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             # The signal that stops it may come after it has answered some.
             assert isinstance(outcomes[-1], WorkerHung)
             assert all(isinstance(outcome, tuple | WorkerHung) for outcome in outcomes)
             assert not worker.alive
             with pytest.raises(WorkerDied):
-                await worker.infer(request(rows(1)), PATIENT_S)
+                await answer_of(worker, request(rows(1)), PATIENT_S)
 
     play(scene)
 
@@ -244,14 +248,14 @@ def test_cancelled_requests_leave_a_worker_that_answers_the_next(state: StateFol
         async with working(state) as worker:
             for _ in range(20):
                 tasks = [
-                    asyncio.create_task(worker.infer(request(rows(1)), PATIENT_S))
+                    asyncio.create_task(answer_of(worker, request(rows(1)), PATIENT_S))
                     for _ in range(100)
                 ]
                 await asyncio.sleep(0)
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
-            await worker.infer(request(rows(1)), PATIENT_S)
+            await answer_of(worker, request(rows(1)), PATIENT_S)
 
     play(scene, fast=True)
 
@@ -259,7 +263,9 @@ def test_cancelled_requests_leave_a_worker_that_answers_the_next(state: StateFol
 def test_closing_answers_what_is_inside_first(state: StateFolder) -> None:
     async def scene() -> None:
         worker = await WorkerProcess.start("cam-1", load_order(), state)
-        inside = [asyncio.create_task(worker.infer(request(rows(1)), PATIENT_S)) for _ in range(99)]
+        inside = [
+            asyncio.create_task(answer_of(worker, request(rows(1)), PATIENT_S)) for _ in range(99)
+        ]
         await asyncio.sleep(0)
         await worker.close(PATIENT_S)
         for task in inside:
@@ -274,7 +280,7 @@ def test_closing_a_worker_that_does_not_react_ends_it_anyway(state: StateFolder)
     async def scene() -> None:
         worker = await WorkerProcess.start("cam-1", load_order(), state)
         os.kill(worker.pid, signal.SIGSTOP)
-        inside = asyncio.create_task(worker.infer(request(rows(1)), PATIENT_S))
+        inside = asyncio.create_task(answer_of(worker, request(rows(1)), PATIENT_S))
         await asyncio.sleep(0)
         await worker.close(0.05)
         with pytest.raises(WorkerDied):
@@ -376,7 +382,7 @@ def test_a_tensor_can_be_a_view_of_a_larger_buffer(state: StateFolder) -> None:
             "x", request(inputs).inputs[0].datatype, inputs.shape, memoryview(buffer)[4:-4]
         )
         async with working(state) as worker:
-            answer = await worker.infer(replace(request(inputs), inputs=(shown,)), PATIENT_S)
+            answer = await answer_of(worker, request(inputs)._replace(inputs=(shown,)), PATIENT_S)
             np.testing.assert_allclose(array_of(answer), expected(inputs), atol=1e-5)
 
     play(scene)

@@ -137,3 +137,14 @@ def test_an_input_that_two_models_fail_on_is_nobodys_error(tried: tuple[Attempt,
 @given(st.integers(0, 10**12), st.integers(-1, 10**9))
 def test_patience_is_bounded(latency_us: int, rows: int) -> None:
     assert HANG_MIN_S <= hang_after_s(latency_us, rows) <= HANG_MAX_S
+
+
+@given(situations)
+def test_a_new_request_goes_straight_to_the_active_place_only_where_the_rules_send_it(
+    situation: Situation,
+) -> None:
+    active = situation.active
+    new = replace(situation, attempts=())
+    up = active is not None and active.health is Health.UP
+    if up and active is not None and situation.wanted in {None, active.version}:
+        assert choose(new) is Choice.ACTIVE

@@ -15,6 +15,7 @@ from sealane_agent.serving.types import (
     Inference,
     LoadFailed,
     ModelFailed,
+    ServingError,
     Tensor,
     WorkerDied,
     WorkerHung,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealane_agent.serving.messages import Load
+    from sealane_agent.serving.types import Answer
 
 ROW = (1.0, 2.0)
 
@@ -66,15 +68,35 @@ class FakeWorker:
     hangs: bool = False
     gate: asyncio.Event | None = None
     waits: list[float] | None = None
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
     def proved(self) -> Proved:
         """A proof of nothing in particular."""
         return Proved(self.name, "1.32.0", 0.0, 100, 50_000_000, 700)
 
-    async def infer(self, inference: Inference, timeout_s: float) -> tuple[Tensor, ...]:
+    def begin(
+        self, inference: Inference, timeout_s: float, done: Callable[[Answer | ServingError], None]
+    ) -> Callable[[], None]:
         """Echo, after the gate has opened."""
         del timeout_s
+
+        async def answer() -> None:
+            try:
+                outcome: Answer | ServingError = await self._answer(inference)
+            except ServingError as error:
+                outcome = error
+            done(outcome)
+
+        task = asyncio.create_task(answer())
+        self.tasks.append(task)
+
+        def take_back() -> None:
+            task.cancel()
+
+        return take_back
+
+    async def _answer(self, inference: Inference) -> Answer:
         if self.gate is not None:
             await self.gate.wait()
         else:

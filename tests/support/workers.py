@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +20,14 @@ from sealane.bundle.types import (
 from sealane.names import Digest, ReleaseName
 from sealane_agent.layout import Pointer, StateFolder
 from sealane_agent.serving.messages import Load
-from sealane_agent.serving.types import Inference, Tensor
+from sealane_agent.serving.types import Inference, ServingError, Tensor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from sealane_agent.serving.exchange import Exchange
+    from sealane_agent.serving.types import Answer, Worker
 
 FEATURES = 4
 CLASSES = 3
@@ -133,6 +136,25 @@ def request(inputs: NDArray[np.float32], *outputs: str) -> Inference:
     return Inference((Tensor("x", DataType.FP32, inputs.shape, inputs.tobytes()),), outputs)
 
 
+async def answer_of(worker: Worker | Exchange, inference: Inference, timeout_s: float) -> Answer:
+    """What a worker answers; raises the error that it gives instead."""
+    answered: asyncio.Future[Answer | ServingError] = asyncio.get_running_loop().create_future()
+
+    def tell(outcome: Answer | ServingError) -> None:
+        if not answered.done():
+            answered.set_result(outcome)
+
+    take_back = worker.begin(inference, timeout_s, tell)
+    try:
+        outcome = await answered
+    except asyncio.CancelledError:
+        take_back()
+        raise
+    if isinstance(outcome, ServingError):
+        raise outcome
+    return outcome
+
+
 def array_of(answer: tuple[Tensor, ...], name: str = "y") -> NDArray[np.float32]:
     """One output of an answer."""
     (tensor,) = (tensor for tensor in answer if tensor.name == name)
@@ -141,4 +163,4 @@ def array_of(answer: tuple[Tensor, ...], name: str = "y") -> NDArray[np.float32]
 
 def renamed(inference: Inference, name: str) -> Inference:
     """The same request, with another name for its input."""
-    return replace(inference, inputs=(replace(inference.inputs[0], name=name),))
+    return inference._replace(inputs=(inference.inputs[0]._replace(name=name),))

@@ -26,7 +26,7 @@ from sealane_agent.serving.types import (
     WorkerDied,
     WorkerHung,
 )
-from support.workers import Recipe, deployment_of, renamed, request, rows
+from support.workers import Recipe, answer_of, deployment_of, renamed, request, rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -53,7 +53,7 @@ class Stage:
         self.exchange.fail_all(lambda: WorkerHung(why))
 
     def ask(self, inference: Inference = ONE, timeout_s: float = PATIENT_S) -> asyncio.Task[Answer]:
-        return asyncio.create_task(self.exchange.infer(inference, timeout_s))
+        return asyncio.create_task(answer_of(self.exchange, inference, timeout_s))
 
     def take(self) -> int:
         slot = self.ring.requests.take()
@@ -211,7 +211,7 @@ def test_a_request_larger_than_a_slot_is_the_clients_fault_and_costs_no_slot() -
         async with staged() as stage:
             for _ in range(2 * SLOTS):
                 with pytest.raises(InvalidInference, match="bytes"):
-                    await stage.exchange.infer(request(rows(1000)), PATIENT_S)
+                    await answer_of(stage.exchange, request(rows(1000)), PATIENT_S)
             task = stage.ask()
             await settle()
             stage.answer(stage.take(), 3)
@@ -225,7 +225,7 @@ def test_unknown_names_are_the_clients_fault(inference: Inference) -> None:
     async def scene() -> None:
         async with staged() as stage:
             with pytest.raises(InvalidInference):
-                await stage.exchange.infer(inference, PATIENT_S)
+                await answer_of(stage.exchange, inference, PATIENT_S)
 
     play(scene())
 

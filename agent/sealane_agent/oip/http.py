@@ -10,16 +10,18 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from sealane.limits import KIB
 
-from sealane_agent.oip.http_reader import Budget, HttpRefused, Request, RequestReader
+from sealane_agent.oip.http_reader import Budget, Heads, HttpRefused, Request, RequestReader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    Begin = Callable[[Request, Callable[["Response"], None]], Callable[[], None] | None]
 
 CONNECTIONS: Final = 1024
 """Connections at once: each may hold a request."""
@@ -42,11 +44,12 @@ JOINED_BYTES: Final = 64 * KIB
 SWEEP_S: Final = 1.0
 """How often the time limits are looked at."""
 
+_OURS: Final = HttpRefused(500, "the endpoint failed: see its log")
+
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """One answer; `headers` beyond Content-Length."""
 
     status: int
@@ -55,16 +58,24 @@ class Response:
 
 
 class HttpServer:
-    """All connections of one door."""
+    """All connections of one door.
+
+    A request is offered to `begin` first: it may answer without a task, at once or later, by
+    calling what it is given, and returns what takes the request back. When it returns None,
+    `answer` is awaited.
+    """
 
     def __init__(
         self,
         answer: Callable[[Request], Awaitable[Response]],
         refuse: Callable[[HttpRefused], Response],
+        begin: Begin | None = None,
     ) -> None:
         self.answer = answer
         self.refuse = refuse
+        self.begin = begin
         self.budget = Budget()
+        self.heads = Heads()
         self.connections: set[HttpConnection] = set()
         self.closing = False
         self._left = asyncio.Event()
@@ -109,12 +120,14 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(self, server: HttpServer) -> None:
         self._server = server
-        self._reader = RequestReader(server.budget)
+        self._reader = RequestReader(server.budget, server.heads)
         self._waiting: deque[Request | HttpRefused] = deque()
+        self._busy = self._beginning = False
+        self._item: Request | HttpRefused | None = None
+        self._take_back: Callable[[], None] | None = None
         self._work: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._writable = True
         self._since = self._loop.time()
         self._paused = False
 
@@ -133,7 +146,11 @@ class HttpConnection(asyncio.Protocol):
         self._server.left(self)
         self._reader.drop()
         self._give_back()
-        self._writable.set()
+        item, self._item = self._item, None
+        if item is not None:
+            self._server.budget.give(_held(item))
+        if self._take_back is not None:
+            self._take_back()
         if self._work is not None:
             self._work.cancel()
 
@@ -145,7 +162,7 @@ class HttpConnection(asyncio.Protocol):
             self._since = self._loop.time()
         for item in items:
             self._enqueue(item)
-        if self._reader.expects_continue and self._work is None:
+        if self._reader.expects_continue and not self._busy:
             self._reader.expects_continue = False
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if len(self._waiting) > PIPELINED and not self._paused:
@@ -159,21 +176,22 @@ class HttpConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client is slow in reading."""
         self._since = self._loop.time()
-        self._writable.clear()
+        self._writable = False
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._writable.set()
+        self._writable = True
+        self._answer_waiting()
 
     # The server calls these
 
     def check_time(self, now: float) -> None:
         """End the connection when it has overdrawn one of its times."""
         passed = now - self._since
-        if self._transport.is_closing() or not self._writable.is_set():
+        if self._transport.is_closing() or not self._writable:
             if passed > WRITE_S:
                 self.abort()
-        elif self._work is not None:
+        elif self._busy:
             self._since = now
         elif self._reader.in_request and passed > READ_S:
             self._reader.drop()
@@ -183,7 +201,7 @@ class HttpConnection(asyncio.Protocol):
 
     def close_when_idle(self) -> None:
         """End the connection once nothing is being answered."""
-        if self._work is None:
+        if not self._busy:
             self._transport.close()
 
     def abort(self) -> None:
@@ -194,27 +212,56 @@ class HttpConnection(asyncio.Protocol):
 
     def _enqueue(self, item: Request | HttpRefused) -> None:
         self._waiting.append(item)
-        if self._work is None:
-            self._work = self._loop.create_task(self._answer_all())
+        if not self._busy:
+            self._answer_waiting()
 
-    async def _answer_all(self) -> None:
-        while self._waiting:
+    def _answer_waiting(self) -> None:
+        """Begin one request after the other, as long as each is answered at once."""
+        while self._waiting and not self._busy and self._writable:
             item = self._waiting.popleft()
-            try:
-                response = await self._answer(item)
-            finally:
-                self._server.budget.give(_held(item))
-            keep = isinstance(item, Request) and item.keep_alive and not self._server.closing
-            self._write(response, keep=keep)
-            if not keep:
-                self._give_back()
-                self._since = self._loop.time()
-                self._transport.close()
-                return
-            await self._writable.wait()
+            self._busy, self._item = True, item
+            if not (isinstance(item, Request) and self._begin(item)):
+                self._work = self._loop.create_task(self._answer_slowly(item))
+        if not self._busy:
             self._go_on_reading()
-        self._since = self._loop.time()
+
+    def _begin(self, request: Request) -> bool:
+        """Whether the request needs no task: it was answered, or will be."""
+        if self._server.begin is None:
+            return False
+        self._beginning = True
+        try:
+            take_back = self._server.begin(request, self._answered)
+        except Exception:  # noqa: BLE001 - the connection and its other requests go on
+            _log.exception("a request ended in an error of ours")
+            self._answered(self._server.refuse(_OURS))
+            return True
+        finally:
+            self._beginning = False
+        if self._busy:
+            self._take_back = take_back
+        return take_back is not None
+
+    async def _answer_slowly(self, item: Request | HttpRefused) -> None:
+        response = await self._answer(item)
         self._work = None
+        self._answered(response)
+
+    def _answered(self, response: Response) -> None:
+        item, self._item, self._take_back = self._item, None, None
+        if item is None or self._transport.is_closing():
+            return
+        self._server.budget.give(_held(item))
+        keep = isinstance(item, Request) and item.keep_alive and not self._server.closing
+        self._write(response, keep=keep)
+        self._since = self._loop.time()
+        if not keep:
+            self._give_back()
+            self._transport.close()
+            return
+        self._busy = False
+        if not self._beginning and (self._waiting or self._paused):
+            self._answer_waiting()
 
     def _go_on_reading(self) -> None:
         if self._paused and len(self._waiting) <= PIPELINED:
@@ -228,13 +275,12 @@ class HttpConnection(asyncio.Protocol):
             return await self._server.answer(item)
         except Exception:  # noqa: BLE001 - the connection and its other requests go on
             _log.exception("a request ended in an error of ours")
-            return self._server.refuse(HttpRefused(500, "the endpoint failed: see its log"))
+            return self._server.refuse(_OURS)
 
     def _write(self, response: Response, *, keep: bool) -> None:
-        head = _head(response, keep=keep)
-        if self._transport.is_closing():
-            return
-        if sum(map(len, response.parts)) > JOINED_BYTES:
+        size = sum(map(len, response.parts))
+        head = _head(response.status, response.headers, size, keep)
+        if size > JOINED_BYTES:
             self._transport.writelines([head, *response.parts])
         else:
             self._transport.write(b"".join((head, *response.parts)))
@@ -253,10 +299,11 @@ _STATUS_LINES: Final = {
 }
 
 
-def _head(response: Response, *, keep: bool) -> bytes:
-    lines = [_STATUS_LINES[response.status]]
-    lines += [f"{name}: {value}\r\n" for name, value in response.headers]
+@lru_cache(maxsize=256)
+def _head(status: int, headers: tuple[tuple[str, str], ...], size: int, keep: bool) -> bytes:  # noqa: FBT001 - part of the cache's key
+    lines = [_STATUS_LINES[status]]
+    lines += [f"{name}: {value}\r\n" for name, value in headers]
     if not keep:
         lines.append("Connection: close\r\n")
-    lines.append(f"Content-Length: {sum(map(len, response.parts))}\r\n\r\n")
+    lines.append(f"Content-Length: {size}\r\n\r\n")
     return "".join(lines).encode("latin-1")

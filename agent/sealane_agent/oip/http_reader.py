@@ -5,8 +5,8 @@ httptools parses; this file bounds what the parser would take: headers, bodies, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, NoReturn, Protocol
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, NoReturn, Protocol
 
 import httptools
 from sealane.errors import SealaneError
@@ -22,6 +22,15 @@ BUFFERED_BYTES: Final = 512 * MIB
 """Bodies of all connections together: a crowd of large requests cannot fill the device."""
 
 
+HEADS: Final = 256
+"""Heads that are remembered, the youngest ones."""
+
+KNOWN_BYTES: Final = 2 * KIB
+"""The longest of them."""
+
+_NEVER_KEPT: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+
+
 class HttpRefused(SealaneError):  # noqa: N818 - the word says what happened
     """The client gets this status and the connection ends."""
 
@@ -30,15 +39,49 @@ class HttpRefused(SealaneError):  # noqa: N818 - the word says what happened
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One whole request; header names are in lower case."""
+class Request(NamedTuple):
+    """One whole request; header names are in lower case, and nobody changes `headers`."""
 
     method: str
     path: str
     headers: dict[bytes, bytes]
     body: bytes
     keep_alive: bool
+
+
+@dataclass(slots=True)
+class Heads:
+    """Heads of requests that were parsed before, by their bytes.
+
+    A client repeats its head word by word, so parsing it again would tell nothing new. Only heads
+    of requests with a length of their own are kept, few and small: a client decides what they hold.
+    """
+
+    known: dict[bytes, tuple[Request, int]] = field(default_factory=dict)
+
+    def find(self, data: bytes) -> Request | None:
+        """The request that `data` is when its head is known and its body is all here."""
+        end = data.find(b"\r\n\r\n", 0, KNOWN_BYTES) + 4
+        found = self.known.get(data[:end])
+        if found is None:
+            return None
+        request, length = found
+        if length != len(data) - end:
+            return None
+        method, path, headers, _, keep_alive = request
+        return Request(method, path, headers, data[end:], keep_alive)
+
+    def remember(self, data: bytes, request: Request) -> None:
+        """Keep the head of a request that these bytes were, if they were nothing else."""
+        end = data.find(b"\r\n\r\n", 0, KNOWN_BYTES) + 4
+        headers = request.headers
+        length = headers.get(b"content-length")
+        if length is None or headers.keys() & _NEVER_KEPT or not request.keep_alive:
+            return
+        if end > len(b"\r\n\r\n") and len(data) - end == int(length) == len(request.body):
+            while len(self.known) >= HEADS:
+                self.known.pop(next(iter(self.known)))
+            self.known[data[:end]] = (request._replace(body=b""), int(length))
 
 
 class Budget:
@@ -81,9 +124,10 @@ class Parser(Protocol):
 class RequestReader:
     """Feed it bytes; whole requests come out, and at the end of its life one refusal."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, heads: Heads | None = None) -> None:
         self._parser: Parser = httptools.HttpRequestParser(self)
         self._budget = budget
+        self._heads = Heads() if heads is None else heads
         self._refusal: HttpRefused | None = None
         self._ready: list[Request | HttpRefused] = []
         self._body_bytes = 0
@@ -95,7 +139,12 @@ class RequestReader:
         """Requests that these bytes completed; a refusal comes last, and nothing after it."""
         if self._refusal is not None:
             return []
+        whole = not self.in_request
         try:
+            if whole and (request := self._heads.find(data)) is not None:
+                self._take(len(request.body))
+                self._body_bytes = 0
+                return [request]
             self._parse(data)
             if self.in_request and not self._headers_done:
                 self._count_header(len(data))
@@ -107,6 +156,8 @@ class RequestReader:
             self.drop()
             self._ready.append(self._refusal)
         ready, self._ready = self._ready, []
+        if whole and len(ready) == 1 and isinstance(ready[0], Request):
+            self._heads.remember(data, ready[0])
         return ready
 
     def _parse(self, data: bytes) -> None:

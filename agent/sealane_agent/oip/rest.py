@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane_agent.oip import server_facts
 from sealane_agent.oip.http import Response
 from sealane_agent.oip.http_reader import BODY_BYTES, HttpRefused
-from sealane_agent.oip.rest_codec import decode_infer, encode_infer, parse_object
+from sealane_agent.oip.rest_codec import Answers, Plans, decode_infer, parse_object
 from sealane_agent.oip.rest_paths import (
     NoSuchPath,
     Resource,
@@ -27,13 +28,19 @@ from sealane_agent.serving.types import (
     ServingError,
     WorkerDied,
     WorkerHung,
+    nothing,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealane.bundle.types import TensorSpec
 
     from sealane_agent.oip.http_reader import Request
+    from sealane_agent.oip.rest_codec import RestInference
     from sealane_agent.serving.dataplane import Dataplane
+    from sealane_agent.serving.request import Outcome
+    from sealane_agent.serving.types import Tensor
 
 _STATUS: Final[dict[type[ServingError], int]] = {
     InvalidInference: 400,
@@ -59,6 +66,51 @@ class RestDoor:
 
     def __init__(self, dataplane: Dataplane) -> None:
         self._dataplane = dataplane
+        self._plans = Plans()
+        self._answers = Answers()
+
+    def begin(
+        self, request: Request, done: Callable[[Response], None]
+    ) -> Callable[[], None] | None:
+        """Begin an inference that waits for nothing but its model; None for everything else."""
+        if request.method != "POST" or b"content-encoding" in request.headers:
+            return None
+        try:
+            route = parse_route(request.method, request.path)
+            if route.resource is not Resource.MODEL_INFER:
+                return None
+            asked = self._plans.decode(request.body, _json_length(request))
+            return self._dataplane.ask(
+                (route.model, route.version),
+                asked.inference,
+                partial(self._answered, (route, asked), done),
+            )
+        except ServingError as error:
+            done(_failed(error))
+            return nothing
+
+    def _answered(
+        self,
+        asked: tuple[Route, RestInference],
+        done: Callable[[Response], None],
+        outcome: Outcome,
+    ) -> None:
+        if isinstance(outcome, ServingError):
+            done(_failed(outcome))
+            return
+        pointer, outputs = outcome
+        try:
+            done(self._encode((asked[0].model, pointer.release.version), asked[1], outputs))
+        except InvalidInference as error:
+            done(_failed(error))
+
+    def _encode(
+        self, model: tuple[str, int], asked: RestInference, outputs: tuple[Tensor, ...]
+    ) -> Response:
+        answer = self._answers.encode(model, asked, outputs)
+        if answer.json_bytes is None:
+            return Response(200, answer.parts, (_JSON,))
+        return Response(200, answer.parts, (_BINARY, (_JSON_LENGTH, str(answer.json_bytes))))
 
     async def answer(self, request: Request) -> Response:
         """One request's response; whatever is wrong becomes an error body."""
@@ -76,10 +128,7 @@ class RestDoor:
         body = await _inflated(request)
         asked = decode_infer(body, _json_length(request))
         pointer, outputs = await self._dataplane.infer(route.model, route.version, asked.inference)
-        answer = encode_infer((route.model, pointer.release.version), asked, outputs)
-        if answer.json_bytes is None:
-            return Response(200, answer.parts, (_JSON,))
-        return Response(200, answer.parts, (_BINARY, (_JSON_LENGTH, str(answer.json_bytes))))
+        return self._encode((route.model, pointer.release.version), asked, outputs)
 
     def _other(self, route: Route, request: Request) -> Response:
         match route.resource:

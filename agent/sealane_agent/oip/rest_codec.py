@@ -7,13 +7,15 @@ ends. What a client sent wrongly raises InvalidInference.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
-from sealane.limits import MIB
+from sealane.bundle.types import DataType
+from sealane.limits import KIB, MIB
 
 from sealane_agent.oip.tensors import from_json, parse_datatype, parse_shape, to_json
-from sealane_agent.serving.types import Inference, InvalidInference, Tensor
+from sealane_agent.serving.types import Form, Inference, InvalidInference, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,21 +27,97 @@ REST_JSON_BYTES: Final = 8 * MIB
 REST_TENSORS: Final = 256
 """Inputs or outputs named in one request."""
 
+PLANS: Final = 256
+"""Plans that are remembered, the youngest ones."""
+
+PLAN_BYTES: Final = 4 * KIB
+"""JSON of a request that is worth remembering."""
+
+_ID: Final = re.compile(rb'\{"id": ?"([ !#-\[\]-~]{1,128})", ?(?=")')
+"""How the JSON of a request with an id begins, as stock clients write it."""
+
 _UNSUPPORTED: Final = ("shared_memory_region", "classification")
 
 
-@dataclass(frozen=True, slots=True)
-class RestInference:
-    """One request, and in which form its outputs are wanted."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Wish:
+    """In which form a request wants its outputs; of repeated requests one and the same."""
 
-    inference: Inference
-    request_id: str
     binary: Mapping[str, bool]
     binary_default: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RestAnswer:
+class RestInference(NamedTuple):
+    """One request, and in which form its outputs are wanted."""
+
+    inference: Inference
+    request_id: str
+    wish: Wish
+
+
+class Plan(NamedTuple):
+    """What the JSON of a request says whose tensors are all binary: how to cut the rest.
+
+    Attributes:
+        tensors: each input without its bytes, and where these are, counted from the JSON's end.
+    """
+
+    tensors: tuple[tuple[Tensor, int, int], ...]
+    outputs: tuple[str, ...]
+    wish: Wish
+    size: int
+    form: Form
+
+
+class Plans:
+    """Plans of requests that were read before, by their JSON: clients repeat it word by word.
+
+    The JSON of a request may begin with an id of its own, so that is kept apart.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Plan] = {}
+
+    def decode(self, body: bytes, json_bytes: int | None) -> RestInference:
+        """Read a request as `decode_infer` does."""
+        if json_bytes is None or json_bytes > PLAN_BYTES:
+            return decode_infer(body, json_bytes)
+        head = body[:json_bytes]
+        begin = _ID.match(head) if head[:5] == b'{"id"' else None
+        key = head[begin.end() :] if begin else head
+        request_id = begin[1].decode() if begin else ""
+        plan = self._known.get(key)
+        if plan is None or plan.size != len(body) - json_bytes:
+            read = decode_infer(body, json_bytes)
+            if read.request_id == request_id:
+                self._remember(key, read, len(body) - json_bytes)
+            return read
+        view = memoryview(body)
+        inputs = tuple(
+            [
+                tensor._replace(data=view[json_bytes + start : json_bytes + stop])
+                for tensor, start, stop in plan.tensors
+            ]
+        )
+        given = Inference(inputs, plan.outputs, plan.form)
+        return RestInference(given, request_id, plan.wish)
+
+    def _remember(self, key: bytes, read: RestInference, size: int) -> None:
+        tensors, start = [], 0
+        for tensor in read.inference.inputs:
+            if tensor.datatype is DataType.BYTES or not isinstance(tensor.data, memoryview):
+                return
+            stop = start + len(tensor.data)
+            tensors.append((tensor._replace(data=b""), start, stop))
+            start = stop
+        if start != size:
+            return
+        while len(self._known) >= PLANS:
+            self._known.pop(next(iter(self._known)))
+        self._known[key] = Plan(tuple(tensors), read.inference.outputs, read.wish, start, Form())
+
+
+class RestAnswer(NamedTuple):
     """A response body in parts; `json_bytes` is None when it is only JSON."""
 
     parts: tuple[bytes | memoryview, ...]
@@ -141,8 +219,7 @@ def _with_outputs(fields: dict[str, Any], tensors: tuple[Tensor, ...]) -> RestIn
     return RestInference(
         Inference(tensors, tuple(item["name"] for item in outputs)),
         request_id,
-        binary,
-        _parameters(fields).get("binary_data_output") is True,
+        Wish(binary, _parameters(fields).get("binary_data_output") is True),
     )
 
 
@@ -165,6 +242,39 @@ def encode_infer(
     return RestAnswer((head, *parts), len(head) if parts else None)
 
 
+class Answers:
+    """Encodes answers, and remembers the JSON of those that are repeated: it tells only forms."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, tuple[bytes, bytes]] = {}
+
+    def encode(
+        self, model: tuple[str, int], request: RestInference, outputs: tuple[Tensor, ...]
+    ) -> RestAnswer:
+        """Write a response as `encode_infer` does."""
+        inference, request_id, wish = request
+        if inference.form is None:
+            return encode_infer(model, request, outputs)
+        forms = tuple([(tensor[:3], len(tensor.data)) for tensor in outputs])
+        found = self._known.get((model, wish, forms))
+        if found is None:
+            answer = encode_infer(model, request._replace(request_id=""), outputs)
+            if answer.json_bytes is None or len(answer.parts) != len(outputs) + 1:
+                return encode_infer(model, request, outputs)
+            found = self._remember((model, wish, forms), bytes(answer.parts[0]))
+        begin, end = found
+        middle = f'"id":{json.dumps(request_id)},'.encode() if request_id else b""
+        head = begin + middle + end
+        return RestAnswer((head, *[tensor.data for tensor in outputs]), len(head))
+
+    def _remember(self, key: Any, head: bytes) -> tuple[bytes, bytes]:
+        while len(self._known) >= PLANS:
+            self._known.pop(next(iter(self._known)))
+        place = head.index(b'"outputs":')
+        self._known[key] = head[:place], head[place:]
+        return self._known[key]
+
+
 def _describe(
     tensor: Tensor, request: RestInference, parts: list[bytes | memoryview]
 ) -> dict[str, Any]:
@@ -173,7 +283,7 @@ def _describe(
         "datatype": tensor.datatype.value,
         "shape": list(tensor.shape),
     }
-    if request.binary.get(tensor.name, request.binary_default):
+    if request.wish.binary.get(tensor.name, request.wish.binary_default):
         fields["parameters"] = {"binary_data_size": len(tensor.data)}
         parts.append(tensor.data)
     else:

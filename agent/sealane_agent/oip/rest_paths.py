@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -57,6 +58,7 @@ _MODEL_PATH: Final = re.compile(
 )
 
 
+@lru_cache(maxsize=512)
 def parse_route(method: str, path: str) -> Route:
     """The route; raises NoSuchPath, WrongMethod or ModelUnknown."""
     route = _route(path)

@@ -126,7 +126,8 @@ class _Endpoint:
         stop = _stop_event()
         commands = Control(self._dataplane, lambda: self._addresses, self._recording)
         control = ControlServer(commands)
-        http = HttpServer(RestDoor(self._dataplane).answer, refuse)
+        door = RestDoor(self._dataplane)
+        http = HttpServer(door.answer, refuse, door.begin)
         grpc = make_server(self._dataplane)
         rest = recording = telling = None
         service = ServiceManager.of(os.environ)

@@ -11,11 +11,14 @@ from sealane_agent.serving.slots import Slot
 from sealane_agent.serving.types import ModelUnknown, NotReady
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealane.bundle.types import Deployment
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.messages import SlotStatus
     from sealane_agent.serving.recorder import Recorder
+    from sealane_agent.serving.request import Outcome
     from sealane_agent.serving.slots import StartWorker
     from sealane_agent.serving.types import Inference, Tensor
 
@@ -64,6 +67,16 @@ class Dataplane:
     ) -> tuple[Pointer, tuple[Tensor, ...]]:
         """Answer one request; raises what `Slot.infer` does."""
         return await self.slot(name).infer(version, inference)
+
+    def ask(
+        self,
+        model: tuple[str, int | None],
+        inference: Inference,
+        done: Callable[[Outcome], None],
+    ) -> Callable[[], None]:
+        """Answer one request to a model and version, as `Slot.ask` does; raises ModelUnknown."""
+        name, version = model
+        return self.slot(name).ask(version, inference, done)
 
     def describe(self, name: str, version: int | None) -> Description:
         """A model that is there; raises ModelUnknown or NotReady."""

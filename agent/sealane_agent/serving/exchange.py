@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sealane_agent.serving.patience import is_stuck, out_of_time, worked_on
 from sealane_agent.serving.ring import RingDamaged
@@ -22,37 +23,69 @@ from sealane_agent.serving.ring_frames import (
     FrameTooLarge,
     Kind,
     Piece,
+    lay_out,
     read_frame,
+    read_table,
     set_wanted,
-    write_frame,
+    table_bytes,
+    write_laid_out,
 )
-from sealane_agent.serving.types import InvalidInference, ModelFailed, Overloaded, Tensor
+from sealane_agent.serving.types import InvalidInference, ModelFailed, Overloaded, Tensor, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sealane.bundle.types import Deployment
+    from sealane.bundle.types import DataType, Deployment
 
     from sealane_agent.serving.ring import Ring
-    from sealane_agent.serving.types import Inference, ServingError
+    from sealane_agent.serving.ring_frames import Layout
+    from sealane_agent.serving.types import Answer, Inference, ServingError
+
+    Done = Callable[[Answer | ServingError], None]
 
 WAITING: Final = 256
 """Requests that wait for a slot; one more is told to come back later."""
 
+KNOWN: Final = 64
+"""Tables of answers that are remembered."""
+
 TICK_S: Final = 0.05
 """How often timeouts are looked at while something is inside."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    """One request on its way; `slot` is None while it waits in line."""
+    """One request on its way; `slot` is None while it waits in line, `done` once it was called."""
 
-    frame: Frame
-    answer: asyncio.Future[tuple[Tensor, ...]]
+    layout: Layout
+    inference: Inference
+    done: Done | None
     timeout_s: float
     since_s: float
     arrived_s: float
     slot: int | None = None
+
+    def finish(self, answer: Answer | ServingError) -> None:
+        """Hand over what it came to, unless it was taken back."""
+        done, self.done = self.done, None
+        if done is None:
+            return
+        try:
+            done(answer)
+        except Exception:  # noqa: BLE001 - whatever happens to one, the others get theirs
+            _log.exception("an answer could not be handed over")
+
+
+class _Known(NamedTuple):
+    """One tensor of answers whose table was read before."""
+
+    name: str
+    datatype: DataType
+    shape: tuple[int, ...]
+    start: int
+    stop: int
 
 
 class Exchange:
@@ -76,36 +109,37 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
         self._tick: asyncio.TimerHandle | None = None
         self._broken = False
+        self._known: dict[bytes, tuple[_Known, ...]] = {}
+        self._table_bytes = 0
         self.waits: list[float] | None = None
         self._loop.add_reader(ring.handles.endpoint_bell, self._rung)
         self._collect()
 
-    async def infer(self, inference: Inference, timeout_s: float) -> tuple[Tensor, ...]:
-        """Answer one request.
-
-        Raises InvalidInference, ModelFailed, Overloaded, or what `fail_all` was given.
-        """
-        frame = self._frame(inference)
+    def begin(self, inference: Inference, timeout_s: float, done: Done) -> Callable[[], None]:
+        """Answer one request, as `types.Worker.begin` says."""
+        try:
+            layout = self._layout(inference)
+        except InvalidInference as error:
+            done(error)
+            return nothing
         if len(self._line) >= WAITING:
-            raise Overloaded(f"{WAITING} requests wait for this model", hint="come back later")
+            done(Overloaded(f"{WAITING} requests wait for this model", hint="come back later"))
+            return nothing
         now = time.monotonic()
-        request = _Request(frame, self._loop.create_future(), timeout_s, now, now)
+        request = _Request(layout, inference, done, timeout_s, now, now)
         self._line.append(request)
         self._advance()
-        try:
-            return await request.answer
-        finally:
-            self._forget(request)
+        return lambda: self._forget(request)
 
     def fail_all(self, error: Callable[[], ServingError]) -> None:
         """Collect what is answered already, then fail the rest."""
         self._take_answers()
-        for request in (*self._inside.values(), *self._line):
-            if not request.answer.done():
-                request.answer.set_exception(error())
+        lost = (*self._inside.values(), *self._line)
         self._inside.clear()
         self._line.clear()
         self._idle.set()
+        for request in lost:
+            request.finish(error())
 
     async def drained(self) -> None:
         """Wait until nothing is inside."""
@@ -117,6 +151,15 @@ class Exchange:
             self._tick.cancel()
         self._loop.remove_reader(self._ring.handles.endpoint_bell)
         self._ring.close()
+
+    def _layout(self, inference: Inference) -> Layout:
+        form = inference.form
+        if form is not None and form.layout is not None and form.laid_out is self._deployment:
+            return form.layout
+        layout = lay_out(self._frame(inference))
+        if form is not None:
+            form.laid_out, form.layout = self._deployment, layout
+        return layout
 
     def _frame(self, inference: Inference) -> Frame:
         try:
@@ -133,7 +176,7 @@ class Exchange:
         """Give free slots to those who wait, in their order."""
         while self._line and self._free:
             request = self._line.popleft()
-            if not request.answer.done():
+            if request.done is not None:
                 self._submit(request, self._free.pop())
         if self._inside:
             self._idle.clear()
@@ -145,10 +188,12 @@ class Exchange:
     def _submit(self, request: _Request, number: int) -> None:
         slot = self._ring.slot(number)
         try:
-            write_frame(slot, request.frame)
+            write_laid_out(
+                slot, request.layout, [tensor.data for tensor in request.inference.inputs]
+            )
         except FrameTooLarge as error:
             self._free.append(number)
-            request.answer.set_exception(
+            request.finish(
                 InvalidInference(
                     f"the request takes {error.needed} bytes, this model serves {error.room}",
                     hint="send fewer rows at once",
@@ -163,6 +208,7 @@ class Exchange:
 
     def _forget(self, request: _Request) -> None:
         """Nobody waits for it any longer: leave the line, or tell the worker."""
+        request.done = None
         if request.slot is None:
             with contextlib.suppress(ValueError):
                 self._line.remove(request)
@@ -193,25 +239,45 @@ class Exchange:
         request = self._inside.get(number)
         if request is None:
             raise RingDamaged(f"slot {number} was not inside")
-        if not request.answer.done():
+        answer: Answer | ModelFailed | None = None
+        if request.done is not None:
             # A frame that cannot be read leaves the request inside: it fails with all the others.
             answer = self._read(self._ring.slot(number))
-            if isinstance(answer, ModelFailed):
-                request.answer.set_exception(answer)
-            else:
-                request.answer.set_result(answer)
-                if self.waits is not None:
-                    self.waits.append(self._ring.taken_s(number) - request.arrived_s)
+            if self.waits is not None and not isinstance(answer, ModelFailed):
+                self.waits.append(self._ring.taken_s(number) - request.arrived_s)
         del self._inside[number]
         self._free.append(number)
+        if answer is not None:
+            request.finish(answer)
 
-    def _read(self, slot: memoryview) -> tuple[Tensor, ...] | ModelFailed:
+    def _read(self, slot: memoryview) -> Answer | ModelFailed:
+        known = self._known.get(read_table(slot, self._table_bytes))
+        if known is None:
+            return self._read_frame(slot)
+        return tuple(
+            Tensor(name, datatype, shape, bytes(slot[start:stop]))
+            for name, datatype, shape, start, stop in known
+        )
+
+    def _read_frame(self, slot: memoryview) -> Answer | ModelFailed:
         frame = read_frame(slot)
         if frame.kind is Kind.FAILED and frame.pieces:
             return ModelFailed(bytes(frame.pieces[0].data).decode(errors="replace"))
         if frame.kind is not Kind.ANSWER:
             raise DamagedFrame(f"{frame.kind.name} is no answer")
-        return tuple(map(self._tensor, frame.pieces))
+        answer = tuple(map(self._tensor, frame.pieces))
+        self._remember(slot, frame, answer)
+        return answer
+
+    def _remember(self, slot: memoryview, frame: Frame, answer: Answer) -> None:
+        """Most answers of a model have the same table; few different ones are kept."""
+        self._table_bytes = table_bytes(frame)
+        if len(self._known) >= KNOWN:
+            self._known.clear()
+        self._known[read_table(slot, self._table_bytes)] = tuple(
+            _Known(t.name, t.datatype, t.shape, piece.place, piece.place + len(piece.data))
+            for t, piece in zip(answer, frame.pieces, strict=True)
+        )
 
     def _tensor(self, piece: Piece) -> Tensor:
         if piece.position >= len(self._deployment.outputs):
@@ -233,10 +299,8 @@ class Exchange:
         self._advance()
 
     def _send_away(self, request: _Request) -> None:
-        if not request.answer.done():
-            request.answer.set_exception(
-                Overloaded(
-                    f"others took the model for {request.timeout_s:g} seconds",
-                    hint="come back later",
-                )
+        request.finish(
+            Overloaded(
+                f"others took the model for {request.timeout_s:g} seconds", hint="come back later"
             )
+        )

@@ -8,19 +8,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane_agent.serving.histogram import Histogram
 from sealane_agent.serving.routing import Health, Standing, hang_after_s
-from sealane_agent.serving.types import LoadFailed, NotReady, WorkerDied, WorkerHung
+from sealane_agent.serving.types import (
+    InvalidInference,
+    LoadFailed,
+    NotReady,
+    WorkerDied,
+    WorkerHung,
+    nothing,
+)
 from sealane_agent.serving.validation import check_inference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealane.bundle.types import Deployment
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.recorder import Series
-    from sealane_agent.serving.types import Inference, Tensor, Worker
+    from sealane_agent.serving.types import Answer, Inference, ServingError, Worker
 
 RESTART_FIRST_S: Final = 0.1
 """Wait before the second start in a row; each one after waits twice as long."""
@@ -101,25 +111,58 @@ class Place:
             raise NotReady("the model is still being loaded")
         return self._deployment
 
-    async def infer(self, inference: Inference) -> tuple[Tensor, ...]:
-        """Answer one request.
+    @property
+    def is_up(self) -> bool:
+        """Whether it can be asked now."""
+        worker = self._worker
+        return worker is not None and worker.alive
 
-        Raises InvalidInference, ModelFailed, WorkerDied, WorkerHung or Overloaded.
+    def begin(
+        self, inference: Inference, done: Callable[[Answer | ServingError], None]
+    ) -> Callable[[], None]:
+        """Answer one request: `done` is called once, later or before this returns.
+
+        It gets the answer, or InvalidInference, ModelFailed, WorkerDied, WorkerHung or Overloaded.
+        What is returned takes the request back, as long as `done` was not called.
         """
         worker = self._worker
         if worker is None:
-            raise WorkerDied("the model's process is being started again")
-        check_inference(worker.deployment, inference)
+            done(WorkerDied("the model's process is being started again"))
+            return nothing
+        form = inference.form
+        if form is None or form.fits is not worker.deployment:
+            try:
+                check_inference(worker.deployment, inference)
+            except InvalidInference as error:
+                done(error)
+                return nothing
+            if form is not None:
+                form.fits = worker.deployment
         self._inside += 1
-        try:
-            return await worker.infer(inference, self._patience(worker, inference))
-        except (WorkerDied, WorkerHung) as error:
-            self._lose(worker, hung=isinstance(error, WorkerHung))
-            raise
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                self._idle.set()
+        take_back = worker.begin(
+            inference, self._patience(worker, inference), partial(self._ended, worker, done)
+        )
+        return partial(self._taken_back, take_back)
+
+    def _ended(
+        self,
+        worker: Worker,
+        done: Callable[[Answer | ServingError], None],
+        answer: Answer | ServingError,
+    ) -> None:
+        self._leave()
+        if isinstance(answer, WorkerDied | WorkerHung):
+            self._lose(worker, hung=isinstance(answer, WorkerHung))
+        done(answer)
+
+    def _taken_back(self, take_back: Callable[[], None]) -> None:
+        take_back()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._inside -= 1
+        if not self._inside:
+            self._idle.set()
 
     @staticmethod
     def _patience(worker: Worker, inference: Inference) -> float:

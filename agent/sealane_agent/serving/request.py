@@ -1,4 +1,7 @@
-"""Takes one request through a slot: every attempt, and what it says about the active release."""
+"""Takes one request through a slot: every attempt, and what it says about the active release.
+
+What it comes to is a pair of the pointer whose release computed it and its tensors, or an error.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,16 @@ from sealane_agent.serving.types import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.place import Place
     from sealane_agent.serving.recorder import Series
     from sealane_agent.serving.slots import Slot
-    from sealane_agent.serving.types import Inference, Tensor
+    from sealane_agent.serving.types import Answer, Inference
+
+    Outcome = tuple[Pointer, Answer] | ServingError
+    Done = Callable[[Outcome], None]
 
 WAIT_S: Final = 20.0
 """How long a request waits for a worker that is being started again."""
@@ -43,7 +51,6 @@ _KINDS: Final = {
     Result.DIED: ErrorKind.CRASHED,
     Result.HUNG: ErrorKind.HUNG,
 }
-_FAILURES: Final = tuple(kind for kind, _ in _RESULTS)
 
 
 def _result(error: ServingError) -> Result:
@@ -51,81 +58,131 @@ def _result(error: ServingError) -> Result:
 
 
 class Request:
-    """One request on its way through the slot: its attempts, and whom they count against."""
+    """One request on its way through the slot: its attempts, and whom they count against.
 
-    def __init__(self, slot: Slot, wanted: int | None, inference: Inference) -> None:
+    No task carries it: it goes on when its place answers. Only a request that has to wait for a
+    place has a task meanwhile.
+    """
+
+    def __init__(self, slot: Slot, wanted: int | None, inference: Inference, done: Done) -> None:
         self._slot = slot
         self._wanted = wanted
         self._inference = inference
+        self._done = done
         self._arrived = self._begun = perf_counter()
-        self._active, self._counters, _ = slot.activation
+        self._active, self._counters, self._probation = slot.activation
         self._addressee = self._active if wanted is None else slot.addressee(wanted)
         self._series = self._addressee.series if self._addressee else None
         self._blamed: list[tuple[Series, ErrorKind]] = []
         self._attempts: tuple[Attempt, ...] = ()
         self._answered: str | None = None
-        self._finished = False
+        self._finished = self._over = False
         self._deadline = 0.0
+        self._trying: Place | None = None
+        self._forgiven = False
+        self._take_back: Callable[[], None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
 
-    async def run(self) -> tuple[Pointer, tuple[Tensor, ...]]:
-        """Try until somebody answers or the routing gives up; raises what `Slot.infer` does."""
-        error: ServingError = NotReady(f"{self._slot.name} serves nothing now")
-        while True:
-            place = await self._next_place(error)
-            active, _, probation = self._slot.activation
-            try:
-                tensors = await place.infer(self._inference)
-            except _FAILURES as caught:
-                error = caught
-                self._blame(place, _KINDS[_result(caught)])
-                forgiven = probation and place is active
-                self._attempts += (Attempt(place.name, _result(caught), forgiven),)
-                self._begun = perf_counter()
-                continue
-            now = perf_counter()
-            self._answer(place, now - self._begun)
-            if self._series is not None:
-                series = self._series if place is self._addressee else place.series
-                if series is not None:
-                    series.answer(now, now - self._arrived, self._inference, tensors)
-                if series is not self._series or self._attempts:
-                    self._record_detour(self._series, series)
-            return place.pointer, tensors
+    def begin(self) -> None:
+        """Try until somebody answers or the routing gives up."""
+        place = self._slot.straight(self._wanted)
+        if place is None:
+            self._go_on(NotReady(f"{self._slot.name} serves nothing now"))
+        else:
+            self._try(place)
 
-    async def _next_place(self, error: ServingError) -> Place:
-        while True:
-            choice = choose(self._slot.situation(self._wanted, self._attempts))
-            try:
-                if choice is not Choice.WAIT:
-                    return self._slot.seat(choice, error)
-                await self._wait()
-            except ServingError as why:
-                self._finished = choice is not Choice.UNKNOWN
-                if not self._attempts:
-                    self._blame(self._addressee, _why_nobody(why))
-                raise
+    def cancel(self) -> None:
+        """Nobody waits for it any longer."""
+        if self._over:
+            return
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if self._take_back is not None:
+            self._take_back()
+        self._end()
 
-    async def _wait(self) -> None:
-        self._deadline = self._deadline or asyncio.get_running_loop().time() + WAIT_S
-        await self._slot.wait(self._deadline)
-        self._begun = perf_counter()
+    def _try(self, place: Place) -> None:
+        active, _, probation = self._slot.activation
+        self._trying, self._forgiven = place, probation and place is active
+        self._take_back = None
+        take_back = place.begin(self._inference, self._heard)
+        if self._trying is place and self._take_back is None:
+            self._take_back = take_back
 
-    def _answer(self, place: Place, seconds: float) -> None:
-        micros = seconds * 1e6
+    def _heard(self, answer: Answer | ServingError) -> None:
+        place, self._trying, self._take_back = self._trying, None, None
+        assert place is not None  # noqa: S101 - a place answers only what it was asked
+        if isinstance(answer, ServingError):
+            result = _result(answer)
+            self._blame(place, _KINDS[result])
+            self._attempts += (Attempt(place.name, result, self._forgiven),)
+            self._begun = perf_counter()
+            self._go_on(answer)
+        else:
+            self._succeed(place, answer)
+
+    def _succeed(self, place: Place, tensors: Answer) -> None:
+        now = perf_counter()
+        micros = (now - self._begun) * 1e6
         place.lifetime.record(micros)
         if place is self._active:
             self._counters.latency.record(micros)
         self._answered = place.name
         self._finished = True
+        if self._series is not None:
+            series = self._series if place is self._addressee else place.series
+            if series is not None:
+                series.answer(now, now - self._arrived, self._inference, tensors)
+            if series is not self._series or self._attempts:
+                self._record_detour(self._series, series)
+        self._end()
+        self._done((place.pointer, tensors))
 
-    def count(self) -> None:
+    def _go_on(self, error: ServingError) -> None:
+        """After an attempt, or when nobody could be tried at once."""
+        choice = self._choose()
+        if choice is Choice.WAIT:
+            self._waiting = asyncio.create_task(self._wait(error))
+            return
+        try:
+            place = self._slot.seat(choice, error)
+        except ServingError as why:
+            self._give_up(why, counted=choice is not Choice.UNKNOWN)
+        else:
+            self._try(place)
+
+    def _choose(self) -> Choice:
+        return choose(self._slot.situation(self._wanted, self._attempts))
+
+    async def _wait(self, error: ServingError) -> None:
+        self._deadline = self._deadline or asyncio.get_running_loop().time() + WAIT_S
+        try:
+            while self._choose() is Choice.WAIT:
+                await self._slot.wait(self._deadline)
+        except ServingError as why:
+            self._waiting = None
+            self._give_up(why, counted=True)
+            return
+        self._waiting = None
+        self._begun = perf_counter()
+        self._go_on(error)
+
+    def _give_up(self, error: ServingError, *, counted: bool) -> None:
+        self._finished = counted
+        if not self._attempts:
+            self._blame(self._addressee, _why_nobody(error))
+        self._end()
+        self._done(error)
+
+    def _end(self) -> None:
         """Count the request, unless its client went away or asked for another version."""
+        self._over = True
         if self._answered is None and self._series is not None:
             self._record_failure(self._series)
         active = self._active
         if not self._finished or active is None:
             return
-        if self._wanted in {None, active.pointer.release.version}:
+        if self._wanted is None or self._wanted == active.pointer.release.version:
             self._counters.count(tally(active.name, self._attempts, self._answered))
 
     # Telemetry: an answer counts where it was computed, an error where it happened

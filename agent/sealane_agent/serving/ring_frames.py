@@ -15,10 +15,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ALIGNMENT: Final = 64
 """Bytes: a cache line, and more than any element type asks for."""
@@ -64,13 +64,18 @@ class Kind(IntEnum):
     SKIPPED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One tensor; `data` of a piece that was read is a view of the slot."""
+class Piece(NamedTuple):
+    """One tensor.
+
+    Attributes:
+        data: of a piece that was read a view of the slot.
+        place: where that view begins.
+    """
 
     position: int
     shape: tuple[int, ...]
     data: bytes | memoryview
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +87,37 @@ class Frame:
     chosen: tuple[int, ...] = ()
 
 
+class Layout(NamedTuple):
+    """Where everything of a frame lies: the same for all frames of one kind, shapes and lengths.
+
+    Attributes:
+        table: what stands before the tensors' bytes.
+        places: where each tensor begins.
+        needed: bytes of the whole.
+    """
+
+    table: bytes
+    places: tuple[int, ...]
+    needed: int
+
+
 def write_frame(slot: memoryview, frame: Frame) -> None:
     """Write a frame; raises FrameTooLarge, and then has written nothing."""
-    table, places, needed = _lay_out(frame)
+    write_laid_out(slot, lay_out(frame), [piece.data for piece in frame.pieces])
+
+
+def write_laid_out(slot: memoryview, layout: Layout, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a frame whose layout is known; raises FrameTooLarge, and then has written nothing."""
+    table, places, needed = layout
     if needed > len(slot):
         raise FrameTooLarge(needed, len(slot))
     slot[_HEAD_AT : _HEAD_AT + len(table)] = table
-    for place, piece in zip(places, frame.pieces, strict=True):
-        slot[place : place + len(piece.data)] = piece.data
+    for place, data in zip(places, pieces, strict=True):
+        slot[place : place + len(data)] = data
 
 
-def _lay_out(frame: Frame) -> tuple[bytes, list[int], int]:
+def lay_out(frame: Frame) -> Layout:
+    """Where the frame's table and tensors go."""
     at = _TABLE_AT + _CHOICE.size * len(frame.chosen)
     at += sum(_PIECE.size + _DIMENSION_BYTES * len(piece.shape) for piece in frame.pieces)
     parts = [
@@ -107,7 +132,18 @@ def _lay_out(frame: Frame) -> tuple[bytes, list[int], int]:
         parts.append(struct.pack(f"<{dimensions}q", *piece.shape))
         places.append(at)
         at += size
-    return b"".join(parts), places, at
+    return Layout(b"".join(parts), tuple(places), at)
+
+
+def read_table(slot: memoryview, length: int) -> bytes:
+    """What stands where the table of a frame of that length would: equal tables, equal frames."""
+    return bytes(slot[_HEAD_AT : _HEAD_AT + length])
+
+
+def table_bytes(frame: Frame) -> int:
+    """How long the frame's table is."""
+    pieces = sum(_PIECE.size + _DIMENSION_BYTES * len(piece.shape) for piece in frame.pieces)
+    return _HEAD.size + _CHOICE.size * len(frame.chosen) + pieces
 
 
 def read_frame(slot: memoryview) -> Frame:
@@ -133,7 +169,7 @@ def _read_pieces(slot: memoryview, at: int, count: int) -> Iterator[Piece]:
         at += _DIMENSION_BYTES * dimensions
         if place + size > len(slot):
             raise DamagedFrame(f"a piece ends at {place + size}, behind its slot")
-        yield Piece(position, shape, slot[place : place + size])
+        yield Piece(position, shape, slot[place : place + size], place)
 
 
 def set_wanted(slot: memoryview, *, wanted: bool) -> None:

@@ -28,11 +28,12 @@ from sealane_agent.serving.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.messages import Proved
     from sealane_agent.serving.recorder import Recorder
+    from sealane_agent.serving.request import Outcome
     from sealane_agent.serving.types import Inference, Tensor, Worker
 
 START_DEADLINE_S: Final = 120.0
@@ -80,11 +81,39 @@ class Slot:
         Raises ModelUnknown, NotReady, InvalidInference, ModelFailed, Overloaded, WorkerDied or
         WorkerHung.
         """
-        request = Request(self, wanted, inference)
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def tell(outcome: Outcome) -> None:
+            if not answered.done():
+                answered.set_result(outcome)
+
+        take_back = self.ask(wanted, inference, tell)
         try:
-            return await request.run()
-        finally:
-            request.count()
+            outcome = await answered
+        except asyncio.CancelledError:
+            take_back()
+            raise
+        if isinstance(outcome, ServingError):
+            raise outcome
+        return outcome
+
+    def ask(
+        self, wanted: int | None, inference: Inference, done: Callable[[Outcome], None]
+    ) -> Callable[[], None]:
+        """As `infer`, without a task: `done` is called once, later or before this returns.
+
+        What is returned takes the request back; then `done` is not called any more.
+        """
+        request = Request(self, wanted, inference, done)
+        request.begin()
+        return request.cancel
+
+    def straight(self, wanted: int | None) -> Place | None:
+        """The active place when it is up and may answer: what `choose` says of a new request."""
+        active = self._active
+        if active is None or not active.is_up:
+            return None
+        return active if wanted is None or wanted == active.pointer.release.version else None
 
     def find(self, wanted: int | None) -> Place:
         """The place that would answer now; raises ModelUnknown or NotReady."""

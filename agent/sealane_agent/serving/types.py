@@ -6,21 +6,27 @@ Both doors (REST and gRPC) translate to these; the dataplane and the workers kno
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sealane.errors import SealaneError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealane.bundle.types import DataType, Deployment
     from sealane.failure import Failure
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.messages import Proved
+    from sealane_agent.serving.ring_frames import Layout
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One tensor as raw little-endian bytes in C order; BYTES elements carry a 4-byte length."""
+class Tensor(NamedTuple):
+    """One tensor as raw little-endian bytes in C order; BYTES elements carry a 4-byte length.
+
+    A named tuple, as everything that is made for each request: a frozen dataclass takes four times
+    as long to make.
+    """
 
     name: str
     datatype: DataType
@@ -28,12 +34,29 @@ class Tensor:
     data: bytes | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+@dataclass(slots=True, eq=False)
+class Form:
+    """What requests have in common that differ in their tensors' bytes only.
+
+    A door that recognises a repeated request gives it the form of the first one, so that what is
+    known of one need not be found out again. Never of a request with BYTES: there the bytes count.
+
+    Attributes:
+        fits: the contract that its names, datatypes, shapes and lengths were checked against.
+        laid_out: the contract that `layout` was made for.
+    """
+
+    fits: Deployment | None = None
+    laid_out: Deployment | None = None
+    layout: Layout | None = None
+
+
+class Inference(NamedTuple):
     """One request to a model; no outputs named means all of them."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[str, ...] = ()
+    form: Form | None = None
 
 
 class ServingError(SealaneError):
@@ -80,6 +103,14 @@ class LoadFailed(ServingError):  # noqa: N818 - the word says what happened
         self.failure = failure
 
 
+Answer = tuple[Tensor, ...]
+"""The outputs of a model."""
+
+
+def nothing() -> None:
+    """What takes back a request that was answered at once."""
+
+
 class Worker(Protocol):
     """One loaded and proven model in a process of its own, seen from the endpoint."""
 
@@ -108,11 +139,14 @@ class Worker(Protocol):
         """Whether the process runs."""
         ...
 
-    async def infer(self, inference: Inference, timeout_s: float) -> tuple[Tensor, ...]:
-        """Answer one request.
+    def begin(
+        self, inference: Inference, timeout_s: float, done: Callable[[Answer | ServingError], None]
+    ) -> Callable[[], None]:
+        """Answer one request: `done` is called once, later or before this returns.
 
-        Raises ModelFailed, WorkerDied, WorkerHung or Overloaded; the worker of a WorkerHung has
-        been killed.
+        It gets the answer, or InvalidInference, ModelFailed, WorkerDied, WorkerHung or Overloaded;
+        the worker of a WorkerHung has been killed. What is returned takes the request back: then
+        `done` is not called any more.
         """
         ...
 

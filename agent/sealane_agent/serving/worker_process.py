@@ -15,24 +15,26 @@ from sealane_agent.serving.exchange import Exchange
 from sealane_agent.serving.geometry import geometry_for
 from sealane_agent.serving.messages import Proved
 from sealane_agent.serving.ring import Ring
-from sealane_agent.serving.types import LoadFailed, WorkerDied, WorkerHung
+from sealane_agent.serving.types import LoadFailed, WorkerDied, WorkerHung, nothing
 from sealane_agent.serving.worker_launch import Child, ended_early, launch
 from sealane_agent.worker.contract import read_variant
 from sealane_agent.worker.orders import (
     PACKET_BYTES,
-    Answer,
     Evidence,
     Order,
     decode_answer,
     load_failed,
 )
+from sealane_agent.worker.orders import Answer as Word
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealane.bundle.types import Deployment
 
     from sealane_agent.layout import Pointer, StateFolder
     from sealane_agent.serving.messages import Load
-    from sealane_agent.serving.types import Inference, ServingError, Tensor
+    from sealane_agent.serving.types import Answer, Inference, ServingError
 
 LEAVE_S: Final = 2.0
 """What a worker gets to end by itself before it is killed."""
@@ -98,14 +100,14 @@ class WorkerProcess:
         """Of the process."""
         return self._child.pid
 
-    async def infer(self, inference: Inference, timeout_s: float) -> tuple[Tensor, ...]:
-        """Answer one request.
-
-        Raises InvalidInference, ModelFailed, Overloaded, WorkerDied or WorkerHung.
-        """
+    def begin(
+        self, inference: Inference, timeout_s: float, done: Callable[[Answer | ServingError], None]
+    ) -> Callable[[], None]:
+        """Answer one request, as `types.Worker.begin` says."""
         if not self._alive:
-            raise self._died()
-        return await self._exchange.infer(inference, timeout_s)
+            done(self._died())
+            return nothing
+        return self._exchange.begin(inference, timeout_s, done)
 
     def record_waits(self, seconds: list[float]) -> None:
         """Append there how long each request waited until the worker took it."""
@@ -182,7 +184,7 @@ async def _await_proof(child: Child, load: Load) -> Evidence:
     return answer
 
 
-async def _hear(child: Child) -> Answer | None:
+async def _hear(child: Child) -> Word | None:
     """What the worker tells; None when it ended without a word."""
     loop = asyncio.get_running_loop()
     try:

@@ -23,5 +23,9 @@ def to_piece(position: int, spec: TensorSpec, array: NDArray[Any]) -> Piece:
     """The array's bytes in C order; raises ValueError when its element type is another."""
     if array.dtype != NUMPY_TYPES[spec.datatype]:
         raise ValueError(f"output {spec.name} is {array.dtype}, the bundle says {spec.datatype}")
-    flat = np.ascontiguousarray(array).reshape(-1)
-    return Piece(position, array.shape, flat.view(np.uint8).data)
+    return Piece(position, array.shape, bytes_of(array))
+
+
+def bytes_of(array: NDArray[Any]) -> memoryview:
+    """The array's bytes in C order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

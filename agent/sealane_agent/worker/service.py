@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from sealane_agent.serving.ring import Ring
 from sealane_agent.serving.ring_frames import (
@@ -13,20 +13,33 @@ from sealane_agent.serving.ring_frames import (
     Kind,
     Piece,
     is_wanted,
+    lay_out,
     read_frame,
+    read_table,
+    table_bytes,
     write_frame,
+    write_laid_out,
 )
 from sealane_agent.serving.types import LoadFailed
-from sealane_agent.worker.arrays import to_array, to_piece
+from sealane_agent.worker.arrays import bytes_of, to_array, to_piece
 from sealane_agent.worker.load import load
 from sealane_agent.worker.orders import Order, encode_answer
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from sealane_agent.serving.ring_frames import Layout
     from sealane_agent.worker.load import Loaded
 
-_MESSAGE_CHARS = 300
+    Seen = tuple[Mapping[str, NDArray[Any]], tuple[int, ...]]
+
+SEEN: Final = 1024
+"""Tables of requests that are remembered, each with its slot."""
+
+_MESSAGE_CHARS: Final = 300
 
 
 def run(order: Order, control: socket.socket) -> int:
@@ -50,7 +63,7 @@ def _serve(responder: Responder, ring: Ring, control: socket.socket) -> None:
         number = ring.requests.take()
         if number is not None:
             ring.begin_work(number)
-            responder.respond(ring.slot(number))
+            responder.respond(number, ring.slot(number))
             ring.end_work()
             ring.answers.put(number)
         elif ring.requests.sleep():
@@ -60,44 +73,70 @@ def _serve(responder: Responder, ring: Ring, control: socket.socket) -> None:
 
 
 class Responder:
-    """Answers the request in a slot, in the same slot; never raises for what an engine does."""
+    """Answers the request in a slot, in the same slot; never raises for what an engine does.
+
+    Requests repeat themselves: what was laid over a slot's bytes stays good for the next request
+    with the same table in the same slot.
+    """
 
     def __init__(self, loaded: Loaded) -> None:
         self._model = loaded.model
         self._inputs = loaded.deployment.inputs
         self._outputs = loaded.deployment.outputs
         self._all = tuple(range(len(self._outputs)))
+        self._seen: dict[tuple[int, bytes], Seen] = {}
+        self._table_bytes = 0
+        self._layouts: dict[Any, Layout] = {}
 
-    def respond(self, slot: memoryview) -> None:
+    def respond(self, number: int, slot: memoryview) -> None:
         """Answer, say why not, or skip what nobody waits for any longer."""
         if not is_wanted(slot):
             write_frame(slot, Frame(Kind.SKIPPED, ()))
             return
         try:
-            write_frame(slot, self._answer(slot))
-        except FrameTooLarge as error:
-            write_frame(slot, _failed(f"the answer takes {error.needed} bytes of {error.room}"))
-
-    def _answer(self, slot: memoryview) -> Frame:
-        try:
-            request = read_frame(slot)
-            return Frame(Kind.ANSWER, self._infer(request))
+            self._answer(number, slot)
         except DamagedFrame:
             raise
+        except FrameTooLarge as error:
+            write_frame(slot, _failed(f"the answer takes {error.needed} bytes of {error.room}"))
         except Exception as error:  # noqa: BLE001 - whatever an engine raises fails one request only
-            return _failed(str(error) or type(error).__name__)
+            write_frame(slot, _failed(str(error) or type(error).__name__))
 
-    def _infer(self, request: Frame) -> tuple[Piece, ...]:
-        specs = [self._inputs[piece.position] for piece in request.pieces]
+    def _answer(self, number: int, slot: memoryview) -> None:
+        seen = self._seen.get((number, read_table(slot, self._table_bytes)))
+        tensors, chosen = seen or self._look(number, slot)
+        answer = self._model.infer(tensors)
+        arrays = [answer[self._outputs[position].name] for position in chosen]
+        key = (chosen, *[(array.shape, array.dtype.num) for array in arrays])
+        layout = self._layouts.get(key)
+        if layout is None:
+            layout = self._lay_out(key, chosen, arrays)
+        write_laid_out(slot, layout, map(bytes_of, arrays))
+
+    def _look(self, number: int, slot: memoryview) -> Seen:
+        """Lay arrays over a request that is not known from before."""
+        frame = read_frame(slot)
+        specs = [self._inputs[piece.position] for piece in frame.pieces]
         tensors = {
             spec.name: to_array(spec, piece)
-            for spec, piece in zip(specs, request.pieces, strict=True)
+            for spec, piece in zip(specs, frame.pieces, strict=True)
         }
-        answer = self._model.infer(tensors)
-        return tuple(
-            to_piece(position, self._outputs[position], answer[self._outputs[position].name])
-            for position in request.chosen or self._all
+        chosen = frame.chosen or self._all
+        self._table_bytes = table_bytes(frame)
+        if len(self._seen) >= SEEN:
+            self._seen.clear()
+        self._seen[number, read_table(slot, self._table_bytes)] = tensors, chosen
+        return tensors, chosen
+
+    def _lay_out(self, key: Any, chosen: tuple[int, ...], arrays: Sequence[NDArray[Any]]) -> Layout:
+        pieces = tuple(
+            to_piece(position, self._outputs[position], array)
+            for position, array in zip(chosen, arrays, strict=True)
         )
+        if len(self._layouts) >= SEEN:
+            self._layouts.clear()
+        self._layouts[key] = lay_out(Frame(Kind.ANSWER, pieces))
+        return self._layouts[key]
 
 
 def _failed(message: str) -> Frame:

@@ -1,0 +1,113 @@
+"""Whatever is remembered of a request, the next one is read as if it were the first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from sealane.bundle.types import DataType
+from sealane_agent.oip.http_reader import HEADS, Budget, Heads, HttpRefused, Request, RequestReader
+from sealane_agent.oip.rest_codec import PLANS, Answers, Plans, RestInference, decode_infer
+from sealane_agent.oip.rest_codec import encode_infer as encode
+from sealane_agent.serving.types import Tensor
+
+if TYPE_CHECKING:
+    from sealane_agent.oip.rest_codec import RestAnswer
+
+names = st.text(st.characters(min_codepoint=97, max_codepoint=122), min_size=1, max_size=6)
+headers = st.dictionaries(names, names, max_size=3)
+bodies = st.binary(max_size=40)
+ids = st.none() | st.text(max_size=6)
+
+
+def request_bytes(path: str, named: dict[str, str], body: bytes) -> bytes:
+    lines = [f"POST /{path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@given(names, headers, st.lists(bodies, min_size=1, max_size=5), st.integers(1, 80))
+def test_a_known_head_is_read_as_an_unknown_one(
+    path: str, named: dict[str, str], contents: list[bytes], cut: int
+) -> None:
+    heads, budget = Heads(), Budget(10_000)
+    for body in contents:
+        data = request_bytes(path, named, body)
+        for pieces in ((data,), (data[:cut], data[cut:]), (data + data,)):
+            known = RequestReader(budget, heads)
+            fresh = RequestReader(Budget())
+            read = [item for piece in pieces for item in known.feed(piece)]
+            assert read == [item for piece in pieces for item in fresh.feed(piece)]
+            for item in read:
+                assert isinstance(item, Request)
+                budget.give(len(item.body))
+    assert budget._left == 10_000
+
+
+def test_heads_that_differ_do_not_grow_without_bounds() -> None:
+    heads = Heads()
+    reader = RequestReader(Budget(), heads)
+    for number in range(2 * HEADS):
+        reader.feed(request_bytes(f"a{number}", {}, b"x"))
+    assert len(heads.known) == HEADS
+
+
+def test_a_known_head_obeys_the_budget() -> None:
+    heads, data = Heads(), request_bytes("a", {}, b"12345")
+    RequestReader(Budget(), heads).feed(data)
+    (refused,) = RequestReader(Budget(4), heads).feed(data)
+    assert isinstance(refused, HttpRefused)
+    assert refused.status == 503
+
+
+def body_of(request_id: str | None, rows: int, tail: bytes, wanted: bool) -> tuple[bytes, int]:  # noqa: FBT001 - drawn
+    fields: dict[str, Any] = {} if request_id is None else {"id": request_id}
+    size = {"binary_data_size": rows * 4}
+    fields["inputs"] = [{"name": "x", "datatype": "FP32", "shape": [rows, 1], "parameters": size}]
+    fields["parameters"] = {"binary_data_output": wanted}
+    head = json.dumps(fields).encode()
+    return head + tail[: rows * 4].ljust(rows * 4, b"\1"), len(head)
+
+
+def seen(read: RestInference) -> tuple[Any, ...]:
+    inputs = [(t.name, t.datatype, t.shape, bytes(t.data)) for t in read.inference.inputs]
+    wish = (dict(read.wish.binary), read.wish.binary_default)
+    return inputs, read.inference.outputs, read.request_id, wish
+
+
+@given(st.lists(st.tuples(ids, st.integers(1, 3), bodies, st.booleans()), min_size=1, max_size=8))
+def test_a_known_form_is_decoded_as_an_unknown_one(
+    asked: list[tuple[str | None, int, bytes, bool]],
+) -> None:
+    plans = Plans()
+    for example in asked:
+        body, length = body_of(*example)
+        assert seen(plans.decode(body, length)) == seen(decode_infer(body, length))
+
+
+@given(st.lists(st.tuples(ids, st.integers(1, 3), st.booleans()), min_size=1, max_size=8))
+def test_a_known_answer_is_encoded_as_an_unknown_one(
+    asked: list[tuple[str | None, int, bool]],
+) -> None:
+    plans, answers = Plans(), Answers()
+    for request_id, rows, wanted in asked:
+        read = plans.decode(*body_of(request_id, rows, b"", wanted))
+        outputs = (Tensor("y", DataType.FP32, (rows, 1), b"\2\0\0\0" * rows),)
+        assert joined(answers.encode(("cam", 3), read, outputs)) == joined(
+            encode(("cam", 3), read, outputs)
+        )
+
+
+def joined(answer: RestAnswer) -> tuple[bytes, int | None]:
+    return b"".join(answer.parts), answer.json_bytes
+
+
+def test_forms_that_differ_do_not_grow_without_bounds() -> None:
+    plans = Plans()
+    for number in range(2 * PLANS):
+        fields = {"inputs": [], "parameters": {"n": number}}
+        head = json.dumps(fields).encode()
+        plans.decode(head, len(head))
+    assert len(plans._known) == PLANS
