@@ -147,7 +147,7 @@ class Manager:
             store = open_store(self._settings.state.database)
             stack.callback(store.close)
             parts = _build(self._settings, store, self._clock)
-            await asyncio.to_thread(parts.repository.resign, self._clock.now())
+            await asyncio.to_thread(parts.repository.renew, self._clock.now())
             _run_controller(stack, parts.controller)
             _keep_house(stack, parts)
             doors = _Doors(self._settings, fleet, parts)

@@ -150,6 +150,20 @@ class Repository:
                 return False
             return True
 
+    def renew(self, now: datetime) -> None:
+        """Sign a new snapshot and timestamp, ahead of all that devices may have seen."""
+        with self._locked():
+            self._publish({}, now)
+
+    def check(self) -> None:
+        """Raise SealaneError unless everything that is current is here, as the snapshot says."""
+        timestamp = self._timestamp()
+        _verify(Snapshot.type, timestamp.snapshot_meta, self.current(Snapshot.type))
+        for name, meta in self._parsed(Snapshot).meta.items():
+            role = name.removesuffix(".json")
+            _verify(role, meta, self.current(role))
+        self._parsed(Root)
+
     def _submit_root(self, content: bytes, now: datetime) -> int:
         new = submission.parse(Root, content)
         submission.judge_root(self._parsed(Root), new, now)
@@ -237,9 +251,20 @@ class Repository:
             yield
 
 
+def _verify(role: str, meta: MetaFile, content: bytes) -> None:
+    try:
+        meta.verify_length_and_hashes(content)
+    except RepositoryError as error:
+        raise _damaged(role) from error
+
+
+def _damaged(role: str) -> SealaneError:
+    message = f"the repository's metadata of {role} is damaged"
+    return SealaneError(message, hint="restore the tuf folder from a backup")
+
+
 def _read_signed(role: str, content: bytes) -> Any:
     try:
         return Metadata.from_bytes(content).signed
     except RepositoryError as error:
-        message = f"the repository's metadata of {role} is damaged"
-        raise SealaneError(message, hint="restore the tuf folder from a backup") from error
+        raise _damaged(role) from error

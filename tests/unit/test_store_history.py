@@ -128,7 +128,9 @@ def test_a_declared_loss_begins_an_epoch_whose_reason_is_in_the_log(store: Store
     enrol(store, "edge-1")
     store.decisions.declare_loss(ADA)
     head = store.history.head()
-    assert head.position == Position(2, 2)
+    assert head.position == Position(int(ADA.at.timestamp()), 2)
+    store.decisions.declare_loss(ADA)
+    assert store.history.head().position.epoch == head.position.epoch + 1
     assert store.history.entries(1, 2)[0].action == "declare loss"
     assert whole(store)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -107,7 +108,7 @@ def test_the_manifest_is_served_under_its_consistent_name(office: Office) -> Non
 
 def test_every_version_stays_readable(office: Office) -> None:
     office.publish()
-    for name in ("1.root.json", "1.targets.json", "1.digits.json", "2.digits.json"):
+    for name in ("1.root.json", "2.targets.json", "1.digits.json", "2.digits.json"):
         assert office.repository.read(name)
 
 
@@ -325,11 +326,45 @@ def test_online_metadata_is_signed_again_at_half_its_life(office: Office) -> Non
     now = timestamp.expires - timedelta(days=3)
     assert repository.resign(now)
     renewed = _parsed(repository, "timestamp")
-    assert renewed.version == timestamp.version + 1
+    assert renewed.version == int(now.timestamp()) > timestamp.version
     assert renewed.expires == now.replace(microsecond=0) + timedelta(days=7)
     assert _parsed(repository, "snapshot").version == snapshot.version
-    assert repository.resign(snapshot.expires - timedelta(days=14))
-    assert _parsed(repository, "snapshot").version == snapshot.version + 1
+    later = snapshot.expires - timedelta(days=14)
+    assert repository.resign(later)
+    assert _parsed(repository, "snapshot").version == int(later.timestamp()) > snapshot.version
+
+
+def test_a_repository_that_was_put_back_is_ahead_of_what_its_later_self_signed(
+    office: Office, tmp_path: Path
+) -> None:
+    begun = _parsed(office.repository, "timestamp").expires - timedelta(days=7)
+    old = tmp_path / "old"
+    shutil.copytree(office.state.tuf, old)
+    for _ in range(3):
+        office.repository.renew(begun)
+    roles = ("timestamp", "snapshot")
+    seen = [_parsed(office.repository, role).version for role in roles]
+    restored = Repository(old, office.state.keys)
+    restored.check()
+    restored.renew(begun + timedelta(minutes=1))
+    now = [_parsed(restored, role).version for role in roles]
+    assert all(new > last for new, last in zip(now, seen, strict=True))
+
+
+def test_a_clock_that_is_behind_sets_no_version_back(office: Office) -> None:
+    begun = _parsed(office.repository, "timestamp").expires
+    office.repository.renew(begun + timedelta(days=300))
+    before = _parsed(office.repository, "snapshot").version
+    office.repository.renew(begun)
+    assert _parsed(office.repository, "snapshot").version == before + 1
+
+
+@pytest.mark.parametrize("name", ["2.targets.json", "1.digits.json"])
+def test_a_repository_with_a_changed_file_is_damaged(office: Office, name: str) -> None:
+    path = office.state.tuf / name
+    path.write_bytes(path.read_bytes().replace(b"1", b"2", 1))
+    with pytest.raises(SealaneError, match="damaged"):
+        office.repository.check()
 
 
 def _parsed(repository: Repository, role: str) -> Snapshot | Timestamp:

@@ -3,7 +3,7 @@
     sealane.audit/acme                                the log: one per fleet
     20852                                             entries
     CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=      root of their Merkle tree
-    epoch 1                                           how often its loss was declared, plus one
+    epoch 1                                           grows whenever its loss was declared
 
     — sealane.audit/acme Az3grlgtzPICa5OS8npVmf1M…    one line for each key of the director
 

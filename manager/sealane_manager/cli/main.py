@@ -6,6 +6,7 @@ import typer
 
 from sealane_manager.cli import (
     alert,
+    backup,
     bundle,
     configured,
     device,
@@ -26,6 +27,8 @@ app = typer.Typer(
 )
 app.command("init")(init.command)
 app.command("serve")(serve.command)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("check-config")(configured.check)
 app.add_typer(device.app, name="device")
 app.add_typer(bundle.app, name="bundle")

@@ -19,6 +19,7 @@ from sealane_manager.store.history import History
 from sealane_manager.store.identities import Identities
 from sealane_manager.store.overview import Overview
 from sealane_manager.store.progress import Progress
+from sealane_manager.store.restoring import Restoring
 from sealane_manager.store.rollouts import Rollouts
 from sealane_manager.store.telemetry import open_telemetry
 from sealane_manager.store.telemetry.directory import ControlDirectory
@@ -52,6 +53,7 @@ class Store:
         self.overview = Overview(database)
         self.progress = Progress(database)
         self.alerts = Alerts(database)
+        self.restoring = Restoring(database)
         self.health = FleetHealth(database, self.devices, telemetry)
 
     def close(self) -> None:

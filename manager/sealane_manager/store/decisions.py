@@ -45,7 +45,7 @@ class Decisions:
     def declare_loss(self, by: By) -> None:
         """The newest lines were lost: begin another epoch of the audit log, with the reason."""
         with self._database.write() as session:
-            history.next_epoch(session)
+            history.next_epoch(session, by.at)
             log(session, DecisionRecord(by.at, "", by.actor, "declare loss", by.reason))
 
 

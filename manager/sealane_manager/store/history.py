@@ -21,6 +21,7 @@ from sealane_manager.store.tables import AuditHeadRow, AuditNodeRow, DecisionRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from sqlmodel import Session
 
@@ -104,9 +105,14 @@ def append(session: Session, entries: Sequence[Entry]) -> int:
     return size
 
 
-def next_epoch(session: Session) -> None:
-    """The newest entries were lost: whoever has seen them is told so."""
-    session.connection().execute(update(AuditHeadRow).values(epoch=AuditHeadRow.epoch + 1))
+def next_epoch(session: Session, now: datetime) -> None:
+    """The newest entries were lost: whoever has seen them is told so.
+
+    Never below the unix time, so that two losses after one backup are two epochs.
+    """
+    epoch, _, _ = _head(session, to_write=True)
+    begun = max(epoch + 1, int(now.timestamp()))
+    session.connection().execute(update(AuditHeadRow).values(epoch=begun))
 
 
 def _head(session: Session, *, to_write: bool = False) -> tuple[int, int, tuple[bytes, ...]]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from contextlib import contextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
@@ -23,19 +21,21 @@ from sealane.trust.identity import key_to_pem, make_csr, new_key
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
 from tuf.api.serialization.json import JSONSerializer
 
+from sealane_manager.appearing import building
 from sealane_manager.errors import Refused
 from sealane_manager.identity.ca import Issuer
-from sealane_manager.layout import StateFolder
 from sealane_manager.repository import Repository
 from sealane_manager.trust import keys, submission
 from sealane_manager.trust.releases import first_metadata
 from sealane_manager.trust.settings import FleetSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from securesystemslib.signer import CryptoSigner, Signer
+
+    from sealane_manager.layout import StateFolder
 
 ROOT_LIFETIME: Final = timedelta(days=365)
 TARGETS_LIFETIME: Final = timedelta(days=365)
@@ -44,7 +44,6 @@ FIRST_OPERATOR: Final = "admin"
 _CLOCK: Final = SystemClock()
 _COMPACT: Final = JSONSerializer(compact=True)
 _ONLINE: Final = (keys.SNAPSHOT, keys.TIMESTAMP)
-_BUILDING: Final = ".init"
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
@@ -60,7 +59,7 @@ def init_development(
     _check_hosts(hosts)
     for family in families:
         _check_family(family)
-    with _building(state) as inside:
+    with building(state) as inside:
         signers = {role: keys.new_signer(inside.keys, role) for role in sorted(keys.RESERVED)}
         root, targets = _first_root(signers), _first_targets(signers[keys.TARGETS])
         Repository.create(inside.tuf, inside.keys, (root, targets))
@@ -134,35 +133,6 @@ def _write_operator(folder: Path, issuer: Issuer, fleet: str) -> None:
     fileio.replace(folder / "ca.pem", issuer.certificate)
     context = {"address": "", "fleet": fleet}
     fileio.replace(folder / "context.json", json.dumps(context, indent=2).encode() + b"\n")
-
-
-@contextmanager
-def _building(state: StateFolder) -> Iterator[StateFolder]:
-    """A folder to build in, whose content becomes the state's when all went well."""
-    existed = state.root.exists()
-    if existed and any(path.name != _BUILDING for path in state.root.iterdir()):
-        raise Refused(
-            f"{state.root} is not empty",
-            hint="a fleet is never overwritten: name a folder that does not exist yet",
-        )
-    # Inside, where a folder was given: its parent may not be ours to write in.
-    place = state.root / _BUILDING if existed else state.root.with_name(f".{state.root.name}.init")
-    shutil.rmtree(place, ignore_errors=True)
-    fileio.make_folder(place)
-    try:
-        yield StateFolder(place)
-        _appear(place, state)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _appear(place: Path, state: StateFolder) -> None:
-    if not state.root.exists():
-        fileio.rename(place, state.root)
-        return
-    settings = place / state.settings.name
-    for path in (*(path for path in place.iterdir() if path != settings), settings):
-        fileio.rename(path, state.root / path.name)
 
 
 def _check_hosts(hosts: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """Decides the next snapshot and timestamp, and when they are due. Pure.
 
 These two roles are signed by the manager itself. They say which metadata belongs together and that
-it is recent; they can approve nothing.
+it is recent; they can approve nothing. Their versions are never below the unix time, so that a
+manager that was put back from an old backup is ahead of everything that devices have seen.
 """
 
 from __future__ import annotations
@@ -26,14 +27,18 @@ def next_snapshot(
     """The snapshot after some roles got a new version: role to version and bytes."""
     meta = dict(last.meta) if last else {}
     meta |= {f"{role}.json": meta_file(version, data) for role, (version, data) in changed.items()}
-    version = last.version + 1 if last else 1
+    version = _next_version(last, now)
     return Snapshot(version=version, expires=now + SNAPSHOT_LIFETIME, meta=meta)
 
 
 def next_timestamp(last: Timestamp | None, snapshot: MetaFile, now: datetime) -> Timestamp:
     """The timestamp that names a snapshot."""
-    version = last.version + 1 if last else 1
+    version = _next_version(last, now)
     return Timestamp(version=version, expires=now + TIMESTAMP_LIFETIME, snapshot_meta=snapshot)
+
+
+def _next_version(last: Snapshot | Timestamp | None, now: datetime) -> int:
+    return max(last.version + 1 if last else 1, int(now.timestamp()))
 
 
 def meta_file(version: int, content: bytes) -> MetaFile:
