@@ -300,12 +300,15 @@ class _Doors:
     def _operator_services(self, offices: Offices) -> tuple[servers.Service, ...]:
         parts, fleet = self._parts, self._fleet.fleet
         door = Door(OPERATOR, fleet, parts.clock)
-        alarms = Alarms(parts.store.alerts, parts.channels, fleet, parts.clock)
         return (
             OperatorService(door, offices),
-            AlertService(door, alarms),
+            AlertService(door, self._alarms()),
             ExportService(door, parts.store),
         )
+
+    def _alarms(self) -> Alarms:
+        parts = self._parts
+        return Alarms(parts.store.alerts, parts.channels, self._fleet.fleet, parts.clock)
 
     def _fleet_service(self) -> FleetService:
         parts = self._parts
@@ -344,6 +347,7 @@ class _Doors:
             fleet=self._fleet.fleet,
             store=parts.store,
             accounts=parts.accounts,
+            alarms=self._alarms(),
             controller=parts.controller,
             rollouts=offices.rollouts,
             members=offices.members,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher
 from sealane.names import DeviceId
+from sealane_manager.alarms import Alarms
 from sealane_manager.app import ManagerSettings, _build
 from sealane_manager.dashboard.offices import Offices
 from sealane_manager.dashboard.web import Web
@@ -138,6 +139,7 @@ def a_dashboard() -> Iterator[Dashboard]:
             fleet="demo",
             store=store,
             accounts=Accounts(store.accounts, clock, WEAK_HASHER),
+            alarms=Alarms(store.alerts, (), "demo", clock),
             controller=parts.controller,
             rollouts=Rollouts(parts.controller),
             members=Members(store, parts.sessions, enrolment, "127.0.0.1:1", clock),

@@ -38,6 +38,8 @@ PAGES = (
     "/rollouts/r-1/devices",
     "/rollouts/r-1/pause",
     "/rollouts/new",
+    "/alerts",
+    "/alerts?show=history",
     "/audit",
     "/settings",
     "/wall",

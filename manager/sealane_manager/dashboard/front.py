@@ -42,6 +42,7 @@ NAVIGATION: Final = (
     ("sites", "Sites", "/sites"),
     ("models", "Models", "/models"),
     ("rollouts", "Rollouts", "/rollouts"),
+    ("alerts", "Alerts", "/alerts"),
     ("audit", "Audit log", "/audit"),
     ("settings", "Settings", "/settings"),
 )
@@ -118,6 +119,7 @@ class Front:
             "path": visit.request.url.path,
             "theme": theme_of(visit.request),
             "layout": "partial.html" if partial else "layout.html",
+            "alerts_open": sum(self.offices.store.alerts.counts().values()),
         }
         answer = HTMLResponse(self.render(template, **frame, **content))
         answer.headers["Vary"] = "HX-Request, Cookie"

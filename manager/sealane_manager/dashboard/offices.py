@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sealane.clock import Clock
 
+    from sealane_manager.alarms import Alarms
     from sealane_manager.blobs import BlobStore
     from sealane_manager.members import Members
     from sealane_manager.people.accounts import Accounts
@@ -25,6 +26,7 @@ class Offices:
     fleet: str
     store: Store
     accounts: Accounts
+    alarms: Alarms
     controller: Controller
     rollouts: Rollouts
     members: Members

@@ -16,6 +16,7 @@ from sealane_manager.dashboard import assets, query
 from sealane_manager.dashboard.front import Front, LoginNeeded, theme_of
 from sealane_manager.dashboard.headers import SafeHeaders
 from sealane_manager.dashboard.live import Live, as_event
+from sealane_manager.dashboard.pages.alerts import AlertPages
 from sealane_manager.dashboard.pages.charts import ChartPages
 from sealane_manager.dashboard.pages.devices import DevicePages
 from sealane_manager.dashboard.pages.login import Login
@@ -59,6 +60,7 @@ class Web:
         self._overview = OverviewPages(self._front)
         self._devices = DevicePages(self._front)
         self._rollouts = RolloutPages(self._front)
+        self._alerts = AlertPages(self._front)
         self.app = self._build(offices)
 
     def close(self) -> None:
@@ -73,6 +75,7 @@ class Web:
             self._overview,
             self._devices,
             self._rollouts,
+            self._alerts,
             ModelPages(self._front),
             SettingsPages(self._front),
             ChartPages(self._front),
@@ -109,6 +112,8 @@ class Web:
         match visit.path("kind"):
             case "overview" | "wall" as kind if not name:
                 return self._overview.topic(kind)
+            case "alerts" if not name:
+                return self._alerts.topic(visit)
             case "device":
                 return self._devices.topic(name)
             case "rollout":

@@ -12,8 +12,27 @@ _STEPS: Final = ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"))
 _KIB: Final = 1024
 
 _TONES: Final[Mapping[str, tuple[str, ...]]] = {
-    "ok": ("online", "serving", "succeeded", "committed", "pass", "listed", "active", "passed"),
-    "warn": ("degraded", "paused", "suspect", "hold", "reverting", "rolling_back"),
+    "ok": (
+        "online",
+        "serving",
+        "succeeded",
+        "committed",
+        "pass",
+        "listed",
+        "active",
+        "passed",
+        "sent",
+    ),
+    "warn": (
+        "degraded",
+        "paused",
+        "suspect",
+        "hold",
+        "reverting",
+        "rolling_back",
+        "warning",
+        "acknowledged",
+    ),
     "bad": (
         "failed",
         "rolled_back",
@@ -25,6 +44,9 @@ _TONES: Final[Mapping[str, tuple[str, ...]]] = {
         "revoked",
         "refused",
         "permanent",
+        "critical",
+        "open",
+        "dead",
     ),
     "info": (
         "running",
@@ -38,6 +60,7 @@ _TONES: Final[Mapping[str, tuple[str, ...]]] = {
         "activating",
         "scheduled",
         "waiting_approval",
+        "info",
     ),
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words}

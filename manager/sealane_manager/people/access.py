@@ -13,7 +13,7 @@ from sealane.names import parse_operator
 from sealane_manager.errors import NotAllowed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
 
@@ -34,6 +34,7 @@ class Act(StrEnum):
     STEER = "pause, resume, abort or revert a rollout"
     PROMOTE = "promote a rollout before its time"
     LABEL = "label a device"
+    TEND = "acknowledge or silence an alert"
     REVOKE = "revoke a device"
     ADMINISTER = "manage users and tokens"
 
@@ -43,6 +44,7 @@ NEEDS: Final[Mapping[Act, Role]] = {
     Act.START: Role.OPERATOR,
     Act.STEER: Role.OPERATOR,
     Act.LABEL: Role.OPERATOR,
+    Act.TEND: Role.OPERATOR,
     Act.PROMOTE: Role.APPROVER,
     Act.REVOKE: Role.APPROVER,
     Act.ADMINISTER: Role.ADMIN,
@@ -68,18 +70,28 @@ RESERVED_NAMES: Final = frozenset({"controller", "device", "token"})
 """Actors of the decision log that no user may be called."""
 
 _ORDER: Final = tuple(Role)
+_SITES_NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who asks: a user or an API token, by the name that the decision log will show."""
+    """Who asks: a user or an API token, by the name that the decision log will show.
+
+    Attributes:
+        sites: where the role holds; none means everywhere. Looking is never limited by it.
+    """
 
     name: str
     role: Role
+    sites: frozenset[str] = frozenset()
 
     def may(self, act: Act) -> bool:
         """Whether the role is enough."""
         return _ORDER.index(self.role) >= _ORDER.index(NEEDS[act])
+
+    def may_at(self, act: Act, site: str) -> bool:
+        """Whether the role is enough, and holds at this site."""
+        return self.may(act) and (not self.sites or site in self.sites)
 
     def check(self, act: Act) -> None:
         """Raise NotAllowed unless the role is enough."""
@@ -87,6 +99,19 @@ class Who:
             raise NotAllowed(
                 f"{self.name} is {self.role} and may not {act}",
                 hint=f"ask somebody who is {NEEDS[act]}",
+            )
+
+    def check_at(self, act: Act, sites: Iterable[str]) -> None:
+        """Raise NotAllowed unless the role is enough and holds at all of these sites."""
+        self.check(act)
+        elsewhere = sorted(set(sites) - self.sites) if self.sites else []
+        if elsewhere:
+            named = ", ".join(site or "no site" for site in elsewhere[:_SITES_NAMED])
+            more = f" and {len(elsewhere) - _SITES_NAMED} more" if elsewhere[_SITES_NAMED:] else ""
+            raise NotAllowed(
+                f"{self.name} is {self.role} at {', '.join(sorted(self.sites))},"
+                f" and this is also about {named}{more}",
+                hint=f"ask somebody who is {NEEDS[act]} there",
             )
 
 

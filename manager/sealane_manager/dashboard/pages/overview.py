@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from sealane_manager.alerts.types import Severity
 from sealane_manager.dashboard.live import Topic
 from sealane_manager.dashboard.pages.charts import Charting
 from sealane_manager.store.summaries import AuditFilter, Page, Status
@@ -60,6 +61,8 @@ class Glance:
     mixes: tuple[Mix, ...]
     latest: tuple[AuditLine, ...]
     ended: tuple[RolloutLine, ...]
+    alerts: int
+    critical: int
 
     @property
     def total(self) -> int:
@@ -84,6 +87,7 @@ def glance(offices: Offices) -> Glance:
         offices.reachable(),
     )
     sites = overview.sites("site", reachable)
+    alerts = offices.store.alerts.counts()
     return Glance(
         counts=_summed(sites),
         running=progress.rollouts(Page(size=RUNNING), live=True),
@@ -93,6 +97,8 @@ def glance(offices: Offices) -> Glance:
         mixes=mixes(overview.serving())[:MIXED],
         latest=offices.store.audit.lines(AuditFilter(size=LATEST)),
         ended=_stopped(progress.rollouts(Page(size=RUNNING))),
+        alerts=sum(alerts.values()),
+        critical=sum(count for (_, how), count in alerts.items() if how == Severity.CRITICAL),
     )
 
 
