@@ -117,7 +117,7 @@ def run_case(name: str, case: Case) -> list[str]:
             device.problems += at_rest(device.disk.found, device)
             device = _restarted(device, root / "b", case)
             _run(act, device)
-        return _judged(act, start, device)
+        return judged(act, start, device)
 
 
 @cache
@@ -127,7 +127,7 @@ def _well(name: str) -> tuple[Start, tuple[Operation, ...]]:
         device = _begin(start_of(name), root / "a", Case())
         device.disk.noting = True
         _run(act_named(name), device)
-        problems = _judged(act_named(name), start_of(name), device)
+        problems = judged(act_named(name), start_of(name), device)
         assert not problems, (name, problems)
         device.plant.endpoint.start()
         end = Start(_cut(device), device.plant, device.promises)
@@ -184,7 +184,7 @@ def _undo_closing(image: Image, root: Path) -> None:
             (root / name).write_bytes(content)
 
 
-def _judged(act: Act, start: Start, device: Device) -> list[str]:
+def judged(act: Act, start: Start, device: Device) -> list[str]:
     """What went wrong over the whole case, and what a power cut at its end would lose."""
     plant, problems = device.plant, device.problems
     problems += at_rest(_cut(device), device)
