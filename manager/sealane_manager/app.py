@@ -21,7 +21,7 @@ from sealane.trust.identity import DEVICE, OPERATOR
 from sealane_manager.alarms import Alarms
 from sealane_manager.alerts.channels import load as load_channels
 from sealane_manager.alerts.watch import Watch, Watched
-from sealane_manager.audit import AuditLog
+from sealane_manager.audit import AuditLog, told
 from sealane_manager.blobs import BlobStore
 from sealane_manager.dashboard.offices import Offices as DashboardOffices
 from sealane_manager.dashboard.server import DashboardServer
@@ -45,6 +45,7 @@ from sealane_manager.rollout.controller import Controller, World
 from sealane_manager.rollouts import Rollouts
 from sealane_manager.rpc import servers
 from sealane_manager.rpc.alerts import AlertService
+from sealane_manager.rpc.audit import AuditService
 from sealane_manager.rpc.content import Content
 from sealane_manager.rpc.enrol import EnrolService
 from sealane_manager.rpc.exports import ExportService
@@ -189,7 +190,7 @@ class _Parts:
 
 def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
     state = settings.state
-    repository = Repository(state.tuf, state.keys, clock)
+    repository = Repository(state.tuf, state.keys, clock, told(store.decisions, clock))
     blobs = BlobStore(state)
     blobs.prepare()
     sessions = Sessions()
@@ -304,6 +305,7 @@ class _Doors:
             OperatorService(door, offices),
             AlertService(door, self._alarms()),
             ExportService(door, parts.store),
+            AuditService(door, self._log()),
         )
 
     def _alarms(self) -> Alarms:
@@ -312,8 +314,7 @@ class _Doors:
 
     def _fleet_service(self) -> FleetService:
         parts = self._parts
-        log = AuditLog(self._fleet.fleet, parts.store, parts.director)
-        papers = Papers(parts.repository, parts.director, log)
+        papers = Papers(parts.repository, parts.director, self._log())
         reception = Reception(
             Door(DEVICE, self._fleet.fleet, parts.clock),
             Desk(parts.store, papers, parts.clock, self._settings.pace),
@@ -321,6 +322,10 @@ class _Doors:
             parts.controller.wake,
         )
         return FleetService(reception, Content(parts.repository, parts.blobs))
+
+    def _log(self) -> AuditLog:
+        parts = self._parts
+        return AuditLog(self._fleet.fleet, parts.store, parts.director, parts.clock)
 
     def _renewal(self) -> Renewal:
         parts = self._parts

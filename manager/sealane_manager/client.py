@@ -18,6 +18,7 @@ from sealane.wire.v1 import operator_pb2_grpc
 from sealane_manager.rpc import convert
 from sealane_manager.rpc.alerts import AlertCalls
 from sealane_manager.rpc.answers import understood
+from sealane_manager.rpc.audit import AuditCalls
 from sealane_manager.rpc.exports import ExportCalls
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Operator:
         self._stub = operator_pb2_grpc.OperatorServiceStub(self._channel)
         self.alerts = AlertCalls(self._channel, self._address)
         self.exports = ExportCalls(self._channel, self._address)
+        self.audit = AuditCalls(self._channel, self._address)
 
     def __enter__(self) -> Self:
         return self

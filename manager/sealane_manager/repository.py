@@ -24,10 +24,11 @@ from tuf.api.serialization.json import JSONSerializer
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.trust import online, submission
 from sealane_manager.trust.keys import key_path, load_signer
+from sealane_manager.trust.publication import Publication, publications
 from sealane_manager.trust.submission import ListedRelease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
     from typing import Any
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
     from tuf.api.metadata import MetaFile
 
 __all__ = ["ListedRelease", "Repository"]
+
+
+def _to_nobody(_publication: Publication) -> None:
+    """Where nobody keeps a log."""
+
 
 _Signed = TypeVar("_Signed", Root, Timestamp, Snapshot, Targets)
 
@@ -53,10 +59,17 @@ _NAME: Final = re.compile(
 class Repository:
     """One TUF repository; any number of threads and processes may use the same folder."""
 
-    def __init__(self, folder: Path, keys: Path, clock: Clock = _CLOCK) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        keys: Path,
+        clock: Clock = _CLOCK,
+        tell: Callable[[Publication], None] = _to_nobody,
+    ) -> None:
         self._folder = folder
         self._keys = keys
         self._clock = clock
+        self._tell = tell
         self._root = 0
         self._listed: tuple[int, tuple[ListedRelease, ...]] = (0, ())
 
@@ -173,6 +186,7 @@ class Repository:
                     f"the new root does not list the manager's {role} key",
                     hint=f"put the new key in {key_path(self._keys, role)} first",
                 )
+        self._announce(Root.type, content)
         fileio.replace(self._folder / f"{new.signed.version}.root.json", content)
         return self._publish({}, now)
 
@@ -192,12 +206,21 @@ class Repository:
     def _publish(self, changed: Mapping[str, tuple[int, bytes]], now: datetime) -> int:
         """Write new metadata, then a snapshot that names it, then the timestamp."""
         for role, (version, content) in changed.items():
+            self._announce(role, content)
             fileio.replace(self._folder / f"{version}.{role}.json", content)
         snapshot = online.next_snapshot(self._last(Snapshot), changed, now)
         content = self._signed(snapshot)
         fileio.replace(self._folder / f"{snapshot.version}.snapshot.json", content)
         self._point_to(online.meta_file(snapshot.version, content), now)
         return snapshot.version
+
+    def _announce(self, role: str, content: bytes) -> None:
+        """Told before it is published, so that nothing is published untold."""
+        before: Targets | None = None
+        if role != Root.type and self._last(Snapshot) and self._version(role):
+            before = _read_signed(role, self.current(role))
+        for each in publications(role, before, content):
+            self._tell(each)
 
     def _point_to(self, snapshot: MetaFile, now: datetime) -> None:
         timestamp = online.next_timestamp(self._last(Timestamp), snapshot, now)

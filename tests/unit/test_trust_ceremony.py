@@ -187,7 +187,7 @@ def test_a_device_accepts_what_a_new_fleets_director_signs(
     verifier = Verifier(tmp_path / "device", _Served(repository), DEVICE, ManualClock())
     nonce = verifier.new_nonce()
     wanted = replace(
-        Simulator().document([], nonce),
+        Simulator().document([], nonce, log=""),
         root_version=repository.versions()[0],
         snapshot_version=repository.versions()[1],
     )

@@ -6,6 +6,7 @@ import typer
 
 from sealane_manager.cli import (
     alert,
+    audit,
     backup,
     bundle,
     configured,
@@ -35,6 +36,7 @@ app.add_typer(bundle.app, name="bundle")
 app.add_typer(release.app, name="release")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(alert.app, name="alert")
+app.add_typer(audit.app, name="audit")
 app.add_typer(export.app, name="export")
 app.add_typer(trust.app, name="trust")
 app.add_typer(user.app, name="user")

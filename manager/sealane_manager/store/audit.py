@@ -26,9 +26,9 @@ class Audit:
 
     def lines(self, wanted: AuditFilter) -> tuple[AuditLine, ...]:
         """The newest lines that match, at most `size`."""
-        query = select(DecisionRow).order_by(col(DecisionRow.id).desc()).limit(wanted.size)
+        query = select(DecisionRow).order_by(col(DecisionRow.leaf).desc()).limit(wanted.size)
         if wanted.before:
-            query = query.where(col(DecisionRow.id) < wanted.before)
+            query = query.where(col(DecisionRow.leaf) < wanted.before - 1)
         for column, value in (
             (DecisionRow.actor, wanted.actor),
             (DecisionRow.action, wanted.action),
@@ -62,4 +62,12 @@ class Audit:
 
 
 def _line(row: DecisionRow) -> AuditLine:
-    return AuditLine(row.id or 0, row.at, row.rollout, row.actor, row.action, row.detail)
+    return AuditLine(
+        number=row.leaf + 1,
+        at=row.at,
+        rollout=row.rollout,
+        actor=row.actor,
+        action=row.action,
+        detail=row.detail,
+        evidence=row.evidence,
+    )

@@ -13,7 +13,7 @@ from sealane.audit import merkle
 from sealane.audit.entry import Entry, encoded
 from sealane.audit.merkle import Node, Span
 from sealane.audit.position import Position
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import and_, insert, or_, select, update
 from sqlmodel import col
 
 from sealane_manager.errors import NotKnown, Refused
@@ -78,8 +78,11 @@ class History:
         wanted = {node for span in spans for node in merkle.peaks(span)}
         if not wanted:
             return ()
-        place = tuple_(col(AuditNodeRow.level), col(AuditNodeRow.position))
-        query = select(AuditNodeRow).where(place.in_([(node.level, node.index) for node in wanted]))
+        places = [
+            and_(col(AuditNodeRow.level) == node.level, col(AuditNodeRow.position) == node.index)
+            for node in wanted
+        ]
+        query = select(AuditNodeRow).where(or_(*places))
         with self._database.read() as session:
             found = session.execute(query).scalars()
             known = {Node(row.level, row.position): row.hash for row in found}

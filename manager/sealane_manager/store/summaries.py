@@ -234,7 +234,12 @@ class AuditFilter:
 
 @dataclass(frozen=True, slots=True)
 class AuditLine:
-    """One line of the decision log with its number."""
+    """One line of the decision log.
+
+    Attributes:
+        number: of its leaf in the audit log, counted from 1.
+        evidence: SHA-256 of the signed bytes that prove it; empty when there are none.
+    """
 
     number: int
     at: datetime
@@ -242,3 +247,4 @@ class AuditLine:
     actor: str
     action: str
     detail: str
+    evidence: str = ""
