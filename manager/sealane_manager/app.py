@@ -183,6 +183,7 @@ class _Parts:
     controller: Controller
     accounts: Accounts
     drifting: Drifting
+    references: BundleReferences
     channels: tuple[Channel, ...]
     clock: Clock
     started: datetime
@@ -195,6 +196,7 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
     blobs.prepare()
     sessions = Sessions()
     world = World(repository.releases, sessions.reachable, sessions.notify, clock)
+    references = BundleReferences(repository, blobs)
     return _Parts(
         store=store,
         repository=repository,
@@ -204,7 +206,8 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
         sessions=sessions,
         controller=Controller(store, world),
         accounts=Accounts(store.accounts, clock),
-        drifting=Drifting(store.telemetry, BundleReferences(repository, blobs)),
+        drifting=Drifting(store.telemetry, references),
+        references=references,
         channels=load_channels(state.alerts),
         clock=clock,
         started=clock.now(),
@@ -359,6 +362,8 @@ class _Doors:
             publishing=offices.publishing,
             repository=parts.repository,
             blobs=parts.blobs,
+            drifting=parts.drifting,
+            references=parts.references,
             clock=parts.clock,
             development=self._fleet.development,
         )

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from sealane_manager.rollout.types import DeviceState, RolloutState
 from sealane_manager.store import tables
+from sealane_manager.store.decisions import log
+from sealane_manager.store.records import DecisionRecord
 from sqlalchemy import event, insert
 from support.dashboard import Dashboard, a_dashboard
 from support.month import Month, fill_month
@@ -96,7 +98,6 @@ def fill(connection: Connection, count: int) -> None:
     for number in range(ROLLOUTS):
         connection.execute(insert(tables.RolloutRow), [_rollout_row(number)])
         connection.execute(insert(tables.RolloutDeviceRow), list(_member_rows(number, names)))
-    connection.execute(insert(tables.DecisionRow), list(_decision_rows(names)))
 
 
 def _device_row(name: str) -> dict[str, Any]:
@@ -215,12 +216,12 @@ def _member_rows(number: int, names: list[str]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _decision_rows(names: list[str]) -> Iterator[dict[str, Any]]:
+def _decisions(names: list[str]) -> Iterator[DecisionRecord]:
     for number in range(DECISIONS):
         name = names[number % len(names)]
         at = START - timedelta(days=30) * (1 - number / DECISIONS)
-        row = {"at": at, "rollout": f"r-{number % ROLLOUTS:08}", "action": "serving"}
-        yield {**row, "actor": f"device {name}", "detail": "1000 requests, 0 errors"}
+        rollout, detail = f"r-{number % ROLLOUTS:08}", "1000 requests, 0 errors"
+        yield DecisionRecord(at, rollout, f"device {name}", "serving", detail)
 
 
 PAGES = (
@@ -256,6 +257,8 @@ def filled(count: int, every: int = 1) -> Iterator[tuple[Dashboard, Watch]]:
         began = time.perf_counter()
         with dashboard.store._database.write() as session:
             fill(session.connection(), count)
+            for line in _decisions([device(number) for number in range(count)]):
+                log(session, line)
         _fill_telemetry(dashboard, count, every)
         dashboard.connect(*(device(number) for number in range(count) if number % 13))
         say(f"filled with {count} devices in {time.perf_counter() - began:.0f} s")

@@ -17,6 +17,7 @@ from sealane_manager.alarms import Alarms
 from sealane_manager.app import ManagerSettings, _build
 from sealane_manager.dashboard.offices import Offices
 from sealane_manager.dashboard.web import Web
+from sealane_manager.drift.watch import Drifting
 from sealane_manager.identity.enrolment import Enrolment
 from sealane_manager.layout import StateFolder
 from sealane_manager.members import Members
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from httpx2 import Response
     from sealane.names import Digest, ReleaseName
+    from sealane_manager.drift.watch import Scales
     from sealane_manager.sessions import Ending
     from sealane_manager.store import Store
 
@@ -124,7 +126,7 @@ def _template() -> Path:
 
 
 @contextmanager
-def a_dashboard() -> Iterator[Dashboard]:
+def a_dashboard(references: Scales | None = None) -> Iterator[Dashboard]:
     """A dashboard on a new fleet; vision/defect@1 and @2 are listed for slot cam."""
     with TemporaryDirectory() as folder:
         state = StateFolder(Path(folder) / "state")
@@ -146,6 +148,8 @@ def a_dashboard() -> Iterator[Dashboard]:
             publishing=Publishing(parts.repository, parts.blobs),
             repository=parts.repository,
             blobs=parts.blobs,
+            drifting=Drifting(store.telemetry, references or parts.references),
+            references=references or parts.references,
             clock=clock,
         )
         yield Dashboard(offices, Web(offices), clock)

@@ -39,6 +39,7 @@ PAGES = (
     "/rollouts/r-1/pause",
     "/rollouts/new",
     "/alerts",
+    "/drift",
     "/alerts?show=history",
     "/audit",
     "/settings",

@@ -42,6 +42,7 @@ NAVIGATION: Final = (
     ("sites", "Sites", "/sites"),
     ("models", "Models", "/models"),
     ("rollouts", "Rollouts", "/rollouts"),
+    ("drift", "Data & drift", "/drift"),
     ("alerts", "Alerts", "/alerts"),
     ("audit", "Audit log", "/audit"),
     ("settings", "Settings", "/settings"),
@@ -221,5 +222,7 @@ def _environment() -> Environment:
         share=words.share,
         Act=Act,
         ranges=RANGES,
+        causes=words.CAUSES,
+        meanings=words.MEANINGS,
     )
     return environment

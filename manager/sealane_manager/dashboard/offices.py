@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.alarms import Alarms
     from sealane_manager.blobs import BlobStore
+    from sealane_manager.drift.watch import Drifting, Scales
     from sealane_manager.members import Members
     from sealane_manager.people.accounts import Accounts
     from sealane_manager.publishing import Publishing
@@ -33,6 +34,8 @@ class Offices:
     publishing: Publishing
     repository: Repository
     blobs: BlobStore
+    drifting: Drifting
+    references: Scales
     clock: Clock
     development: bool = False
 

@@ -19,6 +19,7 @@ from sealane_manager.dashboard.live import Live, as_event
 from sealane_manager.dashboard.pages.alerts import AlertPages
 from sealane_manager.dashboard.pages.charts import ChartPages
 from sealane_manager.dashboard.pages.devices import DevicePages
+from sealane_manager.dashboard.pages.drift import DriftPages
 from sealane_manager.dashboard.pages.login import Login
 from sealane_manager.dashboard.pages.models import ModelPages
 from sealane_manager.dashboard.pages.overview import OverviewPages
@@ -79,6 +80,7 @@ class Web:
             ModelPages(self._front),
             SettingsPages(self._front),
             ChartPages(self._front),
+            DriftPages(self._front),
         ):
             pages.add_to(app)
         app.add_route("/live/{kind}", self.live, ["GET"])

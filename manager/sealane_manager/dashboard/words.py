@@ -47,6 +47,7 @@ _TONES: Final[Mapping[str, tuple[str, ...]]] = {
         "critical",
         "open",
         "dead",
+        "drift",
     ),
     "info": (
         "running",
@@ -130,6 +131,22 @@ def plural(count: int, one: str, more: str = "") -> str:
     """A count with its noun."""
     return f"{number(count)} {one if count == 1 else more or one + 's'}"
 
+
+CAUSES: Final[Mapping[str, str]] = {
+    "reference": "the reference",
+    "device": "this device",
+    "world": "the world",
+    "site": "this place",
+}
+"""What a drift points at, in short."""
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "reference": "Only the producer's data differ: the model was trained on something else.",
+    "device": "It left its own past and its peers: look at this camera or sensor.",
+    "world": "It left its own past, and its peers did so too: the world changed.",
+    "site": "It always differed from its peers: other light, other goods, another mounting.",
+}
+"""The same as a sentence that says what to look at."""
 
 FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "tone": tone,

@@ -6,6 +6,7 @@ signed bundle. The detectors live in memory: after a restart a drift is found ag
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from sealane.bundle.types import ReferenceBins
+
     from sealane_manager.blobs import BlobStore
     from sealane_manager.repository import Repository
     from sealane_manager.store.telemetry import Telemetry
@@ -69,30 +72,45 @@ class References(Protocol):
         ...
 
 
+class Scales(References, Protocol):
+    """References with what their bins mean."""
+
+    def edges(self, release: str) -> Mapping[str, tuple[float, ...]]:
+        """The edges between the bins of each input; empty when there is no reference."""
+        ...
+
+
 class BundleReferences:
     """Reads references from bundles, once each."""
 
     def __init__(self, repository: Repository, blobs: BlobStore) -> None:
         self._repository, self._blobs = repository, blobs
-        self._known: dict[str, Mapping[str, Bins]] = {}
+        self._known: dict[str, tuple[ReferenceBins, ...]] = {}
 
     def of(self, release: str) -> Mapping[str, Bins]:
         """The reference of each input; empty when there is none, or the bundle is not here."""
+        return {each.input: reference_bins(each) for each in self._found(release)}
+
+    def edges(self, release: str) -> Mapping[str, tuple[float, ...]]:
+        """The edges between the bins of each input; empty when there is no reference."""
+        return {each.input: each.edges for each in self._found(release)}
+
+    def _found(self, release: str) -> tuple[ReferenceBins, ...]:
         if release not in self._known:
             try:
                 self._known[release] = self._read(release)
             except SealaneError:
-                return {}
+                return ()
         return self._known[release]
 
-    def _read(self, release: str) -> Mapping[str, Bins]:
+    def _read(self, release: str) -> tuple[ReferenceBins, ...]:
         listed = {str(each.name): each.manifest for each in self._repository.releases()}
         if release not in listed:
-            return {}
+            return ()
         manifest = parse_manifest(self._blobs.content(listed[release], MANIFEST_BYTES))
         layer = layer_at(manifest, DEPLOYMENT_PATH)
         deployment = parse_deployment(self._blobs.content(layer.digest, DEPLOYMENT_BYTES))
-        return {each.input: reference_bins(each) for each in deployment.reference}
+        return deployment.reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +126,28 @@ class _Followed:
     drifted: Drifted | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """How one detector stands.
+
+    Attributes:
+        distance: JS distance of its last window from the reference.
+        evidence: how much of the way to an alarm is gone, from 0 to 1.
+        judged: windows that it has seen since it began.
+        cause: what the alarm points at; empty without one.
+    """
+
+    device: str
+    release: str
+    slot: str
+    input: str
+    distance: float
+    evidence: float
+    judged: int
+    alarm: bool
+    cause: str
+
+
 class Drifting:
     """Detectors of all inputs; `look` blocks and is called by one thread, `found` by any."""
 
@@ -120,6 +160,26 @@ class Drifting:
     def found(self) -> tuple[Drifted, ...]:
         """The inputs whose detectors give an alarm."""
         return self._found
+
+    def detectors(self, release: str = "", device: str = "") -> list[Detector]:
+        """How each detector stands, of one release or device where one is named; any order."""
+        return [
+            self._detector(stream, each)
+            for stream, each in list(self._followed.items())
+            if release in {"", stream[1]} and device in {"", stream[0]}
+        ]
+
+    def _detector(self, stream: Stream, followed: _Followed) -> Detector:
+        watch, policy = followed.watch, self._judges[stream[1], stream[3]].policy
+        way = watch.log_evidence / math.log(policy.run_length) if watch.evidence else 0.0
+        return Detector(
+            *stream,
+            distance=watch.distances[-1] if watch.distances else 0.0,
+            evidence=min(1.0, max(0.0, way)),
+            judged=watch.judged,
+            alarm=watch.alarm,
+            cause=followed.drifted.cause if followed.drifted else "",
+        )
 
     def look(self, now: datetime) -> None:
         """Judge what came since the last look."""

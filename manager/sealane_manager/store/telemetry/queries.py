@@ -179,8 +179,7 @@ class Readings:
 
     def inputs(self, device: DeviceId, wanted: CohortFilter, span: Span) -> tuple[InputCounts, ...]:
         """The inputs of a model on one device, beside those of all other devices."""
-        windows = self.device_windows(device, span)
-        own = _together(filter(_chosen(wanted), (m for w in windows for m in w.models)))
+        own = self.device_model(device, wanted, span)
         everyone = self.cohort(wanted, span)
         if own is None or everyone is None:
             return ()
@@ -188,6 +187,13 @@ class Readings:
             InputCounts(name, bins, _less(everyone.inputs.get(name, Bins()), bins))
             for name, bins in own.inputs.items()
         )
+
+    def device_model(
+        self, device: DeviceId, wanted: CohortFilter, span: Span
+    ) -> ModelWindow | None:
+        """Everything that the models of one device counted in the span."""
+        windows = self.device_windows(device, span)
+        return _together(filter(_chosen(wanted), (m for w in windows for m in w.models)))
 
     def refusals(self, since: int) -> tuple[Refusals, ...]:
         """Devices whose telemetry could not be read since then, the latest first."""
