@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sealane.names import DeviceId
 from sealane.telemetry.codec import encode_windows
+from sealane_manager.app import spare_the_collector
 from sealane_manager.store.telemetry import open_telemetry
 from sealane_manager.store.telemetry.records import Arrived
 from telemetry_size import window
@@ -97,6 +98,7 @@ def measure(what: Load, at_once: int, linger_s: float) -> str:
 
 def main() -> None:
     """Print the table."""
+    spare_the_collector()  # as `sealane serve` does
     batches = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     sys.stdout.write(f"{'batches':28} at once  windows/s    CPU each  sent each  in file each\n")
     live, backlog = load("one window each", batches, 1), load("an hour each", batches // 60, 60)

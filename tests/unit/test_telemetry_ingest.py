@@ -15,8 +15,8 @@ from sealane.telemetry.decoding import LARGEST_COUNT
 from sealane.telemetry.types import Arm, ErrorKind, HostWindow, Level, Window
 from sealane_manager.errors import Refused
 from sealane_manager.store.telemetry import open_telemetry
-from sealane_manager.store.telemetry.ingest import BOOTS_KEPT
 from sealane_manager.store.telemetry.records import CohortFilter, Span
+from sealane_manager.store.telemetry.seen import BOOTS_KEPT
 from support.recorded import BOX, Known, a_telemetry, arrived, put
 from support.telemetry import START, plain_model, plain_window
 

@@ -50,22 +50,54 @@ def encode_windows(windows: Iterable[Window]) -> bytes:
         _write_window(found.windows.add(), window, numbers)
     for slot, release, arm, inputs in numbers:
         found.series.add(slot=slot, release=release, arm=_ARM_NUMBERS.get(arm, 0), inputs=inputs)
-    content = found.SerializeToString()
-    return crc32(content).to_bytes(_CHECKSUM_BYTES, "little") + content
+    return _checked(found)
 
 
 def decode_windows(body: bytes) -> tuple[Window, ...]:
     """The windows in these bytes; raises TelemetryError when they are not as we encode them."""
+    return windows_from_wire(_read(body))
+
+
+def decode_apart(body: bytes) -> tuple[tuple[Window, bytes], ...]:
+    """The windows in these bytes, and the bytes of each alone; raises TelemetryError.
+
+    They are cut from the message as it came, which costs a tenth of encoding each window anew.
+    """
+    found = _read(body)
+    windows = windows_from_wire(found)
+    if len(windows) == 1:
+        return ((windows[0], body),)
+    found.DiscardUnknownFields()  # what nobody checked is not kept
+    series = found.series[:]
+    parts = zip(windows, found.windows[:], strict=True)
+    return tuple([(window, _alone(part, series)) for window, part in parts])
+
+
+def _alone(part: wire.Window, series: Sequence[wire.Series]) -> bytes:
+    alone = wire.WindowSet(windows=[part])
+    (window,) = alone.windows
+    numbers: dict[int, int] = {}
+    for model in window.models:
+        model.series = numbers.setdefault(model.series, len(numbers))
+    alone.series.extend([series[number] for number in numbers])
+    return _checked(alone)
+
+
+def _checked(found: wire.WindowSet) -> bytes:
+    content = found.SerializeToString()
+    return crc32(content).to_bytes(_CHECKSUM_BYTES, "little") + content
+
+
+def _read(body: bytes) -> wire.WindowSet:
     if len(body) > TELEMETRY_BODY_BYTES:
         raise TelemetryError(f"the windows take more than {TELEMETRY_BODY_BYTES} bytes")
     content = body[_CHECKSUM_BYTES:]
     if crc32(content).to_bytes(_CHECKSUM_BYTES, "little") != body[:_CHECKSUM_BYTES]:
         raise TelemetryError("the windows are damaged: their checksum does not fit")
     try:
-        found = wire.WindowSet.FromString(content)
+        return wire.WindowSet.FromString(content)
     except DecodeError as error:
         raise TelemetryError("the windows are no protocol buffer of ours") from error
-    return windows_from_wire(found)
 
 
 def encode_histogram(values: Histogram) -> bytes:

@@ -7,6 +7,7 @@ raises TelemetryError. What passes is in normal form, so that equal windows are 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from sealane import limits
@@ -27,12 +28,14 @@ from sealane.telemetry.types import (
     Timings,
     Window,
 )
+from sealane.wire.v1 import telemetry_pb2 as wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from google.protobuf.internal.containers import RepeatedScalarFieldContainer
+
     from sealane.names import SlotName
-    from sealane.wire.v1 import telemetry_pb2 as wire
 
 LARGEST_COUNT: Final = 2**40
 """Of one thing in one window: a million a second for twelve days; sums of millions still fit."""
@@ -51,6 +54,10 @@ LONGEST_WINDOW: Final = 10 * 366 * 86_400
 
 OCTAVES: Final = 1100
 """Doublings above and below 1 that a bucket may lie away: no computer's number is farther."""
+
+SERIES_BYTES: Final = 4096
+SERIES_KNOWN: Final = 1024
+"""Names of so many series are remembered, each of so many bytes at most: 4 MiB."""
 
 KINDS_PER_MODEL: Final = 64
 """Kinds of errors, those of later versions included."""
@@ -77,6 +84,10 @@ ERROR_KINDS: Final[Mapping[int, ErrorKind]] = {
 """By the number on the wire."""
 
 
+_NONE: Final = Histogram()
+_NO_BINS: Final = Bins()
+
+
 @dataclass(frozen=True, slots=True)
 class _Series:
     slot: SlotName
@@ -90,10 +101,22 @@ def windows_from_wire(found: wire.WindowSet) -> tuple[Window, ...]:
     _at_most(len(found.series), limits.SERIES_PER_BATCH, "series")
     _at_most(len(found.windows), limits.WINDOWS_PER_BATCH, "windows")
     series = [_series(part) for part in found.series]
-    return tuple(_window(part, series) for part in found.windows)
+    return tuple([_window(part, series) for part in found.windows])
 
 
 def _series(found: wire.Series) -> _Series:
+    content = found.SerializeToString()
+    return _read_series(content) if len(content) > SERIES_BYTES else _known_series(content)
+
+
+@lru_cache(maxsize=SERIES_KNOWN)
+def _known_series(content: bytes) -> _Series:
+    """The same few names come in every window of a fleet: they are checked once."""
+    return _read_series(content)
+
+
+def _read_series(content: bytes) -> _Series:
+    found = wire.Series.FromString(content)
     inputs = tuple(found.inputs)
     _at_most(len(inputs), MAX_INPUTS, "inputs")
     _at_most(max(map(len, inputs), default=0), limits.INPUT_NAME_CHARS, "characters in a name")
@@ -111,17 +134,23 @@ def _window(found: wire.Window, series: Sequence[_Series]) -> Window:
     if not 1 <= found.duration_s <= LONGEST_WINDOW:
         raise TelemetryError(f"a window of {found.duration_s} seconds is none")
     _at_most(len(found.models), limits.MODELS_PER_WINDOW, "models in a window")
-    models: dict[tuple[str, str, str], ModelWindow] = {}
-    for part in found.models:
-        model = _model(part, series)
-        known = models.get(model.key)
-        models[model.key] = merge_models(known, model) if known else model
     return Window(
         start=found.start_s,
         seconds=found.duration_s,
-        models=tuple(models[key] for key in sorted(models)),
+        models=_in_order([_model(part, series) for part in found.models]),
         host=_host(found.host) if found.HasField("host") else None,
     )
+
+
+def _in_order(found: Sequence[ModelWindow]) -> tuple[ModelWindow, ...]:
+    """One of each key, in the order of the keys."""
+    if len(found) <= 1:
+        return tuple(found)
+    models: dict[tuple[str, str, str], ModelWindow] = {}
+    for model in found:
+        known = models.get(model.key)
+        models[model.key] = merge_models(known, model) if known else model
+    return tuple([models[key] for key in sorted(models)])
 
 
 def _model(found: wire.ModelWindow, series: Sequence[_Series]) -> ModelWindow:
@@ -139,7 +168,7 @@ def _model(found: wire.ModelWindow, series: Sequence[_Series]) -> ModelWindow:
         fallbacks=_count(found.fallbacks),
         timings=_timings(found),
         predictions=_predictions(found),
-        inputs=dict(zip(names.inputs, map(_bins, found.inputs), strict=True)),
+        inputs=dict(zip(names.inputs, map(_bins, found.inputs[:]), strict=True)),
     )
 
 
@@ -154,13 +183,9 @@ def _errors(found: wire.ModelWindow) -> Mapping[ErrorKind, int]:
 
 def _timings(found: wire.ModelWindow) -> Timings:
     return Timings(
-        latency=histogram_from_wire(found.latency_us)
-        if found.HasField("latency_us")
-        else Histogram(),
-        queue=histogram_from_wire(found.queue_us) if found.HasField("queue_us") else Histogram(),
-        batch=histogram_from_wire(found.batch_rows)
-        if found.HasField("batch_rows")
-        else Histogram(),
+        latency=histogram_from_wire(found.latency_us) if found.HasField("latency_us") else _NONE,
+        queue=histogram_from_wire(found.queue_us) if found.HasField("queue_us") else _NONE,
+        batch=histogram_from_wire(found.batch_rows) if found.HasField("batch_rows") else _NONE,
     )
 
 
@@ -170,7 +195,7 @@ def _predictions(found: wire.ModelWindow) -> Predictions:
     return Predictions(
         classes=_counts(found.classes, MAX_CLASSES),
         other_classes=_count(found.other_classes),
-        confidence=_bins(found.confidence) if found.HasField("confidence") else Bins(),
+        confidence=_bins(found.confidence) if found.HasField("confidence") else _NO_BINS,
         compared=_count(found.shadow_compared),
         disagreed=found.shadow_disagreed,
     )
@@ -206,16 +231,16 @@ def _unpacked(packed: tuple[int, ...]) -> tuple[int, ...]:
         _at_most(len(packed), MAX_BUCKETS, "buckets")
         return packed
     counts: list[int] = []
-    parts = iter(packed)
-    for part in parts:
-        if part:
-            counts.append(part)
-        else:
-            more = next(parts, MAX_BUCKETS)
-            _at_most(len(counts) + 1 + more, MAX_BUCKETS, "buckets")
-            counts.extend([0] * (1 + more))
-    _at_most(len(counts), MAX_BUCKETS, "buckets")
-    return tuple(counts)
+    rest = packed
+    while 0 in rest:
+        zero = rest.index(0)
+        more = rest[zero + 1] if zero + 1 < len(rest) else MAX_BUCKETS
+        _at_most(len(counts) + zero + 1 + more, MAX_BUCKETS, "buckets")
+        counts += rest[:zero]
+        counts += (0,) * (1 + more)
+        rest = rest[zero + 2 :]
+    _at_most(len(counts) + len(rest), MAX_BUCKETS, "buckets")
+    return (*counts, *rest)
 
 
 def _host(found: wire.HostWindow) -> HostWindow:
@@ -232,18 +257,19 @@ def _host(found: wire.HostWindow) -> HostWindow:
 
 
 def _level(found: wire.Level) -> Level:
-    samples, low, high = _count(found.samples), found.low, found.high
-    if samples < 1 or not -LARGEST_LEVEL <= low <= high <= LARGEST_LEVEL:
+    samples, total, low, high = found.samples, found.total, found.low, found.high
+    if not (1 <= samples <= LARGEST_COUNT and -LARGEST_LEVEL <= low <= high <= LARGEST_LEVEL):
         raise TelemetryError("a level was not measured, or lies outside every sensor's range")
-    if not low * samples <= found.total <= high * samples:
+    if not low * samples <= total <= high * samples:
         raise TelemetryError("the mean of a level lies outside its lowest and highest sample")
-    return Level(samples, found.total, low, high)
+    return Level(samples, total, low, high)
 
 
-def _counts(found: Sequence[int], most: int) -> tuple[int, ...]:
-    counts = tuple(found)
+def _counts(found: RepeatedScalarFieldContainer[int], most: int) -> tuple[int, ...]:
+    """The counts, none of them too large: counts whose sum is not, are not."""
+    counts = tuple(found[:])
     _at_most(len(counts), most, "counts in a row")
-    if counts:
+    if sum(counts) > LARGEST_COUNT:
         _count(max(counts))
     return counts
 

@@ -11,8 +11,9 @@ Everything is a whole number, so merging is exact, associative and commutative.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -109,17 +110,15 @@ class Histogram:
 
     def quantile(self, share: float) -> float:
         """The value below which this share lies, within half a bucket; 0 when there is none."""
-        wanted = max(1, math.ceil(share * self.count))
-        seen = self.zero
-        if seen >= wanted:
+        wanted = max(1, math.ceil(share * self.count)) - self.zero
+        if wanted <= 0:
             return 0.0
-        for index, count in enumerate(self.counts, self.offset):
-            seen += count
-            if seen >= wanted:
-                return math.sqrt(bound(index - 1, self.scale)) * math.sqrt(
-                    min(bound(index, self.scale), _LARGEST)
-                )
-        return 0.0
+        number = bisect_left(list(accumulate(self.counts)), wanted)
+        if number == len(self.counts):
+            return 0.0
+        index = self.offset + number
+        highest = min(bound(index, self.scale), _LARGEST)
+        return math.sqrt(bound(index - 1, self.scale)) * math.sqrt(highest)
 
     def above(self, limit: float) -> int:
         """How many values lie in buckets wholly above a limit: exact when a bucket ends there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sealane_manager.store.telemetry import retention
-from sealane_manager.store.telemetry.ingest import Directory, Fresh, Ingest
+from sealane_manager.store.telemetry.ingest import Directory, Ingest
 from sealane_manager.store.telemetry.queries import Readings
 from sealane_manager.store.telemetry.schema import connect, migrate
 from sealane_manager.store.telemetry.writer import LINGER_S, Writer
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sealane.telemetry.types import ModelWindow, TelemetryAck
 
+    from sealane_manager.store.telemetry.fresh import Fresh
     from sealane_manager.store.telemetry.records import Arrived, Cohort
     from sealane_manager.store.telemetry.retention import Keeping
 

@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.errors import TelemetryError
-from sealane.telemetry.bins import Bins
-from sealane.telemetry.codec import decode_windows, encode_histogram, encode_windows
+from sealane.telemetry.codec import decode_apart, encode_histogram, encode_windows
 from sealane.telemetry.histogram import Histogram
 from sealane.telemetry.merging import merge_models
-from sealane.telemetry.types import MAX_INPUTS, Arm, TelemetryAck, Window
+from sealane.telemetry.types import Arm, TelemetryAck, Window
 
 from sealane_manager.store.telemetry.bodies import together
+from sealane_manager.store.telemetry.fresh import FreshInputs
 from sealane_manager.store.telemetry.records import Cohort
 from sealane_manager.store.telemetry.schema import DAY, HOUR, tier_of, transaction
+from sealane_manager.store.telemetry.seen import Seen
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from sealane.telemetry.types import Level, ModelWindow
 
+    from sealane_manager.store.telemetry.fresh import Fresh
     from sealane_manager.store.telemetry.records import Arrived
 
 LATE_S: Final = 600
@@ -38,9 +40,6 @@ AHEAD_S: Final = HOUR
 
 KEPT_S: Final = 400 * DAY
 """Windows that are older, in seconds, are not kept."""
-
-BOOTS_KEPT: Final = 32
-"""Boots of one device whose batches are remembered."""
 
 BOOT_CHARS: Final = 128
 """The name of a boot; a UUID has 36."""
@@ -72,12 +71,10 @@ class Group:
     latest: dict[str, tuple[Window, int]] = field(default_factory=dict)
     cohorts: dict[Key, Part] = field(default_factory=dict)
 
-    def take(self, batch: Arrived, window: Window, body: bytes | None) -> None:
-        """A window that is new; its bytes are made when there are none of it alone."""
-        tier, start = place(window)
+    def take(self, batch: Arrived, window: Window, body: bytes) -> None:
+        """A window that is new, and its bytes."""
         requests, errors = answered(window.models)
-        content = body or encode_windows((window,))
-        self.windows.append((tier, start, batch.device, requests, errors, content))
+        self.windows.append((*place(window), batch.device, requests, errors, body))
         self.taken.append((batch.device, window, batch.received - window.end >= LATE_S))
         known = self.latest.get(batch.device)
         if known is None or known[0].start <= window.start:
@@ -120,22 +117,17 @@ class Directory(Protocol):
         ...
 
 
-Fresh = dict[tuple[str, str, str], dict[str, Bins]]
-"""By device, release and slot: the values of each input."""
-
-
 class Ingest:
     """Writes groups of batches; what it wrote of the whole fleet, it adds to `counters`."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self.counters: dict[Cohort, ModelWindow] = {}
-        self._fresh: Fresh = {}
+        self._fresh = FreshInputs()
 
     def take_fresh(self) -> Fresh:
         """What models on devices were given since the last call; only the writer's thread asks."""
-        fresh, self._fresh = self._fresh, {}
-        return fresh
+        return self._fresh.take()
 
     def store(
         self, connection: sqlite3.Connection, batches: Sequence[Arrived]
@@ -143,7 +135,7 @@ class Ingest:
         """Write what is new of the batches in one transaction; returns an answer to each."""
         group = Group()
         with transaction(connection):
-            acks = [TelemetryAck(batch.boot, _take(connection, batch, group)) for batch in batches]
+            acks = _take(connection, batches, group)
             _write_windows(connection, group)
             self._collect(group)
             _write_cohorts(connection, group)
@@ -157,15 +149,8 @@ class Ingest:
                 if self._directory.is_ours(model.release, model.slot):
                     group.add(window, model, site, late=late)
                     if not late and model.arm in ANSWERS:
-                        self._freshen(device, model)
+                        self._fresh.add(device, model)
         group.combine()
-
-    def _freshen(self, device: str, model: ModelWindow) -> None:
-        if model.inputs:
-            known = self._fresh.setdefault((device, model.release, model.slot), {})
-            for name, bins in model.inputs.items():
-                if name in known or len(known) < MAX_INPUTS:
-                    known[name] = known.get(name, Bins()).merge(bins)
 
     def _count(self, group: Group) -> None:
         counters = dict(self.counters)
@@ -183,51 +168,30 @@ def check(batch: Arrived) -> None:
         raise TelemetryError("a batch of telemetry needs a boot and a sequence number from 1")
 
 
-def _take(connection: sqlite3.Connection, batch: Arrived, group: Group) -> int:
-    """Add a batch to the group unless it was stored; returns what is stored of its boot."""
-    seen = _seen(connection, batch)
-    if batch.first:
-        seen = max(seen, batch.sequence - 1)
-    if batch.sequence != seen + 1:
-        return seen
-    _remember(connection, batch)
+def _take(
+    connection: sqlite3.Connection, batches: Sequence[Arrived], group: Group
+) -> list[TelemetryAck]:
+    """Add to the group what was not stored; returns what is stored after it, of each boot."""
+    seen, acks = Seen.read(connection, batches), []
+    for batch in batches:
+        if seen.take(batch):
+            _read(connection, batch, group)
+        acks.append(TelemetryAck(batch.boot, seen.answer(batch)))
+    seen.write(connection)
+    return acks
+
+
+def _read(connection: sqlite3.Connection, batch: Arrived, group: Group) -> None:
     try:
-        windows = decode_windows(batch.body)
+        windows = decode_apart(batch.body)
     except TelemetryError as error:
         _refuse(connection, batch, str(error))
-        return batch.sequence
-    for window in windows:
+        return
+    for window, body in windows:
         if batch.received - KEPT_S <= window.start <= batch.received + AHEAD_S:
-            group.take(batch, window, batch.body if len(windows) == 1 else None)
+            group.take(batch, window, body)
         else:
             _refuse(connection, batch, f"a window begins at {window.start}: too old, or not yet")
-    return batch.sequence
-
-
-def _seen(connection: sqlite3.Connection, batch: Arrived) -> int:
-    found = connection.execute(
-        "SELECT sequence FROM batch_seen WHERE device = ? AND boot = ?", (batch.device, batch.boot)
-    ).fetchone()
-    return int(found[0]) if found else 0
-
-
-def _remember(connection: sqlite3.Connection, batch: Arrived) -> None:
-    key = (batch.device, batch.boot)
-    changed = connection.execute(
-        "UPDATE batch_seen SET sequence = ?, received = ? WHERE device = ? AND boot = ?",
-        (batch.sequence, batch.received, *key),
-    )
-    if changed.rowcount:
-        return
-    connection.execute(
-        "INSERT INTO batch_seen (device, boot, sequence, received) VALUES (?, ?, ?, ?)",
-        (*key, batch.sequence, batch.received),
-    )
-    connection.execute(
-        "DELETE FROM batch_seen WHERE device = ?1 AND boot NOT IN (SELECT boot FROM batch_seen"
-        " WHERE device = ?1 ORDER BY boot = ?2 DESC, received DESC LIMIT ?3)",
-        (*key, BOOTS_KEPT),
-    )
 
 
 def _refuse(connection: sqlite3.Connection, batch: Arrived, reason: str) -> None:
@@ -241,9 +205,13 @@ def _refuse(connection: sqlite3.Connection, batch: Arrived, reason: str) -> None
 
 def answered(models: Iterable[ModelWindow]) -> tuple[int, int]:
     """Requests of clients, and those of them that got an error."""
-    found = [model for model in models if model.arm in ANSWERS]
-    errors = sum(max(0, model.failed - model.fallbacks) for model in found)
-    return sum(model.requests for model in found), errors
+    requests = errors = 0
+    for model in models:
+        if model.arm in ANSWERS:
+            requests += model.requests
+            if model.errors:
+                errors += max(0, model.failed - model.fallbacks)
+    return requests, errors
 
 
 def _write_windows(connection: sqlite3.Connection, group: Group) -> None:
