@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
-from support import crash_counts
+from support import attack_counts, crash_counts
 
 if TYPE_CHECKING:
     import pytest
@@ -16,7 +16,7 @@ settings.load_profile("sealane")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many cases the crash enumeration had, when it ran."""
+    """Print how many cases the crash enumeration had and how many attacks, when they ran."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
-    for line in crash_counts.lines(reports):
+    for line in (*crash_counts.lines(reports), *attack_counts.lines(reports)):
         terminalreporter.write_line(line)

@@ -43,4 +43,4 @@ class Director:
 
     def note(self, checkpoint: Checkpoint) -> str:
         """The signed checkpoint of the audit log."""
-        return signed(checkpoint, self._signer)
+        return signed(checkpoint, [self._signer])

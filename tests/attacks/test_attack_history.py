@@ -99,7 +99,7 @@ def test_a_proof_about_another_tree_or_of_any_length_is_refused(scene: Scene) ->
 
 def test_a_checkpoint_that_the_director_did_not_sign_is_refused(scene: Scene) -> None:
     stranger = CryptoSigner.generate_ed25519()
-    note = scene.authority.log.note(stranger)
+    note = scene.authority.log.note([stranger])
     assert "signed the checkpoint" in str(scene.assert_refuses(Step.HISTORY, log=note))
 
 
@@ -118,7 +118,7 @@ def test_a_checkpoint_that_the_director_did_not_sign_is_refused(scene: Scene) ->
 )
 def test_a_checkpoint_of_nonsense_is_refused(scene: Scene, change: object) -> None:
     assert callable(change)
-    note = scene.authority.log.note(scene.authority.keys["director"][0])
+    note = scene.authority.log.note(scene.authority.keys["director"])
     with pytest.raises(TrustError):
         scene.poll(log=change(note))
     assert scene.verifier.seen() == NOWHERE
@@ -126,7 +126,7 @@ def test_a_checkpoint_of_nonsense_is_refused(scene: Scene, change: object) -> No
 
 def test_the_log_of_another_fleet_under_the_same_keys_is_refused(scene: Scene) -> None:
     seen(scene, *ENTRIES[:2])
-    note = scene.authority.log.note(scene.authority.keys["director"][0], "other")
+    note = scene.authority.log.note(scene.authority.keys["director"], "other")
     assert "fleet other" in str(scene.assert_refuses(Step.HISTORY, log=note))
 
 
@@ -187,4 +187,4 @@ def test_marks_from_before_there_was_a_log_are_read(scene: Scene) -> None:
 def test_the_note_that_is_kept_proves_to_anybody_what_was_shown(scene: Scene) -> None:
     seen(scene, *ENTRIES[:4])
     kept = highwater.load(scene.folder / "highwater.json").log.note
-    assert kept == scene.authority.log.note(scene.authority.keys["director"][0])
+    assert kept == scene.authority.log.note(scene.authority.keys["director"])

@@ -239,7 +239,7 @@ class Simulator:
             snapshot_version=self.snapshot.version,
             generation=1,
             slots=tuple(slots),
-            log=self.log.note(self.keys["director"][0]),
+            log=self.log.note(self.keys["director"]),
         )
         return replace(document, **changes)
 
@@ -257,10 +257,10 @@ class AuditSimulator:
     def add(self, *entries: bytes) -> None:
         self.entries += entries
 
-    def note(self, signer: CryptoSigner, fleet: str = "acme") -> str:
+    def note(self, signers: Sequence[CryptoSigner], fleet: str = "acme") -> str:
         size = len(self.entries)
         root = merkle.hashed(Span(0, size), self._nodes())
-        return signed(Checkpoint(fleet, Position(self.epoch, size), root), signer)
+        return signed(Checkpoint(fleet, Position(self.epoch, size), root), signers)
 
     def proof(self, seen: Position) -> tuple[bytes, ...]:
         size, nodes = len(self.entries), self._nodes()

@@ -53,13 +53,10 @@ class Checkpoint:
     root: bytes
 
 
-def signed(checkpoint: Checkpoint, signer: Signer) -> str:
-    """The checkpoint as a note with one signature."""
+def signed(checkpoint: Checkpoint, signers: Sequence[Signer]) -> str:
+    """The checkpoint as a note with a signature of each."""
     text = _text(checkpoint)
-    name = _ORIGIN + checkpoint.fleet
-    signature = bytes.fromhex(signer.sign(text.encode()).signature)
-    line = b64encode(_key_hash(name, signer.public_key) + signature).decode("ascii")
-    return f"{text}\n{_SIGNED}{name} {line}\n"
+    return f"{text}\n" + "".join(_signature(checkpoint.fleet, text, each) for each in signers)
 
 
 def verified(note: str, keys: Mapping[str, Key], threshold: int = 1) -> Checkpoint:
@@ -93,6 +90,13 @@ def parsed(note: str) -> Checkpoint:
     if _text(found) != "\n".join(lines) + "\n" or len(found.root) != _HASH_BYTES:
         raise TrustError(Step.HISTORY, "the checkpoint is not written as it should be")
     return found
+
+
+def _signature(fleet: str, text: str, signer: Signer) -> str:
+    name = _ORIGIN + fleet
+    signature = bytes.fromhex(signer.sign(text.encode()).signature)
+    line = b64encode(_key_hash(name, signer.public_key) + signature).decode("ascii")
+    return f"{_SIGNED}{name} {line}\n"
 
 
 def _text(checkpoint: Checkpoint) -> str:
