@@ -140,7 +140,9 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
     metadata = rpc.ManagerMetadata(downloads)
     verifier = Verifier(folder.trust, metadata, who.device, clock)
     blobs, halt = rpc.ManagerBlobs(downloads), threading.Event()
-    telemetry, windows = _telemetry(folder, Times(clock, verifier.trusted_now), log)
+    telemetry, windows = _telemetry(
+        folder, Times(clock, verifier.trusted_now, verifier.clock_offset), log
+    )
     sending = telemetry.sending if settings.telemetry else None
     session = Session(lambda: rpc.Line(passport.membership), journal, log, sending)
     tools = Tools(

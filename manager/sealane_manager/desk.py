@@ -105,9 +105,9 @@ class Desk:
         if record.state is Standing.QUARANTINED:
             raise NotAllowed(f"device {device} is in quarantine: {REASON}", hint=QUARANTINE_HINT)
 
-    def hello(self, device: DeviceId, hello: Hello) -> Welcome:
-        """Record what the device is and what it runs."""
-        record = self._store.devices.hello(device, hello, self._clock.now())
+    def hello(self, device: DeviceId, hello: Hello, certificate: datetime | None = None) -> Welcome:
+        """Record what the device is, what it runs and when the certificate that it shows ends."""
+        record = self._store.devices.hello(device, hello, self._clock.now(), certificate)
         pace = self.pace
         return Welcome(device, pace.heartbeat_s, pace.reconnect_s, record.acked_sequence)
 

@@ -142,7 +142,7 @@ def collect(folder: StateFolder) -> None:
 
     async def within() -> None:
         link = EndpointLink(folder.control_socket)
-        times = Times(SystemClock(), lambda: datetime.now(UTC))
+        times = Times(SystemClock(), lambda: datetime.now(UTC), lambda: None)
         try:
             await Collector(link, spool, Host(folder.root), times).collect()
         finally:

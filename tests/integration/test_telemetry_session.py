@@ -10,6 +10,7 @@ import pytest
 from sealane.fleet import AssignmentRequest, Heartbeat
 from sealane.telemetry.codec import encode_windows
 from sealane.telemetry.types import TelemetryAck, TelemetryBatch
+from sealane.trust.identity import load_certificate
 from sealane_manager.store import open_store
 from sealane_manager.store.telemetry.records import Span
 from support.manager import running_manager
@@ -53,6 +54,20 @@ def test_an_acknowledged_batch_is_in_the_store(manager: RunningManager) -> None:
 
         assert session.ask(batch(1)) == TelemetryAck("boot-1", 1)
         assert stored(manager, device) == 10
+
+
+def test_the_end_of_the_certificate_that_a_device_shows_is_known_to_the_rules(
+    manager: RunningManager,
+) -> None:
+    device = manager.enrolled("recorder-0")
+    with device.session() as session:
+        session.greet()
+    store = open_store(manager.state.database)
+    try:
+        (found,) = [each for each in store.health.devices((), 0) if each.id == "recorder-0"]
+    finally:
+        store.close()
+    assert found.certificate_expires == load_certificate(device.certificate).not_valid_after_utc
 
 
 def test_a_device_that_sends_again_after_a_lost_session_is_counted_once(

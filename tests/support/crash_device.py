@@ -235,7 +235,7 @@ class Device:
 
     def _telemetry(self, verifier: Verifier) -> Telemetry:
         plant = self.plant
-        times = Times(plant.clock, verifier.trusted_now)
+        times = Times(plant.clock, verifier.trusted_now, verifier.clock_offset)
         around = Surroundings(
             self.state.telemetry, plant.endpoint, _Steady(), times, f"boot-{plant.boots}"
         )

@@ -89,6 +89,12 @@ def test_what_a_device_does_not_measure_is_not_wrong() -> None:
     assert found(a_fleet(a_device(latest=latest))) == []
 
 
+def test_windows_that_a_device_could_not_keep_are_found() -> None:
+    (finding,) = findings(a_fleet(a_device(lost=7), a_device("box-2")))
+    assert (finding.rule, finding.subject) == ("telemetry_lost", "box-1")
+    assert "could not keep 7 windows" in finding.text
+
+
 def test_a_certificate_that_is_not_renewed_is_found_in_time() -> None:
     soon = a_device(certificate_expires=NOW + timedelta(hours=5))
     later = a_device("box-2", certificate_expires=NOW + timedelta(hours=12))

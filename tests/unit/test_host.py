@@ -58,6 +58,52 @@ def test_a_busy_accelerator_is_seen(machine: Path) -> None:
     assert Host(machine, machine).measure().accelerator == Level.of(370)
 
 
+@pytest.mark.parametrize(
+    "board", ["sys/devices/gpu.0/load", "sys/devices/platform/17000000.gpu/load"]
+)
+def test_a_busy_gpu_of_a_board_is_seen(machine: Path, board: str) -> None:
+    write(machine, board, "512\n")
+    assert Host(machine, machine).measure().accelerator == Level.of(512)
+
+
+def test_a_neural_processor_was_busy_for_a_share_of_the_time_that_passed(machine: Path) -> None:
+    busy = "sys/class/accel/accel0/device/npu_busy_time_us"
+    write(machine, busy, "1000000\n")
+    moments = iter((0.0, 10.0, 10.0, 20.0))
+    host = Host(machine, machine, lambda: next(moments))
+
+    write(machine, busy, "3500000\n")
+    assert host.measure().accelerator == Level.of(250)
+    assert host.measure().accelerator is None
+    write(machine, busy, "1000\n")  # it was reset
+    assert host.measure().accelerator == Level.of(0)
+
+
+def test_a_sensor_of_the_board_counts_as_those_of_the_processor(machine: Path) -> None:
+    write(machine, "sys/class/hwmon/hwmon2/temp1_input", "71500\n")
+    assert Host(machine, machine).measure().temperature == Level.of(715)
+
+
+@pytest.mark.parametrize(("state", "seconds"), [("0\n", 0), ("3\n", 10)])
+def test_a_board_that_counts_no_time_says_whether_it_is_slowed_now(
+    machine: Path, state: str, seconds: int
+) -> None:
+    (machine / CORE).unlink()
+    write(machine, "sys/class/thermal/cooling_device0/type", "cpufreq-cpu0\n")
+    write(machine, "sys/class/thermal/cooling_device0/cur_state", state)
+    write(machine, "sys/class/thermal/cooling_device1/type", "pwm-fan\n")
+    write(machine, "sys/class/thermal/cooling_device1/cur_state", "7\n")
+    moments = iter((0.0, 10.0))
+    assert Host(machine, machine, lambda: next(moments)).measure().throttled == seconds
+
+
+def test_a_fan_slows_nothing_down(machine: Path) -> None:
+    (machine / CORE).unlink()
+    write(machine, "sys/class/thermal/cooling_device1/type", "pwm-fan\n")
+    write(machine, "sys/class/thermal/cooling_device1/cur_state", "7\n")
+    assert Host(machine, machine).measure().throttled is None
+
+
 def test_what_a_machine_does_not_show_is_not_measured(tmp_path: Path) -> None:
     measured = Host(tmp_path / "nowhere", tmp_path).measure()
     assert measured == HostWindow()

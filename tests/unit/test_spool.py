@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sealane.names import SlotName
 from sealane.telemetry.codec import decode_windows
-from sealane.telemetry.types import Arm, ModelWindow, TelemetryAck, Window
+from sealane.telemetry.types import Arm, HostWindow, Level, ModelWindow, TelemetryAck, Window
 from sealane_agent.errors import SpoolDamaged
 from sealane_agent.telemetry.spool import Spool, open_spool
 from sealane_agent.telemetry.tiers import Row, groups
@@ -132,6 +132,25 @@ def test_a_truncated_window_costs_itself_alone(spool: Spool, path: Path) -> None
     assert spool.lost == 1
 
 
+def test_what_was_lost_is_told_once_with_the_next_window_of_the_machine(
+    spool: Spool, path: Path
+) -> None:
+    spool.put([plain_window()])
+    change(path, "UPDATE window SET body = substr(body, 1, 30)")
+    assert spool.next_batch() is None
+    spool.close()
+
+    again = Spool(path, "boot")
+    for minute in (1, 2):
+        again.put_measured(Window(START + 60 * minute, 60, host=HostWindow(cpu=Level.of(1))))
+    batch = again.next_batch()
+    assert batch is not None
+    told = [window.host.lost for window in decode_windows(batch.body) if window.host]
+    assert sorted(told) == [0, 1]
+    assert again.lost == 0
+    again.close()
+
+
 def test_a_truncated_batch_keeps_its_place_and_says_nothing(spool: Spool, path: Path) -> None:
     spool.put([plain_window()])
     sent = spool.next_batch()
@@ -151,6 +170,7 @@ def test_a_damaged_file_is_moved_aside(path: Path) -> None:
     spool, error = open_spool(path, "boot")
     assert isinstance(error, SpoolDamaged)
     assert spool.next_batch() is None
+    assert spool.lost == 1
     spool.close()
     assert path.with_name("telemetry.db.damaged").exists()
 

@@ -66,7 +66,9 @@ class Device:
         self.start()
 
     def start(self) -> None:
-        times = Times(self.clock, lambda: self.clock.now() + self.ahead)
+        times = Times(
+            self.clock, lambda: self.clock.now() + self.ahead, lambda: -self.ahead or None
+        )
         self.collector = Collector(self.source, self.spool, self.host, times)
 
     def collect(self, seconds: int = 10) -> None:
@@ -91,6 +93,15 @@ def device(tmp_path: Path) -> Iterator[Device]:
 
 def requests(windows: list[Window]) -> int:
     return sum(model.requests for window in windows for model in window.models)
+
+
+def test_a_window_of_the_machine_says_how_far_its_clock_is_ahead(device: Device) -> None:
+    device.ahead = timedelta(seconds=-40)
+    for _ in range(7):
+        device.collect()
+    offsets = [window.host.clock_offset for window in device.windows() if window.host]
+    assert offsets
+    assert all(offset and offset.low == offset.high == 40_000 for offset in offsets)
 
 
 def test_the_endpoints_windows_come_into_the_spool_once(device: Device) -> None:

@@ -50,6 +50,25 @@ def test_a_stored_batch_is_acknowledged_and_read_back(telemetry: Telemetry) -> N
     assert found.p50 == pytest.approx(1000, rel=0.03)
 
 
+def test_windows_that_a_device_lost_are_added_up_and_dated(telemetry: Telemetry) -> None:
+    for number, lost in enumerate((2, 0, 3), 1):
+        window = replace(plain_window(1, number), host=HostWindow(lost=lost))
+        put(telemetry, arrived(number, window))
+    heard = START + 60 * 4
+    assert telemetry.readings.losses(heard) == {BOX: 5}
+    assert telemetry.readings.losses(heard + 1) == {}
+
+
+def test_counts_of_a_machine_that_add_up_to_nonsense_leave_its_row_readable(
+    telemetry: Telemetry,
+) -> None:
+    for number in (1, 2):
+        window = replace(plain_window(1), host=HostWindow(lost=LARGEST_COUNT, restarts=1))
+        put(telemetry, arrived(number, window))
+    (window,) = telemetry.readings.device_windows(BOX, ALWAYS)
+    assert window.host == HostWindow(lost=LARGEST_COUNT, restarts=1)
+
+
 def test_a_batch_that_comes_again_is_acknowledged_and_not_counted(telemetry: Telemetry) -> None:
     batch = arrived(1, plain_window(100))
 

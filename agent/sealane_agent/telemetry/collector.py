@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.errors import SealaneError, TelemetryError
 from sealane.telemetry.codec import decode_windows
+from sealane.telemetry.decoding import LARGEST_LEVEL
 from sealane.telemetry.merging import merge_hosts
-from sealane.telemetry.types import Window
+from sealane.telemetry.types import Level, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from sealane.clock import Clock
     from sealane.telemetry.types import HostWindow
@@ -61,14 +62,27 @@ class Measures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The device's clock, and the trusted time that windows are written in."""
+    """The device's clock, and the trusted time that windows are written in.
+
+    Attributes:
+        offset: how far the clock is ahead of the manager's; None while that is not known.
+    """
 
     clock: Clock
     trusted: Callable[[], datetime]
+    offset: Callable[[], timedelta | None]
 
     def shift_s(self) -> int:
         """How far the trusted time is ahead of the device's clock."""
         return round((self.trusted() - self.clock.now()).total_seconds())
+
+    def offset_ms(self) -> Level | None:
+        """How far the clock is ahead, as windows tell it."""
+        ahead = self.offset()
+        if ahead is None:
+            return None
+        milliseconds = round(ahead.total_seconds() * 1000)
+        return Level.of(min(LARGEST_LEVEL, max(-LARGEST_LEVEL, milliseconds)))
 
     def now_s(self) -> int:
         """Trusted seconds since 1970."""
@@ -146,8 +160,9 @@ class Collector:
             self._minute, self._measured = minute, None
             if measured is not None:
                 start = begun * MINUTE_S + self._times.shift_s()
-                self._spool.put([Window(max(0, start), MINUTE_S, host=measured)])
-        self._measured = merge_hosts(self._measured, self._host.measure())
+                self._spool.put_measured(Window(max(0, start), MINUTE_S, host=measured))
+        sample = replace(self._host.measure(), clock_offset=self._times.offset_ms())
+        self._measured = merge_hosts(self._measured, sample)
 
     def _minute_now(self) -> int:
         return int(self._times.clock.now().timestamp()) // MINUTE_S

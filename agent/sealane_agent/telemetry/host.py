@@ -8,44 +8,61 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from sealane.telemetry.types import HostWindow, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 COLDEST_MC: Final = -60_000
 HOTTEST_MC: Final = 150_000
 """Thousandths of a degree: a sensor that says more or less is not connected."""
 
-_THERMAL: Final = "sys/class/thermal/thermal_zone*/temp"
+_THERMAL: Final = ("sys/class/thermal/thermal_zone*/temp", "sys/class/hwmon/hwmon*/temp*_input")
 _THROTTLED_MS: Final = (
     "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/package_throttle_total_time_ms"
 )
-_ACCELERATOR: Final = "sys/class/drm/card*/device/gpu_busy_percent"
+_COOLING: Final = "sys/class/thermal/cooling_device*"
+_SLOWED: Final = ("cpufreq", "processor")
+"""Kinds of cooling that slow the processor down, by how they begin in lower case."""
+
+_PERCENT: Final = "sys/class/drm/card*/device/gpu_busy_percent"
+_THOUSANDTHS: Final = ("sys/devices/gpu.[0-9]*/load", "sys/devices/platform/*.gpu/load")
+_BUSY_US: Final = "sys/class/accel/accel*/device/npu_busy_time_us"
 _IDLE_FIELDS: Final = slice(3, 5)
 _COUNTED_FIELDS: Final = 8
 
 
 class Host:
-    """Measures this machine; shares of time are since the last measurement."""
+    """Measures this machine; shares of time are since the last measurement.
 
-    def __init__(self, disk: Path, root: Path = Path("/")) -> None:
-        self._disk, self._root = disk, root
+    `seconds` is a clock that never goes back.
+    """
+
+    def __init__(
+        self, disk: Path, root: Path = Path("/"), seconds: Callable[[], float] = monotonic
+    ) -> None:
+        self._disk, self._root, self._seconds = disk, root, seconds
+        self._at = seconds()
         self._cpu = self._cpu_times()
+        self._busy = self._busy_us()
         self._throttled = self._throttled_ms()
 
     def measure(self) -> HostWindow:
         """One sample of everything."""
+        before, self._at = self._at, self._seconds()
+        passed = self._at - before
         return HostWindow(
             cpu=_level(self._cpu_share()),
             memory=_level(self._memory_share()),
             disk=_level(self._disk_share()),
             temperature=_level(self._temperature()),
-            accelerator=_level(self._accelerator()),
-            throttled=self._throttled_s(),
+            accelerator=_level(self._accelerator(passed)),
+            throttled=self._throttled_s(passed),
         )
 
     def _cpu_share(self) -> int | None:
@@ -78,21 +95,43 @@ class Host:
         return None
 
     def _temperature(self) -> int | None:
-        found = [value for value in self._numbers(_THERMAL) if COLDEST_MC < value < HOTTEST_MC]
+        every = chain.from_iterable(map(self._numbers, _THERMAL))
+        found = [value for value in every if COLDEST_MC < value < HOTTEST_MC]
         return round(max(found) / 100) if found else None
 
-    def _accelerator(self) -> int | None:
-        return max((value * 10 for value in self._numbers(_ACCELERATOR)), default=None)
+    def _accelerator(self, passed: float) -> int | None:
+        """The busiest one: GPUs of AMD and of Tegra boards, NPUs of Intel."""
+        percents = (value * 10 for value in self._numbers(_PERCENT))
+        thousandths = chain.from_iterable(map(self._numbers, _THOUSANDTHS))
+        found = [min(1000, max(0, each)) for each in chain(percents, thousandths)]
+        before, self._busy = self._busy, self._busy_us()
+        if before is not None and self._busy is not None and passed > 0:
+            found.append(min(1000, max(0, round((self._busy - before) / passed / 1000))))
+        return max(found, default=None)
 
-    def _throttled_s(self) -> int | None:
-        """Whole seconds; what is left counts the next time."""
+    def _busy_us(self) -> int | None:
+        return max(self._numbers(_BUSY_US), default=None)
+
+    def _throttled_s(self, passed: float) -> int | None:
+        """Whole seconds; what is left counts the next time.
+
+        Where the kernel counts no time, all that passed counts when the processor is slowed now.
+        """
         now = self._throttled_ms()
         if now is None or self._throttled is None:
             self._throttled = now
-            return None
+            return self._slowed(passed) if now is None else None
         seconds = max(0, now - self._throttled) // 1000
         self._throttled = min(now, self._throttled + seconds * 1000)
         return seconds
+
+    def _slowed(self, passed: float) -> int | None:
+        states = []
+        for device in self._root.glob(_COOLING):
+            with suppress(OSError, ValueError):
+                if (device / "type").read_text().lower().startswith(_SLOWED):
+                    states.append(int((device / "cur_state").read_text()))
+        return (round(passed) if any(states) else 0) if states else None
 
     def _throttled_ms(self) -> int | None:
         return max(self._numbers(_THROTTLED_MS), default=None)

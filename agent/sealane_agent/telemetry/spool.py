@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -60,8 +61,6 @@ class Spool:
     def __init__(self, path: Path, boot: str, most_bytes: int = SPOOL_BYTES) -> None:
         self._lock = Lock()
         self._most_bytes = most_bytes
-        self.lost = 0
-        """Windows that were damaged on the disk, or that no merging could make room for."""
         try:
             with ExitStack() as undo:
                 self._database = open_database(path)
@@ -93,6 +92,26 @@ class Spool:
         """Of the file's pages, those that hold something."""
         with self._lock:
             return self._used()
+
+    @property
+    def lost(self) -> int:
+        """Windows damaged on the disk, or without room, that no window has told of yet."""
+        with self._lock:
+            return int(self._fact("lost") or 0)
+
+    def lose_file(self) -> None:
+        """Count what a damaged file held, of which nobody knows how much it was, as one window."""
+        with self._transaction():
+            self._lose()
+
+    def put_measured(self, window: Window) -> None:
+        """Keep a window of the machine; it tells how many windows were lost since the last one."""
+        with self._transaction():
+            if window.host is not None and (lost := int(self._fact("lost") or 0)):
+                window = replace(window, host=replace(window.host, lost=lost))
+                self._set_fact("lost", "0")
+            self._put(window)
+            self._make_room()
 
     def put(self, windows: Iterable[Window], stored: str = "") -> None:
         """Keep windows; `stored` names them when they came from the endpoint."""
@@ -153,7 +172,7 @@ class Spool:
             try:
                 yield from decode_windows(body)
             except TelemetryError:
-                self.lost += 1
+                self._lose()
 
     def _replace(self, rows: Iterable[Row], windows: Iterable[Window]) -> None:
         self._database.executemany(
@@ -177,7 +196,7 @@ class Spool:
             if not any(self._merge(pair) for pair in pairwise(rows)):
                 if not rows:
                     return
-                self.lost += 1
+                self._lose()
                 self._replace(rows[:1], ())
 
     def _used(self) -> int:
@@ -218,7 +237,7 @@ class Spool:
         try:
             decode_windows(batch.body)
         except TelemetryError:
-            self.lost += 1
+            self._lose()
             return TelemetryBatch(batch.boot, batch.sequence, encode_windows(()))
         return batch
 
@@ -240,6 +259,9 @@ class Spool:
         row = self._database.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
         return str(row[0]) if row else ""
 
+    def _lose(self) -> None:
+        self._set_fact("lost", str(int(self._fact("lost") or 0) + 1))
+
     def _set_fact(self, name: str, value: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
 
@@ -260,4 +282,6 @@ def open_spool(path: Path, boot: str) -> tuple[Spool, SpoolDamaged | None]:
         for suffix in ("-wal", "-shm"):
             fileio.remove(path.with_name(path.name + suffix))
         fileio.rename(path, path.with_name(path.name + ".damaged"))
-        return Spool(path, boot), error
+        spool = Spool(path, boot)
+        spool.lose_file()
+        return spool, error

@@ -175,6 +175,7 @@ def _host(host: HostWindow) -> wire.HostWindow:
         clock_offset_ms=_level(host.clock_offset),
         throttled_s=host.throttled,
         restarts=host.restarts,
+        lost=host.lost,
     )
 
 

@@ -253,6 +253,7 @@ def _host(found: wire.HostWindow) -> HostWindow:
         clock_offset=_level(found.clock_offset_ms) if found.HasField("clock_offset_ms") else None,
         throttled=_count(found.throttled_s) if found.HasField("throttled_s") else None,
         restarts=_count(found.restarts) if found.HasField("restarts") else None,
+        lost=_count(found.lost),
     )
 
 

@@ -108,6 +108,7 @@ def merge_hosts(first: HostWindow | None, second: HostWindow | None) -> HostWind
         clock_offset=_merge_levels(first.clock_offset, second.clock_offset),
         throttled=_sum(first.throttled, second.throttled),
         restarts=_sum(first.restarts, second.restarts),
+        lost=first.lost + second.lost,
     )
 
 

@@ -162,6 +162,7 @@ class HostWindow:
         clock_offset: device's clock less the manager's, in milliseconds.
         throttled: seconds in which the processor was slowed down.
         restarts: worker processes that were started again.
+        lost: windows that the device could not keep, damaged on its disk or without room.
     """
 
     cpu: Level | None = None
@@ -172,6 +173,7 @@ class HostWindow:
     clock_offset: Level | None = None
     throttled: int | None = None
     restarts: int | None = None
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

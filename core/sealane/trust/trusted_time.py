@@ -29,6 +29,10 @@ class TrustedTime:
     attested: int | None = None
     attested_at: float = 0.0
 
+    def offset(self, clock: Clock) -> timedelta | None:
+        """How far the wall clock is ahead; None while nobody attested the time. To a second."""
+        return None if self.attested is None else clock.now() - self.now(clock)
+
     def now(self, clock: Clock) -> datetime:
         """The best known time, aware, in UTC."""
         floor = datetime.fromtimestamp(self.floor, UTC)

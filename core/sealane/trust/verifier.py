@@ -53,7 +53,7 @@ from sealane.trust.trusted_time import TrustedTime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from pathlib import Path
 
     from sealane.clock import Clock
@@ -126,6 +126,10 @@ class Verifier:
         nonce = secrets.token_hex(16)
         self._nonces.append(nonce)
         return nonce
+
+    def clock_offset(self) -> timedelta | None:
+        """How far this machine's clock is ahead of the manager's; None: not known yet."""
+        return self._time.offset(self._clock)
 
     def trusted_now(self) -> datetime:
         """The best known time, aware, in UTC."""

@@ -158,6 +158,13 @@ def _telemetry_refused(health: Health) -> Iterator[tuple[str, str, str]]:
             yield device.id, device.site, text
 
 
+def _telemetry_lost(health: Health) -> Iterator[tuple[str, str, str]]:
+    for device in health.devices:
+        if device.lost:
+            text = f"{device.id} could not keep {device.lost} windows of telemetry: see its disk"
+            yield device.id, device.site, text
+
+
 def _rollout_stalled(health: Health) -> Iterator[tuple[str, str, str]]:
     for rollout in health.rollouts:
         quiet = health.now - rollout.since
@@ -224,6 +231,7 @@ RULES: Final = (
     Rule("certificate", Severity.WARNING, 10 * _MINUTE, _certificate),
     Rule("telemetry_late", Severity.WARNING, 10 * _MINUTE, _telemetry_late),
     Rule("telemetry_refused", Severity.WARNING, timedelta(0), _telemetry_refused),
+    Rule("telemetry_lost", Severity.WARNING, timedelta(0), _telemetry_lost),
     Rule("drift", Severity.WARNING, timedelta(0), _drift),
     Rule("export_failed", Severity.WARNING, 5 * _MINUTE, _export_failed),
 )

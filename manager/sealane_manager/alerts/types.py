@@ -56,6 +56,7 @@ class DeviceHealth:
         certificate_expires: None when it is not known.
         latest: its newest window of telemetry.
         refused: why its telemetry was last refused, if that was lately.
+        lost: windows that it could not keep, if it lost any lately; all that it ever lost.
     """
 
     id: str
@@ -66,6 +67,7 @@ class DeviceHealth:
     slots: tuple[SlotTrouble, ...] = ()
     latest: Latest | None = None
     refused: str = ""
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,7 @@ COLUMNS: Final = {
         ),
         Column("throttled_s", _INTEGER, "seconds in which the processor was slowed down"),
         Column("restarts", _INTEGER, "workers that were started again"),
+        Column("lost", _INTEGER, "windows that the device could not keep"),
     ),
 }
 """The columns of each table, in their order; later versions add at the end."""
@@ -191,7 +192,7 @@ def _input(bins: Bins) -> Row:
 
 def _host(host: HostWindow) -> Row:
     cells = (cell for name, unit, _ in _LEVELS for cell in _level(getattr(host, name), unit))
-    return (*cells, host.throttled, host.restarts)
+    return (*cells, host.throttled, host.restarts, host.lost)
 
 
 def _level(level: Level | None, unit: int) -> Row:

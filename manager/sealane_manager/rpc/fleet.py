@@ -143,7 +143,8 @@ class _Conversation:
     async def _greet(self, message: DeviceMessage | None) -> None:
         if not isinstance(message, Hello):
             raise SealaneError("a session begins with Hello")
-        welcome = await asyncio.to_thread(self._reception.desk.hello, self._device, message)
+        ends = self._caller.expires
+        welcome = await asyncio.to_thread(self._reception.desk.hello, self._device, message, ends)
         self._reception.sessions.opened(self._device, self._line)
         await self._line.say(welcome)
         self._reception.wake()

@@ -64,7 +64,7 @@ class Devices:
             row.state, row.state_reason = Standing.ACTIVE, ""
             row.public_key, row.key_fingerprint = new.public_key, new.key_fingerprint
             row.previous_key = row.previous_fingerprint = None
-            row.key_since = row.key_shown_at = None
+            row.key_since = row.key_shown_at = row.certificate_expires = None
             row.token, row.enrolled_at = new.token, new.enrolled_at
             session.add(row)
             session.execute(delete(LabelRow).where(col(LabelRow.device) == new.id))
@@ -142,13 +142,19 @@ class Devices:
             session.connection().execute(statement, heard)
         return len(heard)
 
-    def hello(self, device: DeviceId, hello: Hello, now: datetime) -> DeviceRecord:
-        """Record what a device says when it connects; raises NotKnown, or Refused (not active)."""
+    def hello(
+        self, device: DeviceId, hello: Hello, now: datetime, certificate: datetime | None = None
+    ) -> DeviceRecord:
+        """Record what a device says when it connects, and when its certificate ends.
+
+        Raises NotKnown, or Refused (not active).
+        """
         with self._database.write() as session:
             row = active(session, device)
             row.agent_version = hello.agent_version[: rows.MAX_WORD]
             row.boot_id = hello.boot_id[: rows.MAX_WORD]
             row.facts = rows.facts_fields(hello.facts)
+            row.certificate_expires = certificate or row.certificate_expires
             session.add(row)
             _record_slots(session, device, hello.slots, now)
         self.seen(device, now)

@@ -35,13 +35,19 @@ class FleetHealth:
         """Every device that may speak; `lately`: refusals before it (since 1970) do not count."""
         label = and_(LabelRow.device == DeviceRow.id, LabelRow.key == SITE)  # type: ignore[arg-type]  # SQLModel types columns as their values
         query = (
-            select(DeviceRow.id, DeviceRow.last_seen, LabelRow.value)
+            select(
+                DeviceRow.id,
+                DeviceRow.last_seen,
+                DeviceRow.certificate_expires,
+                LabelRow.value,
+            )
             .join(LabelRow, label, isouter=True)
             .where(DeviceRow.state == Standing.ACTIVE)
         )
         connected, readings = frozenset(reachable), self._telemetry.readings
         latest = {str(device): found for device, found in readings.latest().items()}
         refused = {str(each.device): each.reason for each in readings.refusals(lately)}
+        lost = {str(device): count for device, count in readings.losses(lately).items()}
         troubles = self._troubles()
         with self._database.read() as session:
             return tuple(
@@ -50,11 +56,13 @@ class FleetHealth:
                     site=site or "",
                     reachable=device in connected,
                     last_seen=self._devices.last_seen(device, seen),  # type: ignore[arg-type]  # a row's word for it
+                    certificate_expires=ends,
                     slots=tuple(troubles[device]),
                     latest=latest.get(device),
                     refused=refused.get(device, ""),
+                    lost=lost.get(device, 0),
                 )
-                for device, seen, site in session.exec(query)
+                for device, seen, ends, site in session.exec(query)
             )
 
     def rollouts(self) -> tuple[RolloutHealth, ...]:

@@ -71,6 +71,7 @@ class DeviceRow(Table, table=True):
     previous_fingerprint: str | None = Field(default=None, index=True)
     key_since: datetime | None = None
     key_shown_at: datetime | None = None
+    certificate_expires: datetime | None = None
     token: str
     enrolled_at: datetime
     agent_version: str = ""

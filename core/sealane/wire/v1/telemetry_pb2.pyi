@@ -292,8 +292,11 @@ class HostWindow(google.protobuf.message.Message):
     CLOCK_OFFSET_MS_FIELD_NUMBER: builtins.int
     THROTTLED_S_FIELD_NUMBER: builtins.int
     RESTARTS_FIELD_NUMBER: builtins.int
+    LOST_FIELD_NUMBER: builtins.int
     throttled_s: builtins.int
     restarts: builtins.int
+    lost: builtins.int
+    """Windows that the device could not keep; absent: none."""
     @property
     def cpu(self) -> global___Level:
         """In thousandths, as are memory, disk and accelerator."""
@@ -321,9 +324,10 @@ class HostWindow(google.protobuf.message.Message):
         clock_offset_ms: global___Level | None = ...,
         throttled_s: builtins.int | None = ...,
         restarts: builtins.int | None = ...,
+        lost: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_restarts", b"_restarts", "_throttled_s", b"_throttled_s", "accelerator", b"accelerator", "clock_offset_ms", b"clock_offset_ms", "cpu", b"cpu", "disk", b"disk", "memory", b"memory", "restarts", b"restarts", "temperature", b"temperature", "throttled_s", b"throttled_s"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_restarts", b"_restarts", "_throttled_s", b"_throttled_s", "accelerator", b"accelerator", "clock_offset_ms", b"clock_offset_ms", "cpu", b"cpu", "disk", b"disk", "memory", b"memory", "restarts", b"restarts", "temperature", b"temperature", "throttled_s", b"throttled_s"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_restarts", b"_restarts", "_throttled_s", b"_throttled_s", "accelerator", b"accelerator", "clock_offset_ms", b"clock_offset_ms", "cpu", b"cpu", "disk", b"disk", "lost", b"lost", "memory", b"memory", "restarts", b"restarts", "temperature", b"temperature", "throttled_s", b"throttled_s"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_restarts", b"_restarts"]) -> typing.Literal["restarts"] | None: ...
     @typing.overload

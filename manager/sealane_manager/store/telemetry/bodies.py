@@ -122,7 +122,7 @@ def fits(window: Window) -> bool:
     if len(window.models) > MODELS_PER_WINDOW or not all(map(_model_fits, window.models)):
         return False
     try:
-        encode_windows([Window(window.start, window.seconds, (), window.host)])
+        decode_windows(encode_windows([Window(window.start, window.seconds, (), window.host)]))
     except _UNREADABLE:
         return False
     return True

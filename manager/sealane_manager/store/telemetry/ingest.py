@@ -69,6 +69,7 @@ class Group:
     windows: list[tuple[int, int, str, int, int, bytes]] = field(default_factory=list)
     taken: list[tuple[str, Window, bool]] = field(default_factory=list)
     latest: dict[str, tuple[Window, int]] = field(default_factory=dict)
+    lost: list[tuple[str, int, int]] = field(default_factory=list)
     cohorts: dict[Key, Part] = field(default_factory=dict)
 
     def take(self, batch: Arrived, window: Window, body: bytes) -> None:
@@ -76,6 +77,8 @@ class Group:
         requests, errors = answered(window.models)
         self.windows.append((*place(window), batch.device, requests, errors, body))
         self.taken.append((batch.device, window, batch.received - window.end >= LATE_S))
+        if window.host is not None and window.host.lost:
+            self.lost.append((batch.device, window.host.lost, batch.received))
         known = self.latest.get(batch.device)
         if known is None or known[0].start <= window.start:
             self.latest[batch.device] = (window, batch.received)
@@ -137,6 +140,7 @@ class Ingest:
         with transaction(connection):
             acks = _take(connection, batches, group)
             _write_windows(connection, group)
+            _write_losses(connection, group)
             self._collect(group)
             _write_cohorts(connection, group)
         self._count(group)
@@ -233,6 +237,14 @@ def _write_windows(connection: sqlite3.Connection, group: Group) -> None:
         " throttled = excluded.throttled, restarts = excluded.restarts"
         " WHERE excluded.start >= device_latest.start",
         [_latest(device, window, received) for device, (window, received) in group.latest.items()],
+    )
+
+
+def _write_losses(connection: sqlite3.Connection, group: Group) -> None:
+    connection.executemany(
+        "INSERT INTO loss (device, count, at) VALUES (?, ?, ?) ON CONFLICT (device) DO UPDATE SET"
+        " count = min(count + excluded.count, 1 << 62), at = excluded.at",
+        group.lost,
     )
 
 

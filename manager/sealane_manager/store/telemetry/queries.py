@@ -202,6 +202,13 @@ class Readings:
             rows = connection.execute(query, (since,))
             return tuple(Refusals(DeviceId(device), *rest) for device, *rest in rows)
 
+    def losses(self, since: int) -> Mapping[DeviceId, int]:
+        """Devices that could not keep windows since then, and how many they ever could not."""
+        query = "SELECT device, count FROM loss WHERE at >= ?"
+        with self._connection() as connection:
+            rows = connection.execute(query, (since,))
+            return {DeviceId(device): count for device, count in rows}
+
     def device_pages(
         self, span: Span, devices: Iterable[str] | None
     ) -> Iterator[Sequence[pages.Kept]]:

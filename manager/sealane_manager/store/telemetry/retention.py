@@ -142,5 +142,6 @@ def forget(connection: sqlite3.Connection, keeping: Keeping, now: int) -> int:
         connection.execute("DELETE FROM batch_seen WHERE received < ?", (before,))
         connection.execute("DELETE FROM device_latest WHERE received < ?", (before,))
         connection.execute("DELETE FROM refusal WHERE at < ?", (before,))
+        connection.execute("DELETE FROM loss WHERE at < ?", (before,))
     connection.execute(f"PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})")
     return gone.rowcount

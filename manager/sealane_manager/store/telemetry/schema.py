@@ -69,6 +69,11 @@ _STEPS: Final = (
         device TEXT PRIMARY KEY, count INTEGER NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE loss (
+        device TEXT PRIMARY KEY, count INTEGER NOT NULL, at INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 
