@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from sealane.bundle.manifest import parse_manifest
 from sealane.errors import BundleError, TrustError
 from sealane.failure import Failure, FailureKind
-from sealane.fleet import Hello
+from sealane.fleet import Hello, MetadataFile
 
 from sealane_agent.facts import agent_version
 from sealane_agent.slot.actions import Hands
@@ -18,10 +18,10 @@ from sealane_agent.slot.loop import Desires, SlotLoop
 from sealane_agent.slot.state import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sealane.audit.position import Position
-    from sealane.fleet import Assignment, DeviceFacts, SlotReport
+    from sealane.fleet import Assignment, DeviceFacts, Memory, SlotReport
     from sealane.names import Digest, SlotName
     from sealane.trust.documents import SlotAssignment
     from sealane.trust.verifier import Accepted
@@ -38,6 +38,14 @@ class Judge(Protocol):
 
     def seen(self) -> Position:
         """How much of the audit log was seen."""
+        ...
+
+    def memory(self) -> Memory:
+        """What was seen, for a manager that may have forgotten it."""
+        ...
+
+    def files(self, above: Mapping[str, int]) -> Iterator[MetadataFile]:
+        """Metadata that this device holds above these versions of its roles."""
         ...
 
     def accept(
@@ -91,6 +99,7 @@ class Supervisor:
             boot_id=self._tools.speaker.boot,
             facts=replace(facts, endpoint=self._tools.address()),
             slots=self.reports(),
+            memory=self._verifier.memory(),
         )
 
     def reports(self) -> tuple[SlotReport, ...]:
@@ -104,6 +113,16 @@ class Supervisor:
     def seen(self) -> Position:
         """How much of the audit log was seen."""
         return self._verifier.seen()
+
+    def files(self, above: Mapping[str, int]) -> Iterator[MetadataFile]:
+        """What a manager that was put back from a backup may have lost: it verifies it itself."""
+        yield from self._verifier.files(above)
+        for loop in tuple(self._loops.values()):
+            for pointer in {loop.seen.active, loop.seen.lkg} - {None}:
+                assert pointer is not None  # noqa: S101 - taken away above
+                with suppress(OSError):
+                    manifest = self._store.path(pointer.manifest).read_bytes()
+                    yield MetadataFile(pointer.release.target_path, manifest)
 
     async def accept(self, answer: Assignment, nonce: str) -> bool:
         """Verify a document and take it up; what serves does not change when it is refused."""

@@ -13,6 +13,7 @@ from sealane import fleet
 from sealane.audit.position import Position
 from sealane.errors import SealaneError
 from sealane.failure import Failure, FailureKind
+from sealane.limits import METADATA_ROLES
 from sealane.names import parse_device, parse_slot
 from sealane.receipt import SignedReceipt
 from sealane.telemetry.types import TelemetryAck, TelemetryBatch
@@ -45,8 +46,13 @@ def device_message_to_wire(message: fleet.DeviceMessage) -> wire.SessionRequest:
                     boot_id=message.boot_id,
                     facts=facts_to_wire(message.facts),
                     slots=[slot_to_wire(slot) for slot in message.slots],
+                    director_version=message.memory.director_version,
+                    metadata=message.memory.metadata,
                 )
             )
+        case fleet.MetadataFile():
+            file = wire.MetadataFile(name=message.name, content=message.content)
+            return wire.SessionRequest(metadata_file=file)
         case fleet.Heartbeat():
             return wire.SessionRequest(
                 heartbeat=wire.Heartbeat(slots=[slot_to_wire(slot) for slot in message.slots])
@@ -80,7 +86,10 @@ def device_message_from_wire(message: wire.SessionRequest) -> fleet.DeviceMessag
                 boot_id=message.hello.boot_id,
                 facts=facts_from_wire(message.hello.facts),
                 slots=tuple(slot_from_wire(slot) for slot in message.hello.slots),
+                memory=_memory_from_wire(message.hello),
             )
+        case "metadata_file":
+            return fleet.MetadataFile(message.metadata_file.name, message.metadata_file.content)
         case "heartbeat":
             return fleet.Heartbeat(tuple(slot_from_wire(slot) for slot in message.heartbeat.slots))
         case "assignment_request":
@@ -94,6 +103,12 @@ def device_message_from_wire(message: wire.SessionRequest) -> fleet.DeviceMessag
             return TelemetryBatch(batch.boot_id, batch.sequence, batch.body)
         case _:
             raise SealaneError("the device sent a message of a kind this manager does not know")
+
+
+def _memory_from_wire(hello: wire.Hello) -> fleet.Memory:
+    if len(hello.metadata) > METADATA_ROLES:
+        raise SealaneError(f"a device holds metadata of at most {METADATA_ROLES} roles")
+    return fleet.Memory(hello.director_version, dict(hello.metadata))
 
 
 def manager_message_to_wire(message: fleet.ManagerMessage) -> wire.SessionResponse:
@@ -118,13 +133,18 @@ def manager_message_to_wire(message: fleet.ManagerMessage) -> wire.SessionRespon
             )
         case fleet.EventsAck():
             return wire.SessionResponse(events_ack=wire.EventsAck(sequence=message.sequence))
+        case fleet.MetadataWanted():
+            wanted = wire.MetadataWanted(above=message.above)
+            return wire.SessionResponse(metadata_wanted=wanted)
         case TelemetryAck():
             return wire.SessionResponse(
                 telemetry_ack=wire.TelemetryAck(boot_id=message.boot, sequence=message.sequence)
             )
 
 
-def manager_message_from_wire(message: wire.SessionResponse) -> fleet.ManagerMessage | None:
+def manager_message_from_wire(  # noqa: PLR0911 - one for each kind of message
+    message: wire.SessionResponse,
+) -> fleet.ManagerMessage | None:
     """What the manager said; None for a kind that this agent is too old to know."""
     match message.WhichOneof("message"):
         case "welcome":
@@ -141,6 +161,8 @@ def manager_message_from_wire(message: wire.SessionResponse) -> fleet.ManagerMes
             return fleet.Assignment(answer.document, tuple(answer.log_proof))
         case "events_ack":
             return fleet.EventsAck(message.events_ack.sequence)
+        case "metadata_wanted":
+            return fleet.MetadataWanted(dict(message.metadata_wanted.above))
         case "telemetry_ack":
             return TelemetryAck(message.telemetry_ack.boot_id, message.telemetry_ack.sequence)
         case _:

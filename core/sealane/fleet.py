@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sealane.audit.position import NOWHERE, Position
 from sealane.telemetry.types import TelemetryAck, TelemetryBatch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from sealane.failure import Failure
@@ -68,6 +69,19 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """What a device has seen, by which an older manager notices that it is older.
+
+    Attributes:
+        director_version: of the newest director document that was accepted; 0 before the first.
+        metadata: version of each offline role of the trust repository that the device holds.
+    """
+
+    director_version: int = 0
+    metadata: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
     """The first word of a device."""
 
@@ -75,6 +89,7 @@ class Hello:
     boot_id: str
     facts: DeviceFacts
     slots: tuple[SlotReport, ...]
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,5 +152,20 @@ class EventsAck:
     sequence: int
 
 
-DeviceMessage = Hello | Heartbeat | AssignmentRequest | Events | TelemetryBatch
-ManagerMessage = Welcome | DesiredChanged | Assignment | EventsAck | TelemetryAck
+@dataclass(frozen=True, slots=True)
+class MetadataWanted:
+    """The manager lost metadata that the device holds; `above`: role to the version it has."""
+
+    above: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataFile:
+    """One file that a device holds: metadata by its role, or a manifest by its target path."""
+
+    name: str
+    content: bytes
+
+
+DeviceMessage = MetadataFile | Hello | Heartbeat | AssignmentRequest | Events | TelemetryBatch
+ManagerMessage = MetadataWanted | Welcome | DesiredChanged | Assignment | EventsAck | TelemetryAck

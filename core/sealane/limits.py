@@ -41,6 +41,12 @@ TIMESTAMP_BYTES: Final = 16 * KIB
 SNAPSHOT_BYTES: Final = 2 * MIB
 """snapshot.json: about ten thousand delegated roles."""
 
+METADATA_ROLES: Final = 10_000
+"""Offline roles of which one device may hold metadata: as many as a snapshot names."""
+
+METADATA_FILE_BYTES: Final = 3 * MIB
+"""Metadata that a device gives back in one message."""
+
 ROOT_ROTATIONS: Final = 256
 """New roots that a device follows at once: a device that slept for decades."""
 

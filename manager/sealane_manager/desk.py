@@ -15,6 +15,7 @@ from sealane.trust.documents import DirectorDocument
 from sealane_manager.errors import NotAllowed, NotKnown
 from sealane_manager.identity.ca import DEVICE_LIFETIME
 from sealane_manager.identity.renewal import QUARANTINE_HINT, REASON
+from sealane_manager.recovery import Recovery
 from sealane_manager.store.records import Standing
 from sealane_manager.store.telemetry.records import Arrived
 
@@ -61,13 +62,13 @@ class Papers:
     """Makes director documents: what one device shall run, signed for it and its nonce."""
 
     def __init__(self, repository: Repository, director: Director, log: AuditLog) -> None:
-        self._repository, self._director, self._log = repository, director, log
+        self.repository, self._director, self._log = repository, director, log
 
     def answer(
         self, device: DeviceId, asked: AssignmentRequest, issue: Issue, now: datetime
     ) -> Assignment:
         """The document for what the store issues, with the proof that the device needs for it."""
-        root, snapshot = self._repository.versions()
+        root, snapshot = self.repository.versions()
         evidence = self._log.evidence(asked.seen)
         document = DirectorDocument(
             device=device,
@@ -93,6 +94,7 @@ class Desk:
     def __init__(self, store: Store, papers: Papers, clock: Clock, pace: Pace) -> None:
         self._store, self._papers, self._clock = store, papers, clock
         self.pace = pace
+        self.recovery = Recovery(store, papers.repository, clock)
 
     def admit(self, device: DeviceId) -> None:
         """Raise NotAllowed unless the device is a member of the fleet."""

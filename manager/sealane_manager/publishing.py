@@ -43,8 +43,13 @@ class Publishing:
     def _bring(self, releases: tuple[ListedRelease, ...]) -> None:
         known = {release.name: release.manifest for release in self._repository.releases()}
         for release in releases:
-            if known.get(release.name) != release.manifest:
+            if known.get(release.name) != release.manifest or self._is_back(release):
                 self._add(release.name, release.manifest)
+
+    def _is_back(self, release: ListedRelease) -> bool:
+        """Whether a manifest that was lost was uploaded again."""
+        held = self._repository.holds(release.name, release.manifest)
+        return not held and not self._blobs.missing([release.manifest])
 
     def _add(self, name: ReleaseName, digest: Digest) -> None:
         try:

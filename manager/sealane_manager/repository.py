@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sealane.clock import Clock
-    from sealane.names import ReleaseName
+    from sealane.names import Digest, ReleaseName
     from securesystemslib.signer import CryptoSigner
     from tuf.api.metadata import MetaFile
 
@@ -134,6 +134,10 @@ class Repository:
         fileio.make_folder(path.parent)
         fileio.replace(path, manifest)
 
+    def holds(self, name: ReleaseName, manifest: Digest) -> bool:
+        """Whether a release's manifest is stored here."""
+        return self._target(name, hex_of(manifest)).is_file()
+
     def submit(self, role: str, metadata: bytes) -> int:
         """Take new metadata of an offline role and publish it; returns the snapshot's version.
 
@@ -161,6 +165,40 @@ class Repository:
                 self._point_to(timestamp.snapshot_meta, now)
             else:
                 return False
+            return True
+
+    def behind(self, held: Mapping[str, int]) -> dict[str, int]:
+        """Roles of which somebody holds newer metadata, with the versions here."""
+        return {
+            role: version
+            for role, newer in held.items()
+            if role not in {Snapshot.type, Timestamp.type}
+            and newer > (version := self._known_version(role))
+        }
+
+    def take_back(self, role: str, metadata: bytes, now: datetime) -> bool:
+        """Take metadata of an offline role that was published here before a restore.
+
+        Judged like a submission, but versions in between may be missing, and so may manifests.
+        Returns whether it is news; raises Refused.
+        """
+        with self._locked():
+            if role == Root.type:
+                version = submission.parse(Root, metadata).signed.version
+                if version == self._root_version() + 1:
+                    self._submit_root(metadata, now)
+                    return True
+                return False
+            new = submission.parse(Targets, metadata)
+            before = new.signed.version - 1
+            if before < self._version(role):
+                return False
+            if role == Targets.type:
+                submission.judge_targets(self._parsed(Root), before, new, now)
+            else:
+                self._family_known(role)
+                submission.judge_family(self._parsed(Targets), (role, before), new, now)
+            self._publish({role: (new.signed.version, metadata)}, now)
             return True
 
     def renew(self, now: datetime) -> None:
@@ -192,16 +230,19 @@ class Repository:
 
     def _judge_family(self, family: str, new: Metadata[Targets], now: datetime) -> None:
         targets = self._parsed(Targets)
+        self._family_known(family)
+        current = family, self._version(family)
+        for release in submission.judge_family(targets, current, new, now):
+            if not self.holds(release.name, release.manifest):
+                message = f"the manifest of {release.name} is not stored here"
+                raise Refused(message, hint="upload the bundle before its release is signed")
+
+    def _family_known(self, family: str) -> None:
         if family not in self.families():
             raise Refused(
                 f"there is no family {family!r}",
                 hint="add it with: sealane trust add-family",
             )
-        current = family, self._version(family)
-        for release in submission.judge_family(targets, current, new, now):
-            if not self._target(release.name, hex_of(release.manifest)).is_file():
-                message = f"the manifest of {release.name} is not stored here"
-                raise Refused(message, hint="upload the bundle before its release is signed")
 
     def _publish(self, changed: Mapping[str, tuple[int, bytes]], now: datetime) -> int:
         """Write new metadata, then a snapshot that names it, then the timestamp."""
@@ -258,6 +299,9 @@ class Repository:
     def _version(self, role: str) -> int:
         meta = self._parsed(Snapshot).meta.get(f"{role}.json")
         return meta.version if meta else 0
+
+    def _known_version(self, role: str) -> int:
+        return self._root_version() if role == Root.type else self._version(role)
 
     def _releases_of(self, family: str) -> tuple[ListedRelease, ...]:
         signed: Targets = _read_signed(family, self.current(family))

@@ -19,6 +19,8 @@ from sealane.fleet import (
     EventsAck,
     Heartbeat,
     Hello,
+    MetadataFile,
+    MetadataWanted,
     SlotReport,
     Welcome,
 )
@@ -30,7 +32,7 @@ from support.agent_fakes import CAM, START, Lines
 from support.disks import FailingDisk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
     from sealane.fleet import DeviceMessage, ManagerMessage
@@ -100,6 +102,10 @@ class FakeDevice:
 
     def seen(self) -> Position:
         return SEEN
+
+    def files(self, above: Mapping[str, int]) -> Iterator[MetadataFile]:
+        for role, version in above.items():
+            yield MetadataFile(role, str(version).encode())
 
     async def accept(self, answer: Assignment, nonce: str) -> bool:
         self.accepted.append((answer.document, nonce))
@@ -187,6 +193,16 @@ def test_events_are_told_until_the_manager_has_stored_them(talk: Talk) -> None:
             (rest,) = await again.has_said(Events)
             assert isinstance(rest, Events)
             assert [event.sequence for event in rest.events] == [3]
+
+    asyncio.run(story())
+
+
+def test_a_manager_that_lost_metadata_gets_it_back(talk: Talk) -> None:
+    async def story() -> None:
+        async with talk.running() as line:
+            line.answer(welcome(), MetadataWanted({"root": 1, "vision": 3}))
+            files = await line.has_said(MetadataFile, 2)
+            assert files == [MetadataFile("root", b"1"), MetadataFile("vision", b"3")]
 
     asyncio.run(story())
 

@@ -13,7 +13,7 @@ from sealane import receipt as receipts
 from sealane.audit.position import NOWHERE, Position
 from sealane.bundle.types import ProbationLimits
 from sealane.errors import TrustError
-from sealane.fleet import Assignment, DeviceFacts, RuntimeFact
+from sealane.fleet import Assignment, DeviceFacts, Memory, MetadataFile, RuntimeFact
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 from sealane.receipt import Receipt, SignedReceipt
 from sealane.trust.documents import (
@@ -36,7 +36,7 @@ from support.agent_fakes import CAM, Died, FakeBlobs, FakeEndpoint, Lines
 from support.bundles import TINY_MODEL, manifest_of, tiny_deployment, tiny_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sealane.bundle.types import Manifest
@@ -58,6 +58,12 @@ class FakeJudge:
 
     def seen(self) -> Position:
         return NOWHERE
+
+    def memory(self) -> Memory:
+        return Memory()
+
+    def files(self, above: Mapping[str, int]) -> Iterator[MetadataFile]:
+        yield from (MetadataFile(role, b"") for role in above)
 
     def accept(
         self, document: bytes, nonce: str | None, facts: DeviceFacts, proof: Sequence[bytes]

@@ -83,7 +83,9 @@ class SlotLoop:
         self._acted: Action | None = None
         self._turned, self._patience = asyncio.get_running_loop().time(), STUCK_S
         self.record = SlotRecord(slot)
-        self.seen = Observed(heard=False, active=None, lkg=None, serving=None)
+        # Said in the first Hello, which does not wait for the first look.
+        active, lkg = self._pointer(ACTIVE), self._pointer(LKG)
+        self.seen = Observed(heard=False, active=active, lkg=lkg, serving=None)
 
     def ring(self) -> None:
         """Look again now."""

@@ -18,6 +18,7 @@ from sealane.fleet import (
     Events,
     EventsAck,
     Heartbeat,
+    MetadataWanted,
     Welcome,
 )
 from sealane.telemetry.types import TelemetryAck
@@ -25,10 +26,10 @@ from sealane.telemetry.types import TelemetryAck
 from sealane_agent.uplink.rpc import SessionEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from sealane.audit.position import Position
-    from sealane.fleet import DeviceMessage, Hello, ManagerMessage, SlotReport
+    from sealane.fleet import DeviceMessage, Hello, ManagerMessage, MetadataFile, SlotReport
 
     from sealane_agent.log import Log
     from sealane_agent.slot.journal import Journal
@@ -85,6 +86,10 @@ class Device(Protocol):
 
     def seen(self) -> Position:
         """How much of the audit log the device has seen; blocks on the disk."""
+        ...
+
+    def files(self, above: Mapping[str, int]) -> Iterator[MetadataFile]:
+        """Metadata that the device holds above these versions of its roles; blocks on the disk."""
         ...
 
     async def accept(self, answer: Assignment, nonce: str) -> bool:
@@ -201,6 +206,7 @@ class _Talk:
         self._line, self._device, self._journal, self._chance = line, device, journal, chance
         self._writing = asyncio.Lock()
         self._answers: asyncio.Queue[Assignment] = asyncio.Queue(maxsize=4)
+        self.wanted: asyncio.Queue[Mapping[str, int]] = asyncio.Queue(maxsize=1)
         self.outbox = asyncio.Event()
         self.questions = asyncio.Event()
         self.sending: Sending | None = None
@@ -214,6 +220,7 @@ class _Talk:
             self._beat(welcome.heartbeat_interval_s),
             self._report(welcome.acked_sequence),
             self._ask(),
+            self._give_back(),
         ]
         if self.sending is not None:
             parts.append(self.sending.run(self._say))
@@ -241,8 +248,18 @@ class _Talk:
                         self._answers.put_nowait(answer)
                 case EventsAck(sequence):
                     await asyncio.to_thread(self._journal.forget, sequence)
+                case MetadataWanted(above):
+                    with suppress(asyncio.QueueFull):
+                        self.wanted.put_nowait(above)
                 case TelemetryAck() as ack if self.sending is not None:
                     await self.sending.hear(ack)
+
+    async def _give_back(self) -> None:
+        """The manager's repository is older than what was verified here: it may have it back."""
+        while True:
+            files = self._device.files(await self.wanted.get())
+            while file := await asyncio.to_thread(next, files, None):
+                await self._say(file)
 
     async def _beat(self, interval_s: float) -> None:
         while True:

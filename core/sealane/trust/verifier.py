@@ -44,7 +44,7 @@ from sealane.audit.checkpoint import verified
 from sealane.audit.position import NOWHERE, Position
 from sealane.audit.witness import Shown, declared_loss, witnessed
 from sealane.errors import InvalidName, TrustError
-from sealane.trust import anchor, director, highwater
+from sealane.trust import anchor, director, held, highwater
 from sealane.trust.agreement import Agreement
 from sealane.trust.repository import RepositoryView
 from sealane.trust.source import BoundedFetcher, MetadataMissing, MetadataSource
@@ -52,19 +52,18 @@ from sealane.trust.steps import Step, refusing
 from sealane.trust.trusted_time import TrustedTime
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
     from pathlib import Path
 
     from sealane.clock import Clock
-    from sealane.fleet import DeviceFacts
+    from sealane.fleet import DeviceFacts, Memory, MetadataFile
     from sealane.names import DeviceId, Digest, SlotName
     from sealane.trust.documents import ApprovedRelease, DirectorDocument
     from sealane.trust.highwater import Mark
 
 __all__ = ["Accepted", "MetadataMissing", "MetadataSource", "Step", "Verifier"]
 
-_CACHE: Final = "tuf"
 _OPEN_NONCES: Final = 16
 """Questions that wait for an answer; an older one counts as lost."""
 
@@ -142,6 +141,14 @@ class Verifier:
         except TrustError:
             return NOWHERE
 
+    def memory(self) -> Memory:
+        """What was seen, for a manager that may have forgotten it."""
+        return held.memory(self._folder)
+
+    def files(self, above: Mapping[str, int]) -> Iterator[MetadataFile]:
+        """Metadata that this device holds above these versions of its roles."""
+        return held.files(self._folder, above)
+
     def accept(
         self,
         document: bytes,
@@ -175,7 +182,8 @@ class Verifier:
         marks = highwater.load(self._marks)
         fetcher = BoundedFetcher(self._source, self._clock)
         with refusing(Step.ROOT_CHAIN):
-            view = RepositoryView(self._folder / _CACHE, anchor.read_root(self._folder), fetcher)
+            bootstrap = anchor.read_root(self._folder)
+            view = RepositoryView(self._folder / held.CACHE, bootstrap, fetcher)
             root = view.follow_roots()
         if root.version < marks.root:
             raise TrustError(

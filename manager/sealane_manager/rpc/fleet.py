@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sealane import codec
 from sealane.errors import SealaneError
-from sealane.fleet import AssignmentRequest, Events, Heartbeat, Hello
-from sealane.limits import EVENTS_PER_MESSAGE
+from sealane.fleet import AssignmentRequest, Events, Heartbeat, Hello, MetadataFile
+from sealane.limits import EVENTS_PER_MESSAGE, METADATA_ROLES
 from sealane.names import parse_device
 from sealane.telemetry.types import TelemetryBatch
 from sealane.wire.v1 import fleet_pb2 as wire
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     import grpc
-    from sealane.fleet import DeviceMessage, ManagerMessage
+    from sealane.fleet import DeviceMessage, ManagerMessage, SlotReport
 
     from sealane_manager.desk import Desk
     from sealane_manager.identity.renewal import Renewal
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from sealane_manager.rpc.peers import Caller, Door
 
     Context = grpc.aio.ServicerContext[Any, Any]
+
+FILES_GIVEN_BACK: Final = METADATA_ROLES
+"""Files of metadata that one session may give back."""
 
 NONCE_CHARS: Final = 128
 """A nonce of a device is half as long."""
@@ -117,6 +120,8 @@ class _Conversation:
         self._device = parse_device(caller.name)
         self._line = SessionLine(context)
         self._telemetry_boot: str | None = None
+        self._newer_slots: tuple[SlotReport, ...] = ()
+        self._files_wanted = 0
 
     async def run(self, requests: AsyncIterator[wire.SessionRequest]) -> None:
         """Converse; ends the call with the manager's reason when it hangs up."""
@@ -143,10 +148,15 @@ class _Conversation:
     async def _greet(self, message: DeviceMessage | None) -> None:
         if not isinstance(message, Hello):
             raise SealaneError("a session begins with Hello")
-        ends = self._caller.expires
-        welcome = await asyncio.to_thread(self._reception.desk.hello, self._device, message, ends)
+        desk, ends = self._reception.desk, self._caller.expires
+        if await asyncio.to_thread(desk.recovery.hello, self._device, message):
+            self._newer_slots = message.slots
+        welcome = await asyncio.to_thread(desk.hello, self._device, message, ends)
         self._reception.sessions.opened(self._device, self._line)
         await self._line.say(welcome)
+        if (lost := await asyncio.to_thread(desk.recovery.lost, message)) is not None:
+            self._files_wanted = FILES_GIVEN_BACK
+            await self._line.say(lost)
         self._reception.wake()
 
     async def _hear(self, requests: AsyncIterator[wire.SessionRequest]) -> DeviceMessage | None:
@@ -177,8 +187,17 @@ class _Conversation:
                 return ack
             case TelemetryBatch():
                 return await self._telemetry(message)
+            case MetadataFile():
+                return await self._take_back(message)
             case Hello():
                 raise SealaneError("a session holds one Hello")
+
+    async def _take_back(self, file: MetadataFile) -> ManagerMessage | None:
+        if not self._files_wanted:
+            raise SealaneError("metadata is given back when the manager asks for it")
+        self._files_wanted -= 1
+        recovery = self._reception.desk.recovery
+        return await asyncio.to_thread(recovery.take_back, self._device, file, self._newer_slots)
 
     async def _telemetry(self, batch: TelemetryBatch) -> ManagerMessage:
         """Answer when it is on disk; waiting here is what slows down a device that sends much."""

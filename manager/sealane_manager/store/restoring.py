@@ -9,22 +9,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, update
-from sqlmodel import select
+from sqlmodel import col, select
 
-from sealane_manager.rollout.types import RolloutState
+from sealane_manager.rollout.types import DeviceState, RolloutState
 from sealane_manager.store import history
 from sealane_manager.store.decisions import log
+from sealane_manager.store.desired import Wanted, assign, bump
+from sealane_manager.store.devices import known
 from sealane_manager.store.records import DecisionRecord
-from sealane_manager.store.tables import JoinTokenRow, LoginRow, RolloutRow
+from sealane_manager.store.tables import (
+    DesiredRow,
+    JoinTokenRow,
+    LoginRow,
+    RolloutDeviceRow,
+    RolloutRow,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from sealane.fleet import SlotReport
+    from sealane.names import DeviceId, SlotName
     from sqlmodel import Session
 
     from sealane_manager.store.database import Database
+    from sealane_manager.store.records import ReleaseSource
 
 ACTOR: Final = "restore"
+
+MAX_DOCUMENT_VERSION: Final = 2**53
+"""No clock reaches it; a device that says more harms only itself."""
 
 
 class Restoring:
@@ -49,6 +64,93 @@ class Restoring:
             history.next_epoch(session, now)
             log(session, DecisionRecord(now, "", ACTOR, "restore", why))
             return tuple(row.id for row in paused)
+
+    def is_behind(self, device: DeviceId, seen: int) -> bool:
+        """Whether the device was sent a newer document than this database remembers.
+
+        `seen` is the version of its newest one; the next document is newer still. Raises NotKnown.
+        """
+        with self._database.read() as session:
+            if seen <= known(session, device).document_version:
+                return False
+        with self._database.write() as session:
+            row = known(session, device)
+            row.document_version = max(row.document_version, min(seen, MAX_DOCUMENT_VERSION))
+            session.add(row)
+        return True
+
+    def adopt(
+        self,
+        device: DeviceId,
+        slots: Sequence[SlotReport],
+        listed: Mapping[str, ReleaseSource],
+        now: datetime,
+    ) -> bool:
+        """Want in each slot what serves there, as far as it is listed; whether that is news.
+
+        A release that is not listed goes on serving: nothing is wanted in its slot. No rollout
+        that this database remembers goes on with the device. Raises NotKnown.
+        """
+        with self._database.write() as session:
+            strays = [each for each in slots if each.active_release]
+            wanted = _wanted_now(session, device)
+            leaving = _leaving(session, device)
+            news = [
+                Wanted(device, each.slot, listed.get(each.active_release), "")
+                for each in strays
+                if (each.slot, each.active_release) not in leaving
+                and wanted.get(each.slot, "")
+                != (each.active_release if each.active_release in listed else "")
+            ]
+            changed = assign(session, news)
+            for each in news:
+                detail = _told(each, strays, wanted)
+                log(session, DecisionRecord(now, "", f"device {device}", "adopt", detail))
+            _pass_over(session, device, {each.slot for each in strays}, now)
+            bump(session, changed)
+        return bool(changed)
+
+
+def _wanted_now(session: Session, device: DeviceId) -> dict[str, str]:
+    query = select(DesiredRow.slot, DesiredRow.release).where(DesiredRow.device == device)
+    return dict(session.exec(query).all())
+
+
+def _leaving(session: Session, device: DeviceId) -> set[tuple[str, str]]:
+    """Slots and releases that are being taken back from the device: that goes on."""
+    query = (
+        select(RolloutRow.slot, RolloutRow.release)
+        .join(RolloutDeviceRow, col(RolloutDeviceRow.rollout) == col(RolloutRow.id))
+        .where(RolloutDeviceRow.device == device, RolloutRow.state == str(RolloutState.REVERTING))
+    )
+    return set(session.exec(query).all())
+
+
+def _told(new: Wanted, slots: Sequence[SlotReport], wanted: Mapping[str, str]) -> str:
+    serves = next(each.active_release for each in slots if each.slot == new.slot)
+    before = wanted.get(new.slot) or "nothing"
+    text = f"slot {new.slot} of {new.device} serves {serves}, this database wanted {before}"
+    if new.source is None:
+        return f"{text}: it goes on, although {serves} is not listed here; publish it again"
+    return f"{text}: it stays"
+
+
+def _pass_over(session: Session, device: DeviceId, slots: set[SlotName], now: datetime) -> None:
+    live = (RolloutState.RUNNING, RolloutState.PAUSED)
+    query = (
+        select(RolloutDeviceRow)
+        .join(RolloutRow, col(RolloutRow.id) == col(RolloutDeviceRow.rollout))
+        .where(
+            RolloutDeviceRow.device == device,
+            col(RolloutRow.slot).in_(slots),
+            col(RolloutRow.state).in_([str(state) for state in live]),
+            RolloutDeviceRow.state != str(DeviceState.SKIPPED),
+        )
+    )
+    for row in session.exec(query).all():
+        row.state, row.changed_at = DeviceState.SKIPPED, now
+        row.detail = "the device is newer than this database: it was led on before a restore"
+        session.add(row)
 
 
 def pause(session: Session, row: RolloutRow, why: str, now: datetime) -> None:

@@ -43,11 +43,13 @@ def with_release(  # noqa: PLR0913, PLR0917 - the parts of one signed statement,
 ) -> bytes:
     """The family's next metadata, which lists the release too; no slots means any slot.
 
-    Raises Refused when the release is listed already: a version is never used for other bytes.
+    Listing the same again changes nothing, and brings back blobs that a manager has lost. Raises
+    Refused when the release is listed already: a version is never used for other bytes.
     """
     metadata = submission.parse(Targets, current)
     path = release.target_path
-    if path in metadata.signed.targets:
+    listed = metadata.signed.targets.get(path)
+    if listed is not None and listed.hashes != {"sha256": hex_of(manifest.digest)}:
         raise Refused(
             f"{release} is listed already",
             hint="a release never changes: publish the new bytes under the next version",

@@ -23,6 +23,7 @@ class SessionRequest(google.protobuf.message.Message):
     ASSIGNMENT_REQUEST_FIELD_NUMBER: builtins.int
     EVENTS_FIELD_NUMBER: builtins.int
     TELEMETRY_BATCH_FIELD_NUMBER: builtins.int
+    METADATA_FILE_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> global___Hello: ...
     @property
@@ -33,6 +34,8 @@ class SessionRequest(google.protobuf.message.Message):
     def events(self) -> global___Events: ...
     @property
     def telemetry_batch(self) -> global___TelemetryBatch: ...
+    @property
+    def metadata_file(self) -> global___MetadataFile: ...
     def __init__(
         self,
         *,
@@ -41,10 +44,11 @@ class SessionRequest(google.protobuf.message.Message):
         assignment_request: global___AssignmentRequest | None = ...,
         events: global___Events | None = ...,
         telemetry_batch: global___TelemetryBatch | None = ...,
+        metadata_file: global___MetadataFile | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assignment_request", b"assignment_request", "events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "telemetry_batch", b"telemetry_batch"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assignment_request", b"assignment_request", "events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "telemetry_batch", b"telemetry_batch"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "heartbeat", "assignment_request", "events", "telemetry_batch"] | None: ...
+    def HasField(self, field_name: typing.Literal["assignment_request", b"assignment_request", "events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metadata_file", b"metadata_file", "telemetry_batch", b"telemetry_batch"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assignment_request", b"assignment_request", "events", b"events", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metadata_file", b"metadata_file", "telemetry_batch", b"telemetry_batch"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "heartbeat", "assignment_request", "events", "telemetry_batch", "metadata_file"] | None: ...
 
 global___SessionRequest = SessionRequest
 
@@ -57,6 +61,7 @@ class SessionResponse(google.protobuf.message.Message):
     ASSIGNMENT_FIELD_NUMBER: builtins.int
     EVENTS_ACK_FIELD_NUMBER: builtins.int
     TELEMETRY_ACK_FIELD_NUMBER: builtins.int
+    METADATA_WANTED_FIELD_NUMBER: builtins.int
     @property
     def welcome(self) -> global___Welcome: ...
     @property
@@ -67,6 +72,8 @@ class SessionResponse(google.protobuf.message.Message):
     def events_ack(self) -> global___EventsAck: ...
     @property
     def telemetry_ack(self) -> global___TelemetryAck: ...
+    @property
+    def metadata_wanted(self) -> global___MetadataWanted: ...
     def __init__(
         self,
         *,
@@ -75,10 +82,11 @@ class SessionResponse(google.protobuf.message.Message):
         assignment: global___Assignment | None = ...,
         events_ack: global___EventsAck | None = ...,
         telemetry_ack: global___TelemetryAck | None = ...,
+        metadata_wanted: global___MetadataWanted | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assignment", b"assignment", "desired_changed", b"desired_changed", "events_ack", b"events_ack", "message", b"message", "telemetry_ack", b"telemetry_ack", "welcome", b"welcome"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assignment", b"assignment", "desired_changed", b"desired_changed", "events_ack", b"events_ack", "message", b"message", "telemetry_ack", b"telemetry_ack", "welcome", b"welcome"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["welcome", "desired_changed", "assignment", "events_ack", "telemetry_ack"] | None: ...
+    def HasField(self, field_name: typing.Literal["assignment", b"assignment", "desired_changed", b"desired_changed", "events_ack", b"events_ack", "message", b"message", "metadata_wanted", b"metadata_wanted", "telemetry_ack", b"telemetry_ack", "welcome", b"welcome"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assignment", b"assignment", "desired_changed", b"desired_changed", "events_ack", b"events_ack", "message", b"message", "metadata_wanted", b"metadata_wanted", "telemetry_ack", b"telemetry_ack", "welcome", b"welcome"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["welcome", "desired_changed", "assignment", "events_ack", "telemetry_ack", "metadata_wanted"] | None: ...
 
 global___SessionResponse = SessionResponse
 
@@ -86,16 +94,42 @@ global___SessionResponse = SessionResponse
 class Hello(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class MetadataEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     AGENT_VERSION_FIELD_NUMBER: builtins.int
     BOOT_ID_FIELD_NUMBER: builtins.int
     FACTS_FIELD_NUMBER: builtins.int
     SLOTS_FIELD_NUMBER: builtins.int
+    DIRECTOR_VERSION_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
     agent_version: builtins.str
     boot_id: builtins.str
+    director_version: builtins.int
+    """The newest director document that was accepted: a manager that was put back from a backup
+    notices by it that it is older than the device.
+    """
     @property
     def facts(self) -> global___DeviceFacts: ...
     @property
     def slots(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SlotReport]: ...
+    @property
+    def metadata(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """Version of the metadata that the device holds of each offline role."""
+
     def __init__(
         self,
         *,
@@ -103,9 +137,11 @@ class Hello(google.protobuf.message.Message):
         boot_id: builtins.str = ...,
         facts: global___DeviceFacts | None = ...,
         slots: collections.abc.Iterable[global___SlotReport] | None = ...,
+        director_version: builtins.int = ...,
+        metadata: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["facts", b"facts"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "facts", b"facts", "slots", b"slots"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "director_version", b"director_version", "facts", b"facts", "metadata", b"metadata", "slots", b"slots"]) -> None: ...
 
 global___Hello = Hello
 
@@ -412,6 +448,60 @@ class EventsAck(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["sequence", b"sequence"]) -> None: ...
 
 global___EventsAck = EventsAck
+
+@typing.final
+class MetadataWanted(google.protobuf.message.Message):
+    """The manager lost metadata that the device has: it wants the files above these versions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class AboveEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    ABOVE_FIELD_NUMBER: builtins.int
+    @property
+    def above(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        above: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["above", b"above"]) -> None: ...
+
+global___MetadataWanted = MetadataWanted
+
+@typing.final
+class MetadataFile(google.protobuf.message.Message):
+    """One file that the device holds: metadata by its role, or a manifest by its target path."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    CONTENT_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    content: builtins.bytes
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        content: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["content", b"content", "name", b"name"]) -> None: ...
+
+global___MetadataFile = MetadataFile
 
 @typing.final
 class TelemetryBatch(google.protobuf.message.Message):
