@@ -211,7 +211,8 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
     blobs = BlobStore(state)
     blobs.prepare()
     sessions = Sessions()
-    world = World(repository.releases, sessions.reachable, sessions.notify, clock)
+    windows = store.telemetry.readings
+    world = World(repository.releases, sessions.reachable, sessions.notify, clock, windows)
     references = BundleReferences(repository, blobs)
     return _Parts(
         store=store,

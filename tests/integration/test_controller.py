@@ -74,6 +74,7 @@ class Plant:
             reachable=self.reachable,
             notify=lambda device, generation: self.told.append((device, generation)),
             clock=self.clock,
+            windows=self.store.telemetry.readings,
         )
         self.controller = Controller(self.store, world)
         return self.controller

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sealane_manager.rollout.gate import judge, tolerated
 from sealane_manager.rollout.types import DeviceState, GatePolicy, RolloutDevice, Verdict
-from support.rollouts import START, a_device, devices
+from support.rollouts import START, a_device, a_rollout, a_spec, devices
 
 SAFE = GatePolicy()
 SERVING, FAILED, BACK = DeviceState.SERVING, DeviceState.FAILED, DeviceState.ROLLED_BACK
@@ -18,8 +18,8 @@ PROBATION = DeviceState.PROBATION
 def word(
     policy: GatePolicy, *members: RolloutDevice, soaked: bool = True, minutes: int = 0
 ) -> tuple[Verdict, str]:
-    now = START + timedelta(minutes=minutes)
-    return judge(policy, members, now, soak_elapsed=soaked)
+    rollout = a_rollout(a_spec(gate=policy), members)
+    return judge(rollout, START + timedelta(minutes=minutes), soak_elapsed=soaked)
 
 
 def test_devices_that_serve_pass_after_the_soak() -> None:

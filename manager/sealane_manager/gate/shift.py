@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Shift:
     moved: tuple[int, float] = (0, 0.0)
 
 
-def compare(treated: Sequence[Predicted], control: Sequence[Predicted], seed: int) -> Shift:
+@lru_cache(maxsize=64)
+def compare(treated: tuple[Predicted, ...], control: tuple[Predicted, ...], seed: int) -> Shift:
     """Compare predictions; the same seed permutes alike, so that a decision can be replayed."""
     usable = [p for p in treated if _counts(p)]
     others = [p for p in control if _counts(p)]

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sealane_manager.rollout import moves
-from sealane_manager.rollout.gate import is_silent, judge, listed
+from sealane_manager.rollout.gate import evidence, fell_silent, is_silent, judge, listed
 from sealane_manager.rollout.placement import places
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
     Decision,
     DeviceState,
     Grant,
+    Judged,
     Mark,
     Note,
     OnFailure,
@@ -66,11 +67,16 @@ class Look:
         """Whether a device that holds a place has not finished."""
         return any(device.state in IN_FLIGHT for device in self.rollout.devices)
 
+    @property
+    def judged(self) -> Judged:
+        """The gate's word, with all that it saw."""
+        return Judged(self.verdict, self.reason, evidence(self.rollout, self.now))
+
 
 def look(rollout: Rollout, now: datetime) -> Look:
     """Judge the rollout as it stands."""
     soaked = rollout.phase is Phase.EVALUATE
-    verdict, reason = judge(rollout.spec.gate, moves.granted(rollout), now, soak_elapsed=soaked)
+    verdict, reason = judge(rollout, now, soak_elapsed=soaked)
     return Look(rollout, now, verdict, reason)
 
 
@@ -97,7 +103,8 @@ def _first_step(seen: Look) -> Step | None:
 
 def _silent(seen: Look) -> tuple[RolloutDevice, ...]:
     policy = seen.rollout.spec.gate
-    return tuple(each for each in seen.rollout.devices if is_silent(each, policy, seen.now))
+    midway = tuple(each for each in seen.rollout.devices if is_silent(each, policy, seen.now))
+    return midway + fell_silent(seen.rollout, seen.now)
 
 
 def _has_silent(seen: Look) -> bool:
@@ -173,11 +180,12 @@ def _suspect(seen: Look) -> Step:
 def _fail(seen: Look) -> Step:
     match seen.rollout.spec.on_failure:
         case OnFailure.REVERT:
-            return moves.revert(seen.rollout, seen.reason, seen.now)
+            step = moves.revert(seen.rollout, seen.reason, seen.now)
         case OnFailure.KEEP:
-            return moves.finish(seen.rollout, RolloutState.ABORTED, seen.reason, seen.now)
+            step = moves.finish(seen.rollout, RolloutState.ABORTED, seen.reason, seen.now)
         case OnFailure.PAUSE:
-            return moves.enter(seen.rollout, RolloutState.PAUSED, seen.reason, seen.now)
+            step = moves.enter(seen.rollout, RolloutState.PAUSED, seen.reason, seen.now)
+    return replace(step, decisions=(seen.judged, *step.decisions))
 
 
 def _give_up(seen: Look) -> Step:
@@ -215,9 +223,11 @@ def _into(seen: Look, phase: Phase, detail: str) -> Step:
 def go_on(seen: Look) -> Step:
     """To the next stage, or to the end when there is none."""
     if seen.last:
-        return moves.finish(seen.rollout, RolloutState.SUCCEEDED, seen.reason, seen.now)
-    following = replace(seen.rollout, stage=seen.rollout.stage + 1)
-    return _into(replace(seen, rollout=following), Phase.DISPATCH, seen.reason)
+        step = moves.finish(seen.rollout, RolloutState.SUCCEEDED, seen.reason, seen.now)
+    else:
+        following = replace(seen.rollout, stage=seen.rollout.stage + 1)
+        step = _into(replace(seen, rollout=following), Phase.DISPATCH, seen.reason)
+    return replace(step, decisions=(seen.judged, *step.decisions))
 
 
 def _reverted(seen: Look) -> Step:

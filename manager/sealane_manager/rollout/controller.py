@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sealane_manager import selector
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.advance import advance
+from sealane_manager.rollout.measure import Measures
 from sealane_manager.rollout.operate import Word, operate
-from sealane_manager.rollout.types import Step
+from sealane_manager.rollout.types import RolloutState, Step
 from sealane_manager.store.records import By, Draft, ReleaseSource
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
     from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 
+    from sealane_manager.gate.types import Seen
+    from sealane_manager.rollout.measure import Windows
     from sealane_manager.rollout.types import Operation, Rollout, RolloutSpec
     from sealane_manager.store import Store
     from sealane_manager.store.records import Changed, DecisionRecord
@@ -82,12 +85,14 @@ class World:
         releases: every release that is listed now.
         reachable: the devices that hold a session now; called from any thread.
         notify: tells one device that its desired state has this generation; called on the loop.
+        windows: what devices reported of their models.
     """
 
     releases: Callable[[], Iterable[Listed]]
     reachable: Callable[[], frozenset[DeviceId]]
     notify: Callable[[DeviceId, int], None]
     clock: Clock
+    windows: Windows
 
 
 class Controller:
@@ -105,6 +110,8 @@ class Controller:
         self._changed = asyncio.Event()
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._measures = Measures(world.windows)
+        self._seen: dict[str, Seen] = {}
 
     # What operators ask
 
@@ -212,13 +219,23 @@ class Controller:
     def _turn(self, now: datetime) -> None:
         self._listen(now)
         by = By(ACTOR, "", now)
-        for rollout in {**dict.fromkeys(self._store.rollouts.live()), **self._shown}:
-            found = self._with_sessions(self._store.rollouts.get(rollout))
+        live = self._store.rollouts.live()
+        self._measures.forget(frozenset(live))
+        self._seen = {key: seen for key, seen in self._seen.items() if key in live}
+        for rollout in {**dict.fromkeys(live), **self._shown}:
+            found = self._measured(self._with_sessions(self._store.rollouts.get(rollout)), now)
             if advance(found, now) != Step(found):  # most looks decide nothing: no writer needed
                 changed = self._store.rollouts.change(rollout, lambda it: self._step(it, now), by)
                 self._tell(changed)
                 found = changed.rollout
             self._show(found)
+
+    def _measured(self, found: Rollout, now: datetime) -> Rollout:
+        """With what its devices reported; the same for all who look until it is read again."""
+        if found.state is not RolloutState.RUNNING:
+            return found
+        self._seen[found.id] = self._measures.of(found, now)
+        return replace(found, seen=self._seen[found.id])
 
     def _step(self, found: Rollout, now: datetime) -> Step:
         return advance(self._with_sessions(found), now)
@@ -238,7 +255,7 @@ class Controller:
             replace(each, reachable=each.device in reachable, watched_since=since)
             for each in rollout.devices
         )
-        return replace(rollout, devices=devices)
+        return replace(rollout, devices=devices, seen=self._seen.get(rollout.id))
 
     def _source(self, release: ReleaseName, slot: SlotName) -> ReleaseSource:
         found = next((each for each in self._world.releases() if each.name == release), None)
@@ -271,6 +288,7 @@ class Controller:
         """Let watchers know when something that they can see has changed."""
         still = replace(
             rollout,
+            seen=None,
             devices=tuple(
                 replace(each, heard_at=None, watched_since=None) for each in rollout.devices
             ),

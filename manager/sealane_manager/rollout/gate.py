@@ -1,46 +1,96 @@
-"""Judges a stage: pass, hold or fail, and why. What is not known is a hold, never a pass."""
+"""Judges a stage: pass, hold or fail, and why. What is not known is a hold, never a pass.
+
+In this order: limits that an operator set; evidence of harm; what is still missing; evidence that
+holds; the soak.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from sealane_manager.gate.judge import judge as judge_evidence
+from sealane_manager.gate.outcomes import Outcomes
+from sealane_manager.gate.types import Checks, Kind, Seen
 from sealane_manager.rollout.types import (
     BROKEN,
     IN_FLIGHT,
     DeviceState,
     GatePolicy,
+    Rollout,
     RolloutDevice,
     Verdict,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
 _NAMED: Final = 3
 _LOST: Final = BROKEN | {DeviceState.SUSPECT}
+_OF_DEVICES: Final = frozenset({Kind.OUTCOMES, Kind.AFTERWARDS})
+_ONE_POINT: Final = 0.01
 
 
-def judge(
-    policy: GatePolicy, devices: Sequence[RolloutDevice], now: datetime, *, soak_elapsed: bool
-) -> tuple[Verdict, str]:
+def judge(rollout: Rollout, now: datetime, *, soak_elapsed: bool) -> tuple[Verdict, str]:
     """Say what the devices that were given a place prove so far, in one sentence.
 
     Failures are tolerated only beside successes: when every judged device failed, the gate fails.
     """
+    policy = rollout.spec.gate
+    devices = [each for each in rollout.devices if each.state not in _UNJUDGED]
     lost = [device for device in devices if is_lost(device, policy, now)]
     serving = [device for device in devices if device.state is DeviceState.SERVING]
     judged = len(lost) + len(serving)
     running = any(device.state in IN_FLIGHT for device in devices)
     only_lost = bool(lost) and not serving and not running
-    if only_lost or len(lost) > tolerated(policy, judged):
+    over = not policy.by_evidence and len(lost) > tolerated(policy, judged)
+    if only_lost or over:
         return Verdict.FAIL, f"{len(lost)} of {judged} judged devices failed: {listed(lost)}"
-    missing = _missing(policy, devices)
+    found = judge_evidence(asked(policy), evidence(rollout, now))
+    if found.fails:
+        return Verdict.FAIL, found.fails
+    missing = _missing(policy, devices) or found.holds
     if missing:
         return Verdict.HOLD, missing
     if not soak_elapsed:
         return Verdict.HOLD, f"{len(serving)} of {judged} judged devices serve; soaks"
     return Verdict.PASS, f"{len(serving)} of {judged} judged devices serve"
+
+
+_UNJUDGED: Final = frozenset({DeviceState.WAITING, DeviceState.SKIPPED})
+
+
+def asked(policy: GatePolicy) -> Checks:
+    """The checks of evidence; failed devices are counted by it only when no limit counts them."""
+    if policy.by_evidence:
+        return policy.checks
+    kept = tuple(check for check in policy.checks.checks if check.kind not in _OF_DEVICES)
+    return replace(policy.checks, checks=kept)
+
+
+def evidence(rollout: Rollout, now: datetime) -> Seen:
+    """What was measured, with what became of the devices themselves."""
+    base = rollout.seen or Seen(stages=len(rollout.spec.stages), minutes=0.0)
+    policy = rollout.spec.gate
+    lost = [device for device in rollout.devices if is_lost(device, policy, now)]
+    serving = [device for device in rollout.devices if device.state is DeviceState.SERVING]
+    judged = [*lost, *serving]
+    return replace(
+        base,
+        outcomes=_outcomes([d for d in lost if not d.served], judged),
+        afterwards=_outcomes([d for d in lost if d.served], [d for d in judged if d.served]),
+    )
+
+
+def _outcomes(
+    failed: Iterable[RolloutDevice], judged: Iterable[RolloutDevice]
+) -> Mapping[str, Outcomes]:
+    """How many of each hardware class were judged, and failed."""
+    lost = Counter(device.hardware for device in failed)
+    every = Counter(device.hardware for device in judged)
+    return {name: Outcomes(lost[name], every[name]) for name in sorted(every)}
 
 
 def _missing(policy: GatePolicy, devices: Sequence[RolloutDevice]) -> str:
@@ -77,7 +127,32 @@ def is_silent(device: RolloutDevice, policy: GatePolicy, now: datetime) -> bool:
     if device.state not in IN_FLIGHT:
         return False
     obeys = device.state is not DeviceState.LEASED
-    heard = device.heard_at if obeys else None
+    return _unheard(device, policy, now, device.heard_at if obeys else None)
+
+
+def fell_silent(rollout: Rollout, now: datetime) -> tuple[RolloutDevice, ...]:
+    """Devices that served, and have not been heard for longer than the policy allows.
+
+    Where as large a share of the devices that still wait is silent too, it is the site or the night
+    and not the release: then nobody is named.
+    """
+    policy = rollout.spec.gate
+    serving = [d for d in rollout.devices if d.state is DeviceState.SERVING and not d.acknowledged]
+    waiting = [d for d in rollout.devices if d.state is DeviceState.WAITING and d.heard_at]
+    gone = tuple(d for d in serving if _gone(d, policy, now))
+    if not gone:
+        return ()
+    others = sum(_gone(each, policy, now) for each in waiting) / len(waiting) if waiting else 0.0
+    return gone if len(gone) / len(serving) > others + _ONE_POINT else ()
+
+
+def _gone(device: RolloutDevice, policy: GatePolicy, now: datetime) -> bool:
+    return not device.reachable and _unheard(device, policy, now, device.heard_at)
+
+
+def _unheard(
+    device: RolloutDevice, policy: GatePolicy, now: datetime, heard: datetime | None
+) -> bool:
     words = (device.changed_at, device.watched_since, heard)
     return now - max(word for word in words if word) > policy.silent_after
 

@@ -52,6 +52,7 @@ _ORDER: Final = (
     DeviceState.SHADOW,
     DeviceState.PROBATION,
 )
+_KEPT: Final = "committed"
 _MAX_DETAIL: Final = 500
 """Characters of a device's own words that the log keeps."""
 
@@ -86,6 +87,8 @@ def reported(
         return device
     if device.state is DeviceState.SERVING:
         word = DeviceState.ROLLED_BACK
+    if device.served and report.state == _KEPT and report.active_release == str(wanted.release):
+        word = DeviceState.SERVING
     return moved(device, word, _detail(report), now)
 
 
@@ -120,7 +123,7 @@ def proven(wanted: Target, device: RolloutDevice, receipt: Receipt, now: datetim
         return moved(device, DeviceState.ROLLED_BACK, _counted(receipt), now)
     if receipt.verdict != receipts.SERVING:
         return device
-    proved = replace(device, requests=max(device.requests, receipt.requests))
+    proved = replace(device, requests=max(device.requests, receipt.requests), served=True)
     if device.state is DeviceState.SERVING:
         return proved
     return moved(proved, DeviceState.SERVING, _counted(receipt), now)

@@ -7,10 +7,14 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from sealane_manager.gate.types import Checks
+
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sealane.names import DeviceId, ReleaseName, SlotName
+
+    from sealane_manager.gate.types import Seen
 
 
 class RolloutState(StrEnum):
@@ -98,12 +102,16 @@ class GatePolicy:
         max_failed_percent: a larger share of the judged devices (serving or failed) fails it.
         silent_after: a leased device that says nothing for so long counts as failed.
         min_requests: a receipt must show at least so many answered requests, else the gate holds.
+        by_evidence: how many failed devices stop it follows from evidence, not from the two limits.
+        checks: what is asked of evidence.
     """
 
     max_failed: int = 0
     max_failed_percent: int = 0
     silent_after: timedelta = timedelta(minutes=15)
     min_requests: int = 0
+    by_evidence: bool = False
+    checks: Checks = field(default_factory=Checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +141,8 @@ class RolloutDevice:
         acknowledged: whether an operator has accepted this device's failure by a resume.
         watched_since: since when the manager listens without a break: silence before that moment
             says nothing about the device. None means for ever.
+        served: whether its receipt proved, at any time, that the release serves there.
+        hardware: its class: devices of the same class fail alike.
     """
 
     device: DeviceId
@@ -146,6 +156,8 @@ class RolloutDevice:
     heard_at: datetime | None
     acknowledged: bool = False
     watched_since: datetime | None = None
+    served: bool = False
+    hardware: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +169,7 @@ class Rollout:
         reason: why it stands where it stands; one sentence.
         devices: in their order of placement.
         ended_at: None while it can still change something.
+        seen: what was measured of it, as of now; None when nothing could be.
     """
 
     id: str
@@ -169,6 +182,7 @@ class Rollout:
     devices: tuple[RolloutDevice, ...]
     created_at: datetime
     ended_at: datetime | None = None
+    seen: Seen | None = None
 
     @property
     def acknowledged_failures(self) -> int:
@@ -214,7 +228,16 @@ class Note:
     detail: str
 
 
-Decision = Grant | TakeBack | Mark | Note
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the gate said when it moved or held the rollout; stored with everything it saw."""
+
+    verdict: Verdict
+    reason: str
+    seen: Seen
+
+
+Decision = Grant | TakeBack | Mark | Note | Judged
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from sealane_manager.store.events import Events
 from sealane_manager.store.health import FleetHealth
 from sealane_manager.store.history import History
 from sealane_manager.store.identities import Identities
+from sealane_manager.store.judgements import Judgements
 from sealane_manager.store.overview import Overview
 from sealane_manager.store.progress import Progress
 from sealane_manager.store.restoring import Restoring
@@ -47,6 +48,7 @@ class Store:
         self.desired = Desired(database)
         self.rollouts = Rollouts(database, self.devices)
         self.decisions = Decisions(database)
+        self.judgements = Judgements(database)
         self.accounts = Accounts(database)
         self.audit = Audit(database)
         self.history = History(database)

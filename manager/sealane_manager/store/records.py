@@ -117,6 +117,17 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgementRecord:
+    """What a gate said of a stage (from 0), and the bytes from which it follows."""
+
+    at: datetime
+    stage: int
+    verdict: str
+    reason: str
+    inputs: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionRecord:
     """One line of the decision log: who or what did it, and why.
 

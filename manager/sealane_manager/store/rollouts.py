@@ -16,6 +16,7 @@ from sealane_manager.rollout.types import (
     IN_FLIGHT,
     LIVE,
     Grant,
+    Judged,
     Mark,
     Note,
     Rollout,
@@ -26,6 +27,7 @@ from sealane_manager.store import rows
 from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import Wanted, assign, bump
 from sealane_manager.store.devices import conditions
+from sealane_manager.store.judgements import keep
 from sealane_manager.store.records import Changed, DecisionRecord, ReleaseSource, Standing
 from sealane_manager.store.tables import (
     DesiredRow,
@@ -122,6 +124,8 @@ class Rollouts:
             session.flush()
             _move(session, before, step.rollout)
             changed = _carry_out(session, row, step)
+            for judged in (each for each in step.decisions if isinstance(each, Judged)):
+                keep(session, before, judged, by)
             for note in _notes(step.decisions):
                 _say(session, rollout, by, note)
             generations = bump(session, changed | _leases_changed(before, step.rollout))
@@ -129,13 +133,15 @@ class Rollouts:
 
     def _load(self, session: Session, row: RolloutRow) -> Rollout:
         query = (
-            core_select(_MEMBERS, _DEVICES.c.last_seen)
+            core_select(_MEMBERS, _DEVICES.c.last_seen, _DEVICES.c.facts)
             .join(_DEVICES, _DEVICES.c.id == _MEMBERS.c.device)
             .where(_MEMBERS.c.rollout == row.id)
             .order_by(_MEMBERS.c.position)
         )
         devices = [
-            rows.rollout_device(each, self._devices.last_seen(each.device, each.last_seen))
+            rows.rollout_device(
+                each, self._devices.last_seen(each.device, each.last_seen), each.facts
+            )
             for each in session.connection().execute(query)
         ]
         return rows.rollout(row, devices)
@@ -243,7 +249,7 @@ def _carry_out(session: Session, row: RolloutRow, step: Step) -> set[DeviceId]:
                 last[device] = Wanted(device, slot, release, step.rollout.id)
             case TakeBack(device, _):
                 last[device] = Wanted(device, slot, before[device], "")
-            case Mark() | Note():
+            case Mark() | Note() | Judged():
                 pass
     return assign(session, list(last.values()))
 
@@ -277,7 +283,7 @@ def _notes(decisions: Sequence[Decision]) -> Iterable[Note]:
         run = list(group)
         if kind is Note:
             yield from (each for each in run if isinstance(each, Note))
-        else:
+        elif kind is not Judged:
             named = ", ".join(_named(each) for each in run[:_NAMED])
             more = f" and {len(run) - _NAMED} more" if len(run) > _NAMED else ""
             yield Note(_ACTIONS[kind], named + more)
@@ -298,7 +304,7 @@ def _named(decision: Decision) -> str:
             return f"{device} (to {release or 'nothing'})"
         case Mark(device, state, detail):
             return f"{device} ({state}: {detail})"
-        case Note(_, detail):
+        case Note(_, detail) | Judged(_, detail, _):
             return detail
 
 

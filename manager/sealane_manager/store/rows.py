@@ -10,6 +10,7 @@ from sealane.failure import Failure, FailureKind
 from sealane.fleet import DeviceFacts, RuntimeFact, SlotReport
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 
+from sealane_manager.gate.record import checks_from_json, checks_to_json
 from sealane_manager.rollout.placement import parse_stage, stage_text
 from sealane_manager.rollout.types import (
     DeviceState,
@@ -133,6 +134,8 @@ def rollout_row(rollout: Rollout, made: Draft) -> RolloutRow:
         max_failed_percent=spec.gate.max_failed_percent,
         silent_after_us=spec.gate.silent_after // _MICROSECOND,
         min_requests=spec.gate.min_requests,
+        by_evidence=spec.gate.by_evidence,
+        checks=checks_to_json(spec.gate.checks),
         on_failure=spec.on_failure,
         created_at=rollout.created_at,
         **standing(rollout),
@@ -180,12 +183,18 @@ def spec(row: RolloutRow) -> RolloutSpec:
             max_failed_percent=row.max_failed_percent,
             silent_after=row.silent_after_us * _MICROSECOND,
             min_requests=row.min_requests,
+            by_evidence=row.by_evidence,
+            checks=checks_from_json(row.checks),
         ),
         on_failure=OnFailure(row.on_failure),
     )
 
 
-def rollout_device(row: RolloutDeviceRow | Row[Any], heard_at: datetime | None) -> RolloutDevice:
+def rollout_device(
+    row: RolloutDeviceRow | Row[Any],
+    heard_at: datetime | None,
+    facts: Mapping[str, Any] | None = None,
+) -> RolloutDevice:
     """A device in a rollout; whether it is reachable is not the store's to know."""
     return RolloutDevice(
         device=DeviceId(row.device),
@@ -198,7 +207,17 @@ def rollout_device(row: RolloutDeviceRow | Row[Any], heard_at: datetime | None) 
         changed_at=row.changed_at,
         heard_at=heard_at,
         acknowledged=row.acknowledged,
+        served=row.served,
+        hardware=_hardware(facts),
     )
+
+
+def _hardware(facts: Mapping[str, Any] | None) -> str:
+    """The class of a device: machines with the same processor and accelerators fail alike."""
+    if not facts:
+        return ""
+    accelerators = {name for each in facts["runtimes"] for name in each["accelerators"]}
+    return " ".join((facts["arch"], *sorted(accelerators)))
 
 
 def moving(device: RolloutDevice) -> dict[str, Any]:
@@ -210,6 +229,7 @@ def moving(device: RolloutDevice) -> dict[str, Any]:
         "detail": device.detail,
         "changed_at": device.changed_at,
         "acknowledged": device.acknowledged,
+        "served": device.served,
     }
 
 

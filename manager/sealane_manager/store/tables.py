@@ -141,6 +141,8 @@ class RolloutRow(Table, table=True):
     max_failed_percent: int
     silent_after_us: int = Field(sa_type=BigInteger)
     min_requests: int = Field(sa_type=BigInteger)
+    by_evidence: bool = False
+    checks: dict[str, Any] = Field(sa_type=JSON)
     on_failure: str
     state: str = Field(index=True)
     stage: int
@@ -165,6 +167,7 @@ class RolloutDeviceRow(Table, table=True):
     detail: str
     requests: int = Field(default=0, sa_type=BigInteger)
     acknowledged: bool = False
+    served: bool = False
     changed_at: datetime
     previous: str | None = None
     previous_manifest: str | None = None
@@ -206,6 +209,20 @@ class AuditHeadRow(Table, table=True):
     epoch: int = Field(sa_type=BigInteger)
     size: int = Field(sa_type=BigInteger)
     peaks: bytes
+
+
+class JudgementRow(Table, table=True):
+    """What a gate said, and all that it saw when it said it; only ever added."""
+
+    __tablename__ = "judgement"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=_RowId)
+    rollout: str = Field(index=True, foreign_key="rollout.id", ondelete="CASCADE")
+    at: datetime
+    stage: int
+    verdict: str
+    reason: str
+    inputs: bytes
 
 
 class EventRow(Table, table=True):

@@ -1,0 +1,97 @@
+"""Writes what a gate was asked and saw as JSON, and reads it back to the same bits.
+
+Numbers are written in the shortest form that reads back as the same number, so that a judgement
+can be made again from its record, years later, and must come out alike. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sealane_manager.gate.difference import Unit
+from sealane_manager.gate.odds import Split, Stratum
+from sealane_manager.gate.outcomes import Outcomes
+from sealane_manager.gate.shift import Predicted
+from sealane_manager.gate.types import Arms, Breach, Check, Checks, Kind, Mode, Paired, Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def checks_to_json(checks: Checks) -> dict[str, Any]:
+    """What is asked, as a value for JSON."""
+    return asdict(checks)
+
+
+def checks_from_json(value: Mapping[str, Any]) -> Checks:
+    """What was asked."""
+    return Checks(
+        value["alpha"],
+        value["prove"],
+        tuple(
+            Check(
+                Kind(each["kind"]),
+                each["tolerate"],
+                each["proceed_below"],
+                Mode(each["mode"]),
+                Breach(each["breach"]),
+            )
+            for each in value["checks"]
+        ),
+    )
+
+
+def record(checks: Checks, seen: Seen) -> bytes:
+    """Everything that a judgement follows from, in canonical form."""
+    value = {"checks": asdict(checks), "seen": asdict(seen)}
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def digest(inputs: bytes) -> str:
+    """What a decision log names a record by."""
+    return hashlib.sha256(inputs).hexdigest()
+
+
+def recorded(inputs: bytes) -> tuple[Checks, Seen]:
+    """What a judgement follows from."""
+    value = json.loads(inputs)
+    seen = value["seen"]
+    return checks_from_json(value["checks"]), Seen(
+        stages=seen["stages"],
+        minutes=seen["minutes"],
+        outcomes=_outcomes(seen["outcomes"]),
+        afterwards=_outcomes(seen["afterwards"]),
+        classes=seen["classes"],
+        split=seen["split"],
+        errors=_arms(seen["errors"]),
+        latency={float(share): _arms(arms) for share, arms in seen["latency"].items()},
+        shadow=tuple(Paired(**each) for each in seen["shadow"]),
+        treated=_predicted(seen["treated"]),
+        control=_predicted(seen["control"]),
+        reporting=seen["reporting"],
+        active=seen["active"],
+        shock=seen["shock"],
+        seed=seen["seed"],
+    )
+
+
+def _outcomes(value: Mapping[str, Any]) -> Mapping[str, Outcomes]:
+    return {name: Outcomes(**each) for name, each in value.items()}
+
+
+def _arms(value: Mapping[str, Any]) -> Arms:
+    split = value["split"]
+    return Arms(
+        Split(tuple(split["harm"]), tuple(split["harmless"]), Stratum(**split["total"]))
+        if split
+        else None,
+        tuple(Unit(**each) for each in value["treated"]),
+        tuple(Unit(**each) for each in value["control"]),
+    )
+
+
+def _predicted(value: list[Any]) -> tuple[Predicted, ...]:
+    return tuple(Predicted(tuple(each["past"]), tuple(each["now"])) for each in value)
