@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sealane_manager.rollout.types import Operation, RolloutSpec
+    from sealane_manager.store.records import JudgementRecord
     from sealane_manager.views import DeviceView, ReleaseView, RolloutView
 
 _CALL_SECONDS: Final = 30
@@ -145,6 +146,14 @@ class Operator:
                 wire.GetRolloutRequest(id=rollout), timeout=_CALL_SECONDS
             )
         return convert.rollout_from_wire(answer.rollout)
+
+    def judgements(self, rollout: str) -> tuple[JudgementRecord, ...]:
+        """What the gate of a rollout said, each time with all that it saw."""
+        with understood(self._address):
+            answer = self._stub.GetJudgements(
+                wire.GetJudgementsRequest(rollout=rollout), timeout=_CALL_SECONDS
+            )
+        return tuple(convert.judgement_from_wire(each) for each in answer.judgements)
 
     def watch_rollout(self, rollout: str) -> Iterator[RolloutView]:
         """The rollout now and after every change, until it has ended."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollout.operate import Word
     from sealane_manager.rollout.types import Rollout, RolloutDevice, RolloutSpec
-    from sealane_manager.store.records import DecisionRecord
+    from sealane_manager.store.records import DecisionRecord, JudgementRecord
 
 
 class Rollouts:
@@ -35,6 +35,10 @@ class Rollouts:
     def get(self, rollout: str) -> RolloutView:
         """One rollout; raises NotKnown."""
         return self._shown(self._controller.get(rollout))
+
+    def judgements(self, rollout: str) -> tuple[JudgementRecord, ...]:
+        """What the gate of one rollout said, with all that it saw; raises NotKnown."""
+        return self._controller.judgements(rollout)
 
     def list(self) -> tuple[RolloutView, ...]:
         """Every rollout, the newest first, without devices and decisions."""

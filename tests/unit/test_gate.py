@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sealane_manager.rollout.gate import judge, tolerated
-from sealane_manager.rollout.types import DeviceState, GatePolicy, RolloutDevice, Verdict
+from sealane_manager.gate.ruling import Verdict, decide
+from sealane_manager.rollout.gate import case, tolerated
+from sealane_manager.rollout.types import DeviceState, GatePolicy, RolloutDevice
 from support.rollouts import START, a_device, a_rollout, a_spec, devices
 
 SAFE = GatePolicy()
@@ -19,7 +20,8 @@ def word(
     policy: GatePolicy, *members: RolloutDevice, soaked: bool = True, minutes: int = 0
 ) -> tuple[Verdict, str]:
     rollout = a_rollout(a_spec(gate=policy), members)
-    return judge(rollout, START + timedelta(minutes=minutes), soak_elapsed=soaked)
+    verdict, reason, _ = decide(case(rollout, START + timedelta(minutes=minutes), soaked=soaked))
+    return verdict, reason
 
 
 def test_devices_that_serve_pass_after_the_soak() -> None:

@@ -8,6 +8,11 @@ import shlex
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane_manager.gate.judge import judge
+from sealane_manager.gate.outcomes import Outcomes
+from sealane_manager.gate.types import Seen
+from sealane_manager.rollout.gate import asked
+from sealane_manager.rollout.types import GatePolicy
 from support.repository import ROOT, documents, relative, shell_lines
 
 if TYPE_CHECKING:
@@ -85,3 +90,19 @@ def test_the_layout_is_explained_in_twelve_lines() -> None:
 def test_the_changelog_begins_with_the_version_that_is_being_made() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0].startswith("Unreleased")
+
+
+def test_the_table_of_failures_that_stop_a_rollout_is_what_the_gate_does() -> None:
+    rows = [
+        line
+        for line in (ROOT / "docs" / "rollouts.md").read_text().splitlines()
+        if line.startswith(("| devices judged", "| failed"))
+    ]
+    judged, failed = ([cell.strip() for cell in row.split("|")[3:-1]] for row in rows)
+    gate = GatePolicy(by_evidence=True)
+    for devices, stops in zip(judged, failed, strict=True):
+        count = int(stops)
+        for lost, verdict in ((count, "fail"), (count - 1, "hold")):
+            seen = Seen(3, 0.0, {"": Outcomes(lost, int(devices))})
+            found = judge(asked(gate), seen)
+            assert ("fail" if found.fails else "hold") == verdict, (devices, lost)

@@ -12,6 +12,7 @@ from sealane_manager.cli import (
     configured,
     device,
     export,
+    gate,
     init,
     release,
     rollout,
@@ -35,6 +36,7 @@ app.add_typer(device.app, name="device")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(release.app, name="release")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(gate.app, name="gate")
 app.add_typer(alert.app, name="alert")
 app.add_typer(audit.app, name="audit")
 app.add_typer(export.app, name="export")

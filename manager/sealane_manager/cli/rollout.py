@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +14,7 @@ from sealane_manager.cli.arguments import parse_duration
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Exit, Format, OutputOption, emit, emit_one, reported
 from sealane_manager.cli.watch import follow, follow_lines, lasting
+from sealane_manager.gate.types import ALPHA, CHECKS, Check, Checks, Kind, Mode
 from sealane_manager.rollout.placement import parse_stage
 from sealane_manager.rollout.types import (
     GatePolicy,
@@ -24,6 +25,7 @@ from sealane_manager.rollout.types import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from sealane_manager.views import RolloutView
@@ -46,6 +48,16 @@ def start(
     max_failed_percent: Annotated[int, typer.Option(min=0, max=100, help="share that may")] = 0,
     min_requests: Annotated[int, typer.Option(min=0, help="each receipt shows so many")] = 0,
     silent_after: Annotated[str, typer.Option(help="a device silent for so long failed")] = "15m",
+    by_evidence: Annotated[
+        bool, typer.Option("--by-evidence", help="evidence says how many devices may fail")
+    ] = False,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="pass a stage only when harmlessness is shown")
+    ] = False,
+    alpha: Annotated[float, typer.Option(help="chance of stopping a good release")] = ALPHA,
+    dry_run: Annotated[
+        list[Kind] | None, typer.Option(help="a check that only says what it would do")
+    ] = None,
     on_failure: Annotated[OnFailure, typer.Option(help="what a failed gate does")] = (
         OnFailure.REVERT
     ),
@@ -54,7 +66,9 @@ def start(
     context: ContextOption = None,
 ) -> None:
     """Start a rollout."""
-    gate = GatePolicy(max_failed, max_failed_percent, parse_duration(silent_after), min_requests)
+    checks = Checks(alpha, prove, tuple(_mode(check, dry_run or ()) for check in CHECKS))
+    silent = parse_duration(silent_after)
+    gate = GatePolicy(max_failed, max_failed_percent, silent, min_requests, by_evidence, checks)
     soaked = parse_duration(soak)
     with reported(), connect(context) as manager:
         spec = RolloutSpec(
@@ -67,6 +81,10 @@ def start(
             on_failure=on_failure,
         )
         _emit_rollout(manager.create_rollout(spec, reason), output)
+
+
+def _mode(check: Check, dry_run: Collection[Kind]) -> Check:
+    return replace(check, mode=Mode.DRY_RUN) if check.kind in dry_run else check
 
 
 @app.command("list")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sealane_manager.dashboard.words import plural, span
+from sealane_manager.gate.ruling import Verdict
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.advance import look
 from sealane_manager.rollout.gate import is_lost, is_silent, tolerated
-from sealane_manager.rollout.types import IN_FLIGHT, DeviceState, Phase, RolloutState, Verdict
+from sealane_manager.rollout.types import IN_FLIGHT, DeviceState, Phase, RolloutState
 
 if TYPE_CHECKING:
     from datetime import datetime

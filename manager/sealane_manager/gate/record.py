@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sealane_manager.gate.difference import Unit
 from sealane_manager.gate.odds import Split, Stratum
 from sealane_manager.gate.outcomes import Outcomes
+from sealane_manager.gate.ruling import Case, Facts
 from sealane_manager.gate.shift import Predicted
 from sealane_manager.gate.types import Arms, Breach, Check, Checks, Kind, Mode, Paired, Seen
 
@@ -44,9 +45,9 @@ def checks_from_json(value: Mapping[str, Any]) -> Checks:
     )
 
 
-def record(checks: Checks, seen: Seen) -> bytes:
-    """Everything that a judgement follows from, in canonical form."""
-    value = {"checks": asdict(checks), "seen": asdict(seen)}
+def record(case: Case) -> bytes:
+    """Everything that a verdict follows from, in canonical form."""
+    value = asdict(case)
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -55,11 +56,15 @@ def digest(inputs: bytes) -> str:
     return hashlib.sha256(inputs).hexdigest()
 
 
-def recorded(inputs: bytes) -> tuple[Checks, Seen]:
-    """What a judgement follows from."""
+def recorded(inputs: bytes) -> Case:
+    """What a verdict follows from."""
     value = json.loads(inputs)
-    seen = value["seen"]
-    return checks_from_json(value["checks"]), Seen(
+    checks = checks_from_json(value["checks"])
+    return Case(Facts(**value["facts"]), checks, _seen(value["seen"]))
+
+
+def _seen(seen: Mapping[str, Any]) -> Seen:
+    return Seen(
         stages=seen["stages"],
         minutes=seen["minutes"],
         outcomes=_outcomes(seen["outcomes"]),

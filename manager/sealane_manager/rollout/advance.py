@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout import moves
-from sealane_manager.rollout.gate import evidence, fell_silent, is_silent, judge, listed
+from sealane_manager.rollout.gate import case, fell_silent, is_silent, listed
 from sealane_manager.rollout.placement import places
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
@@ -26,7 +27,6 @@ from sealane_manager.rollout.types import (
     RolloutDevice,
     RolloutState,
     Step,
-    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -42,8 +42,17 @@ class Look:
 
     rollout: Rollout
     now: datetime
-    verdict: Verdict
-    reason: str
+    judged: Judged
+
+    @property
+    def verdict(self) -> Verdict:
+        """The gate's word."""
+        return self.judged.verdict
+
+    @property
+    def reason(self) -> str:
+        """Why the gate says so."""
+        return self.judged.reason
 
     @property
     def places(self) -> int:
@@ -67,17 +76,12 @@ class Look:
         """Whether a device that holds a place has not finished."""
         return any(device.state in IN_FLIGHT for device in self.rollout.devices)
 
-    @property
-    def judged(self) -> Judged:
-        """The gate's word, with all that it saw."""
-        return Judged(self.verdict, self.reason, evidence(self.rollout, self.now))
-
 
 def look(rollout: Rollout, now: datetime) -> Look:
     """Judge the rollout as it stands."""
-    soaked = rollout.phase is Phase.EVALUATE
-    verdict, reason = judge(rollout, now, soak_elapsed=soaked)
-    return Look(rollout, now, verdict, reason)
+    judged = case(rollout, now, soaked=rollout.phase is Phase.EVALUATE)
+    verdict, reason, _ = decide(judged)
+    return Look(rollout, now, Judged(verdict, reason, judged))
 
 
 def advance(rollout: Rollout, now: datetime) -> Step:
@@ -220,13 +224,14 @@ def _into(seen: Look, phase: Phase, detail: str) -> Step:
     return Step(turned, (Note(phase, f"stage {seen.rollout.stage + 1}: {detail}"),))
 
 
-def go_on(seen: Look) -> Step:
-    """To the next stage, or to the end when there is none."""
+def go_on(seen: Look, why: str = "") -> Step:
+    """To the next stage, or to the end when there is none; why, when it was not the gate."""
+    reason = why or seen.reason
     if seen.last:
-        step = moves.finish(seen.rollout, RolloutState.SUCCEEDED, seen.reason, seen.now)
+        step = moves.finish(seen.rollout, RolloutState.SUCCEEDED, reason, seen.now)
     else:
         following = replace(seen.rollout, stage=seen.rollout.stage + 1)
-        step = _into(replace(seen, rollout=following), Phase.DISPATCH, seen.reason)
+        step = _into(replace(seen, rollout=following), Phase.DISPATCH, reason)
     return replace(step, decisions=(seen.judged, *step.decisions))
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sealane_manager.rollout.measure import Windows
     from sealane_manager.rollout.types import Operation, Rollout, RolloutSpec
     from sealane_manager.store import Store
-    from sealane_manager.store.records import Changed, DecisionRecord
+    from sealane_manager.store.records import Changed, DecisionRecord, JudgementRecord
 
 TICK_S: Final = 1.0
 """Seconds between two looks at the live rollouts when nothing wakes the controller."""
@@ -162,6 +162,11 @@ class Controller:
     def decisions(self, rollout: str) -> tuple[DecisionRecord, ...]:
         """The log of one rollout, in order."""
         return self._store.decisions.of(rollout)
+
+    def judgements(self, rollout: str) -> tuple[JudgementRecord, ...]:
+        """What the gate of one rollout said, in order; raises NotKnown."""
+        self._store.rollouts.get(rollout)
+        return self._store.judgements.of(rollout)
 
     # What happens by itself
 

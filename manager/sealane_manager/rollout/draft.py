@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sealane.errors import InvalidName
 
 from sealane_manager.errors import Refused
+from sealane_manager.gate.types import Kind
 from sealane_manager.rollout.placement import order, places, plan, stage_of
 from sealane_manager.rollout.types import (
     DeviceState,
@@ -25,11 +26,17 @@ if TYPE_CHECKING:
 
     from sealane.names import DeviceId, ReleaseName
 
+    from sealane_manager.gate.types import Checks
+
 LONGEST: Final = timedelta(days=365)
 """Longest soak or silence: a rollout that waits longer was mistyped."""
 
 MOST: Final = 2**31 - 1
 """Largest count that an operator gives."""
+
+_MOST_ALPHA: Final = 0.5
+_SHARES: Final = frozenset(Kind) - {Kind.ERRORS, Kind.LATENCY}
+"""Checks that tolerate a share; the others tolerate a factor."""
 
 _SHORTEST: Final = timedelta(seconds=1)
 _ALL: Final = 100
@@ -93,6 +100,7 @@ def draft(
 
 def _check_numbers(spec: RolloutSpec) -> None:
     gate = spec.gate
+    _check_evidence(gate.checks)
     ranges = (
         ("the soak", spec.soak, timedelta(0), LONGEST),
         ("the time after which a device is silent", gate.silent_after, _SHORTEST, LONGEST),
@@ -103,6 +111,28 @@ def _check_numbers(spec: RolloutSpec) -> None:
     for what, value, least, most in ranges:
         if not least <= value <= most:  # type: ignore[operator]  # each row is of one type
             raise InvalidName(f"{what} is {value}, which is not between {least} and {most}")
+
+
+def _check_evidence(checks: Checks) -> None:
+    """Refuse numbers with which a gate would judge nothing, or everything."""
+    if not 0 < checks.alpha <= _MOST_ALPHA:
+        raise InvalidName(
+            f"alpha is {checks.alpha:g}, which is not above 0 and at most {_MOST_ALPHA:g}"
+        )
+    kinds = [check.kind for check in checks.checks]
+    if len(kinds) != len(set(kinds)):
+        raise InvalidName("a check is named twice")
+    for check in checks.checks:
+        low, high = (0.0, 1.0) if check.kind in _SHARES else (0.5, 100.0)
+        if not low < check.tolerate < high:
+            raise InvalidName(
+                f"{check.kind} tolerates {check.tolerate:g}, not between {low:g} and {high:g}"
+            )
+        if check.kind not in _SHARES and not check.tolerate < check.proceed_below <= high:
+            raise InvalidName(
+                f"{check.kind} proceeds below {check.proceed_below:g}, which is not above the"
+                f" tolerated {check.tolerate:g}"
+            )
 
 
 def _check_busy(spec: RolloutSpec, candidates: Sequence[Candidate]) -> None:

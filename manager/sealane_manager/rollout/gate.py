@@ -1,8 +1,4 @@
-"""Judges a stage: pass, hold or fail, and why. What is not known is a hold, never a pass.
-
-In this order: limits that an operator set; evidence of harm; what is still missing; evidence that
-holds; the soak.
-"""
+"""Puts together what a gate judges of a rollout. What is not known is a hold, never a pass."""
 
 from __future__ import annotations
 
@@ -10,8 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sealane_manager.gate.judge import judge as judge_evidence
 from sealane_manager.gate.outcomes import Outcomes
+from sealane_manager.gate.ruling import Case, Facts
 from sealane_manager.gate.types import Checks, Kind, Seen
 from sealane_manager.rollout.types import (
     BROKEN,
@@ -20,7 +16,6 @@ from sealane_manager.rollout.types import (
     GatePolicy,
     Rollout,
     RolloutDevice,
-    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -33,30 +28,22 @@ _OF_DEVICES: Final = frozenset({Kind.OUTCOMES, Kind.AFTERWARDS})
 _ONE_POINT: Final = 0.01
 
 
-def judge(rollout: Rollout, now: datetime, *, soak_elapsed: bool) -> tuple[Verdict, str]:
-    """Say what the devices that were given a place prove so far, in one sentence.
-
-    Failures are tolerated only beside successes: when every judged device failed, the gate fails.
-    """
+def case(rollout: Rollout, now: datetime, *, soaked: bool) -> Case:
+    """All that the verdict on the devices which were given a place follows from."""
     policy = rollout.spec.gate
     devices = [each for each in rollout.devices if each.state not in _UNJUDGED]
     lost = [device for device in devices if is_lost(device, policy, now)]
-    serving = [device for device in devices if device.state is DeviceState.SERVING]
-    judged = len(lost) + len(serving)
-    running = any(device.state in IN_FLIGHT for device in devices)
-    only_lost = bool(lost) and not serving and not running
-    over = not policy.by_evidence and len(lost) > tolerated(policy, judged)
-    if only_lost or over:
-        return Verdict.FAIL, f"{len(lost)} of {judged} judged devices failed: {listed(lost)}"
-    found = judge_evidence(asked(policy), evidence(rollout, now))
-    if found.fails:
-        return Verdict.FAIL, found.fails
-    missing = _missing(policy, devices) or found.holds
-    if missing:
-        return Verdict.HOLD, missing
-    if not soak_elapsed:
-        return Verdict.HOLD, f"{len(serving)} of {judged} judged devices serve; soaks"
-    return Verdict.PASS, f"{len(serving)} of {judged} judged devices serve"
+    serving = sum(device.state is DeviceState.SERVING for device in devices)
+    facts = Facts(
+        lost=len(lost),
+        named=listed(lost),
+        serving=serving,
+        running=any(device.state in IN_FLIGHT for device in devices),
+        limit=None if policy.by_evidence else tolerated(policy, len(lost) + serving),
+        missing=_missing(policy, devices),
+        soaked=soaked,
+    )
+    return Case(facts, asked(policy), evidence(rollout, now))
 
 
 _UNJUDGED: Final = frozenset({DeviceState.WAITING, DeviceState.SKIPPED})

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sealane_manager.errors import Refused
+from sealane_manager.gate.ruling import Verdict
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.advance import go_on, look
 from sealane_manager.rollout.gate import is_lost, listed
@@ -18,7 +19,6 @@ from sealane_manager.rollout.types import (
     RolloutDevice,
     RolloutState,
     Step,
-    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _promote(asked: Asked) -> Step:
         device.state is DeviceState.SERVING for device in asked.rollout.devices
     ):
         raise Refused(f"stage {asked.rollout.stage + 1} is not ready: {seen.reason}")
-    step = go_on(replace(seen, reason=asked.why))
+    step = go_on(seen, asked.why)
     return replace(step, decisions=(Note("promote", asked.why), *step.decisions))
 
 

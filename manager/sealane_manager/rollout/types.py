@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sealane.names import DeviceId, ReleaseName, SlotName
 
+    from sealane_manager.gate.ruling import Case, Verdict
     from sealane_manager.gate.types import Seen
 
 
@@ -63,14 +64,6 @@ class OnFailure(StrEnum):
     REVERT = "revert"
     KEEP = "keep"
     PAUSE = "pause"
-
-
-class Verdict(StrEnum):
-    """What a gate says."""
-
-    PASS = "pass"  # noqa: S105 - not a password
-    HOLD = "hold"
-    FAIL = "fail"
 
 
 class Operation(StrEnum):
@@ -234,7 +227,7 @@ class Judged:
 
     verdict: Verdict
     reason: str
-    seen: Seen
+    case: Case
 
 
 Decision = Grant | TakeBack | Mark | Note | Judged

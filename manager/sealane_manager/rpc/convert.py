@@ -5,6 +5,7 @@ What does not fit raises InvalidName or SealaneError.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +14,7 @@ from sealane.errors import InvalidName
 from sealane.names import ReleaseName, parse_device, parse_digest, parse_slot
 from sealane.wire.v1 import operator_pb2 as wire
 
+from sealane_manager.gate.types import Breach, Check, Checks, Kind, Mode
 from sealane_manager.rollout.placement import parse_stage, stage_text
 from sealane_manager.rollout.types import (
     DeviceState,
@@ -23,6 +25,7 @@ from sealane_manager.rollout.types import (
     RolloutSpec,
     RolloutState,
 )
+from sealane_manager.store.records import JudgementRecord
 from sealane_manager.views import (
     DecisionView,
     DeviceView,
@@ -118,6 +121,8 @@ def spec_to_wire(spec: RolloutSpec, reason: str) -> wire.CreateRolloutRequest:
             max_failed_percent=spec.gate.max_failed_percent,
             silent_after_s=round(spec.gate.silent_after.total_seconds()),
             min_requests=spec.gate.min_requests,
+            by_evidence=spec.gate.by_evidence,
+            checks=_checks_to_wire(spec.gate.checks),
         ),
         on_failure=spec.on_failure,
         reason=reason,
@@ -144,6 +149,55 @@ def _gate_from_wire(gate: wire.GatePolicy) -> GatePolicy:
         max_failed_percent=gate.max_failed_percent,
         silent_after=silent or GatePolicy().silent_after,
         min_requests=gate.min_requests,
+        by_evidence=gate.by_evidence,
+        checks=_checks_from_wire(gate.checks) if gate.HasField("checks") else Checks(),
+    )
+
+
+def _checks_to_wire(checks: Checks) -> wire.GateChecks:
+    return wire.GateChecks(
+        alpha=checks.alpha,
+        prove=checks.prove,
+        checks=[wire.GateCheck(**asdict(check)) for check in checks.checks],
+    )
+
+
+def _checks_from_wire(checks: wire.GateChecks) -> Checks:
+    return Checks(
+        checks.alpha,
+        checks.prove,
+        tuple(
+            Check(
+                word(Kind, each.kind),
+                each.tolerate,
+                each.proceed_below,
+                word(Mode, each.mode),
+                word(Breach, each.breach),
+            )
+            for each in checks.checks
+        ),
+    )
+
+
+def judgement_to_wire(judgement: JudgementRecord) -> wire.Judgement:
+    """What a gate said once, for the wire."""
+    return wire.Judgement(
+        at_us=codec.to_micros(judgement.at),
+        stage=judgement.stage,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        inputs=judgement.inputs,
+    )
+
+
+def judgement_from_wire(judgement: wire.Judgement) -> JudgementRecord:
+    """What a gate said once."""
+    return JudgementRecord(
+        codec.from_micros(judgement.at_us),
+        judgement.stage,
+        judgement.verdict,
+        judgement.reason,
+        judgement.inputs,
     )
 
 

@@ -194,3 +194,11 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
             return convert.rollout_to_wire(self._offices.rollouts.operate(request.id, word))
 
         return wire.ControlRolloutResponse(rollout=await self._ask(context, control))
+
+    async def GetJudgements(
+        self, request: wire.GetJudgementsRequest, context: Context
+    ) -> wire.GetJudgementsResponse:
+        """What the gate of a rollout said, with all that it saw."""
+        rollouts = self._offices.rollouts
+        found = await self._ask(context, lambda _: rollouts.judgements(request.rollout))
+        return wire.GetJudgementsResponse(judgements=map(convert.judgement_to_wire, found))

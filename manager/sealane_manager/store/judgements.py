@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from sqlmodel import col, select
 
 from sealane_manager.gate.record import digest, record
-from sealane_manager.rollout.gate import asked
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import DecisionRecord, JudgementRecord
 from sealane_manager.store.tables import JudgementRow
@@ -42,7 +41,7 @@ class Judgements:
 
 def keep(session: Session, rollout: Rollout, judged: Judged, by: By) -> None:
     """Add what was said of a rollout as it stood, and name the record in the log."""
-    inputs = record(asked(rollout.spec.gate), judged.seen)
+    inputs = record(judged.case)
     session.add(
         JudgementRow(
             rollout=rollout.id,

@@ -486,6 +486,8 @@ class GatePolicy(google.protobuf.message.Message):
     MAX_FAILED_PERCENT_FIELD_NUMBER: builtins.int
     SILENT_AFTER_S_FIELD_NUMBER: builtins.int
     MIN_REQUESTS_FIELD_NUMBER: builtins.int
+    BY_EVIDENCE_FIELD_NUMBER: builtins.int
+    CHECKS_FIELD_NUMBER: builtins.int
     max_failed: builtins.int
     """More failed devices than this fail the stage."""
     max_failed_percent: builtins.int
@@ -494,6 +496,12 @@ class GatePolicy(google.protobuf.message.Message):
     """A device that says nothing for so long after it was leased counts as failed."""
     min_requests: builtins.int
     """A device's receipt must show at least so many answered requests."""
+    by_evidence: builtins.bool
+    """How many failed devices stop it follows from evidence, not from the two limits."""
+    @property
+    def checks(self) -> global___GateChecks:
+        """Left out: the defaults."""
+
     def __init__(
         self,
         *,
@@ -501,10 +509,66 @@ class GatePolicy(google.protobuf.message.Message):
         max_failed_percent: builtins.int = ...,
         silent_after_s: builtins.int = ...,
         min_requests: builtins.int = ...,
+        by_evidence: builtins.bool = ...,
+        checks: global___GateChecks | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["max_failed", b"max_failed", "max_failed_percent", b"max_failed_percent", "min_requests", b"min_requests", "silent_after_s", b"silent_after_s"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["checks", b"checks"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["by_evidence", b"by_evidence", "checks", b"checks", "max_failed", b"max_failed", "max_failed_percent", b"max_failed_percent", "min_requests", b"min_requests", "silent_after_s", b"silent_after_s"]) -> None: ...
 
 global___GatePolicy = GatePolicy
+
+@typing.final
+class GateChecks(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALPHA_FIELD_NUMBER: builtins.int
+    PROVE_FIELD_NUMBER: builtins.int
+    CHECKS_FIELD_NUMBER: builtins.int
+    alpha: builtins.float
+    """Chance of stopping a good release, over all checks and stages."""
+    prove: builtins.bool
+    """A stage passes only when harmlessness was shown."""
+    @property
+    def checks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GateCheck]: ...
+    def __init__(
+        self,
+        *,
+        alpha: builtins.float = ...,
+        prove: builtins.bool = ...,
+        checks: collections.abc.Iterable[global___GateCheck] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alpha", b"alpha", "checks", b"checks", "prove", b"prove"]) -> None: ...
+
+global___GateChecks = GateChecks
+
+@typing.final
+class GateCheck(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: builtins.int
+    TOLERATE_FIELD_NUMBER: builtins.int
+    PROCEED_BELOW_FIELD_NUMBER: builtins.int
+    MODE_FIELD_NUMBER: builtins.int
+    BREACH_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    tolerate: builtins.float
+    proceed_below: builtins.float
+    mode: builtins.str
+    """enforce or dry_run."""
+    breach: builtins.str
+    """fail or hold."""
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        tolerate: builtins.float = ...,
+        proceed_below: builtins.float = ...,
+        mode: builtins.str = ...,
+        breach: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["breach", b"breach", "kind", b"kind", "mode", b"mode", "proceed_below", b"proceed_below", "tolerate", b"tolerate"]) -> None: ...
+
+global___GateCheck = GateCheck
 
 @typing.final
 class CreateRolloutResponse(google.protobuf.message.Message):
@@ -767,3 +831,63 @@ class ControlRolloutResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
 
 global___ControlRolloutResponse = ControlRolloutResponse
+
+@typing.final
+class GetJudgementsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: builtins.int
+    rollout: builtins.str
+    def __init__(
+        self,
+        *,
+        rollout: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
+
+global___GetJudgementsRequest = GetJudgementsRequest
+
+@typing.final
+class GetJudgementsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    JUDGEMENTS_FIELD_NUMBER: builtins.int
+    @property
+    def judgements(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Judgement]: ...
+    def __init__(
+        self,
+        *,
+        judgements: collections.abc.Iterable[global___Judgement] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["judgements", b"judgements"]) -> None: ...
+
+global___GetJudgementsResponse = GetJudgementsResponse
+
+@typing.final
+class Judgement(google.protobuf.message.Message):
+    """The inputs are JSON; from them the judgement can be made again."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AT_US_FIELD_NUMBER: builtins.int
+    STAGE_FIELD_NUMBER: builtins.int
+    VERDICT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    INPUTS_FIELD_NUMBER: builtins.int
+    at_us: builtins.int
+    stage: builtins.int
+    verdict: builtins.str
+    reason: builtins.str
+    inputs: builtins.bytes
+    def __init__(
+        self,
+        *,
+        at_us: builtins.int = ...,
+        stage: builtins.int = ...,
+        verdict: builtins.str = ...,
+        reason: builtins.str = ...,
+        inputs: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_us", b"at_us", "inputs", b"inputs", "reason", b"reason", "stage", b"stage", "verdict", b"verdict"]) -> None: ...
+
+global___Judgement = Judgement

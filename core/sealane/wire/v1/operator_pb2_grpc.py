@@ -104,6 +104,11 @@ class OperatorServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutResponse.FromString,
                 _registered_method=True)
+        self.GetJudgements = channel.unary_unary(
+                '/sealane.wire.v1.OperatorService/GetJudgements',
+                request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.GetJudgementsRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.GetJudgementsResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer(object):
@@ -198,6 +203,13 @@ class OperatorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetJudgements(self, request, context):
+        """What the gate of a rollout said, each time with everything that it saw.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -270,6 +282,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.ControlRollout,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutResponse.SerializeToString,
+            ),
+            'GetJudgements': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJudgements,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.GetJudgementsRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.GetJudgementsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -650,6 +667,33 @@ class OperatorService(object):
             '/sealane.wire.v1.OperatorService/ControlRollout',
             sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJudgements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OperatorService/GetJudgements',
+            sealane_dot_wire_dot_v1_dot_operator__pb2.GetJudgementsRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_operator__pb2.GetJudgementsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -94,6 +94,12 @@ class OperatorServiceStub:
         sealane.wire.v1.operator_pb2.ControlRolloutResponse,
     ]
 
+    GetJudgements: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.GetJudgementsRequest,
+        sealane.wire.v1.operator_pb2.GetJudgementsResponse,
+    ]
+    """What the gate of a rollout said, each time with everything that it saw."""
+
 class OperatorServiceAsyncStub:
     CreateJoinToken: grpc.aio.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.CreateJoinTokenRequest,
@@ -169,6 +175,12 @@ class OperatorServiceAsyncStub:
         sealane.wire.v1.operator_pb2.ControlRolloutRequest,
         sealane.wire.v1.operator_pb2.ControlRolloutResponse,
     ]
+
+    GetJudgements: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.GetJudgementsRequest,
+        sealane.wire.v1.operator_pb2.GetJudgementsResponse,
+    ]
+    """What the gate of a rollout said, each time with everything that it saw."""
 
 class OperatorServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
@@ -273,5 +285,13 @@ class OperatorServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.wire.v1.operator_pb2.ControlRolloutRequest,
         context: _ServicerContext,
     ) -> typing.Union[sealane.wire.v1.operator_pb2.ControlRolloutResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.ControlRolloutResponse]]: ...
+
+    @abc.abstractmethod
+    def GetJudgements(
+        self,
+        request: sealane.wire.v1.operator_pb2.GetJudgementsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.operator_pb2.GetJudgementsResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.GetJudgementsResponse]]:
+        """What the gate of a rollout said, each time with everything that it saw."""
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
