@@ -22,6 +22,7 @@ from sealane_agent.serving.types import (
 )
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable
 
     from sealane_agent.serving.messages import Load
@@ -67,7 +68,7 @@ class FakeWorker:
     fails_on: Callable[[Inference], bool] = lambda _: False
     hangs: bool = False
     gate: asyncio.Event | None = None
-    waits: list[float] | None = None
+    waits: array[float] | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -114,7 +115,7 @@ class FakeWorker:
         source = inference.inputs[0]
         return (Tensor("y", source.datatype, source.shape, source.data),)
 
-    def record_waits(self, seconds: list[float]) -> None:
+    def record_waits(self, seconds: array[float]) -> None:
         """Remember where; nothing ever waits for it."""
         self.waits = seconds
 

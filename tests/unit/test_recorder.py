@@ -254,7 +254,7 @@ def answers(*rows: list[float]) -> Answers:
     output = class_output(deployment(outputs=(TensorSpec("p", DataType.FP32, (-1, len(rows[0]))),)))
     assert output is not None
     found = Answers(output)
-    found.add([np.array(row, np.float32).tobytes() for row in rows])
+    found.add(b"".join(np.array(row, np.float32).tobytes() for row in rows))
     return found
 
 

@@ -33,6 +33,7 @@ from sealane_agent.serving.ring_frames import (
 from sealane_agent.serving.types import InvalidInference, ModelFailed, Overloaded, Tensor, nothing
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable
 
     from sealane.bundle.types import DataType, Deployment
@@ -111,7 +112,7 @@ class Exchange:
         self._broken = False
         self._known: dict[bytes, tuple[_Known, ...]] = {}
         self._table_bytes = 0
-        self.waits: list[float] | None = None
+        self.waits: array[float] | None = None
         self._loop.add_reader(ring.handles.endpoint_bell, self._rung)
         self._collect()
 

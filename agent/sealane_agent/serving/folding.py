@@ -17,8 +17,6 @@ from sealane.telemetry.types import MAX_CLASSES, Predictions
 from sealane_agent.oip.tensors import NUMPY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
     from sealane.bundle.types import Deployment
 
@@ -95,9 +93,8 @@ class Answers:
         self._confidence = np.zeros(CONFIDENCE_BINS, np.int64)
         self._non_finite = 0
 
-    def add(self, answers: Sequence[bytes | memoryview]) -> None:
-        """Count the rows of some answers; a row with NaN or infinity has no class."""
-        content = b"".join(answers)
+    def add(self, content: bytes | bytearray) -> None:
+        """Count the rows of answers; a row with NaN or infinity has no class."""
         row = self._output.classes * self._output.datatype.itemsize
         if not content or len(content) % row:
             return

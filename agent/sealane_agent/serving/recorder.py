@@ -6,6 +6,7 @@ Windows close on the clock: every minute, and every ten seconds while a slot is 
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,7 @@ from sealane_agent.serving.inputs import inputs_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
     from sealane.bundle.types import Deployment
     from sealane.clock import Clock
     from sealane.names import SlotName
@@ -47,10 +49,7 @@ FOLD_REQUESTS: Final = 2048
 """Requests that wait to be folded: enough to share the cost, few enough to be done in between."""
 
 FOLD_BYTES: Final = 256 * 1024
-"""Bytes of larger answers that wait with them."""
-
-SMALL_ANSWER: Final = FOLD_BYTES // FOLD_REQUESTS
-"""Bytes of an answer that need not be watched: enough of them are folded in time anyway."""
+"""Bytes of answers that wait with them."""
 
 WAIT_S: Final = 3600.0
 """No request waits for longer, whatever a worker says about when it took it."""
@@ -76,14 +75,13 @@ class Series:
 
     def __init__(self, key: Key, wake: Callable[[Series], None]) -> None:
         self.key = key
-        self.waits: list[float] = []
+        self.waits = array("d")
         self._wake = wake
         self._deployment: Deployment | None = None
         self._output: ClassOutput | None = None
-        self._seconds: list[float] = []
+        self._seconds = array("d")
         self._rows: list[int] = []
-        self._answers: list[bytes | memoryview] = []
-        self._room = FOLD_BYTES
+        self._answers = bytearray()
         self._sample_at = inf
         self._counts = _Counts(None)
 
@@ -100,7 +98,8 @@ class Series:
     ) -> None:
         """Count one request that was answered now, so many seconds after it came.
 
-        This runs for every request, so it appends and leaves the rest to `fold`.
+        This runs for every request, so it appends and leaves the rest to `fold`; to arrays of
+        numbers and bytes, because objects that are kept make those that come after them slower.
         """
         waiting, inputs = self._seconds, inference.inputs
         if not waiting:
@@ -112,21 +111,14 @@ class Series:
         if output is not None:
             at = output.at
             if at < len(tensors) and tensors[at].name == output.name:
-                self._keep(tensors[at].data)
+                self._answers += tensors[at].data
             else:
-                self._keep(_named(output.name, tensors))
+                self._answers += _named(output.name, tensors)
         if now >= self._sample_at:
             values = self._counts.sample(inference)
             self._sample_at = now + max(SAMPLE_S, values / VALUES_PER_S)
-        if len(waiting) >= FOLD_REQUESTS:
+        if len(waiting) >= FOLD_REQUESTS or len(self._answers) > FOLD_BYTES:
             self.fold()
-
-    def _keep(self, data: bytes | memoryview) -> None:
-        self._answers.append(data)
-        if len(data) > SMALL_ANSWER:
-            self._room -= len(data)
-            if self._room < 0:
-                self.fold()
 
     def fail(self, kind: ErrorKind, *, fallback: bool = False) -> None:
         """Count one request that this release did not answer; `fallback`: the previous one did."""
@@ -142,11 +134,12 @@ class Series:
 
     def fold(self) -> None:
         """Count everything that waits."""
-        self._counts.add(self._seconds, self._rows, self._answers)
-        self._counts.add_waits(self.waits)
-        for waiting in (self._seconds, self._rows, self._answers, self.waits):
-            waiting.clear()
-        self._room = FOLD_BYTES
+        seconds, self._seconds = self._seconds, array("d")
+        answers, self._answers = self._answers, bytearray()
+        self._counts.add(np.frombuffer(seconds), self._rows, answers)
+        self._rows.clear()
+        self._counts.add_waits(np.array(self.waits))
+        del self.waits[:]
 
     def take(self) -> ModelWindow:
         """Everything since the last time."""
@@ -194,18 +187,18 @@ class _Counts:
         given = {tensor.name: tensor for tensor in inference.inputs}
         return sum(item.sample(given[item.name]) for item in self.inputs if item.name in given)
 
-    def add(self, seconds: list[float], rows: list[int], answers: list[bytes | memoryview]) -> None:
-        if seconds:
+    def add(self, seconds: NDArray[np.float64], rows: list[int], answers: bytearray) -> None:
+        if len(seconds):
             self.requests += len(seconds)
-            self.latency.add(np.array(seconds) * 1e6)
+            self.latency.add(seconds * 1e6)
             self.rows.add(np.array(rows, np.float64))
             self.rows.add_ones(len(seconds) - len(rows))
         if self.answers is not None and answers:
             self.answers.add(answers)
 
-    def add_waits(self, seconds: list[float]) -> None:
-        if seconds:
-            self.queue.add(np.clip(np.array(seconds), 0.0, WAIT_S) * 1e6)
+    def add_waits(self, seconds: NDArray[np.float64]) -> None:
+        if len(seconds):
+            self.queue.add(np.clip(seconds, 0.0, WAIT_S) * 1e6)
 
 
 def _named(name: str, tensors: tuple[Tensor, ...]) -> bytes | memoryview:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from sealane.errors import SealaneError
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable
 
     from sealane.bundle.types import DataType, Deployment
@@ -150,7 +151,7 @@ class Worker(Protocol):
         """
         ...
 
-    def record_waits(self, seconds: list[float]) -> None:
+    def record_waits(self, seconds: array[float]) -> None:
         """Append there how long each request waited until the worker took it."""
         ...
 

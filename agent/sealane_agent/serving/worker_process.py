@@ -28,6 +28,7 @@ from sealane_agent.worker.orders import (
 from sealane_agent.worker.orders import Answer as Word
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable
 
     from sealane.bundle.types import Deployment
@@ -109,7 +110,7 @@ class WorkerProcess:
             return nothing
         return self._exchange.begin(inference, timeout_s, done)
 
-    def record_waits(self, seconds: list[float]) -> None:
+    def record_waits(self, seconds: array[float]) -> None:
         """Append there how long each request waited until the worker took it."""
         self._exchange.waits = seconds
 
