@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import random
+import secrets
 import signal
 import sys
 import threading
@@ -28,6 +29,8 @@ from sealane_agent.facts import boot_id, device_facts
 from sealane_agent.health import Examination, keep_telling
 from sealane_agent.identity.passport import Passport
 from sealane_agent.identity.renewer import Renewer
+from sealane_agent.line.door import Door
+from sealane_agent.line.holds import Holds
 from sealane_agent.log import LineLog
 from sealane_agent.slot.actions import Tools
 from sealane_agent.slot.journal import Journal
@@ -40,6 +43,7 @@ from sealane_agent.telemetry.host import Host
 from sealane_agent.telemetry.service import Surroundings, Telemetry
 from sealane_agent.uplink import rpc
 from sealane_agent.uplink.session import Session
+from sealane_agent.zone import device_zone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
@@ -145,6 +149,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
     )
     sending = telemetry.sending if settings.telemetry else None
     session = Session(lambda: rpc.Line(passport.membership), journal, log, sending)
+    holds = Holds(journal, verifier.trusted_now, lambda: secrets.token_hex(4))
     tools = Tools(
         folder=folder,
         journal=journal,
@@ -158,12 +163,15 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         pause=lambda tries: _pause(halt, tries),
         said=session.said,
         address=lambda: _addresses(folder).get("rest", ""),
+        holds=holds.of,
+        zone=device_zone(settings.zone),
     )
     renewer = Renewer(passport, rpc.renew, session, log)
     supervisor = Supervisor(tools, verifier, session.ask)
     work = {
         "supervisor": supervisor.run(),
         "session": session.run(supervisor, random.random),
+        "line": Door(holds, log, supervisor.activating, supervisor.look).run(folder.line_socket),
         "renewer": renewer.run(verifier.trusted_now, random.random),
     }
     if settings.telemetry:

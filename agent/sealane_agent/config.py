@@ -45,6 +45,26 @@ AGENT: Final = Catalogue(
             _ADDRESS,
             "host:port",
         ),
+        Key(
+            "link.profile",
+            "default",
+            "metered: speak seldom, on a link whose bytes cost money",
+            "default|metered",
+            "default or metered",
+        ),
+        Key(
+            "link.rate",
+            0,
+            "kilobytes a second that downloads may take; 0: as many as come",
+            highest=1_000_000,
+        ),
+        Key(
+            "clock.zone",
+            "",
+            "time zone of windows, such as Europe/Berlin; empty: the machine's",
+            r"|[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}",
+            "a name such as Europe/Berlin",
+        ),
         Key("telemetry.record", default=True, says="record and send what requests came to"),
         Key(
             "log.form",
@@ -68,6 +88,9 @@ class RunSettings:
         external_endpoint: somebody else (systemd) keeps the endpoint.
         log_json: log lines are JSON.
         telemetry: what requests came to is recorded and sent.
+        metered: bytes on the link cost money.
+        rate_kb: kilobytes a second that downloads may take; 0 is no limit.
+        zone: name of the time zone of windows; empty is the machine's.
     """
 
     folder: StateFolder
@@ -76,6 +99,9 @@ class RunSettings:
     external_endpoint: bool = False
     log_json: bool = False
     telemetry: bool = True
+    metered: bool = False
+    rate_kb: int = 0
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

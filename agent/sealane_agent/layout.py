@@ -104,6 +104,11 @@ class StateFolder:
         return self.root / "run" / "endpoint.sock"
 
     @property
+    def line_socket(self) -> Path:
+        """Where the supervisor listens for the line's own software."""
+        return self.root / "run" / "line.sock"
+
+    @property
     def endpoint_addresses(self) -> Path:
         """JSON written by the endpoint when it listens: {"pid", "rest", "grpc"}."""
         return self.root / "run" / "endpoint.json"

@@ -15,7 +15,7 @@ from sealane.fleet import Hello, MetadataFile
 from sealane_agent.facts import agent_version
 from sealane_agent.slot.actions import Hands
 from sealane_agent.slot.loop import Desires, SlotLoop
-from sealane_agent.slot.state import Wanted
+from sealane_agent.slot.state import State, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,6 +88,14 @@ class Supervisor:
     def stuck(self) -> tuple[str, ...]:
         """Slots whose loop has not turned for too long."""
         return tuple(slot for slot, loop in tuple(self._loops.items()) if loop.stuck)
+
+    def activating(self) -> tuple[str, ...]:
+        """Slots in which a release is being activated, or on probation."""
+        moving = {State.ACTIVATING, State.PROBATION}
+        loops = tuple(self._loops.values())
+        return tuple(
+            it.slot for it in loops if it.record.attempt and it.record.attempt.state in moving
+        )
 
     # The session's Device
 

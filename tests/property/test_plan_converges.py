@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sealane.bundle.types import ProbationLimits
 from sealane.failure import FailureKind
+from sealane.policy import Commit, Policy, Trigger
+from sealane.trust.documents import Lease
+from sealane.windows import is_open, parse_window
 from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.serving.messages import SlotStatus, Traffic
 from sealane_agent.slot import outcomes
@@ -25,7 +28,9 @@ from sealane_agent.slot.state import (
     Enter,
     Fetch,
     GiveUp,
+    Hold,
     Observed,
+    Remember,
     Rest,
     Restore,
     SetPointer,
@@ -43,7 +48,17 @@ if TYPE_CHECKING:
 
 LIMITS = ProbationLimits(seconds=10.0, deadline_seconds=60.0)
 VERSIONS = st.integers(1, 3)
-SETTLED = (*ENDED, State.WAITING)
+HOUR = ((parse_window("daily 10:00-11:00"),),)
+POLICIES = st.sampled_from(
+    [
+        Policy(),
+        Policy(activation=HOUR),
+        Policy(download=HOUR, activation=HOUR, commit=Commit.BOTH),
+        Policy(activation=HOUR, trigger=Trigger.NOW),
+        Policy(trigger=Trigger.IDLE, commit=Commit.SERVER_ACK),
+        Policy(trigger=Trigger.RESTART),
+    ]
+)
 MAX_STEPS = 60 * (MAX_RESTARTS + 2)
 
 
@@ -59,6 +74,7 @@ class World(RuleBasedStateMachine):
         self.loaded: dict[str, Pointer] = {}
         self.workers = 0
         self.wanted: Wanted | None = None
+        self.director: Wanted | None = None
         self.heard = False
         self.entered = START
         self.fetching: FailureKind | None = None
@@ -66,6 +82,10 @@ class World(RuleBasedStateMachine):
         self.approved: set[Digest] = set()
         self.committed: set[Pointer] = set()
         self.served = False
+        self.holds: tuple[Hold, ...] = ()
+        self.boots = 1
+        self.quiet_s = 0.0
+        self.told = False
 
     # What happens around the supervisor
 
@@ -76,17 +96,52 @@ class World(RuleBasedStateMachine):
     @rule(version=VERSIONS, rollout=st.sampled_from(["", "r1", "r2"]), leased=st.booleans())
     def assigned(self, version: int, rollout: str, *, leased: bool) -> None:
         until = self.now + timedelta(seconds=300) if leased else None
-        self.heard, self.wanted = True, Wanted(assignment(version, rollout, until))
+        self.says(Wanted(assignment(version, rollout, until)))
         self.approved.add(digest(version))
+
+    @rule(policy=POLICIES)
+    def schedule_changes(self, policy: Policy) -> None:
+        if self.wanted is not None:
+            asked = replace(self.wanted.assignment, policy=policy)
+            self.says(replace(self.wanted, assignment=asked))
+
+    @rule(seconds=st.sampled_from([60, 7200]), slot=st.sampled_from(["", CAM]))
+    def held(self, seconds: int, slot: str) -> None:
+        until = self.now + timedelta(seconds=seconds)
+        self.holds += (Hold(f"h{len(self.holds)}", slot, "line 3", "a batch runs", until),)
+
+    @rule()
+    def holds_are_released(self) -> None:
+        self.holds = ()
+
+    @rule(seconds=st.sampled_from([0.0, 300.0]))
+    def slot_is_quiet_for(self, seconds: float) -> None:
+        self.quiet_s = seconds
+
+    @rule(told=st.booleans())
+    def manager_has_heard(self, *, told: bool) -> None:
+        self.told = told
+
+    @rule()
+    def machine_restarts(self) -> None:
+        self.boots += 1
+        self.supervisor_dies()
+        self.endpoint_dies()
+        self.endpoint_comes()
 
     @rule(version=VERSIONS)
     def refused(self, version: int) -> None:
         why = failure(FailureKind.PERMANENT, component="verifier")
-        self.heard, self.wanted = True, Wanted(assignment(version), why)
+        self.says(Wanted(assignment(version), why))
 
     @rule()
     def withdrawn(self) -> None:
-        self.heard, self.wanted = True, None
+        self.says(None)
+
+    def says(self, wanted: Wanted | None) -> None:
+        """The director says what it wants, and the device hears it."""
+        self.director = self.wanted = wanted
+        self.heard = True
 
     @rule(kind=st.sampled_from([None, *FailureKind]))
     def transport_is(self, kind: FailureKind | None) -> None:
@@ -191,6 +246,8 @@ class World(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Nothing more happens: the slot comes to rest."""
         self.endpoint_comes()
+        self.machine_restarts()
+        self.told, self.quiet_s = True, 3600.0
         for _ in range(MAX_STEPS):
             action = self.planned()
             if isinstance(action, Rest) and self.is_settled():
@@ -198,8 +255,11 @@ class World(RuleBasedStateMachine):
                 return
             self.act(action)
             self.now += timedelta(seconds=5)
-            if isinstance(action, Rest | AskDocument):
-                self.now += timedelta(hours=1)
+            if isinstance(action, AskDocument):
+                self.answered()
+            elif isinstance(action, Rest):
+                self.boots += 1
+                self.now += timedelta(minutes=30)
         raise AssertionError(f"no rest: {self.record} {self.endpoint}")
 
     def check_at_rest(self) -> None:
@@ -214,10 +274,22 @@ class World(RuleBasedStateMachine):
 
     # How actions come out
 
+    def answered(self) -> None:
+        """The manager is asked: what it wants, it allows again for five minutes."""
+        wanted = self.director
+        if wanted is not None and wanted.assignment.lease is not None:
+            lease = Lease("again", self.now + timedelta(seconds=300))
+            wanted = replace(wanted, assignment=replace(wanted.assignment, lease=lease))
+        self.says(wanted)
+
     def is_settled(self) -> bool:
+        """Whether nothing is left to do, by this device: it waits for nobody but the manager."""
         attempt = self.record.attempt
-        if attempt is None or attempt.state in SETTLED:
+        if attempt is None or attempt.state in ENDED:
             return True
+        if attempt.state is State.WAITING:
+            asked = self.wanted.assignment if self.wanted else None
+            return not self.heard or asked is None or asked.lease is None
         return self.fetching is FailureKind.TRANSIENT and attempt.state is State.FETCHING
 
     def seen(self) -> Observed:
@@ -227,6 +299,10 @@ class World(RuleBasedStateMachine):
             lkg=self.pointers.get(LKG),
             serving=self.endpoint,
             in_state_s=(self.now - self.entered).total_seconds(),
+            holds=self.holds,
+            quiet_s=self.quiet_s,
+            boot=str(self.boots),
+            told=self.told,
         )
 
     def planned(self) -> Action:
@@ -236,6 +312,10 @@ class World(RuleBasedStateMachine):
         match action:
             case Enter():
                 self.enter(action)
+            case Remember(attempt):
+                assert self.record.attempt is not None
+                assert attempt.state is self.record.attempt.state
+                self.record = replace(self.record, attempt=attempt)
             case GiveUp():
                 assert self.record.attempt is not None
                 assert self.record.attempt.state not in {State.ACTIVATING, State.PROBATION}
@@ -254,11 +334,11 @@ class World(RuleBasedStateMachine):
         if old is None or (old.key, old.state, old.since) != (new.key, new.state, new.since):
             self.entered = self.now
         if new.state is State.ACTIVATING:
-            assert self.wanted is not None
-            lease = self.wanted.assignment.lease
-            assert lease is not None
-            assert self.now < lease.expires
+            assert new.lease_until is not None
+            assert self.now < new.lease_until
             assert new.manifest not in self.record.quarantined
+            assert all(self.now >= hold.until for hold in self.holds)
+            self.require_window(new)
         self.record = replace(self.record, attempt=new)
         if new.state is State.COMMITTED:
             assert new.pointer is not None
@@ -270,8 +350,18 @@ class World(RuleBasedStateMachine):
             away = {**self.record.quarantined, new.manifest: "bad"}
             self.record = replace(self.record, quarantined=away)
 
+    def require_window(self, attempt: Attempt) -> None:
+        """Also offline, and whatever the policy was when the attempt began."""
+        if self.heard and self.wanted is not None:
+            assert attempt.policy == self.wanted.assignment.policy
+        emergency = attempt.policy.trigger is Trigger.NOW
+        for windows in attempt.policy.activation:
+            assert emergency or is_open(windows, self.now, UTC)
+
     def fetch(self, attempt: Attempt) -> None:
         assert attempt.manifest not in self.record.quarantined
+        for windows in attempt.policy.download:
+            assert is_open(windows, self.now, UTC)
         if self.fetching is None:
             self.enter(outcomes.fetched(attempt, LIMITS))
         else:

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 from sealane.bundle.types import ProbationLimits
 from sealane.failure import FailureKind
+from sealane.policy import Commit, Policy, Trigger
+from sealane.windows import parse_window
 from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.serving.messages import SlotStatus, Traffic
 from sealane_agent.slot.plan import MAX_RESTARTS, RETRY_FAILED, plan, resumed
@@ -17,7 +21,9 @@ from sealane_agent.slot.state import (
     Enter,
     Fetch,
     GiveUp,
+    Hold,
     Observed,
+    Remember,
     Rest,
     Restore,
     SetPointer,
@@ -29,9 +35,13 @@ from sealane_agent.slot.state import (
 )
 from support.agent_fakes import CAM, START, assignment, digest, failure, pointer, proved
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 SOON = START + timedelta(seconds=60)
 CHOICE = Choice("onnx-fp32", "onnxruntime", "cpu", "fp32", proved("cam-9"))
 OLD, NEW = pointer(1), pointer(2)
+HOLD = Hold("h1", "cam", "press 7", "batch 12 is running", START + timedelta(minutes=30))
 
 
 def attempt(state: State, version: int = 2, **changes: object) -> Attempt:
@@ -189,7 +199,107 @@ def test_without_a_lease_a_staged_release_waits() -> None:
 
 def test_a_lease_that_ran_out_is_asked_for_again() -> None:
     ready, late = seen(status(standby=("cam-9",))), SOON + timedelta(seconds=1)
-    assert isinstance(plan(wanted(), record(attempt(State.WAITING)), ready, late), AskDocument)
+    waiting = record(attempt(State.WAITING, lease_until=SOON))
+    assert isinstance(plan(wanted(), waiting, ready, late), AskDocument)
+
+
+def test_a_new_lease_is_remembered_for_a_time_offline() -> None:
+    held = replace(seen(status(standby=("cam-9",))), holds=(HOLD,))
+    action = plan(wanted(), record(attempt(State.WAITING)), held, START)
+    assert isinstance(action, Remember)
+    assert action.attempt.lease_until == SOON
+
+
+def test_after_a_restart_offline_a_remembered_lease_still_activates() -> None:
+    ready = seen(status(standby=("cam-9",)), heard=False)
+    waiting = record(attempt(State.WAITING, lease_until=SOON))
+    assert entered(plan(None, waiting, ready, START)).state is State.ACTIVATING
+    assert isinstance(plan(None, waiting, ready, SOON), AskDocument)
+
+
+def test_a_hold_keeps_a_staged_release_waiting_until_it_ends() -> None:
+    held = replace(seen(status(standby=("cam-9",))), holds=(HOLD,))
+    assert entered(plan(wanted(), record(attempt(State.STAGED)), held, START)).state is (
+        State.WAITING
+    )
+    leased = wanted_for(timedelta(hours=1))
+    waiting = record(attempt(State.WAITING, lease_until=leased.assignment.lease.expires))  # type: ignore[union-attr]  # it is leased
+    assert plan(leased, waiting, held, START) == Rest()
+    assert entered(plan(leased, waiting, held, HOLD.until)).state is State.ACTIVATING
+
+
+def wanted_for(lease: timedelta, policy: Policy = Policy()) -> Wanted:  # noqa: B008 - it is frozen
+    return Wanted(replace(assignment(2, "r1", START + lease), policy=policy))
+
+
+def allowed(policy: Policy, now: datetime, **changes: object) -> bool:
+    """Whether a staged release under this policy is activated now."""
+    ready = replace(seen(status(standby=("cam-9",))), **changes)  # type: ignore[arg-type]  # see above
+    staged = record(attempt(State.WAITING, boot="first"))
+    action = plan(wanted_for(timedelta(days=9), policy), staged, ready, now)
+    return isinstance(action, Enter) and action.attempt.state is State.ACTIVATING
+
+
+def test_it_is_activated_in_its_window_on_the_devices_own_clock() -> None:
+    night = Policy(activation=((parse_window("daily 22:00-05:00"),),))
+    assert not allowed(night, START + timedelta(hours=21, minutes=30))
+    tokyo = ZoneInfo("Asia/Tokyo")
+    assert allowed(night, START + timedelta(hours=13, minutes=30), zone=tokyo)
+
+
+def test_an_emergency_waits_for_no_window_but_for_a_hold() -> None:
+    night = Policy(activation=((parse_window("daily 22:00-05:00"),),), trigger=Trigger.NOW)
+    noon = START + timedelta(hours=12)
+    assert allowed(night, noon)
+    assert not allowed(night, START, holds=(HOLD,))
+
+
+def test_an_idle_trigger_waits_for_a_quiet_minute_and_a_restart_for_another_boot() -> None:
+    idle, restart = Policy(trigger=Trigger.IDLE), Policy(trigger=Trigger.RESTART)
+    assert not allowed(idle, START, quiet_s=59.0)
+    assert allowed(idle, START, quiet_s=60.0)
+    assert not allowed(restart, START, boot="first")
+    assert allowed(restart, START, boot="second")
+
+
+def test_blobs_move_only_in_the_download_window() -> None:
+    night = Policy(download=((parse_window("daily 22:00-05:00"),),))
+    fetching = record(attempt(State.FETCHING, fetched=False))
+    noon, late = START + timedelta(hours=12), START + timedelta(hours=22)
+    assert plan(wanted_for(timedelta(days=1), night), fetching, seen(None), noon) == Rest()
+    assert isinstance(plan(wanted_for(timedelta(days=1), night), fetching, seen(None), late), Fetch)
+
+
+@pytest.mark.parametrize(
+    ("commit", "healthy", "told", "kept"),
+    [
+        (Commit.LOCAL_HEALTH, True, False, True),
+        (Commit.LOCAL_HEALTH, False, True, False),
+        (Commit.SERVER_ACK, False, True, True),
+        (Commit.SERVER_ACK, True, False, False),
+        (Commit.BOTH, True, False, False),
+        (Commit.BOTH, False, True, False),
+        (Commit.BOTH, True, True, True),
+    ],
+)
+def test_what_makes_a_release_the_last_known_good_one_is_its_policys_word(
+    commit: Commit, *, healthy: bool, told: bool, kept: bool
+) -> None:
+    known = record(attempt(State.PROBATION, policy=Policy(commit=commit)))
+    serving = replace(status(NEW, probation=True), traffic=Traffic(100))
+    looked = replace(seen(serving, NEW, for_s=60.0 if healthy else 1.0), told=told)
+    action = plan(wanted(), known, looked, START)
+    assert (isinstance(action, Enter) and action.attempt.state is State.COMMITTED) is kept
+
+
+def test_without_the_acknowledgement_that_its_policy_demands_it_goes_back() -> None:
+    known = record(attempt(State.PROBATION, policy=Policy(commit=Commit.BOTH)))
+    looked = replace(seen(status(NEW, probation=True), NEW, for_s=10_000.0), told=False)
+    back = entered(plan(wanted(), known, looked, START))
+    assert back.state is State.ROLLING_BACK
+    assert back.failure is not None
+    assert back.failure.kind is FailureKind.ENVIRONMENTAL
+    assert "acknowledgement" in back.failure.message
 
 
 def test_a_standby_that_was_lost_is_staged_anew_and_counted() -> None:

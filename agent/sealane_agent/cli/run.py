@@ -42,6 +42,9 @@ def _run(arguments: argparse.Namespace) -> int:
             external_endpoint=arguments.external_endpoint,
             log_json=settings["log.form"] == "json",
             telemetry=bool(settings["telemetry.record"]) and not arguments.no_telemetry,
+            metered=settings["link.profile"] == "metered",
+            rate_kb=int(settings["link.rate"]),
+            zone=str(settings["clock.zone"]),
         )
     )
     return 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from sealane import fileio
@@ -15,6 +16,7 @@ from sealane.receipt import sign
 from sealane_agent.errors import Failed
 from sealane_agent.slot import outcomes
 from sealane_agent.slot.journal import Entry
+from sealane_agent.slot.permission import before_fetching
 from sealane_agent.slot.reports import receipt, report
 from sealane_agent.slot.staging import LOAD_DEADLINE_S
 from sealane_agent.slot.state import (
@@ -22,6 +24,7 @@ from sealane_agent.slot.state import (
     Enter,
     Fetch,
     GiveUp,
+    Remember,
     Restore,
     SetPointer,
     Settle,
@@ -33,7 +36,7 @@ from sealane_agent.uplink.fetch import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import datetime, tzinfo
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
     from sealane_agent.slot.journal import Journal
     from sealane_agent.slot.reports import Speaker
     from sealane_agent.slot.staging import Staging
-    from sealane_agent.slot.state import Action, Attempt, Observed
+    from sealane_agent.slot.state import Action, Attempt, Hold, Observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Tools:
         pause: waits before the n-th try in a row; called in a thread.
         said: called after the outbox has something new.
         address: where the endpoint answers, as far as it is known.
+        holds: those of a slot.
+        zone: the device's time zone.
     """
 
     folder: StateFolder
@@ -74,6 +79,8 @@ class Tools:
     pause: Callable[[int], None]
     said: Callable[[], None]
     address: Callable[[], str]
+    holds: Callable[[SlotName], tuple[Hold, ...]] = lambda _slot: ()
+    zone: tzinfo = UTC
 
 
 class Hands:
@@ -92,6 +99,9 @@ class Hands:
         match action:
             case Enter():
                 await self._enter(action, seen)
+            case Remember(attempt):
+                entry = Entry(slot, attempt, self._tools.now(), None)
+                await asyncio.to_thread(self._tools.journal.write, entry)
             case Fetch(attempt):
                 await self._fetch(attempt, seen)
             case Stage(attempt):
@@ -118,7 +128,7 @@ class Hands:
             slot=self._slot,
             attempt=attempt,
             at=now,
-            report=report(self._slot, attempt, seen),
+            report=report(self._slot, attempt, seen, now),
             quarantine=(reason or "it failed here") if action.quarantine else "",
             receipt=self._receipt(attempt, action.receipt, now) if action.receipt else None,
         )
@@ -144,7 +154,7 @@ class Hands:
         return signed
 
     async def _fetch(self, attempt: Attempt, seen: Observed) -> None:
-        policy = Policy(self._tools.pause, lambda: self._unwanted(attempt))
+        policy = Policy(self._tools.pause, lambda: self._stops(attempt, seen))
         try:
             bundle = await asyncio.to_thread(self._tools.staging.fetch, attempt, policy)
         except Stopped:
@@ -153,6 +163,11 @@ class Hands:
             await self._failed(attempt, error, seen)
         else:
             await self._enter(outcomes.fetched(attempt, bundle.deployment.probation), seen)
+
+    def _stops(self, attempt: Attempt, seen: Observed) -> bool:
+        """Whether a fetch ends here; what arrived stays for its next window."""
+        closed = before_fetching(attempt, seen, self._tools.now()) is not None
+        return closed or self._unwanted(attempt)
 
     async def _stage(self, attempt: Attempt, seen: Observed) -> None:
         if seen.serving is not None and seen.serving.standby:
@@ -174,7 +189,8 @@ class Hands:
         await self._enter(outcomes.failed(attempt, error.failure, now, chance), seen)
 
     async def _give_up(self, attempt: Attempt, seen: Observed) -> None:
-        entry = Entry(self._slot, None, self._tools.now(), report(self._slot, None, seen))
+        now = self._tools.now()
+        entry = Entry(self._slot, None, now, report(self._slot, None, seen, now))
         await asyncio.to_thread(self._tools.journal.write, entry)
         self._tools.log("given up", slot=self._slot, release=attempt.release)
         self._tools.said()

@@ -12,6 +12,7 @@ from sealane.bundle.types import ProbationLimits
 from sealane.failure import Failure, FailureKind
 from sealane.fleet import SlotReport
 from sealane.names import ReleaseName, parse_digest, parse_slot
+from sealane.policy import policy_from_json, policy_to_json
 from sealane.receipt import SignedReceipt
 
 from sealane_agent.serving.messages import Proved, Traffic
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 
 def encode_attempt(attempt: Attempt) -> str:
     """An attempt as JSON."""
-    return json.dumps(asdict(attempt), default=_moment, sort_keys=True)
+    fields = asdict(attempt) | {"policy": policy_to_json(attempt.policy)}
+    return json.dumps(fields, default=_moment, sort_keys=True)
 
 
 def decode_attempt(text: str) -> Attempt:
     """Read an attempt; raises ValueError, KeyError, TypeError or InvalidName when damaged."""
     fields: dict[str, Any] = json.loads(text)
     retry_at, choice, failure = fields["retry_at"], fields["choice"], fields["failure"]
+    lease = fields.get("lease_until")
     return Attempt(
         slot=parse_slot(fields["slot"]),
         release=ReleaseName(**fields["release"]),
@@ -45,6 +48,9 @@ def decode_attempt(text: str) -> Attempt:
         retry_at=datetime.fromisoformat(retry_at) if retry_at else None,
         traffic=Traffic(**fields["traffic"]),
         failure=_failure(failure) if failure else None,
+        policy=policy_from_json(fields.get("policy")),
+        lease_until=datetime.fromisoformat(lease) if lease else None,
+        boot=fields.get("boot", ""),
     )
 
 

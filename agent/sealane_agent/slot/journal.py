@@ -21,7 +21,7 @@ from sealane.names import Digest
 from sealane_agent.database import open_database, transaction
 from sealane_agent.errors import DiskTrouble, JournalDamaged
 from sealane_agent.slot.encoding import decode_attempt, decode_body, encode_attempt, encode_body
-from sealane_agent.slot.state import SlotRecord, State
+from sealane_agent.slot.state import Hold, SlotRecord, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +39,8 @@ _TABLES: Final = {
     "slot": "name TEXT PRIMARY KEY, attempt TEXT, committed TEXT",
     "quarantine": "digest TEXT PRIMARY KEY, reason TEXT NOT NULL, at TEXT NOT NULL",
     "outbox": "sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, body TEXT NOT NULL",
+    "hold": "id TEXT PRIMARY KEY, slot TEXT NOT NULL, owner TEXT NOT NULL, reason TEXT NOT NULL, "
+    "until TEXT NOT NULL",
     "counter": "name TEXT PRIMARY KEY, value INTEGER NOT NULL",
 }
 
@@ -50,7 +52,7 @@ class Entry:
     Attributes:
         slot, attempt: the slot's attempt from now on; None when it was given up.
         at: trusted time of the change.
-        report: what the manager is told.
+        report: what the manager is told; None tells it nothing.
         quarantine: why the attempt's digest is put away; empty leaves it.
         receipt: makes the signed receipt from its sequence number; None without one.
     """
@@ -58,7 +60,7 @@ class Entry:
     slot: SlotName
     attempt: Attempt | None
     at: datetime
-    report: SlotReport
+    report: SlotReport | None
     quarantine: str = ""
     receipt: Callable[[int], SignedReceipt] | None = None
 
@@ -103,7 +105,8 @@ class Journal:
         """Record one change."""
         with self._transaction() as database:
             self._set_attempt(database, entry)
-            self._append(database, entry.at, entry.report)
+            if entry.report is not None:
+                self._append(database, entry.at, entry.report)
             if entry.attempt is not None and entry.quarantine:
                 database.execute(
                     "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?)",
@@ -144,6 +147,32 @@ class Journal:
                 "coalesce((SELECT max(sequence) FROM outbox), ?)",
                 (sequence,),
             )
+
+    def holds(self) -> tuple[Hold, ...]:
+        """Every hold that was not released, ended ones among them."""
+        with self._reading():
+            rows = self._database.execute("SELECT * FROM hold ORDER BY id").fetchall()
+        return tuple(
+            Hold(name, slot, owner, reason, datetime.fromisoformat(until))
+            for name, slot, owner, reason, until in rows
+        )
+
+    def hold(self, hold: Hold, now: datetime) -> None:
+        """Keep a hold, and forget those that have ended."""
+        with self._transaction() as database:
+            ended = [
+                (old,)
+                for old, until in database.execute("SELECT id, until FROM hold")
+                if datetime.fromisoformat(until) <= now
+            ]
+            database.executemany("DELETE FROM hold WHERE id = ?", ended)
+            row = (hold.id, hold.slot, hold.owner, hold.reason, hold.until.isoformat())
+            database.execute("INSERT INTO hold VALUES (?, ?, ?, ?, ?)", row)
+
+    def release(self, name: str) -> None:
+        """Forget a hold."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM hold WHERE id = ?", (name,))
 
     def pending(self) -> int:
         """How many events the manager has not stored yet."""

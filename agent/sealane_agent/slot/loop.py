@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sealane import fileio
 from sealane.errors import InvalidName, SealaneError
+from sealane.policy import Commit
 
 from sealane_agent.errors import JournalDamaged
 from sealane_agent.layout import ACTIVE, LKG, Pointer
@@ -77,6 +79,7 @@ class SlotLoop:
         self._tools, self._hands, self._desires = tools, hands, desires
         self._bell = asyncio.Event()
         self._state: object = None
+        self._requests, self._asked = -1, asyncio.get_running_loop().time()
         self._since = 0.0
         self._trouble = 0
         self._resumed, self._doubt = False, True
@@ -99,7 +102,7 @@ class SlotLoop:
     @property
     def report(self) -> SlotReport:
         """What the slot does, as last seen."""
-        return report(self.slot, self.record.attempt, self.seen)
+        return report(self.slot, self.record.attempt, self.seen, self._tools.now())
 
     async def run(self, ended: Callable[[], None], ask: Callable[[], None]) -> None:
         """Until cancelled; `ended` is called when an attempt has ended, `ask` for a document."""
@@ -153,7 +156,12 @@ class SlotLoop:
             lkg=lkg,
             serving=await self._serving(),
             in_state_s=self._in_state(),
+            holds=self._tools.holds(self.slot),
+            zone=self._tools.zone,
+            boot=self._tools.speaker.boot,
+            told=await self._told(),
         )
+        self.seen = replace(self.seen, quiet_s=self._quiet())
 
     def _pointers(self) -> tuple[Pointer | None, Pointer | None]:
         folder = self._tools.folder.pointer(self.slot, ACTIVE).parent
@@ -182,6 +190,21 @@ class SlotLoop:
             if status.slot == self.slot:
                 return status
         return SlotStatus(self.slot, None, "", None, probation=False, standby=(), traffic=Traffic())
+
+    async def _told(self) -> bool:
+        """Whether the manager knows everything; asked for only where something depends on it."""
+        attempt = self.record.attempt
+        if attempt is None or attempt.policy.commit is Commit.LOCAL_HEALTH:
+            return True
+        return await asyncio.to_thread(self._tools.journal.pending) == 0
+
+    def _quiet(self) -> float:
+        """How long the slot's requests have not grown."""
+        serving, now = self.seen.serving, asyncio.get_running_loop().time()
+        requests = serving.traffic.requests if serving else -1
+        if requests != self._requests:
+            self._requests, self._asked = requests, now
+        return now - self._asked
 
     def _in_state(self) -> float:
         attempt, now = self.record.attempt, asyncio.get_running_loop().time()

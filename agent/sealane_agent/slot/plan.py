@@ -4,11 +4,14 @@
   ------------  --------------------------------------------------------  ----------------------
   idle, ended   the director wants a release that does not serve          accepted | quarantined
   accepted      nothing more can be checked before its blobs are here     fetching
-  fetching      every blob is here, and a variant proved itself           staged
-  staged        at once; from here on a lease is needed                   activating | waiting
-  waiting       the lease is there                                        activating
+  fetching      its window was open, every blob is here, a variant        staged
+                proved itself
+  staged        at once                                                   activating | waiting
+  waiting       no hold, its window is open, its trigger came, and the    activating
+                lease is there
   activating    the pointer is flipped, and the endpoint serves it        probation
-  probation     it kept its limits for long enough                        committed
+  probation     it kept its limits for long enough, or the manager        committed
+                knows of it, or both: as its policy says
                 it broke a limit, or the director takes it back           rolling_back
   rolling_back  pointer and endpoint are back at the last known good      rolled_back | safe_mode
   committed     (ended) the last known good pointer follows
@@ -25,9 +28,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sealane.failure import Failure, FailureKind
+from sealane.policy import Commit
 from sealane.receipt import ROLLED_BACK, SERVING
 
 from sealane_agent.layout import ACTIVE, LKG
+from sealane_agent.slot.permission import LEASE, before_activation, before_fetching, granted
 from sealane_agent.slot.probation import Decision, judge
 from sealane_agent.slot.state import (
     ENDED,
@@ -37,6 +42,7 @@ from sealane_agent.slot.state import (
     Enter,
     Fetch,
     GiveUp,
+    Remember,
     Rest,
     Restore,
     SetPointer,
@@ -65,7 +71,9 @@ RETRY_FAILED: Final = timedelta(minutes=15)
 
 FETCHING_DEADLINE: Final = timedelta(hours=24)
 WAITING_DEADLINE: Final = timedelta(days=7)
-"""Deadlines in trusted time: they hold over restarts."""
+WINDOW_DEADLINE: Final = timedelta(days=15)
+"""Deadlines in trusted time: they hold over restarts. The last is that of both where windows are
+set: of one that opens once a week two come and go."""
 
 ACTIVATING_DEADLINE_S: Final = 120.0
 PROBATION_GRACE_S: Final = 3600.0
@@ -135,6 +143,8 @@ def _begin(slot: _Slot, wanted: Wanted) -> Attempt:
         asked.rollout,
         State.ACCEPTED,
         slot.now,
+        policy=asked.policy,
+        lease_until=asked.lease.expires if asked.lease else None,
         retries=last.retries + 1 if again and last is not None else 0,
     )
 
@@ -209,12 +219,14 @@ def _fetching(slot: _Slot) -> Action:
     early = _superseded(slot) or _put_back(slot) or _worn_out(slot)
     if early:
         return early
-    if slot.now > attempt.since + FETCHING_DEADLINE:
-        return _fail(slot, "it could not be fetched and staged within a day")
+    deadline = WINDOW_DEADLINE if attempt.policy.download else FETCHING_DEADLINE
+    if slot.now > attempt.since + deadline:
+        return _fail(slot, f"it could not be fetched and staged within {deadline.days} days")
     if attempt.retry_at is not None and slot.now < attempt.retry_at:
         return Rest()
     if not attempt.fetched:
-        return Fetch(attempt)
+        known, _ = granted(attempt, slot.wanted, slot.seen)
+        return Rest() if before_fetching(known, slot.seen, slot.now) else Fetch(known)
     return Rest() if slot.seen.serving is None else Stage(attempt)
 
 
@@ -225,18 +237,26 @@ def _staged(slot: _Slot) -> Action:
     serving = slot.seen.serving
     if serving is not None and _worker(slot.attempt) not in serving.standby:
         return _stage_anew(slot)
-    return _when_leased(slot)
+    return _when_allowed(slot)
 
 
-def _when_leased(slot: _Slot) -> Action:
-    lease = slot.wanted.assignment.lease if slot.wanted else None
-    if lease is not None and slot.now < lease.expires:
-        return Rest() if slot.seen.serving is None else _enter(slot, State.ACTIVATING)
-    if slot.attempt.state is State.STAGED:
-        return _enter(slot, State.WAITING)
-    if slot.now > slot.attempt.since + WAITING_DEADLINE:
-        return _fail(slot, "no lease to activate it came within a week")
-    return AskDocument() if lease is not None else Rest()
+def _when_allowed(slot: _Slot) -> Action:
+    attempt, news = granted(slot.attempt, slot.wanted, slot.seen)
+    obstacle = before_activation(attempt, slot.seen, slot.now)
+    if obstacle is None:
+        moved = Enter(_moved(attempt, State.ACTIVATING, slot.now))
+        return Rest() if slot.seen.serving is None else moved
+    if attempt.state is State.STAGED:
+        waiting = replace(attempt, boot=slot.seen.boot)
+        return Enter(_moved(waiting, State.WAITING, slot.now))
+    deadline = WINDOW_DEADLINE if attempt.policy.activation else WAITING_DEADLINE
+    if slot.now > attempt.since + deadline:
+        return _fail(slot, f"after {deadline.days} days {obstacle.reason}")
+    if news:
+        return Remember(attempt)
+    # Only the lease is missing, and it ran out: a new document brings another.
+    expired = obstacle.kind == LEASE and attempt.lease_until is not None
+    return AskDocument() if expired else Rest()
 
 
 def _activating(slot: _Slot) -> Action:
@@ -274,7 +294,7 @@ def _hopeless(slot: _Slot) -> Action | None:
     if attempt.restarts > MAX_RESTARTS:
         return _go_back(slot, FailureKind.PERMANENT, "the device restarted too often under it")
     if slot.seen.in_state_s > attempt.limits.deadline_seconds + PROBATION_GRACE_S:
-        return _go_back(slot, FailureKind.ENVIRONMENTAL, "nobody could watch its probation")
+        return _go_back(slot, FailureKind.ENVIRONMENTAL, _unjudged(slot))
     if _taken_back(slot):
         return _go_back(slot, FailureKind.TRANSIENT, "the director took it back")
     return None
@@ -284,12 +304,22 @@ def _judged(slot: _Slot) -> Action:
     serving = slot.seen.serving
     assert serving is not None  # noqa: S101 - asked by the rule before
     verdict = judge(serving.traffic, slot.attempt.limits, slot.seen.in_state_s)
-    if verdict.decision is Decision.WATCH:
-        return Rest()
     if verdict.decision is Decision.BACK:
         return _go_back(slot, FailureKind.PERMANENT, verdict.reason)
+    if not _may_commit(slot, healthy=verdict.decision is Decision.KEEP):
+        return Rest()
     committed = replace(slot.attempt, traffic=serving.traffic, failure=None)
     return Enter(_moved(committed, State.COMMITTED, slot.now), receipt=SERVING)
+
+
+def _may_commit(slot: _Slot, *, healthy: bool) -> bool:
+    match slot.attempt.policy.commit:
+        case Commit.LOCAL_HEALTH:
+            return healthy
+        case Commit.SERVER_ACK:
+            return slot.seen.told
+        case Commit.BOTH:
+            return healthy and slot.seen.told
 
 
 def _rolling_back(slot: _Slot) -> Action:
@@ -384,6 +414,12 @@ def _worker(attempt: Attempt) -> str:
 
 def _failure(attempt: Attempt, kind: FailureKind, message: str) -> Failure:
     return Failure(kind, str(attempt.state), "supervisor", str(attempt.release), message)
+
+
+def _unjudged(slot: _Slot) -> str:
+    if slot.attempt.policy.commit is not Commit.LOCAL_HEALTH and not slot.seen.told:
+        return "the manager, whose acknowledgement its policy demands, did not answer in time"
+    return "nobody could watch its probation"
 
 
 def _quarantined(reason: str) -> str:

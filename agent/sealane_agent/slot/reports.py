@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sealane.failure import Failure, FailureKind
 from sealane.fleet import SlotReport
 from sealane.receipt import Receipt
 
+from sealane_agent.slot.permission import before_activation, before_fetching
 from sealane_agent.slot.state import State
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ class Speaker:
     boot: str
 
 
-def report(slot: SlotName, attempt: Attempt | None, seen: Observed) -> SlotReport:
-    """What the slot does now."""
+def report(slot: SlotName, attempt: Attempt | None, seen: Observed, now: datetime) -> SlotReport:
+    """What the slot does now; while it waits, for what."""
     serving = seen.serving.active if seen.serving else seen.active
     if attempt is None:
         return SlotReport(slot, State.IDLE, _release(serving), _release(seen.lkg))
@@ -39,7 +41,25 @@ def report(slot: SlotName, attempt: Attempt | None, seen: Observed) -> SlotRepor
         lkg_release=_release(seen.lkg),
         attempt_release=str(attempt.release),
         rollout=attempt.rollout,
-        failure=attempt.failure,
+        failure=attempt.failure or _waits_for(attempt, seen, now),
+    )
+
+
+def _waits_for(attempt: Attempt, seen: Observed, now: datetime) -> Failure | None:
+    """What is in the way of a staged or a fetched release, in the words of a failure."""
+    obstacle = None
+    if attempt.state is State.WAITING:
+        obstacle = before_activation(attempt, seen, now)
+    elif attempt.state is State.FETCHING and not attempt.fetched:
+        obstacle = before_fetching(attempt, seen, now)
+    if obstacle is None:
+        return None
+    return Failure(
+        FailureKind.ENVIRONMENTAL,
+        phase=attempt.state,
+        component=obstacle.kind,
+        element=str(attempt.release),
+        message=obstacle.reason,
     )
 
 

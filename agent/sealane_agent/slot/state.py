@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sealane.bundle.types import ProbationLimits
+from sealane.policy import ANY_TIME, Policy
 
 from sealane_agent.layout import Pointer
 from sealane_agent.serving.messages import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from sealane.failure import Failure
     from sealane.names import Digest, ReleaseName, SlotName
@@ -71,6 +73,8 @@ class Attempt:
         retries, retry_at: transient failures so far, and when to try again.
         traffic: counted when it was last judged.
         failure: why it ended, or what it is retrying.
+        policy, lease_until: as the director said last; they hold offline and over restarts.
+        boot: of the machine when it began to wait.
     """
 
     slot: SlotName
@@ -87,6 +91,9 @@ class Attempt:
     retry_at: datetime | None = None
     traffic: Traffic = field(default_factory=Traffic)
     failure: Failure | None = None
+    policy: Policy = ANY_TIME
+    lease_until: datetime | None = None
+    boot: str = ""
 
     @property
     def key(self) -> tuple[SlotName, Digest, str]:
@@ -118,6 +125,23 @@ class SlotRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Somebody's "not now": nothing is activated until it ends.
+
+    Attributes:
+        id: names it, to end it early.
+        slot: where; empty means everywhere on the device.
+        until: trusted time.
+    """
+
+    id: str
+    slot: str
+    owner: str
+    reason: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What the director wants in a slot, and why the device refuses it, if it does."""
 
@@ -135,6 +159,11 @@ class Observed:
         active, lkg: the slot's pointers on disk.
         serving: what the endpoint does; None while it does not answer.
         in_state_s: how long this supervisor has seen the attempt in its state, monotonic.
+        holds: those that concern the slot, ended ones among them.
+        zone: of the device.
+        quiet_s: how long nobody has asked the slot anything, as far as this supervisor has seen.
+        boot: of the machine.
+        told: the manager has stored everything that this device said.
     """
 
     heard: bool
@@ -142,6 +171,11 @@ class Observed:
     lkg: Pointer | None
     serving: SlotStatus | None
     in_state_s: float = 0.0
+    holds: tuple[Hold, ...] = ()
+    zone: tzinfo = UTC
+    quiet_s: float = 0.0
+    boot: str = ""
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +199,13 @@ class Enter:
     attempt: Attempt
     receipt: str = ""
     quarantine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Journal what the attempt may do from now on; it goes nowhere, and nobody is told."""
+
+    attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +267,7 @@ Action = (
     Rest
     | AskDocument
     | Enter
+    | Remember
     | GiveUp
     | Fetch
     | Stage

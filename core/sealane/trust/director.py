@@ -14,6 +14,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
 
 from sealane.audit.checkpoint import NOTE_CHARS
 from sealane.names import Digest, ReleaseName, hex_of, parse_device, parse_digest, parse_slot
+from sealane.policy import ANY_TIME, policy_from_json, policy_to_json
 from sealane.trust.documents import DirectorDocument, Lease, SlotAssignment
 
 if TYPE_CHECKING:
@@ -56,11 +57,14 @@ def to_targets(document: DirectorDocument) -> Targets:
 
 def _slot_to_json(slot: SlotAssignment) -> dict[str, Any]:
     lease = slot.lease
-    return {
+    fields = {
         "release": str(slot.release),
         "rollout": slot.rollout,
         "lease": lease and {"id": lease.id, "expires": _write_time(lease.expires)},
     }
+    if slot.policy != ANY_TIME:
+        fields["policy"] = policy_to_json(slot.policy)
+    return fields
 
 
 def from_targets(signed: Targets) -> DirectorDocument:
@@ -99,6 +103,7 @@ def _slot_from_json(
         length=target.length,
         rollout=_text(fields["rollout"]),
         lease=lease and Lease(_text(lease["id"]), _read_time(lease["expires"])),
+        policy=policy_from_json(fields.get("policy")),
     )
 
 

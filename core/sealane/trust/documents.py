@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sealane.policy import ANY_TIME, Policy
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -34,6 +36,7 @@ class SlotAssignment:
         length: size of the manifest in bytes.
         rollout: id of the rollout that brings it; empty outside one.
         lease: None while the device may fetch and stage, but not activate.
+        policy: when it may fetch and activate, and what makes it the last known good one.
     """
 
     slot: SlotName
@@ -42,6 +45,7 @@ class SlotAssignment:
     length: int
     rollout: str = ""
     lease: Lease | None = None
+    policy: Policy = ANY_TIME
 
 
 @dataclass(frozen=True, slots=True)

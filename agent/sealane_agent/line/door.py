@@ -1,0 +1,127 @@
+"""Answers the line's own software on a unix socket: one JSON object a line, one answer each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import InvalidName, SealaneError
+
+from sealane_agent.errors import Refused
+from sealane_agent.line.requests import (
+    REQUEST_BYTES,
+    Ask,
+    Release,
+    parse_request,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
+
+    from sealane_agent.line.holds import Holds
+    from sealane_agent.line.requests import Request
+    from sealane_agent.log import Log
+
+MAX_CONNECTIONS: Final = 64
+_MODE: Final = 0o660
+
+
+class Door:
+    """Listens until cancelled.
+
+    Attributes:
+        late: the slots that a hold comes too late for: they are being activated.
+        look: called when a hold has begun or ended.
+    """
+
+    def __init__(
+        self, holds: Holds, log: Log, late: Callable[[], tuple[str, ...]], look: Callable[[], None]
+    ) -> None:
+        self._holds, self._log, self._late, self._look = holds, log, late, look
+        self._open = 0
+
+    async def run(self, path: Path) -> None:
+        """Serve on this socket; a disk that does not let it be made is tried again."""
+        while True:
+            with suppress(OSError):
+                await self._serve(path)
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _serve(self, path: Path) -> None:
+        door = await asyncio.to_thread(_listening, path)
+        server = await asyncio.start_unix_server(self._greet, sock=door, limit=REQUEST_BYTES)
+        async with server:
+            await server.serve_forever()
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kept: set[str] = set()
+        self._open += 1
+        try:
+            if self._open > MAX_CONNECTIONS:
+                _say(writer, {"error": "too many connections", "hint": "close one of them"})
+                return
+            while line := await reader.readline():
+                _say(writer, await self._answer(line, kept))
+                await writer.drain()
+        except (ConnectionError, ValueError, asyncio.CancelledError):
+            # Gone, or a line without an end, or the supervisor ends: the connection does too.
+            pass
+        finally:
+            self._open -= 1
+            await self._forget(kept)
+            writer.close()
+
+    async def _forget(self, kept: set[str]) -> None:
+        for name in kept:
+            await asyncio.to_thread(self._holds.end, name)
+            self._log("hold ended", hold=name, reason="its holder is gone")
+        if kept:
+            self._look()
+
+    async def _answer(self, line: bytes, kept: set[str]) -> dict[str, Any]:
+        try:
+            return await self._do(parse_request(line), kept)
+        except (InvalidName, Refused, SealaneError) as error:
+            return {"error": str(error), "hint": error.hint}
+
+    async def _do(self, request: Request, kept: set[str]) -> dict[str, Any]:
+        match request:
+            case Ask():
+                hold = await asyncio.to_thread(self._holds.add, request)
+                if request.kept:
+                    kept.add(hold.id)
+                self._log("held", **to_json(hold), kept=request.kept or "")
+                self._look()
+                return {**to_json(hold), "too_late": self._too_late(hold.slot)}
+            case Release(name):
+                ended = await asyncio.to_thread(self._holds.end, name)
+                kept.discard(name)
+                self._log("hold ended", hold=name)
+                self._look()
+                return {"released": ended}
+        return {"holds": [to_json(hold) for hold in self._holds.all()]}
+
+    def _too_late(self, slot: str) -> list[str]:
+        return [each for each in self._late() if slot in ("", each)]
+
+
+def _listening(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    door = socket.socket(socket.AF_UNIX)
+    door.bind(os.fspath(path))
+    path.chmod(_MODE)
+    return door
+
+
+def _say(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
+    writer.write(json.dumps(answer).encode() + b"\n")
+
+
+_AGAIN_S: Final = 5.0

@@ -1,0 +1,123 @@
+"""Reads what the line's own software asks: holds, one JSON object a line. Pure.
+
+{"hold": {"slot": "cam", "owner": "press 7", "reason": "batch 12", "seconds": 3600}}
+{"keep": {…}}         the same, but it ends with the connection that asked for it
+{"release": "ID"}
+{"holds": true}
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import InvalidName
+from sealane.names import parse_slot
+
+from sealane_agent.slot.state import Hold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+    from typing import Any
+
+REQUEST_BYTES: Final = 4096
+OWNER_CHARS: Final = 64
+REASON_CHARS: Final = 200
+LONGEST: Final = timedelta(days=14)
+"""A hold that nobody ends, ends itself before a waiting release gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A hold that somebody wants; `lives` with the connection when it is kept, not durable."""
+
+    slot: str
+    owner: str
+    reason: str
+    length: timedelta
+    kept: bool = False
+
+    def hold(self, name: str, now: datetime) -> Hold:
+        """The same from now on."""
+        return Hold(name, self.slot, self.owner, self.reason, now + self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """End a hold."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Say which holds there are."""
+
+
+Request = Ask | Release | Show
+
+
+def parse_request(line: bytes) -> Request:
+    """Read one line; raises InvalidName."""
+    try:
+        fields: dict[str, Any] = json.loads(line)
+        match fields:
+            case {"hold": dict(asked)}:
+                return ask(asked)
+            case {"keep": dict(asked)}:
+                return ask(asked, kept=True)
+            case {"release": str(name)}:
+                return Release(name)
+            case {"holds": True}:
+                return Show()
+    except (ValueError, RecursionError) as error:
+        raise InvalidName(f"this is no JSON object: {line[:40]!r}") from error
+    raise InvalidName(
+        "this asks for nothing that the agent knows",
+        hint='ask one of {"hold": …}, {"keep": …}, {"release": "ID"}, {"holds": true}',
+    )
+
+
+def ask(fields: Mapping[str, Any], *, kept: bool = False) -> Ask:
+    """Check what is asked for; raises InvalidName."""
+    seconds = fields.get("seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidName("a hold has an end", hint='say after how many "seconds" it ends')
+    if not 0 < seconds <= LONGEST.total_seconds():
+        raise InvalidName(f"a hold lasts at most {LONGEST.days} days, not {seconds:g} s")
+    slot = fields.get("slot", "")
+    if not isinstance(slot, str):
+        raise InvalidName("a slot is a name")
+    return Ask(
+        slot=parse_slot(slot) if slot else "",
+        owner=_text(fields, "owner", OWNER_CHARS),
+        reason=_text(fields, "reason", REASON_CHARS),
+        length=timedelta(seconds=seconds),
+        kept=kept,
+    )
+
+
+def concerning(holds: Iterable[Hold], slot: str) -> tuple[Hold, ...]:
+    """Those that hold this slot."""
+    return tuple(hold for hold in holds if hold.slot in ("", slot))
+
+
+def to_json(hold: Hold) -> dict[str, str]:
+    """A hold, for whoever asks."""
+    return {
+        "id": hold.id,
+        "slot": hold.slot,
+        "owner": hold.owner,
+        "reason": hold.reason,
+        "until": hold.until.isoformat(),
+    }
+
+
+def _text(fields: Mapping[str, Any], name: str, most: int) -> str:
+    text = fields.get(name)
+    if not isinstance(text, str) or not text.strip() or not text.isprintable() or len(text) > most:
+        raise InvalidName(f"a hold needs its {name}: 1 to {most} printable characters")
+    return text

@@ -1,0 +1,97 @@
+"""When a device may fetch and activate, and what makes a release the last known good one. Pure.
+
+A policy is part of the signed assignment, and is judged on the device, offline too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sealane.windows import MAX_WINDOWS, Window, is_open, next_opening, parse_window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, tzinfo
+
+
+class Trigger(StrEnum):
+    """What a staged release waits for, beside its lease and the end of every hold."""
+
+    NOW = "now"
+    """Nothing: an emergency does not wait for a window."""
+    WINDOW = "window"
+    """An open window, when there are any."""
+    IDLE = "idle"
+    """The same, and a minute in which nobody asked the slot anything."""
+    RESTART = "restart"
+    """The same, and the machine's next start."""
+
+
+class Commit(StrEnum):
+    """What makes a release on probation the last known good one."""
+
+    LOCAL_HEALTH = "local_health"
+    """The probation's limits; it works offline."""
+    SERVER_ACK = "server_ack"
+    """The manager has stored what the device said of the activation."""
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What holds for one slot.
+
+    Attributes:
+        download, activation: timetables; in each of them a window must be open. A timetable comes
+            from one schedule of the manager, and none means any time.
+    """
+
+    download: tuple[tuple[Window, ...], ...] = ()
+    activation: tuple[tuple[Window, ...], ...] = ()
+    trigger: Trigger = Trigger.WINDOW
+    commit: Commit = Commit.LOCAL_HEALTH
+
+
+ANY_TIME = Policy()
+
+
+def waits_until(
+    timetables: tuple[tuple[Window, ...], ...], now: datetime, zone: tzinfo
+) -> datetime | None:
+    """When the first closed timetable opens, in UTC; None when all are open."""
+    for windows in timetables:
+        if not is_open(windows, now, zone):
+            return next_opening(windows, now, zone)
+    return None
+
+
+def policy_to_json(policy: Policy) -> dict[str, Any]:
+    """As the director's document and the journal write it."""
+    return {
+        "download": [[str(each) for each in windows] for windows in policy.download],
+        "activation": [[str(each) for each in windows] for windows in policy.activation],
+        "trigger": str(policy.trigger),
+        "commit": str(policy.commit),
+    }
+
+
+def policy_from_json(fields: Mapping[str, Any] | None) -> Policy:
+    """Read one; raises ValueError, KeyError, TypeError, AttributeError or InvalidName."""
+    if fields is None:
+        return ANY_TIME
+    return Policy(
+        download=_timetables(fields["download"]),
+        activation=_timetables(fields["activation"]),
+        trigger=Trigger(fields["trigger"]),
+        commit=Commit(fields["commit"]),
+    )
+
+
+def _timetables(value: Any) -> tuple[tuple[Window, ...], ...]:
+    if not isinstance(value, list) or not all(isinstance(each, list) and each for each in value):
+        raise TypeError("timetables are lists of windows")
+    if sum(map(len, value)) > MAX_WINDOWS:
+        raise ValueError(f"a slot has at most {MAX_WINDOWS} windows")
+    return tuple(tuple(map(parse_window, each)) for each in value)
