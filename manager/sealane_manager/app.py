@@ -40,6 +40,8 @@ from sealane_manager.metrics.otlp import Origin
 from sealane_manager.metrics.push import Endpoint, Push
 from sealane_manager.metrics.survey import VERSION, Survey
 from sealane_manager.people.accounts import Accounts
+from sealane_manager.people.sign_on import SignOn
+from sealane_manager.people.sign_on import load as load_sso
 from sealane_manager.publishing import Publishing
 from sealane_manager.repository import Repository
 from sealane_manager.rollout.controller import Controller, World
@@ -366,6 +368,10 @@ class _Doors:
             rollouts=Rollouts(parts.controller),
         )
 
+    def _sign_on(self) -> SignOn | None:
+        found = load_sso(self._settings.state.sso)
+        return SignOn(found, self._parts.accounts, self._parts.clock) if found else None
+
     def _dashboard_offices(self, offices: Offices) -> DashboardOffices:
         parts = self._parts
         return DashboardOffices(
@@ -382,6 +388,7 @@ class _Doors:
             drifting=parts.drifting,
             references=parts.references,
             clock=parts.clock,
+            sign_on=self._sign_on(),
             development=self._fleet.development,
         )
 

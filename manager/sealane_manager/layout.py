@@ -53,6 +53,11 @@ class StateFolder:
         return self.root / "alerts.json"
 
     @property
+    def sso(self) -> Path:
+        """sso.json: the identity provider that people log in with; there need not be one."""
+        return self.root / "sso.json"
+
+    @property
     def addresses(self) -> Path:
         """JSON written by `sealane serve` when it listens: fleet, enrol, operator."""
         return self.root / "run" / "serve.json"

@@ -37,7 +37,7 @@ from sealane.telemetry.types import (
 )
 from sealane_manager.cli.main import app
 from sealane_manager.metrics.push import Endpoint
-from sealane_manager.people.access import Role
+from sealane_manager.people.access import Grant, Role
 from sealane_manager.people.accounts import Accounts
 from sealane_manager.rollout.types import RolloutSpec, Stage
 from sealane_manager.store import open_store
@@ -122,7 +122,8 @@ def exact(share: float) -> float:
 def token(manager: RunningManager) -> str:
     store = open_store(manager.state.database)
     try:
-        return Accounts(store.accounts, SystemClock()).issue_token("scrape", Role.VIEWER, 1, "ada")
+        accounts = Accounts(store.accounts, SystemClock())
+        return accounts.issue_token("scrape", Grant(Role.VIEWER), 1, "ada")
     finally:
         store.close()
 

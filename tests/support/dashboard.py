@@ -21,7 +21,7 @@ from sealane_manager.drift.watch import Drifting
 from sealane_manager.identity.enrolment import Enrolment
 from sealane_manager.layout import StateFolder
 from sealane_manager.members import Members
-from sealane_manager.people.access import Role
+from sealane_manager.people.access import Grant, Role
 from sealane_manager.people.accounts import Accounts
 from sealane_manager.publishing import Publishing
 from sealane_manager.rollouts import Rollouts
@@ -83,11 +83,11 @@ class Dashboard:
         for device in devices:
             self.offices.members.sessions.opened(DeviceId(device), Line())
 
-    def browser(self, user: str = "", role: Role = Role.ADMIN) -> Browser:
+    def browser(self, user: str = "", role: Role = Role.ADMIN, *sites: str) -> Browser:
         """A browser; logged in when a user is named."""
         browser = Browser(TestClient(self.web.app, base_url=ADDRESS, follow_redirects=False))
         if user:
-            self.offices.accounts.add_user(user, role, PASSWORD, "test")
+            self.offices.accounts.add_user(user, Grant(role, frozenset(sites)), PASSWORD, "test")
             assert browser.log_in(user, PASSWORD).status_code == 303
         return browser
 

@@ -12,7 +12,7 @@ from sealane.errors import InvalidName
 from sealane_manager.dashboard.csrf import PAD_BYTES, is_token, make_token
 from sealane_manager.errors import NotAllowed, Refused
 from sealane_manager.people import access
-from sealane_manager.people.access import Act, Role, Who
+from sealane_manager.people.access import Act, Grant, Role, Who
 from sealane_manager.people.accounts import Accounts, Failures
 from sealane_manager.store.records import By
 from support.dashboard import PASSWORD, WEAK_HASHER
@@ -35,7 +35,7 @@ def clock() -> FakeClock:
 def accounts(clock: FakeClock) -> Iterator[Accounts]:
     with a_store() as store:
         accounts = Accounts(store.accounts, clock, WEAK_HASHER)
-        accounts.add_user("ada", Role.ADMIN, PASSWORD, "test")
+        accounts.add_user("ada", Grant(Role.ADMIN), PASSWORD, "test")
         yield accounts
 
 
@@ -136,9 +136,9 @@ def test_a_session_ends_after_a_day_however_busy(accounts: Accounts, clock: Fake
 
 
 def test_another_role_counts_at_once(accounts: Accounts) -> None:
-    accounts.add_user("bob", Role.ADMIN, PASSWORD, "test")
+    accounts.add_user("bob", Grant(Role.ADMIN), PASSWORD, "test")
     secret = accounts.log_in("bob", PASSWORD, "10.0.0.1")
-    accounts.kept.set_role("bob", Role.VIEWER, BY)
+    accounts.kept.set_grant("bob", Grant(Role.VIEWER), BY)
     assert accounts.who(secret) == Who("bob", Role.VIEWER)
 
 
@@ -150,7 +150,7 @@ def test_a_new_password_ends_every_session(accounts: Accounts) -> None:
 
 
 def test_a_removed_user_is_out_at_once(accounts: Accounts) -> None:
-    accounts.add_user("bob", Role.VIEWER, PASSWORD, "test")
+    accounts.add_user("bob", Grant(Role.VIEWER), PASSWORD, "test")
     secret = accounts.log_in("bob", PASSWORD, "10.0.0.1")
     accounts.kept.remove_user("bob", BY)
     assert accounts.who(secret) is None
@@ -160,11 +160,11 @@ def test_the_only_admin_stays_admin(accounts: Accounts) -> None:
     with pytest.raises(Refused, match="the only admin"):
         accounts.kept.remove_user("ada", BY)
     with pytest.raises(Refused, match="the only admin"):
-        accounts.kept.set_role("ada", Role.VIEWER, BY)
+        accounts.kept.set_grant("ada", Grant(Role.VIEWER), BY)
 
 
 def test_a_token_opens_the_api_until_it_ends(accounts: Accounts, clock: FakeClock) -> None:
-    secret = accounts.issue_token("grafana", Role.VIEWER, 30, "ada")
+    secret = accounts.issue_token("grafana", Grant(Role.VIEWER), 30, "ada")
     who = accounts.bearer(secret)
     assert who
     assert who.role is Role.VIEWER
@@ -176,7 +176,7 @@ def test_a_token_opens_the_api_until_it_ends(accounts: Accounts, clock: FakeCloc
 
 def test_no_secret_is_stored_as_it_is(accounts: Accounts) -> None:
     secret = accounts.log_in("ada", PASSWORD, "10.0.0.1")
-    token = accounts.issue_token("grafana", Role.VIEWER, 30, "ada")
+    token = accounts.issue_token("grafana", Grant(Role.VIEWER), 30, "ada")
     with accounts.kept._database.read() as session:
         connection = session.connection().connection.dbapi_connection
         assert connection is not None

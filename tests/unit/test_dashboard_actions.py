@@ -266,7 +266,7 @@ def test_an_admin_adds_changes_and_removes_users(dashboard: Dashboard) -> None:
     browser, kept = dashboard.browser("ada"), dashboard.offices.accounts.kept
     browser.send("/settings", "/settings/users", name="bob", role="viewer", password=PASSWORD)
     browser.send("/settings", "/settings/users/bob/role", role="operator")
-    assert [(user.name, user.role) for user in kept.users()] == [
+    assert [(user.name, user.grant.role) for user in kept.users()] == [
         ("ada", Role.ADMIN),
         ("bob", Role.OPERATOR),
     ]

@@ -12,6 +12,7 @@ from sealane_manager.api import models
 from sealane_manager.api.telemetry import TelemetryApi
 from sealane_manager.dashboard import query
 from sealane_manager.dashboard.front import SESSION_COOKIE, LoginNeeded
+from sealane_manager.errors import NotAllowed
 from sealane_manager.people.access import Act, Who
 from sealane_manager.store.summaries import AuditFilter, DeviceFilter, Page
 
@@ -72,7 +73,24 @@ class ReadApi:
         if not who:
             raise LoginNeeded
         who.check(Act.LOOK)
+        self._check_sites(who, request)
         return who
+
+    def _check_sites(self, who: Who, request: Request) -> None:
+        """Let whoever belongs to sites read devices of these sites alone."""
+        if not who.sites:
+            return
+        device, site = request.path_params.get("device"), request.query_params.get("site", "")
+        if device:
+            site = self._store.devices.get(parse_device(device)).labels.get("site", "")
+        elif request.url.path != f"{PREFIX}/devices":
+            site = ""
+        if site not in who.sites:
+            sites = ", ".join(sorted(who.sites))
+            raise NotAllowed(
+                f"{who.name} reads devices at {sites} alone",
+                hint=f"ask for {PREFIX}/devices?site=…",
+            )
 
     def summary(self) -> models.SummaryShape:
         """The fleet in numbers."""

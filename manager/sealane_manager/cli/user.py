@@ -14,7 +14,7 @@ from sealane.errors import SealaneError
 
 from sealane_manager.cli.output import Format, OutputOption, emit, reported
 from sealane_manager.layout import StateFolder
-from sealane_manager.people.access import Role
+from sealane_manager.people.access import Role, parse_grant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,9 @@ StateOption = Annotated[
 ]
 NameArgument = Annotated[str, typer.Argument(help="the user's name")]
 RoleOption = Annotated[Role, typer.Option(help="what the user may do")]
+SitesOption = Annotated[
+    list[str] | None, typer.Option(help="where the role holds; repeat it; none is everywhere")
+]
 StdinOption = Annotated[
     bool, typer.Option("--password-stdin", help="read the password from standard input")
 ]
@@ -66,13 +69,15 @@ def add(
     name: NameArgument,
     state: StateOption,
     role: RoleOption = Role.VIEWER,
+    site: SitesOption = None,
     password_stdin: StdinOption = False,
 ) -> None:
     """Let somebody log in."""
     password = _password(stdin=password_stdin)
     with reported(), _accounts(state) as accounts:
-        accounts.add_user(name, role, password, _actor())
-    typer.echo(f"{name} may log in as {role}")
+        grant = parse_grant(role, site or ())
+        accounts.add_user(name, grant, password, _actor())
+    typer.echo(f"{name} may log in as {grant}")
 
 
 @app.command()
@@ -85,13 +90,19 @@ def password(name: NameArgument, state: StateOption, password_stdin: StdinOption
 
 
 @app.command()
-def role(name: NameArgument, new: Annotated[Role, typer.Argument()], state: StateOption) -> None:
+def role(
+    name: NameArgument,
+    new: Annotated[Role, typer.Argument()],
+    state: StateOption,
+    site: SitesOption = None,
+) -> None:
     """Give a user another role."""
     from sealane_manager.store.records import By  # noqa: PLC0415 - no other command shall wait
 
     with reported(), _accounts(state) as accounts:
-        accounts.kept.set_role(name, new, By(_actor(), "", SystemClock().now()))
-    typer.echo(f"{name} is {new}")
+        grant = parse_grant(new, site or ())
+        accounts.kept.set_grant(name, grant, By(_actor(), "", SystemClock().now()))
+    typer.echo(f"{name} is {grant}")
 
 
 @app.command()
@@ -109,7 +120,12 @@ def list_users(state: StateOption, output: OutputOption = Format.TABLE) -> None:
     """Show who may log in."""
     with reported(), _accounts(state) as accounts:
         rows = [
-            {"name": user.name, "role": user.role, "created_at": user.created_at}
+            {
+                "name": user.name,
+                "role": user.grant.role,
+                "sites": ",".join(sorted(user.grant.sites)),
+                "created_at": user.created_at,
+            }
             for user in accounts.kept.users()
         ]
-    emit(rows, ["name", "role", "created_at"], output)
+    emit(rows, ["name", "role", "sites", "created_at"], output)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sealane_manager.drift.watch import Drifting, Scales
     from sealane_manager.members import Members
     from sealane_manager.people.accounts import Accounts
+    from sealane_manager.people.sign_on import SignOn
     from sealane_manager.publishing import Publishing
     from sealane_manager.repository import Repository
     from sealane_manager.rollout.controller import Controller
@@ -37,6 +38,7 @@ class Offices:
     drifting: Drifting
     references: Scales
     clock: Clock
+    sign_on: SignOn | None = None
     development: bool = False
 
     def reachable(self) -> frozenset[str]:

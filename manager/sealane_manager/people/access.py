@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName
-from sealane.names import parse_operator
+from sealane.names import parse_label, parse_operator
 
 from sealane_manager.errors import NotAllowed
 
@@ -66,6 +66,9 @@ FREE_TRIES: Final = 5
 LONGEST_WAIT: Final = timedelta(minutes=15)
 """The longest wait after wrong passwords, and how long they are remembered."""
 
+MAX_SITES: Final = 200
+"""Sites of one role; who needs more needs the whole fleet."""
+
 RESERVED_NAMES: Final = frozenset({"controller", "device", "token"})
 """Actors of the decision log that no user may be called."""
 
@@ -113,6 +116,31 @@ class Who:
                 f" and this is also about {named}{more}",
                 hint=f"ask somebody who is {NEEDS[act]} there",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A role, and the sites where it holds; none means everywhere."""
+
+    role: Role
+    sites: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        """As the decision log writes it."""
+        return f"{self.role} at {', '.join(sorted(self.sites))}" if self.sites else str(self.role)
+
+
+def parse_grant(role: str, sites: Iterable[str]) -> Grant:
+    """A role with its sites; raises InvalidName."""
+    found = frozenset(parse_label("site", site)[1] for site in sites)
+    grant = Grant(parse_role(role), found)
+    if grant.role is Role.ADMIN and found:
+        raise InvalidName(
+            "an admin is one for the whole fleet", hint="leave the sites out, or take another role"
+        )
+    if len(found) > MAX_SITES:
+        raise InvalidName(f"a role is limited to at most {MAX_SITES} sites")
+    return grant
 
 
 def parse_user(text: str) -> str:

@@ -16,13 +16,13 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sealane.errors import InvalidName
 
-from sealane_manager.errors import NotAllowed
+from sealane_manager.errors import NotAllowed, Refused
 from sealane_manager.people.access import (
     FREE_TRIES,
     PASSWORD_CHARS,
     SESSION_IDLE,
     SESSION_LIFE,
-    Role,
+    Grant,
     Who,
     check_password,
     parse_user,
@@ -77,6 +77,15 @@ class Accounts:
             self._failures.add(keys, now)
             raise NotAllowed("the name or the password is wrong")
         self._failures.forget(keys[0])
+        return self._open(name, now)
+
+    def vouched(self, name: str, grant: Grant) -> str:
+        """The secret of a new session of somebody whom an identity provider vouches for."""
+        now = self._clock.now()
+        self.kept.vouch(name, grant, By("single sign-on", "", now))
+        return self._open(name, now)
+
+    def _open(self, name: str, now: datetime) -> str:
         secret = secrets.token_urlsafe(32)
         self.kept.open_session(_sha256(secret), name, now)
         return secret
@@ -91,22 +100,25 @@ class Accounts:
             return None
         if now - found.used_at > USED_EVERY:
             self.kept.use_session(digest, now)
-        return Who(found.user, found.role)
+        return Who(found.user, found.grant.role, found.grant.sites)
 
     def log_out(self, secret: str) -> None:
         """End a session."""
         self.kept.close_session(_sha256(secret))
 
-    def add_user(self, name: str, role: Role, password: str, actor: str) -> None:
+    def add_user(self, name: str, grant: Grant, password: str, actor: str) -> None:
         """A new user; raises InvalidName or Refused."""
         check_password(password)
         now = self._clock.now()
-        user = User(parse_user(name), role, self._hash(password), now)
+        user = User(parse_user(name), grant, self._hash(password), now)
         self.kept.add_user(user, By(actor, "", now))
 
     def set_password(self, name: str, password: str, actor: str) -> None:
-        """Another password, and no session any more; raises InvalidName or NotKnown."""
+        """Another password, and no session any more; raises InvalidName, NotKnown or Refused."""
         check_password(password)
+        user = self.kept.user(name)
+        if user and not user.local:
+            raise Refused(f"{name} logs in with the identity provider", hint="change it there")
         self.kept.set_password(name, self._hash(password), By(actor, "", self._clock.now()))
 
     def confirm(self, name: str, password: str, address: str) -> None:
@@ -117,7 +129,7 @@ class Accounts:
             self._failures.add(keys, now)
             raise NotAllowed("the password is wrong")
 
-    def issue_token(self, purpose: str, role: Role, days: int, actor: str) -> str:
+    def issue_token(self, purpose: str, grant: Grant, days: int, actor: str) -> str:
         """A new API token, as it is shown once; raises InvalidName."""
         life = timedelta(days=days)
         if not timedelta(0) < life <= MAX_TOKEN_LIFE:
@@ -125,7 +137,7 @@ class Accounts:
         if not 0 < len(purpose) <= PURPOSE_CHARS:
             raise InvalidName(f"say what the token is for in 1 to {PURPOSE_CHARS} characters")
         now, secret = self._clock.now(), TOKEN_PREFIX + secrets.token_urlsafe(32)
-        token = ApiToken(f"k-{secrets.token_hex(4)}", purpose, role, now, actor, now + life)
+        token = ApiToken(f"k-{secrets.token_hex(4)}", purpose, grant, now, actor, now + life)
         self.kept.add_token(token, _sha256(secret), By(actor, "", now))
         return secret
 
@@ -136,7 +148,7 @@ class Accounts:
         found = self.kept.token(_sha256(secret))
         if not found or self._clock.now() >= found.expires_at:
             return None
-        return Who(f"token {found.id}", found.role)
+        return Who(f"token {found.id}", found.grant.role, found.grant.sites)
 
     def prune(self, now: datetime) -> int:
         """Forget sessions that are over; returns how many."""

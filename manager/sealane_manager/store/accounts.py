@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, or_
 from sqlmodel import col, select
 
 from sealane_manager.errors import NotKnown, Refused
-from sealane_manager.people.access import Role
+from sealane_manager.people.access import Grant, Role
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import ApiToken, DecisionRecord, OpenSession, User
 from sealane_manager.store.tables import ApiTokenRow, LoginRow, UserRow
@@ -39,13 +39,14 @@ class Accounts:
             session.add(
                 UserRow(
                     name=user.name,
-                    role=user.role,
+                    role=user.grant.role,
+                    sites=sorted(user.grant.sites),
                     password_hash=user.password_hash,
                     created_at=user.created_at,
                     created_by=by.actor,
                 )
             )
-            _say(session, by, "add user", f"user {user.name} as {user.role}")
+            _say(session, by, "add user", f"user {user.name} as {user.grant}")
 
     def users(self) -> tuple[User, ...]:
         """Every user, by name."""
@@ -59,15 +60,32 @@ class Accounts:
             row = session.get(UserRow, name)
             return _user(row) if row else None
 
-    def set_role(self, name: str, role: Role, by: By) -> None:
-        """Give another role; raises NotKnown, or Refused when no admin would be left."""
+    def set_grant(self, name: str, grant: Grant, by: By) -> None:
+        """Give another role; raises NotKnown, or Refused when no local admin would be left."""
         with self._database.write() as session:
             row = _known(session, name)
-            if role is not Role.ADMIN:
+            if grant.role is not Role.ADMIN:
                 _keep_an_admin(session, row)
-            _say(session, by, "change user", f"user {name} from {row.role} to {role}")
-            row.role = role
-            session.add(row)
+            _regrant(session, row, grant, by)
+
+    def vouch(self, name: str, grant: Grant, by: By) -> None:
+        """Somebody whom an identity provider knows: a user without a password, with this role."""
+        with self._database.write() as session:
+            row = session.get(UserRow, name)
+            if row:
+                _regrant(session, row, grant, by)
+                return
+            session.add(
+                UserRow(
+                    name=name,
+                    role=grant.role,
+                    sites=sorted(grant.sites),
+                    password_hash="",
+                    created_at=by.at,
+                    created_by=by.actor,
+                )
+            )
+            _say(session, by, "add user", f"user {name} as {grant}")
 
     def set_password(self, name: str, password_hash: str, by: By) -> None:
         """Give another password and end every session; raises NotKnown."""
@@ -106,7 +124,7 @@ class Accounts:
             if not found:
                 return None
             row, user = found
-            return OpenSession(user.name, Role(user.role), row.opened_at, row.used_at)
+            return OpenSession(user.name, _grant(user), row.opened_at, row.used_at)
 
     def use_session(self, secret_sha256: bytes, now: datetime) -> None:
         """Remember that a session was used."""
@@ -137,13 +155,14 @@ class Accounts:
                     id=token.id,
                     secret_sha256=secret_sha256,
                     purpose=token.purpose,
-                    role=token.role,
+                    role=token.grant.role,
+                    sites=sorted(token.grant.sites),
                     created_at=token.created_at,
                     created_by=by.actor,
                     expires_at=token.expires_at,
                 )
             )
-            detail = f"API token {token.id} ({token.purpose}) as {token.role}"
+            detail = f"API token {token.id} ({token.purpose}) as {token.grant}"
             until = f"until {token.expires_at.isoformat(timespec='seconds')}"
             _say(session, by, "add token", f"{detail} {until}")
 
@@ -180,9 +199,12 @@ def _known(session: Session, name: str) -> UserRow:
 def _keep_an_admin(session: Session, row: UserRow) -> None:
     if row.role != Role.ADMIN:
         return
-    admins = select(func.count()).select_from(UserRow).where(UserRow.role == str(Role.ADMIN))
-    if session.exec(admins).one() == 1:
-        raise Refused(f"{row.name} is the only admin", hint="make another user admin first")
+    local = (UserRow.role == str(Role.ADMIN), UserRow.password_hash != "", UserRow.name != row.name)
+    others = select(func.count()).select_from(UserRow).where(*local)
+    if row.password_hash and not session.exec(others).one():
+        raise Refused(
+            f"{row.name} is the only admin with a password", hint="make another user admin first"
+        )
 
 
 def _say(session: Session, by: By, action: str, detail: str) -> None:
@@ -190,11 +212,24 @@ def _say(session: Session, by: By, action: str, detail: str) -> None:
     log(session, DecisionRecord(by.at, "", by.actor, action, detail + why))
 
 
+def _regrant(session: Session, row: UserRow, grant: Grant, by: By) -> None:
+    before = _grant(row)
+    if grant == before:
+        return
+    _say(session, by, "change user", f"user {row.name} from {before} to {grant}")
+    row.role, row.sites = grant.role, sorted(grant.sites)
+    session.add(row)
+
+
+def _grant(row: UserRow | ApiTokenRow) -> Grant:
+    return Grant(Role(row.role), frozenset(row.sites))
+
+
 def _user(row: UserRow) -> User:
-    return User(row.name, Role(row.role), row.password_hash, row.created_at)
+    return User(row.name, _grant(row), row.password_hash, row.created_at)
 
 
 def _token(row: ApiTokenRow) -> ApiToken:
     return ApiToken(
-        row.id, row.purpose, Role(row.role), row.created_at, row.created_by, row.expires_at
+        row.id, row.purpose, _grant(row), row.created_at, row.created_by, row.expires_at
     )

@@ -156,6 +156,28 @@ class Overview:
         with self._database.read() as session:
             return tuple(_complaint(row) for row in session.execute(query))
 
+    def sites_of(self, devices: Iterable[str]) -> frozenset[str]:
+        """The sites of these devices; an empty one stands for a device without the label."""
+        names = func.json_each(json.dumps(sorted(devices))).table_valued("value")
+        label = and_(col(LabelRow.device) == names.c.value, col(LabelRow.key) == SITE)
+        query = select(func.coalesce(col(LabelRow.value), "")).select_from(names)
+        with self._database.read() as session:
+            return frozenset(session.execute(query.outerjoin(LabelRow, label).distinct()).scalars())
+
+    def sites_of_rollout(self, rollout: str) -> frozenset[str]:
+        """The sites of a rollout's devices; an empty one stands for devices without the label."""
+        device = col(RolloutDeviceRow.device)
+        label = and_(col(LabelRow.device) == device, col(LabelRow.key) == SITE)
+        query = (
+            select(func.coalesce(col(LabelRow.value), ""))
+            .select_from(RolloutDeviceRow)
+            .outerjoin(LabelRow, label)
+            .where(col(RolloutDeviceRow.rollout) == rollout)
+            .distinct()
+        )
+        with self._database.read() as session:
+            return frozenset(session.execute(query).scalars())
+
     def slots(self, device: str) -> tuple[SlotLine, ...]:
         """The slots of one device, desired beside actual."""
         with self._database.read() as session:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId, Digest, ReleaseName
     from sealane.trust.documents import SlotAssignment
 
-    from sealane_manager.people.access import Role
+    from sealane_manager.people.access import Grant
     from sealane_manager.rollout.types import Rollout, RolloutSpec
     from sealane_manager.selector import Selector
 
@@ -192,9 +192,14 @@ class User:
     """A person who may log in."""
 
     name: str
-    role: Role
+    grant: Grant
     password_hash: str
     created_at: datetime
+
+    @property
+    def local(self) -> bool:
+        """Whether a password lets him in; an identity provider vouches for the others."""
+        return bool(self.password_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +207,7 @@ class OpenSession:
     """A session on the dashboard, with its user's role of now."""
 
     user: str
-    role: Role
+    grant: Grant
     opened_at: datetime
     used_at: datetime
 
@@ -213,7 +218,7 @@ class ApiToken:
 
     id: str
     purpose: str
-    role: Role
+    grant: Grant
     created_at: datetime
     created_by: str
     expires_at: datetime

@@ -265,6 +265,7 @@ class UserRow(Table, table=True):
 
     name: str = Field(primary_key=True)
     role: str
+    sites: list[str] = Field(sa_type=JSON)
     password_hash: str
     created_at: datetime
     created_by: str
@@ -291,6 +292,7 @@ class ApiTokenRow(Table, table=True):
     secret_sha256: bytes = Field(unique=True)
     purpose: str
     role: str
+    sites: list[str] = Field(sa_type=JSON)
     created_at: datetime
     created_by: str
     expires_at: datetime

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SlotLine,
     )
 
+SITE: Final = "site"
 EVENTS: Final = 50
 RECEIPTS: Final = 20
 ROLLOUTS: Final = 10
@@ -135,6 +136,7 @@ class DevicePages:
         device = form.visit.path("device")
         if form.text("name") != device:
             raise Refused(f"the name that was typed is not {device}", hint="type it as it is")
+        form.visit.who.check_at(Act.REVOKE, (self._site(form.visit),))
         self._offices.members.revoke(device, form.reason(), form.visit.who.name)
         return go(f"/devices/{device}")
 
@@ -149,6 +151,8 @@ class DevicePages:
         wanted = _labels(form.text("labels", query.SELECTOR_CHARS))
         gone = tuple(key for key in record.labels if key not in wanted)
         news = {key: text for key, text in wanted.items() if record.labels.get(key) != text}
+        sites = {self._site(form.visit), wanted.get(SITE, "")}
+        form.visit.who.check_at(Act.LABEL, sites)
         change = LabelChange(news, gone, form.reason())
         if news or gone:
             self._offices.members.label(record.id, change, form.visit.who.name)
@@ -156,6 +160,9 @@ class DevicePages:
 
     def _record(self, visit: Visit) -> DeviceRecord:
         return self._offices.store.devices.get(parse_device(visit.path("device")))
+
+    def _site(self, visit: Visit) -> str:
+        return self._record(visit).labels.get(SITE, "")
 
     def sites(self, request: Request) -> Response:
         """The devices by site, or by another label."""

@@ -143,16 +143,14 @@ class RolloutPages:
             devices=store.progress.devices(rollout, Page(size=DEVICES)),
             decisions=decisions,
             started_by=store.audit.who_started(rollout),
-            operations=tuple(
-                each for each in possible(RolloutState(line.state)) if who.may(ACTS[each])
-            ),
+            operations=self._operations(line, who),
         )
 
     def topic(self, rollout: str, who: Who) -> Topic[RolloutPicture]:
         """The picture of one rollout for a role; raises NotKnown."""
         self._offices.store.progress.rollout(rollout)
         return Topic(
-            key=("rollout", rollout, who.role),
+            key=("rollout", rollout, who.role, *sorted(who.sites)),
             look=lambda: self.picture(rollout, who),
             render=lambda seen: self._front.render("live/rollout.html", seen=seen),
         )
@@ -190,8 +188,21 @@ class RolloutPages:
         if operation in TYPED and form.text("name") != rollout:
             raise Refused(f"the id that was typed is not {rollout}", hint="type it as it is")
         word = Word(operation, form.reason(), form.visit.who.name)
+        self._check(form.visit.who, ACTS[operation], rollout)
         self._offices.rollouts.operate(rollout, word)
         return go(f"/rollouts/{rollout}")
+
+    def _operations(self, line: RolloutLine, who: Who) -> tuple[Operation, ...]:
+        """What somebody may do with a rollout as it stands."""
+        found, overview = possible(RolloutState(line.state)), self._offices.store.overview
+        if found and who.sites and overview.sites_of_rollout(line.id) - who.sites:
+            return ()
+        return tuple(each for each in found if who.may(ACTS[each]))
+
+    def _check(self, who: Who, act: Act, rollout: str) -> None:
+        """Raise NotAllowed when the rollout reaches a site where the role does not hold."""
+        if who.sites:
+            who.check_at(act, self._offices.store.overview.sites_of_rollout(rollout))
 
     def plan(self, request: Request) -> Response:
         """The form of a new rollout, with the plan when it was asked for."""
@@ -216,6 +227,11 @@ class RolloutPages:
         """Start the rollout that was previewed."""
         spec = plan.spec_of(_fields(form.fields))
         rollout = plan.parse_id(form.text("rollout"))
+        who = form.visit.who
+        if who.sites:
+            planned = self._offices.controller.preview(spec, rollout)
+            names = [each.device for each in planned.devices]
+            who.check_at(Act.START, self._offices.store.overview.sites_of(names))
         self._offices.rollouts.create(spec, form.visit.who.name, form.reason(), rollout)
         return go(f"/rollouts/{rollout}")
 

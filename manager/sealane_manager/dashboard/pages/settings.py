@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sealane_manager.dashboard import query
 from sealane_manager.dashboard.front import SESSION_COOKIE, forget_cookie, go
 from sealane_manager.errors import Refused
-from sealane_manager.people.access import Act, Role, parse_role
+from sealane_manager.people.access import Act, Role, parse_grant
 from sealane_manager.store.records import By
 from sealane_manager.trust.overview import roles_of, root_fingerprint
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from sealane_manager.dashboard.front import Form, Front, Visit
+    from sealane_manager.people.access import Grant
 
 MAX_DAYS: Final = 10_000
 
@@ -82,16 +83,14 @@ class SettingsPages:
 
     def add_user(self, form: Form) -> Response:
         """Let somebody log in."""
-        role, password = parse_role(form.text("role")), form.fields.get("password", "")
-        actor = form.visit.who.name
-        self._offices.accounts.add_user(form.text("name"), role, password, actor)
+        password, actor = form.fields.get("password", ""), form.visit.who.name
+        self._offices.accounts.add_user(form.text("name"), _grant(form), password, actor)
         return go("/settings")
 
     def role(self, form: Form) -> Response:
         """Give a user another role."""
         by = self._by(form)
-        role = parse_role(form.text("role"))
-        self._offices.accounts.kept.set_role(form.visit.path("user"), role, by)
+        self._offices.accounts.kept.set_grant(form.visit.path("user"), _grant(form), by)
         return go("/settings")
 
     def ask_remove(self, request: Request) -> Response:
@@ -106,9 +105,9 @@ class SettingsPages:
 
     def add_token(self, form: Form) -> Response:
         """A new API token; it is shown once."""
-        role, days = parse_role(form.text("role")), query.whole(form.fields, "days", MAX_DAYS)
+        grant, days = _grant(form), query.whole(form.fields, "days", MAX_DAYS)
         actor, purpose = form.visit.who.name, form.text("purpose")
-        secret = self._offices.accounts.issue_token(purpose, role, days, actor)
+        secret = self._offices.accounts.issue_token(purpose, grant, days, actor)
         return self._shown(form.visit, secret)
 
     def remove_token(self, form: Form) -> Response:
@@ -119,3 +118,9 @@ class SettingsPages:
     def _by(self, form: Form) -> By:
         reason = form.text("reason", 500)
         return By(form.visit.who.name, reason, self._offices.clock.now())
+
+
+def _grant(form: Form) -> Grant:
+    """The role of a form with its sites, apart by blanks or commas."""
+    sites = form.text("sites", query.SELECTOR_CHARS).replace(",", " ").split()
+    return parse_grant(form.text("role"), sites)

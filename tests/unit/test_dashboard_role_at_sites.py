@@ -1,0 +1,158 @@
+"""A role that holds at some sites: looks at everything, and changes only what is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sealane.errors import InvalidName
+from sealane_manager.alerts.machine import look
+from sealane_manager.alerts.types import Finding, Severity
+from sealane_manager.errors import NotAllowed
+from sealane_manager.people.access import Act, Grant, Role, Who, parse_grant
+from sealane_manager.people.sso import grant_of, parse_settings
+from support.dashboard import Dashboard, a_dashboard
+from support.rollouts import NEW
+from support.stores import enrol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.dashboard import Browser
+
+BERLIN = frozenset({"berlin"})
+
+
+def test_a_role_holds_at_its_sites_and_everywhere_without_any() -> None:
+    here, everywhere = Who("bob", Role.OPERATOR, BERLIN), Who("ada", Role.OPERATOR)
+    assert here.may_at(Act.LABEL, "berlin")
+    assert not here.may_at(Act.LABEL, "paris")
+    assert not here.may_at(Act.LABEL, "")
+    assert everywhere.may_at(Act.LABEL, "paris")
+    here.check_at(Act.LABEL, ["berlin"])
+    with pytest.raises(
+        NotAllowed, match="operator at berlin, and this is also about no site, paris"
+    ):
+        here.check_at(Act.LABEL, ["berlin", "paris", ""])
+    with pytest.raises(NotAllowed, match="may not revoke"):
+        here.check_at(Act.REVOKE, ["berlin"])
+
+
+def test_an_admin_is_one_for_the_whole_fleet_and_sites_are_labels() -> None:
+    assert parse_grant("operator", ["berlin"]) == Grant(Role.OPERATOR, BERLIN)
+    for role, sites in (("admin", ["berlin"]), ("operator", ["not a label"]), ("king", [])):
+        with pytest.raises(InvalidName):
+            parse_grant(role, sites)
+
+
+def test_the_highest_role_of_somebodys_groups_counts_with_all_its_sites() -> None:
+    rules = [
+        {"group": "all", "role": "viewer"},
+        {"group": "b", "role": "operator", "sites": ["berlin"]},
+        {"group": "p", "role": "operator", "sites": ["paris"]},
+        {"group": "e", "role": "operator"},
+    ]
+    known = {"issuer": "https://id.example", "address": "https://m.example", "client_id": "x"}
+    settings = parse_settings({**known, "roles": rules})
+
+    def grant(*groups: str) -> Grant:
+        return grant_of({"groups": list(groups)}, settings)
+
+    assert grant("all") == Grant(Role.VIEWER)
+    assert grant("all", "b", "p") == Grant(Role.OPERATOR, frozenset({"berlin", "paris"}))
+    assert grant("b", "e") == Grant(Role.OPERATOR)
+
+
+@pytest.fixture
+def dashboard() -> Iterator[Dashboard]:
+    with a_dashboard() as dashboard:
+        enrol(dashboard.store, "edge-1", site="berlin")
+        enrol(dashboard.store, "edge-2", site="paris")
+        dashboard.connect("edge-1", "edge-2")
+        yield dashboard
+
+
+@pytest.fixture
+def bob(dashboard: Dashboard) -> Browser:
+    """Operator in Berlin."""
+    return dashboard.browser("bob", Role.OPERATOR, "berlin")
+
+
+def test_devices_of_other_sites_are_seen_and_left_alone(bob: Browser) -> None:
+    for device in ("edge-1", "edge-2"):
+        assert bob.get(f"/devices/{device}").status_code == 200
+    assert "Labels…" in bob.text("/devices/edge-1")
+    assert "Labels…" not in bob.text("/devices/edge-2")
+    here, there = "/devices/edge-1/labels", "/devices/edge-2/labels"
+    assert bob.send(here, here, labels="site=berlin line=1", reason="why").status_code == 303
+    assert bob.send(here, there, labels="site=paris line=1", reason="why").status_code == 403
+
+
+def test_nobody_gives_a_device_away_or_takes_it_by_its_label(bob: Browser) -> None:
+    here, there = "/devices/edge-1/labels", "/devices/edge-2/labels"
+    assert bob.send(here, here, labels="site=paris", reason="why").status_code == 403
+    assert bob.send(here, here, labels="", reason="why").status_code == 403
+    assert bob.send(here, there, labels="site=berlin", reason="why").status_code == 403
+
+
+def test_a_rollout_stays_within_the_sites_of_who_starts_it(
+    dashboard: Dashboard, bob: Browser
+) -> None:
+    plan = "/rollouts/new"
+    fields = {"release": str(NEW), "slot": "cam", "stages": "100%", "soak": "0s", "reason": "why"}
+    wide = bob.send(plan, plan, rollout="r-00000001", selector="", **fields)
+    assert wide.status_code == 403
+    assert (
+        bob.send(plan, plan, rollout="r-00000002", selector="site=berlin", **fields).status_code
+        == 303
+    )
+    assert "Pause…" in bob.text("/rollouts/r-00000002")
+    paris = dashboard.browser("eve", Role.OPERATOR, "paris")
+    page = paris.text("/rollouts/r-00000002")
+    assert "Pause…" not in page
+    sent = paris.send("/rollouts/r-00000002", "/rollouts/r-00000002/pause", reason="why")
+    assert sent.status_code == 403
+
+
+def test_alerts_of_other_sites_are_seen_and_left_alone(dashboard: Dashboard, bob: Browser) -> None:
+    found = [
+        Finding("crash_loop", f"edge-{n}", site, Severity.CRITICAL, "it crashes")
+        for n, site in ((1, "berlin"), (2, "paris"))
+    ]
+    now = dashboard.clock.now()
+    dashboard.store.alerts.apply(lambda a, s: look(a, found, s, now), lambda _: [])
+    for subject, status in (("edge-1", 303), ("edge-2", 403)):
+        asked = f"/alerts/acknowledge?rule=crash_loop&subject={subject}"
+        what = {"rule": "crash_loop", "subject": subject, "reason": "mine"}
+        assert bob.send(asked, "/alerts/acknowledge", **what).status_code == status
+    everywhere = {"rule": "crash_loop", "site": "", "subject": "", "span": "1h", "reason": "why"}
+    asked = "/alerts/silence?rule=crash_loop"
+    assert bob.send(asked, "/alerts/silence", **everywhere).status_code == 403
+
+
+def test_a_token_for_a_site_reads_the_devices_of_that_site_alone(dashboard: Dashboard) -> None:
+    secret = dashboard.offices.accounts.issue_token("line", Grant(Role.VIEWER, BERLIN), 1, "ada")
+    browser = dashboard.browser()
+
+    def status(path: str) -> int:
+        return browser.get(f"/api/v1{path}", authorization=f"Bearer {secret}").status_code
+
+    assert status("/devices?site=berlin") == 200
+    assert status("/devices/edge-1") == 200
+    for path in ("/devices", "/devices?site=paris", "/devices/edge-2", "/summary", "/decisions"):
+        assert status(path) == 403
+
+
+def test_settings_give_sites_to_users_and_tokens(dashboard: Dashboard) -> None:
+    ada, kept = dashboard.browser("ada"), dashboard.store.accounts
+    fields = {"name": "carl", "role": "approver", "sites": "berlin, paris"}
+    made = ada.send("/settings", "/settings/users", password="x" * 12, **fields)
+    assert made.status_code == 303
+    carl = kept.user("carl")
+    assert carl
+    assert carl.grant == Grant(Role.APPROVER, frozenset({"berlin", "paris"}))
+    assert "approver at berlin, paris" in ada.text("/settings")
+    ada.send(
+        "/settings", "/settings/tokens", purpose="line", role="viewer", sites="berlin", days="9"
+    )
+    assert [token.grant for token in kept.tokens()] == [Grant(Role.VIEWER, BERLIN)]
