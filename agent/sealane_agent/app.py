@@ -27,6 +27,7 @@ from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.errors import AlreadyRunning
 from sealane_agent.facts import boot_id, device_facts
 from sealane_agent.health import Examination, keep_telling
+from sealane_agent.identity.membership import Certifier
 from sealane_agent.identity.passport import Passport
 from sealane_agent.identity.renewer import Renewer
 from sealane_agent.line.door import Door
@@ -166,7 +167,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         holds=holds.of,
         zone=device_zone(settings.zone),
     )
-    renewer = Renewer(passport, rpc.renew, session, log)
+    renewer = Renewer(passport, Certifier(rpc.renew, rpc.rejoin), session, log)
     supervisor = Supervisor(tools, verifier, session.ask)
     work = {
         "supervisor": supervisor.run(),

@@ -111,10 +111,16 @@ class Identity:
     device: DeviceId
     fleet: str
     address: str
+    enrol_address: str = ""
 
     def encode(self) -> bytes:
         """JSON, for people too."""
-        fields = {"device": self.device, "fleet": self.fleet, "fleet_address": self.address}
+        fields = {
+            "device": self.device,
+            "fleet": self.fleet,
+            "fleet_address": self.address,
+            "enrol_address": self.enrol_address,
+        }
         return json.dumps(fields, indent=2).encode() + b"\n"
 
 
@@ -159,7 +165,12 @@ class IdentityFiles:
         try:
             fields: dict[str, Any] = json.loads(self.description.read_bytes())
             device = parse_device(fields["device"])
-            return Identity(device, str(fields["fleet"]), str(fields["fleet_address"]))
+            return Identity(
+                device,
+                str(fields["fleet"]),
+                str(fields["fleet_address"]),
+                str(fields.get("enrol_address", "")),
+            )
         except FileNotFoundError as error:
             raise NotEnrolled(
                 f"{self.folder.parent} holds no enrolled device",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.bundle.manifest import parse_manifest
 from sealane.errors import BundleError, TrustError
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from sealane_agent.slot.actions import Tools
 
 
+CLOCK_OFF: Final = timedelta(minutes=2)
+"""A clock that is off by more is told."""
+
+
 class Judge(Protocol):
     """Judges director documents: `sealane.trust.verifier.Verifier`."""
 
@@ -48,6 +53,10 @@ class Judge(Protocol):
         """Metadata that this device holds above these versions of its roles."""
         ...
 
+    def clock_offset(self) -> timedelta | None:
+        """How far this machine's clock is ahead of the time that is known; None if none is."""
+        ...
+
     def accept(
         self, document: bytes, nonce: str | None, facts: DeviceFacts, proof: Sequence[bytes]
     ) -> Accepted:
@@ -65,6 +74,7 @@ class Supervisor:
         self._loops: dict[SlotName, SlotLoop] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._collecting = asyncio.Lock()
+        self._told_off = timedelta(0)
         self._broken: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
@@ -168,9 +178,19 @@ class Supervisor:
             generation=accepted.document.generation,
             slots=len(accepted.document.slots),
         )
+        self._tell_clock(self._verifier.clock_offset() or timedelta(0))
         for slot in self._desires.wanted:
             self._open(slot)
         self.look()
+
+    def _tell_clock(self, off: timedelta) -> None:
+        """Once for each error: what is verified does not depend on it, other programs may."""
+        if abs(off - self._told_off) > CLOCK_OFF and abs(off) > CLOCK_OFF:
+            way = "ahead" if off > timedelta(0) else "behind"
+            much = timedelta(seconds=round(abs(off).total_seconds()))
+            reason = f"it is {much} {way} of the manager's time"
+            self._tools.log("clock wrong", reason=reason, hint="set it: timedatectl set-ntp true")
+            self._told_off = off
 
     # Slots
 

@@ -34,6 +34,7 @@ from sealane_manager.errors import Refused
 from sealane_manager.housekeeping import Chore, Housekeeping, alert_chores, store_chores
 from sealane_manager.identity.ca import Issuer
 from sealane_manager.identity.enrolment import Enrolment
+from sealane_manager.identity.rejoin import Rejoining
 from sealane_manager.identity.renewal import Renewal
 from sealane_manager.members import Members
 from sealane_manager.metrics.otlp import Origin
@@ -297,7 +298,8 @@ class _Doors:
         )
         enrolment = self._enrolment()
         enrol = await self._listen(
-            servers.enrol_port(listen, settings.enrol_port, tls), EnrolService(enrolment, fleet)
+            servers.enrol_port(listen, settings.enrol_port, tls),
+            EnrolService(enrolment, self._rejoining(), fleet),
         )
         offices = self._offices(enrolment, enrol)
         operator = await self._listen(
@@ -336,14 +338,18 @@ class _Doors:
 
     def _fleet_service(self) -> FleetService:
         parts = self._parts
-        papers = Papers(parts.repository, parts.director, self._log())
         reception = Reception(
             Door(DEVICE, self._fleet.fleet, parts.clock),
-            Desk(parts.store, papers, parts.clock, self._settings.pace),
+            self._desk(),
             self._renewal(),
             parts.controller.wake,
         )
         return FleetService(reception, Content(parts.repository, parts.blobs))
+
+    def _desk(self) -> Desk:
+        parts = self._parts
+        papers = Papers(parts.repository, parts.director, self._log())
+        return Desk(parts.store, papers, parts.clock, self._settings.pace)
 
     def _log(self) -> AuditLog:
         parts = self._parts
@@ -352,6 +358,10 @@ class _Doors:
     def _renewal(self) -> Renewal:
         parts = self._parts
         return Renewal(self._fleet.fleet, parts.store, parts.issuer, parts.sessions, parts.clock)
+
+    def _rejoining(self) -> Rejoining:
+        issuer, clock = self._parts.issuer, self._parts.clock
+        return Rejoining(self._renewal(), self._desk().admit, lambda: issuer.authorities, clock)
 
     def _enrolment(self) -> Enrolment:
         parts = self._parts

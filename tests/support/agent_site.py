@@ -59,6 +59,9 @@ class FakeJudge:
     def seen(self) -> Position:
         return NOWHERE
 
+    def clock_offset(self) -> timedelta | None:
+        return None
+
     def memory(self) -> Memory:
         return Memory()
 

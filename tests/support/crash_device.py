@@ -15,6 +15,7 @@ from sealane.trust.verifier import Verifier
 from sealane_agent.config import IdentityFiles
 from sealane_agent.errors import AlreadyEnrolled, JournalDamaged
 from sealane_agent.identity.enroll import Enrolment
+from sealane_agent.identity.membership import Certifier
 from sealane_agent.identity.passport import Passport
 from sealane_agent.identity.renewer import Renewer
 from sealane_agent.layout import ACTIVE, LKG, Pointer
@@ -210,7 +211,7 @@ class Device:
             self._log,
             telemetry.sending,
         )
-        renewer = Renewer(passport, plant.renew, session, self._log)
+        renewer = Renewer(passport, Certifier(plant.renew, plant.renew), session, self._log)
         tools = Tools(
             folder=self.state,
             journal=journal,

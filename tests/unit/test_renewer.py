@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 from sealane import fileio
-from sealane_agent.errors import Unreachable
+from sealane_agent.errors import Refused, Unreachable
+from sealane_agent.identity.membership import Certifier
 from sealane_agent.identity.passport import Passport
 from sealane_agent.identity.renewer import Renewer
 from support.disks import FailingDisk
@@ -30,7 +31,9 @@ class Manager:
 
     office: Office
     reachable: bool = True
+    forgiving: bool = False
     asked: list[bytes] = field(default_factory=list)
+    proved: list[bytes] = field(default_factory=list)
     redials: int = 0
     opened: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -38,6 +41,12 @@ class Manager:
         self.asked.append(csr)
         if not self.reachable:
             raise Unreachable("the manager does not answer")
+        return self.office.sign(csr)
+
+    def rejoin(self, _membership: Membership, csr: bytes) -> bytes:
+        self.proved.append(csr)
+        if not self.forgiving:
+            raise Refused("the certificate ended more than 90 days ago")
         return self.office.sign(csr)
 
     def redial(self) -> None:
@@ -63,7 +72,8 @@ class Scene:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        renewer = Renewer(self.passport, self.manager.renew, self.manager, self.log)
+        certifier = Certifier(self.manager.renew, self.manager.rejoin)
+        renewer = Renewer(self.passport, certifier, self.manager, self.log)
         task = asyncio.create_task(renewer.run(self.office.clock.now, lambda: 0.0))
         try:
             yield
@@ -144,8 +154,42 @@ def test_an_expired_certificate_is_told_once_with_what_to_do(scene: Scene) -> No
 
     play(scene, story)
     (told,) = scene.said("certificate expired")
+    assert "more than 90 days ago" in str(told["reason"])
     assert "sealane device token" in str(told["hint"])
     assert scene.manager.asked == []
+
+
+def test_a_device_that_was_away_for_long_proves_who_it_is_with_a_new_key(scene: Scene) -> None:
+    before = scene.passport.certificate
+    scene.manager.forgiving = True
+    scene.office.clock.advance(timedelta(days=30))
+
+    async def story(scene: Scene) -> None:
+        await until(lambda: scene.manager.redials)
+        scene.manager.opened.set()
+        await until(lambda: not scene.passport.unsettled)
+
+    play(scene, story)
+    assert len(scene.manager.proved) == 1
+    assert scene.passport.certificate.public_key() != before.public_key()
+    assert len(scene.said("certificate renewed after its end")) == 1
+
+
+def test_a_renewal_that_was_never_shown_is_followed_by_another_key_after_a_long_absence(
+    scene: Scene,
+) -> None:
+    scene.office.clock.advance(timedelta(hours=17))
+    scene.passport.take(scene.office.sign(scene.passport.request()))
+    waiting = scene.passport.certificate.public_key()
+    scene.manager.forgiving = True
+    scene.office.clock.advance(timedelta(days=30))
+
+    async def story(scene: Scene) -> None:
+        await until(lambda: scene.said("certificate renewed after its end"))
+
+    play(scene, story)
+    (csr,) = scene.manager.proved
+    assert x509.load_der_x509_csr(csr).public_key() != waiting
 
 
 def test_a_certificate_that_waits_to_be_shown_is_settled_after_a_restart(scene: Scene) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +35,28 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a device shows to its manager: key and certificates are PEM."""
+    """What a device shows to its manager: key and certificates are PEM.
+
+    `enrol_address` is where it goes when its certificate has expired; old devices do not know it.
+    """
 
     address: str
     key: bytes = field(repr=False)
     certificate: bytes
     ca: bytes
+    enrol_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Certifier:
+    """Asks the manager for a certificate, PEM, of the key that signed a request.
+
+    Both raise Refused or Unreachable.
+
+    Attributes:
+        renew: with a certificate that is still valid.
+        rejoin: with one that has expired.
+    """
+
+    renew: Callable[[Membership, bytes], bytes]
+    rejoin: Callable[[Membership, bytes], bytes]

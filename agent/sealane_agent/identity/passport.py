@@ -56,7 +56,11 @@ class Passport:
             )
         self.certificate, pem, self.key = max(pairs, key=_begins)
         self.membership = Membership(
-            self._who.address, identity.key_to_pem(self.key), pem, self._files.ca.read_bytes()
+            self._who.address,
+            identity.key_to_pem(self.key),
+            pem,
+            self._files.ca.read_bytes(),
+            self._who.enrol_address,
         )
 
     def request(self) -> bytes:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sealane_agent.identity.lifetime import Lifetime
-    from sealane_agent.identity.membership import Membership
+    from sealane_agent.identity.membership import Certifier
     from sealane_agent.identity.passport import Passport
     from sealane_agent.log import Log
 
@@ -43,11 +43,12 @@ class Renewer:
     def __init__(
         self,
         passport: Passport,
-        ask: Callable[[Membership, bytes], bytes],
+        certifier: Certifier,
         dialler: Dialler,
         log: Log,
     ) -> None:
-        self._passport, self._ask, self._dialler, self._log = passport, ask, dialler, log
+        self._passport, self._dialler, self._log = passport, dialler, log
+        self._certifier = certifier
         self._told = ""
 
     async def run(self, now: Callable[[], datetime], chance: Callable[[], float]) -> None:
@@ -71,7 +72,7 @@ class Renewer:
             return False
         try:
             csr = await asyncio.to_thread(self._passport.request)
-            pem = await asyncio.to_thread(self._ask, self._passport.membership, csr)
+            pem = await asyncio.to_thread(self._certifier.renew, self._passport.membership, csr)
             await asyncio.to_thread(self._passport.take, pem)
         except (SealaneError, OSError) as error:
             self._tell("certificate not renewed", error)
@@ -82,20 +83,35 @@ class Renewer:
         return True
 
     async def _expired(self, life: Lifetime) -> bool:
-        """Say so; whether the device was enrolled again meanwhile."""
-        ended = SealaneError(
-            f"it ended at {life.ends.isoformat(timespec='seconds')}", hint=ENROL_HINT
-        )
-        self._tell("certificate expired", ended)
+        """Look for another certificate, or rejoin; whether there is one now."""
         before = self._passport.certificate
         try:
             await asyncio.to_thread(self._passport.read)
         except (SealaneError, OSError) as error:
             self._tell("certificate unreadable", error)
         if self._passport.certificate == before:
-            return False
+            return await self._rejoined(life)
         self._taken("certificate found")
         return True
+
+    async def _rejoined(self, life: Lifetime) -> bool:
+        """Prove to the manager whose certificate this was."""
+        try:
+            await asyncio.to_thread(self._passport.take, await asyncio.to_thread(self._proved))
+        except (SealaneError, OSError) as error:
+            ended = f"by the time known here it ended at {life.ends.isoformat(timespec='seconds')}"
+            hint = getattr(error, "hint", "") or ENROL_HINT
+            self._tell("certificate expired", SealaneError(f"{ended}; {error}", hint=hint))
+            return False
+        self._taken("certificate renewed after its end")
+        return True
+
+    def _proved(self) -> bytes:
+        if self._passport.unsettled:
+            self._passport.settle()  # the manager knows it: whoever is certified next follows it
+            self._passport.read()
+        csr = self._passport.request()
+        return self._certifier.rejoin(self._passport.membership, csr)
 
     async def _rest(self, seconds: float) -> None:
         """Sleep; a new certificate whose session opens meanwhile takes the old one's place."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 from sealane import codec, limits
 from sealane.errors import SealaneError
+from sealane.trust import identity
 from sealane.trust.source import MetadataMissing
 from sealane.wire.v1 import enrol_pb2, enrol_pb2_grpc, fleet_pb2, fleet_pb2_grpc
 
@@ -195,6 +196,29 @@ def renew(membership: Membership, csr: bytes) -> bytes:
         except grpc.RpcError as error:
             raise _unanswered(address, error) from error
     return answer.certificate
+
+
+def rejoin(membership: Membership, csr: bytes) -> bytes:
+    """Ask for a certificate of another key when one's own has expired, PEM.
+
+    Raises Refused or Unreachable.
+    """
+    address = membership.enrol_address
+    if not address:
+        raise Refused("this device does not know where to rejoin")
+    credentials = grpc.ssl_channel_credentials(membership.ca)
+    with grpc.secure_channel(address, credentials, options=_OPTIONS) as channel:
+        try:
+            stub = enrol_pb2_grpc.EnrolServiceStub(channel)
+            asked = enrol_pb2.ChallengeRequest()
+            nonce = stub.Challenge(asked, timeout=_ENROL_DEADLINE_S).nonce
+            signature = identity.prove(identity.key_from_pem(membership.key), nonce, csr)
+            request = enrol_pb2.RejoinRequest(
+                certificate=membership.certificate, csr=csr, nonce=nonce, signature=signature
+            )
+            return stub.Rejoin(request, timeout=_ENROL_DEADLINE_S).certificate
+        except grpc.RpcError as error:
+            raise _unanswered(address, error) from error
 
 
 def enrol(address: str, ca: bytes, application: Application) -> Admission:

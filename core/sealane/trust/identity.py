@@ -13,9 +13,10 @@ from datetime import timedelta
 from typing import Final, Literal, cast
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
     SECP256R1,
     EllipticCurvePrivateKey,
     EllipticCurvePublicKey,
@@ -40,6 +41,7 @@ BACKDATED: Final = timedelta(minutes=5)
 _URI: Final = re.compile(r"spiffe://([^/]{1,64})/(device|operator)/([^/]{1,64})")
 _NAMES: Final = {DEVICE: parse_device, OPERATOR: parse_operator}
 _STEP: Final = "identity"
+_PROOF: Final = b"sealane rejoin\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,20 @@ def make_csr(key: EllipticCurvePrivateKey) -> bytes:
     """A certificate request (PKCS #10, DER) that proves possession of the key, and says no more."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def prove(key: EllipticCurvePrivateKey, nonce: bytes, csr: bytes) -> bytes:
+    """A signature that this key asks, now, for a certificate of the request's key."""
+    return key.sign(_PROOF + nonce + csr, ECDSA(hashes.SHA256()))
+
+
+def proves(key: EllipticCurvePublicKey, signature: bytes, nonce: bytes, csr: bytes) -> bool:
+    """Whether the key made this proof."""
+    try:
+        key.verify(signature, _PROOF + nonce + csr, ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def device_uri(fleet: str, device: DeviceId) -> str:

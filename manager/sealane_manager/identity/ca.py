@@ -1,8 +1,8 @@
 """The fleet's certificate authority: signs devices, operators and the manager's own server.
 
-Of a request only the public key is taken; names come from the caller. Server certificates begin in
-1970, so that a device whose clock is far behind still connects; what it installs is judged at the
-time that the director proves.
+Of a request only the public key is taken; names come from the caller. The authority's certificate
+and the server's begin in 1970 and have no well-defined end (RFC 5280, 4.1.2.5), so that a device
+connects whatever its clock says; what it installs is judged at the time that the director proves.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
 DEVICE_LIFETIME: Final = timedelta(hours=24)
 OPERATOR_LIFETIME: Final = timedelta(days=365)
-CA_LIFETIME: Final = timedelta(days=3650)
 
 _KEY: Final = "ca.key"
 _CERTIFICATE: Final = "ca.pem"
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_END: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _CLOCK: Final = SystemClock()
 
 
@@ -87,7 +87,7 @@ class Issuer:
         certificate = (
             x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
             .not_valid_before(_BEGINNING)
-            .not_valid_after(clock.now() + CA_LIFETIME)
+            .not_valid_after(_NO_END)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(signs_certificates=True), critical=True)
             .add_extension(identifier, critical=False)
@@ -101,6 +101,11 @@ class Issuer:
     def certificate(self) -> bytes:
         """The authority's own certificate, PEM."""
         return self._certificate.public_bytes(Encoding.PEM)
+
+    @property
+    def authorities(self) -> tuple[x509.Certificate, ...]:
+        """Whose signature on a device's certificate counts."""
+        return (self._certificate,)
 
     def sign_device(self, csr: bytes, fleet: str, device: DeviceId) -> bytes:
         """A device's certificate, PEM; raises Refused when the request is no proof of a key."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsealane/wire/v1/enrol.proto\x12\x0fsealane.wire.v1\"U\n\x0c\x45nrolRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x0b\n\x03\x63sr\x18\x03 \x01(\x0c\x12\x16\n\x0erequested_name\x18\x04 \x01(\t\"h\n\rEnrolResponse\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\r\n\x05\x66leet\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x15\n\rfleet_address\x18\x04 \x01(\t\x12\x0c\n\x04root\x18\x05 \x01(\x0c\x32V\n\x0c\x45nrolService\x12\x46\n\x05\x45nrol\x12\x1d.sealane.wire.v1.EnrolRequest\x1a\x1e.sealane.wire.v1.EnrolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsealane/wire/v1/enrol.proto\x12\x0fsealane.wire.v1\"U\n\x0c\x45nrolRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x0b\n\x03\x63sr\x18\x03 \x01(\x0c\x12\x16\n\x0erequested_name\x18\x04 \x01(\t\"y\n\rEnrolResponse\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\r\n\x05\x66leet\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x15\n\rfleet_address\x18\x04 \x01(\t\x12\x0c\n\x04root\x18\x05 \x01(\x0c\x12\x0f\n\x07pending\x18\x06 \x01(\x08\"\x12\n\x10\x43hallengeRequest\"\"\n\x11\x43hallengeResponse\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"S\n\rRejoinRequest\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\r\n\x05nonce\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"%\n\x0eRejoinResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x32\xf5\x01\n\x0c\x45nrolService\x12\x46\n\x05\x45nrol\x12\x1d.sealane.wire.v1.EnrolRequest\x1a\x1e.sealane.wire.v1.EnrolResponse\x12R\n\tChallenge\x12!.sealane.wire.v1.ChallengeRequest\x1a\".sealane.wire.v1.ChallengeResponse\x12I\n\x06Rejoin\x12\x1e.sealane.wire.v1.RejoinRequest\x1a\x1f.sealane.wire.v1.RejoinResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLREQUEST']._serialized_start=48
   _globals['_ENROLREQUEST']._serialized_end=133
   _globals['_ENROLRESPONSE']._serialized_start=135
-  _globals['_ENROLRESPONSE']._serialized_end=239
-  _globals['_ENROLSERVICE']._serialized_start=241
-  _globals['_ENROLSERVICE']._serialized_end=327
+  _globals['_ENROLRESPONSE']._serialized_end=256
+  _globals['_CHALLENGEREQUEST']._serialized_start=258
+  _globals['_CHALLENGEREQUEST']._serialized_end=276
+  _globals['_CHALLENGERESPONSE']._serialized_start=278
+  _globals['_CHALLENGERESPONSE']._serialized_end=312
+  _globals['_REJOINREQUEST']._serialized_start=314
+  _globals['_REJOINREQUEST']._serialized_end=397
+  _globals['_REJOINRESPONSE']._serialized_start=399
+  _globals['_REJOINRESPONSE']._serialized_end=436
+  _globals['_ENROLSERVICE']._serialized_start=439
+  _globals['_ENROLSERVICE']._serialized_end=684
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,7 @@ class EnrolResponse(google.protobuf.message.Message):
     CERTIFICATE_FIELD_NUMBER: builtins.int
     FLEET_ADDRESS_FIELD_NUMBER: builtins.int
     ROOT_FIELD_NUMBER: builtins.int
+    PENDING_FIELD_NUMBER: builtins.int
     device: builtins.str
     fleet: builtins.str
     certificate: builtins.bytes
@@ -52,6 +53,8 @@ class EnrolResponse(google.protobuf.message.Message):
     fleet_address: builtins.str
     root: builtins.bytes
     """root.json, whose SHA-256 stands in the join token."""
+    pending: builtins.bool
+    """The device waits for an operator's approval: there is no certificate yet, ask again."""
     def __init__(
         self,
         *,
@@ -60,7 +63,76 @@ class EnrolResponse(google.protobuf.message.Message):
         certificate: builtins.bytes = ...,
         fleet_address: builtins.str = ...,
         root: builtins.bytes = ...,
+        pending: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["certificate", b"certificate", "device", b"device", "fleet", b"fleet", "fleet_address", b"fleet_address", "root", b"root"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["certificate", b"certificate", "device", b"device", "fleet", b"fleet", "fleet_address", b"fleet_address", "pending", b"pending", "root", b"root"]) -> None: ...
 
 global___EnrolResponse = EnrolResponse
+
+@typing.final
+class ChallengeRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ChallengeRequest = ChallengeRequest
+
+@typing.final
+class ChallengeResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: builtins.int
+    nonce: builtins.bytes
+    def __init__(
+        self,
+        *,
+        nonce: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["nonce", b"nonce"]) -> None: ...
+
+global___ChallengeResponse = ChallengeResponse
+
+@typing.final
+class RejoinRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CERTIFICATE_FIELD_NUMBER: builtins.int
+    CSR_FIELD_NUMBER: builtins.int
+    NONCE_FIELD_NUMBER: builtins.int
+    SIGNATURE_FIELD_NUMBER: builtins.int
+    certificate: builtins.bytes
+    """The certificate that has expired, X.509, PEM."""
+    csr: builtins.bytes
+    """PKCS #10, DER, of a new key."""
+    nonce: builtins.bytes
+    signature: builtins.bytes
+    """ECDSA with SHA-256 by the key of the certificate, over what sealane.trust.identity says."""
+    def __init__(
+        self,
+        *,
+        certificate: builtins.bytes = ...,
+        csr: builtins.bytes = ...,
+        nonce: builtins.bytes = ...,
+        signature: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["certificate", b"certificate", "csr", b"csr", "nonce", b"nonce", "signature", b"signature"]) -> None: ...
+
+global___RejoinRequest = RejoinRequest
+
+@typing.final
+class RejoinResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CERTIFICATE_FIELD_NUMBER: builtins.int
+    certificate: builtins.bytes
+    """X.509, PEM."""
+    def __init__(
+        self,
+        *,
+        certificate: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["certificate", b"certificate"]) -> None: ...
+
+global___RejoinResponse = RejoinResponse

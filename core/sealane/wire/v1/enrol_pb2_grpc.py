@@ -39,6 +39,16 @@ class EnrolServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.EnrolRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.EnrolResponse.FromString,
                 _registered_method=True)
+        self.Challenge = channel.unary_unary(
+                '/sealane.wire.v1.EnrolService/Challenge',
+                request_serializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.ChallengeRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.ChallengeResponse.FromString,
+                _registered_method=True)
+        self.Rejoin = channel.unary_unary(
+                '/sealane.wire.v1.EnrolService/Rejoin',
+                request_serializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.RejoinRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.RejoinResponse.FromString,
+                _registered_method=True)
 
 
 class EnrolServiceServicer(object):
@@ -50,6 +60,20 @@ class EnrolServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Challenge(self, request, context):
+        """Something to sign for Rejoin, good for a minute.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rejoin(self, request, context):
+        """A certificate for a device whose own has expired: its key proves who it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EnrolServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -57,6 +81,16 @@ def add_EnrolServiceServicer_to_server(servicer, server):
                     servicer.Enrol,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.EnrolRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.EnrolResponse.SerializeToString,
+            ),
+            'Challenge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Challenge,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.ChallengeRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.ChallengeResponse.SerializeToString,
+            ),
+            'Rejoin': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rejoin,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.RejoinRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_enrol__pb2.RejoinResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +120,60 @@ class EnrolService(object):
             '/sealane.wire.v1.EnrolService/Enrol',
             sealane_dot_wire_dot_v1_dot_enrol__pb2.EnrolRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_enrol__pb2.EnrolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Challenge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.EnrolService/Challenge',
+            sealane_dot_wire_dot_v1_dot_enrol__pb2.ChallengeRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_enrol__pb2.ChallengeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rejoin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.EnrolService/Rejoin',
+            sealane_dot_wire_dot_v1_dot_enrol__pb2.RejoinRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_enrol__pb2.RejoinResponse.FromString,
             options,
             channel_credentials,
             insecure,

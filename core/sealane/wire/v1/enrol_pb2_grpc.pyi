@@ -24,11 +24,35 @@ class EnrolServiceStub:
         sealane.wire.v1.enrol_pb2.EnrolResponse,
     ]
 
+    Challenge: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.enrol_pb2.ChallengeRequest,
+        sealane.wire.v1.enrol_pb2.ChallengeResponse,
+    ]
+    """Something to sign for Rejoin, good for a minute."""
+
+    Rejoin: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.enrol_pb2.RejoinRequest,
+        sealane.wire.v1.enrol_pb2.RejoinResponse,
+    ]
+    """A certificate for a device whose own has expired: its key proves who it is."""
+
 class EnrolServiceAsyncStub:
     Enrol: grpc.aio.UnaryUnaryMultiCallable[
         sealane.wire.v1.enrol_pb2.EnrolRequest,
         sealane.wire.v1.enrol_pb2.EnrolResponse,
     ]
+
+    Challenge: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.enrol_pb2.ChallengeRequest,
+        sealane.wire.v1.enrol_pb2.ChallengeResponse,
+    ]
+    """Something to sign for Rejoin, good for a minute."""
+
+    Rejoin: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.enrol_pb2.RejoinRequest,
+        sealane.wire.v1.enrol_pb2.RejoinResponse,
+    ]
+    """A certificate for a device whose own has expired: its key proves who it is."""
 
 class EnrolServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
@@ -37,5 +61,21 @@ class EnrolServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.wire.v1.enrol_pb2.EnrolRequest,
         context: _ServicerContext,
     ) -> typing.Union[sealane.wire.v1.enrol_pb2.EnrolResponse, collections.abc.Awaitable[sealane.wire.v1.enrol_pb2.EnrolResponse]]: ...
+
+    @abc.abstractmethod
+    def Challenge(
+        self,
+        request: sealane.wire.v1.enrol_pb2.ChallengeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.enrol_pb2.ChallengeResponse, collections.abc.Awaitable[sealane.wire.v1.enrol_pb2.ChallengeResponse]]:
+        """Something to sign for Rejoin, good for a minute."""
+
+    @abc.abstractmethod
+    def Rejoin(
+        self,
+        request: sealane.wire.v1.enrol_pb2.RejoinRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.enrol_pb2.RejoinResponse, collections.abc.Awaitable[sealane.wire.v1.enrol_pb2.RejoinResponse]]:
+        """A certificate for a device whose own has expired: its key proves who it is."""
 
 def add_EnrolServiceServicer_to_server(servicer: EnrolServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
