@@ -1,4 +1,4 @@
-"""`scripts/package`: builds .deb files and prints how large they are."""
+"""`scripts/package`: builds packages and prints how large they are."""
 
 from __future__ import annotations
 
@@ -12,30 +12,42 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-from packager.deb import Build, build
+from packager.deb import make_deb
+from packager.rpm import make_rpm
 from packager.site import Sources
-from packager.targets import ARCHITECTURES, PACKAGES, SUITES, Target, target
+from packager.stage import Build
+from packager.tarball import make_tarball
+from packager.targets import ARCHITECTURES, LINUX, PACKAGES, SUITES, Target, target
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MIB: Final = 1024 * 1024
+FORMS: Final = {"deb": make_deb, "tar": make_tarball, "rpm": make_rpm}
 
 
 def main() -> int:
     """Build what was asked for; the exit status."""
     arguments = _arguments()
-    version = tomllib.loads((ROOT / "core" / "pyproject.toml").read_text())["project"]["version"]
-    wanted = target(arguments.suite, arguments.arch)
-    debian = f"{version}-{arguments.revision}+{wanted.suite}"
     with tempfile.TemporaryDirectory(prefix="sealane-package-") as work:
         sources = Sources(ROOT, Path(work))
         for name in arguments.packages or PACKAGES:
-            _build_one(name, wanted, debian, (sources, Path(work), arguments.out))
+            for form in arguments.form or ["deb"]:
+                build = Build(PACKAGES[name], *_fits(form, arguments), _epoch())
+                _make(form, build, (sources, Path(work), arguments.out))
     return 0
 
 
-def _build_one(name: str, wanted: Target, version: str, places: tuple[Sources, Path, Path]) -> None:
+def _fits(form: str, arguments: argparse.Namespace) -> tuple[Target, str]:
+    """What a form is built for, and its full version."""
+    version = tomllib.loads((ROOT / "core" / "pyproject.toml").read_text())["project"]["version"]
+    full = f"{version}-{arguments.revision}"
+    if form == "deb":
+        return target(arguments.suite, arguments.arch), f"{full}+{arguments.suite}"
+    return target(LINUX, arguments.arch), full
+
+
+def _make(form: str, build: Build, places: tuple[Sources, Path, Path]) -> None:
     began = time.monotonic()
-    made = build(Build(PACKAGES[name], wanted, version, _epoch()), *places)
+    made = FORMS[form](build, *places)
     seconds = time.monotonic() - began
     print(f"{made.name}  {made.stat().st_size / MIB:.1f} MiB  built in {seconds:.1f} s")
 
@@ -43,9 +55,12 @@ def _build_one(name: str, wanted: Target, version: str, places: tuple[Sources, P
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/package", description=__doc__)
     parser.add_argument("packages", nargs="*", choices=(*PACKAGES, []), help="default: all")
-    parser.add_argument("--suite", choices=SUITES, default="deb12")
+    parser.add_argument(
+        "--form", choices=FORMS, action="append", help="default: deb; tar and rpm fit any Linux"
+    )
+    parser.add_argument("--suite", choices=SUITES, default="deb12", help="of a deb")
     parser.add_argument("--arch", choices=ARCHITECTURES, default="amd64")
-    parser.add_argument("--revision", default="1", help="Debian's revision")
+    parser.add_argument("--revision", default="1", help="of this version's packages")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the files")
     return parser.parse_args()
 

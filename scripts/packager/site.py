@@ -9,6 +9,8 @@ import subprocess
 from typing import TYPE_CHECKING, Final
 
 from packager import lock
+from packager.debian import Archive
+from packager.targets import BASE_SUITE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +42,7 @@ class Sources:
         self.root, self._work = root, work
         self._lock = (root / "requirements.lock").read_text()
         self._wheels: dict[str, Path] = {}
+        self._archives: dict[str, Archive] = {}
 
     def fill(self, site: Path, package: Package, target: Target) -> None:
         """Install everything that the package carries; raises CalledProcessError or NotLocked."""
@@ -55,6 +58,10 @@ class Sources:
                 "\n".join(f"/{each}" for each in package.packs)
             )
         _tidy(site)
+
+    def archive(self, arch: str) -> Archive:
+        """Where the packages come from whose Python is brought along."""
+        return self._archives.setdefault(arch, Archive(BASE_SUITE, arch, self._work))
 
     def _resolve(self, package: Package, target: Target) -> dict[str, str]:
         """Which locked versions the target needs."""

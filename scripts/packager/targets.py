@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A Debian release on an architecture.
+    """A Debian release, or any Linux, on an architecture.
 
     Attributes:
-        suite: what a package's version ends with.
+        suite: what a Debian package's version ends with; `linux` is any.
         arch: Debian's word for the architecture.
         python: the release's python, as `3.11`.
         wheels: the platform whose wheels run there.
@@ -32,6 +32,20 @@ class Target:
         major, minor = self.python.split(".")
         return f"{major}.{int(minor) + 1}"
 
+    @property
+    def own_python(self) -> bool:
+        """Whether a package brings its Python along, because nobody knows the machine's."""
+        return self.suite == LINUX
+
+    @property
+    def machine(self) -> str:
+        """The kernel's word for the architecture."""
+        return _MACHINES[self.arch]
+
+
+LINUX: Final = "linux"
+BASE_SUITE: Final = "deb12"
+"""The Debian release whose Python packages for any Linux bring along."""
 
 _PYTHONS: Final = {"deb12": "3.11", "deb13": "3.13"}
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -41,7 +55,8 @@ _GLIBC: Final = "manylinux_2_36"
 
 def target(suite: str, arch: str) -> Target:
     """One target; raises KeyError when there is none of these names."""
-    return Target(suite, arch, _PYTHONS[suite], f"{_MACHINES[arch]}-{_GLIBC}")
+    python = _PYTHONS[BASE_SUITE if suite == LINUX else suite]
+    return Target(suite, arch, python, f"{_MACHINES[arch]}-{_GLIBC}")
 
 
 SUITES: Final = tuple(_PYTHONS)

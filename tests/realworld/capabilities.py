@@ -19,6 +19,8 @@ PROGRAMS: Final = {
     "zstd": "zstd",
     "strace": "strace",
     "curl": "curl",
+    "rpmbuild": "rpm",
+    "patchelf": "patchelf",
 }
 """Programs, and the Debian packages that bring them."""
 

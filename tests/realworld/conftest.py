@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -61,8 +62,29 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build_packages(folder: Path, *arguments: str) -> dict[str, Path]:
-    subprocess.run([ROOT / "scripts" / "package", "--out", folder, *arguments], check=True)
+    """Packages for Debian, by name."""
+    build(folder, *arguments)
     return {path.name.partition("_")[0]: path for path in folder.glob("*.deb")}
+
+
+def build(folder: Path, *arguments: str) -> Path:
+    """Packages of any form into a folder; returns it."""
+    subprocess.run([ROOT / "scripts" / "package", "--out", folder, *arguments], check=True)
+    return folder
+
+
+def build_elsewhere(folder: Path, *arguments: str) -> Path:
+    """The same from a copy of the tree, in other surroundings; returns where they lie."""
+    copied, out = folder / "tree", folder / "out"
+    shutil.copytree(ROOT, copied, ignore=shutil.ignore_patterns(".venv", ".*_cache", "dist"))
+    (copied / ".venv").symlink_to(ROOT / ".venv")
+    subprocess.run(
+        [copied / "scripts" / "package", "--out", out, *arguments],
+        check=True,
+        env=os.environ | {"TZ": "Asia/Kolkata", "LC_ALL": "C"},
+        umask=0o077,
+    )
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -94,9 +94,18 @@ class Fleet:
     def enrol(self, device: str) -> None:
         """A token in its file is all that a device needs."""
         box = self.boxes[device]
-        token = self.sealane("device", "token", "--label", f"place={device}").strip()
-        box.write("/etc/sealane/join-token", f"{token}\n", mode=0o600)
+        self.give_token(box, device)
         box.run("systemctl", "start", "sealane-enroll")
+
+    def give_token(self, box: Box, place: str) -> None:
+        """Put a token on a machine that labels it with a place."""
+        token = self.sealane("device", "token", "--label", f"place={place}").strip()
+        box.write("/etc/sealane/join-token", f"{token}\n", mode=0o600)
+
+    def join(self, name: str, folder: Path) -> Box:
+        """Another machine in the fleet's network; not built, and its caller's to remove."""
+        full = f"{self.manager.name.removesuffix('manager')}{name}"
+        return Box(full, folder / name, self.network.join(full))
 
     def sealane(self, *arguments: str) -> str:
         """The operator's command line on the manager's machine."""
@@ -141,14 +150,14 @@ class Fleet:
         self.clock.say(f"rollout of {release}: {shown['state']} in {took:.1f} s")
         return shown
 
-    def connected(self) -> int:
+    def connected(self, *selector: str) -> int:
         """How many devices hold a session."""
-        rows = json.loads(self.sealane("device", "list", "-o", "json"))
+        rows = json.loads(self.sealane("device", "list", "-o", "json", *selector))
         return sum(row["connected"] for row in rows)
 
-    def wait_connected(self, devices: int) -> None:
+    def wait_connected(self, devices: int, *selector: str) -> None:
         """Until so many devices hold a session."""
-        eventually(f"{devices} devices", lambda: self.connected() == devices or None)
+        eventually(f"{devices} devices", lambda: self.connected(*selector) == devices or None)
 
     def stop(self) -> None:
         """Shut every machine down and take it away."""

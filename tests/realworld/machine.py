@@ -165,6 +165,12 @@ class Box:
         shutil.copyfile(source, target)
         return f"{folder}/{source.name}"
 
+    def written(self, pattern: str) -> list[Path]:
+        """What lies in it and not in the file system below, with names of that pattern."""
+        upper = self._folder / "upper"
+        found = (self.root / path.relative_to(upper) for path in upper.rglob(pattern))
+        return [path for path in found if path.exists() or path.is_symlink()]
+
     def stop(self) -> None:
         """Shut down in order."""
         if self._nspawn is None:

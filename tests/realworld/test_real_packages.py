@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import filecmp
-import os
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from realworld.conftest import ROOT, build_packages
+from realworld.conftest import build_elsewhere, build_packages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,18 +18,8 @@ NAMES = ("sealane-agent", "sealane-manager", "sealane-runtime-openvino")
 
 @pytest.fixture(scope="module")
 def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages built once more, from a copy in another folder, at another time."""
-    folder = tmp_path_factory.mktemp("elsewhere")
-    copied = folder / "tree"
-    shutil.copytree(ROOT, copied, ignore=shutil.ignore_patterns(".venv", ".*_cache", "dist"))
-    (copied / ".venv").symlink_to(ROOT / ".venv")
-    subprocess.run(
-        [copied / "scripts" / "package", "--out", folder / "out"],
-        check=True,
-        env=os.environ | {"TZ": "Asia/Kolkata", "LC_ALL": "C"},
-        umask=0o077,
-    )
-    return folder / "out"
+    """The packages built once more."""
+    return build_elsewhere(tmp_path_factory.mktemp("elsewhere"))
 
 
 def test_a_second_build_elsewhere_gives_the_same_bytes(

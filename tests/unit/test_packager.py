@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from packager.lock import NotLocked, choose, pins
+from packager.rpm import SCRIPTS
+from packager.scripts import filled
 from packager.site import fingerprint
+from packager.stage import Build, Stage
 from packager.targets import PACKAGES, target
+from support.repository import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from packager.targets import Package
+
+PACKAGING = ROOT / "packaging"
 
 LOCK = """\
 numpy==2.4.6 ; python_full_version < '3.12' \\
@@ -71,3 +80,31 @@ def test_the_fingerprint_follows_names_and_bytes(tmp_path: Path) -> None:
     second = fingerprint(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
     assert len({first, second, fingerprint(tmp_path)}) == 3
+
+
+def test_a_package_for_any_linux_takes_its_python_along() -> None:
+    anywhere = target("linux", "arm64")
+    assert anywhere.own_python
+    assert (anywhere.python, anywhere.machine) == (target("deb12", "arm64").python, "aarch64")
+    assert not target("deb13", "amd64").own_python
+
+
+@pytest.mark.parametrize("package", PACKAGES.values(), ids=PACKAGES)
+def test_every_package_has_the_functions_that_its_tarball_and_its_rpm_call(
+    package: Package,
+) -> None:
+    hooks = (PACKAGING / "other" / f"{package.name}.sh").read_text()
+    wanted = {call.rpartition(" ")[2] for call in SCRIPTS.values()} | {"purge"}
+    assert {name for name in wanted if f"\n{name}() " not in hooks} == set()
+
+
+def test_what_packages_run_is_filled_in_and_a_shell_can_read_it(tmp_path: Path) -> None:
+    agent = PACKAGES["sealane-agent"]
+    home = tmp_path / agent.home / "0.1.0-1.12345678"
+    stage = Stage(Build(agent, target("linux", "amd64"), "0.1.0-1", 0), tmp_path, home)
+    for name in ("install", "uninstall", "sealane-agent.sh"):
+        text = filled(PACKAGING / "other" / name, stage)
+        assert "@" not in text.replace('"$@"', "")
+        assert "# include" not in text
+        subprocess.run(["sh", "-n"], input=text.encode(), check=True)  # noqa: S607 - any shell
+    assert "new=/usr/lib/sealane-agent/0.1.0-1.12345678\n" in text
