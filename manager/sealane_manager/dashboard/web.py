@@ -15,6 +15,7 @@ from sealane_manager.api.v1 import ReadApi
 from sealane_manager.dashboard import assets, query
 from sealane_manager.dashboard.front import Front, LoginNeeded, theme_of
 from sealane_manager.dashboard.headers import SafeHeaders
+from sealane_manager.dashboard.health import Health
 from sealane_manager.dashboard.live import Live, as_event
 from sealane_manager.dashboard.pages.alerts import AlertPages
 from sealane_manager.dashboard.pages.charts import ChartPages
@@ -83,6 +84,7 @@ class Web:
             DriftPages(self._front),
         ):
             pages.add_to(app)
+        Health(offices.store.alerts.counts).add_to(app)
         app.add_route("/live/{kind}", self.live, ["GET"])
         app.add_route("/live/{kind}/{name}", self.live, ["GET"])
         app.include_router(ReadApi(offices).router())
