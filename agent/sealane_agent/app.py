@@ -220,6 +220,7 @@ def _endpoint_command(settings: RunSettings, *, again: bool) -> list[str]:
         *(sys.executable, "-m", "sealane_agent.cli.main", "endpoint"),
         *("--state", str(settings.folder.root)),
         *("--rest", doors["rest"], "--grpc", doors["grpc"]),
+        *(() if settings.config is None else ("--config", str(settings.config.absolute()))),
         *(() if settings.telemetry else ("--no-telemetry",)),
     ]
 

@@ -46,6 +46,20 @@ AGENT: Final = Catalogue(
             "host:port",
         ),
         Key(
+            "endpoint.socket",
+            "",
+            "unix socket of the REST door; empty: run/inference.sock in the state folder",
+        ),
+        Key("endpoint.repository", default=False, says="clients may load and unload models"),
+        Key("endpoint.shared_memory", default=False, says="clients may name shared memory"),
+        Key(
+            "endpoint.metrics",
+            "sealane",
+            "names of the metrics: sealane, triton or both",
+            "sealane|triton|both",
+            "sealane, triton or both",
+        ),
+        Key(
             "link.profile",
             "default",
             "metered: speak seldom, on a link whose bytes cost money",
@@ -86,6 +100,7 @@ class RunSettings:
         folder: the state folder.
         rest, grpc: host:port on which the endpoint listens; port 0 takes a free one.
         external_endpoint: somebody else (systemd) keeps the endpoint.
+        config: the configuration file that was named; the endpoint reads it too.
         log_json: log lines are JSON.
         telemetry: what requests came to is recorded and sent.
         metered: bytes on the link cost money.
@@ -97,6 +112,7 @@ class RunSettings:
     rest: str
     grpc: str
     external_endpoint: bool = False
+    config: Path | None = None
     log_json: bool = False
     telemetry: bool = True
     metered: bool = False

@@ -109,6 +109,11 @@ class StateFolder:
         return self.root / "run" / "line.sock"
 
     @property
+    def inference_socket(self) -> Path:
+        """Where the endpoint's REST door listens for clients on this machine."""
+        return self.root / "run" / "inference.sock"
+
+    @property
     def endpoint_addresses(self) -> Path:
         """JSON written by the endpoint when it listens: {"pid", "rest", "grpc"}."""
         return self.root / "run" / "endpoint.json"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from sealane_agent.runtimes.base import Hints, InferenceFailed, ModelRefused
 from sealane_agent.runtimes.inventory import installed_runtimes
 from sealane_agent.runtimes.registry import find_runtime
@@ -21,6 +24,25 @@ if TYPE_CHECKING:
     from sealane_agent.runtimes.base import Model, Runtime
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
+def long_model() -> bytes:
+    """Forty products with a square matrix: some seconds for the rows of `LONG`."""
+    side, count = 512, 40
+    weight = numpy_helper.from_array(np.eye(side, dtype=np.float32), "w")
+    names = ["x", *(f"t{number}" for number in range(count - 1)), "y"]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", [given, "w"], [made]) for given, made in pairwise(names)],
+        "long",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", side])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", side])],
+        [weight],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+
+
+LONG = np.ones((16_384, 512), np.float32)
 
 HINTS = Hints(outputs=("y", "label"))
 
@@ -161,3 +183,29 @@ def test_the_inventory_names_the_engines_that_are_installed() -> None:
     for name in RUNTIMES:
         assert facts[name].version == version(name)
         assert facts[name].accelerators == ("cpu",)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_an_inference_is_stopped_from_another_thread_and_the_next_one_is_not(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.onnx"
+    path.write_bytes(long_model())
+    model = find_runtime(name).load(path, replace(HINTS, outputs=("y",)))
+    model.infer({"x": LONG[:1000]})
+    ended: list[object] = []
+
+    def ask() -> None:
+        try:
+            ended.append(model.infer({"x": LONG}))
+        except InferenceFailed as error:
+            ended.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while asking.is_alive():
+        model.cancel()
+        asking.join(0.01)
+    assert isinstance(ended[0], InferenceFailed)
+    model.cancel()
+    np.testing.assert_allclose(model.infer({"x": LONG[:2]})["y"], LONG[:2])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 from sealane_agent.oip.http import IDLE_S, PIPELINED, READ_S, WRITE_S, HttpServer, Response
-from sealane_agent.oip.rest import refuse
+from sealane_agent.oip.rest_pages import refuse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealane_agent.serving.messages import Load
+    from sealane_agent.serving.totals import Totals
     from sealane_agent.serving.types import Answer
 
 ROW = (1.0, 2.0)
@@ -115,9 +116,10 @@ class FakeWorker:
         source = inference.inputs[0]
         return (Tensor("y", source.datatype, source.shape, source.data),)
 
-    def record_waits(self, seconds: array[float]) -> None:
+    def record_times(self, totals: Totals, waits: array[float] | None) -> None:
         """Remember where; nothing ever waits for it."""
-        self.waits = seconds
+        del totals
+        self.waits = waits
 
     async def close(self, drain_s: float) -> None:
         """End."""

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from sealane.bundle.types import DataType
 from sealane_agent.oip import grpc_codec
+from sealane_agent.oip.parameters import PLAIN
 from sealane_agent.oip.wire import open_inference_pb2 as wire
-from sealane_agent.serving.types import InvalidInference, Tensor
+from sealane_agent.serving.types import Inference, InvalidInference, Tensor
 
 
 def request(datatype: str, shape: list[int], **contents: Any) -> wire.ModelInferRequest:
@@ -21,12 +22,20 @@ def request(datatype: str, shape: list[int], **contents: Any) -> wire.ModelInfer
     return message
 
 
+def nowhere(name: str) -> Any:
+    raise InvalidInference(f"no region {name}")
+
+
+def decode(message: wire.ModelInferRequest) -> Inference:
+    return grpc_codec.decode_infer(message, nowhere).inference
+
+
 def test_raw_contents_become_tensors_in_order() -> None:
     message = wire.ModelInferRequest(raw_input_contents=[b"\1\2", b"\3"])
     message.inputs.add(name="a", datatype="UINT8", shape=[2])
     message.inputs.add(name="b", datatype="INT8", shape=[1])
     message.outputs.add(name="y")
-    inference = grpc_codec.decode_infer(message)
+    inference = decode(message)
     assert inference.inputs == (
         Tensor("a", DataType.UINT8, (2,), b"\1\2"),
         Tensor("b", DataType.INT8, (1,), b"\3"),
@@ -52,7 +61,7 @@ def test_raw_contents_become_tensors_in_order() -> None:
     ],
 )
 def test_typed_contents_become_raw_ones(datatype: str, contents: Any, raw: bytes) -> None:
-    (tensor,) = grpc_codec.decode_infer(request(datatype, [2], **contents)).inputs
+    (tensor,) = decode(request(datatype, [2], **contents)).inputs
     assert tensor == Tensor("x", DataType(datatype), (2,), raw)
 
 
@@ -76,17 +85,17 @@ def with_shared_memory(message: wire.ModelInferRequest) -> wire.ModelInferReques
         (request("TEXT", [1]), "'TEXT' is not a datatype"),
         (request("FP32", [-1]), "every size in a shape"),
         (request("FP32", [1] * 17), "a shape is a list of at most 16 sizes"),
-        (with_shared_memory(request("FP32", [1])), "'shared_memory_region' is not supported"),
+        (with_shared_memory(request("FP32", [1])), "comes with shared_memory_byte_size"),
     ],
 )
 def test_what_a_client_does_wrong_is_said(message: wire.ModelInferRequest, text: str) -> None:
     with pytest.raises(InvalidInference, match=text):
-        grpc_codec.decode_infer(message)
+        decode(message)
 
 
 def test_outputs_travel_in_raw_contents_with_the_release_number() -> None:
     outputs = (Tensor("y", DataType.FP32, (1, 2), memoryview(b"12345678")),)
-    answer = grpc_codec.encode_infer(request("FP32", [1]), 7, outputs)
+    answer = grpc_codec.encode_infer(request("FP32", [1]), 7, outputs, PLAIN)
     assert (answer.model_name, answer.model_version, answer.id) == ("cam", "7", "7")
     assert list(answer.raw_output_contents) == [b"12345678"]
     assert list(answer.outputs[0].shape) == [1, 2]

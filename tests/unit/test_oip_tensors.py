@@ -12,7 +12,7 @@ from sealane_agent.oip import tensors
 from sealane_agent.serving import validation
 from sealane_agent.serving.types import InvalidInference, Tensor
 
-NUMBERS = [kind for kind in DataType if kind not in {DataType.BYTES, DataType.FP16}]
+NUMBERS = [kind for kind in DataType if kind not in {DataType.BYTES, *tensors.RAW_ONLY}]
 
 
 @pytest.mark.parametrize("datatype", NUMBERS)

@@ -8,8 +8,12 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sealane_agent.oip.extensions import Extensions
 from sealane_agent.oip.http_reader import Request
+from sealane_agent.oip.peers import user_of
+from sealane_agent.oip.regions import Regions
 from sealane_agent.oip.rest import RestDoor
+from sealane_agent.oip.rest_pages import RestPages
 from sealane_agent.serving.dataplane import Dataplane
 from support.fake_workers import FakeWorkshop, pointer
 
@@ -24,7 +28,8 @@ def ask(*requests: Request, workshop: FakeWorkshop | None = None) -> list[Respon
         dataplane = Dataplane(workshop or FakeWorkshop())
         dataplane.open("cam").begin(pointer(7))
         await asyncio.sleep(0.01)
-        door = RestDoor(dataplane)
+        shared = Extensions(dataplane, Regions(user_of, allowed=False))
+        door = RestDoor(dataplane, RestPages(shared))
         responses = [await door.answer(request) for request in requests]
         await dataplane.close(0)
         return responses
@@ -206,7 +211,7 @@ def test_a_decompression_bomb_is_refused() -> None:
         (
             infer({"inputs": [{**json_input(), "parameters": {"shared_memory_region": "r"}}]}),
             400,
-            "'shared_memory_region' is not supported",
+            "comes with shared_memory_byte_size",
         ),
         (
             post("/v2/models/cam/infer", b"{}", inference_header_content_length="9"),

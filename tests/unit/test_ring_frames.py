@@ -16,6 +16,7 @@ from sealane_agent.serving.ring_frames import (
     is_wanted,
     read_frame,
     set_wanted,
+    unset_wanted,
     write_frame,
 )
 
@@ -81,10 +82,10 @@ def test_tensors_begin_where_an_engine_wants_them() -> None:
 
 def test_a_frame_keeps_what_the_endpoint_said_about_waiting() -> None:
     there = slot()
-    set_wanted(there, wanted=True)
+    set_wanted(there)
     write_frame(there, Frame(Kind.SKIPPED, ()))
     assert is_wanted(there)
-    set_wanted(there, wanted=False)
+    unset_wanted(there)
     assert not is_wanted(there)
     assert read_frame(there).kind is Kind.SKIPPED
 

@@ -44,6 +44,9 @@ class HandMade:
         self._error = error
         self._dtype = dtype
 
+    def cancel(self) -> None:
+        raise AssertionError("nobody stops a proof")
+
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         inputs = tensors["x"]
         self.asked.append(len(inputs))

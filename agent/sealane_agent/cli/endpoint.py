@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sealane_agent.cli.configured import add_option, configured
@@ -20,6 +21,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add_state(parser)
     add_option(parser, "--rest", "endpoint.rest")
     add_option(parser, "--grpc", "endpoint.grpc")
+    add_option(parser, "--socket", "endpoint.socket")
+    add_option(parser, "--metrics-compat", "endpoint.metrics")
     parser.add_argument(
         "--rest-fd", type=int, help="number of a socket that listens already, instead of --rest"
     )
@@ -28,6 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from sealane_agent.oip.extensions import Names  # noqa: PLC0415 - the same
     from sealane_agent.serving.app import (  # noqa: PLC0415 - other commands load no engine code
         EndpointSettings,
         run,
@@ -42,6 +46,10 @@ def _serve(arguments: argparse.Namespace) -> int:
             str(settings["endpoint.rest"]),
             str(settings["endpoint.grpc"]),
             arguments.rest_fd,
+            Path(str(settings["endpoint.socket"])) if settings["endpoint.socket"] else None,
             telemetry=bool(settings["telemetry.record"]) and not arguments.no_telemetry,
+            repository=bool(settings["endpoint.repository"]),
+            shared_memory=bool(settings["endpoint.shared_memory"]),
+            metrics=Names(str(settings["endpoint.metrics"])),
         )
     )

@@ -40,6 +40,7 @@ def _run(arguments: argparse.Namespace) -> int:
             rest=str(settings["endpoint.rest"]),
             grpc=str(settings["endpoint.grpc"]),
             external_endpoint=arguments.external_endpoint,
+            config=arguments.config,
             log_json=settings["log.form"] == "json",
             telemetry=bool(settings["telemetry.record"]) and not arguments.no_telemetry,
             metered=settings["link.profile"] == "metered",

@@ -5,21 +5,22 @@ Pure. What a client sent wrongly raises InvalidInference.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from google.protobuf.json_format import ParseDict
 from sealane.bundle.types import DataType
 
-from sealane_agent.oip import server_facts
+from sealane_agent.oip.parameters import read_outputs, read_place, read_request
 from sealane_agent.oip.tensors import from_values, parse_datatype, parse_shape
 from sealane_agent.oip.wire import open_inference_pb2 as wire
 from sealane_agent.serving.types import Inference, InvalidInference, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
-    from sealane.bundle.types import TensorSpec
+    from sealane_agent.oip.parameters import Source, Wanted, Wish
 
-    from sealane_agent.serving.dataplane import Description, Listed
+    Find = Callable[[str], Source]
 
 _CONTENTS: Final = {
     DataType.BOOL: "bool_contents",
@@ -35,36 +36,63 @@ _CONTENTS: Final = {
     DataType.FP64: "fp64_contents",
     DataType.BYTES: "bytes_contents",
 }
-"""The field that carries a datatype's elements; FP16 travels only raw."""
-
-_UNSUPPORTED: Final = ("shared_memory_region", "classification")
+"""The field that carries a datatype's elements; FP16 and BF16 travel only raw."""
 
 
-def decode_infer(request: wire.ModelInferRequest) -> Inference:
-    """The request as the dataplane takes it."""
-    raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        raise InvalidInference(
-            f"{len(request.inputs)} inputs come with {len(raw)} raw contents",
-            hint="send one for each input, in order",
-        )
-    for described in request.inputs:
-        _refuse_unsupported(described.parameters)
-    for wanted in request.outputs:
-        _refuse_unsupported(wanted.parameters)
-    if raw:
-        inputs = tuple(
-            _raw_input(tensor, data) for tensor, data in zip(request.inputs, raw, strict=True)
-        )
-    else:
-        inputs = tuple(_typed_input(tensor) for tensor in request.inputs)
-    return Inference(inputs, tuple(output.name for output in request.outputs))
+class GrpcInference(NamedTuple):
+    """One request, and in which form its outputs are wanted."""
+
+    inference: Inference
+    wish: Wish
+    wanted: Wanted
 
 
-def _refuse_unsupported(parameters: Any) -> None:
-    for name in _UNSUPPORTED:
-        if name in parameters:
-            raise InvalidInference(f"parameter {name!r} is not supported here")
+def decode_infer(request: wire.ModelInferRequest, find: Find) -> GrpcInference:
+    """The request as the dataplane takes it; `find` finds shared memory."""
+    wanted = read_request(values(request.parameters))
+    outputs = {output.name: values(output.parameters) for output in request.outputs}
+    inputs = _Inputs(request.raw_input_contents, find)
+    tensors = tuple(inputs.read(tensor) for tensor in request.inputs)
+    inputs.finish()
+    return GrpcInference(
+        Inference(tensors, tuple(output.name for output in request.outputs)),
+        read_outputs(outputs, binary=True),
+        wanted,
+    )
+
+
+def values(parameters: Any) -> dict[str, Any]:
+    """Parameters as plain values."""
+    return {
+        name: getattr(parameter, parameter.WhichOneof("parameter_choice") or "bool_param")
+        for name, parameter in parameters.items()
+    }
+
+
+class _Inputs:
+    """Hands out raw contents in order: one for each input that names no shared memory."""
+
+    def __init__(self, raw: Sequence[bytes], find: Find) -> None:
+        self._raw, self._find, self._taken = raw, find, 0
+
+    def read(self, tensor: Any) -> Tensor:
+        place = read_place(values(tensor.parameters))
+        if place is not None:
+            content = self._find(place.region).read(place.offset, place.size)
+            return _raw_input(tensor, content)
+        if not self._raw:
+            return _typed_input(tensor)
+        self._taken += 1
+        if self._taken > len(self._raw):
+            self.finish()
+        return _raw_input(tensor, self._raw[self._taken - 1])
+
+    def finish(self) -> None:
+        if self._raw and self._taken != len(self._raw):
+            raise InvalidInference(
+                f"{self._taken} inputs come with {len(self._raw)} raw contents",
+                hint="send one for each input, in order",
+            )
 
 
 def _raw_input(tensor: Any, data: bytes) -> Tensor:
@@ -79,15 +107,15 @@ def _typed_input(tensor: Any) -> Tensor:
     datatype, shape = parse_datatype(tensor.datatype), parse_shape(list(tensor.shape))
     field = _CONTENTS.get(datatype)
     if field is None:
-        raise InvalidInference(f"input {tensor.name!r} is FP16", hint="send raw contents")
+        raise InvalidInference(f"input {tensor.name!r} is {datatype}", hint="send raw contents")
     return from_values(tensor.name, datatype, shape, list(getattr(tensor.contents, field)))
 
 
 def encode_infer(
-    request: wire.ModelInferRequest, version: int, outputs: tuple[Tensor, ...]
+    request: wire.ModelInferRequest, version: int, outputs: tuple[Tensor, ...], wish: Wish
 ) -> wire.ModelInferResponse:
     """The response: outputs in raw contents, since stock clients read nothing else."""
-    return wire.ModelInferResponse(
+    response = wire.ModelInferResponse(
         model_name=request.model_name,
         model_version=str(version),
         id=request.id,
@@ -97,48 +125,19 @@ def encode_infer(
             )
             for tensor in outputs
         ],
+        # Also of what lies in shared memory, then empty: stock clients count on their places.
         raw_output_contents=[bytes(tensor.data) for tensor in outputs],
     )
+    for described, tensor in zip(response.outputs, outputs, strict=True):
+        place = wish.places.get(tensor.name)
+        if place is not None:
+            described.parameters["shared_memory_region"].string_param = place.region
+            described.parameters["shared_memory_byte_size"].int64_param = place.size
+            if place.offset:
+                described.parameters["shared_memory_offset"].int64_param = place.offset
+    return response
 
 
-def encode_server() -> wire.ServerMetadataResponse:
-    """What the endpoint says about itself."""
-    return wire.ServerMetadataResponse(
-        name=server_facts.NAME, version=server_facts.VERSION, extensions=server_facts.EXTENSIONS
-    )
-
-
-def encode_model(model: Description) -> wire.ModelMetadataResponse:
-    """What a client may know about a model."""
-    return wire.ModelMetadataResponse(
-        name=model.name,
-        versions=[str(version) for version in model.versions],
-        platform=model.runtime,
-        inputs=_specs(model.deployment.inputs),
-        outputs=_specs(model.deployment.outputs),
-        properties={"model": model.deployment.model},
-    )
-
-
-def _specs(specs: Iterable[TensorSpec]) -> list[wire.ModelMetadataResponse.TensorMetadata]:
-    return [
-        wire.ModelMetadataResponse.TensorMetadata(
-            name=spec.name, datatype=spec.datatype.value, shape=spec.shape
-        )
-        for spec in specs
-    ]
-
-
-def encode_index(listed: Iterable[Listed]) -> wire.RepositoryIndexResponse:
-    """Every version of every model."""
-    return wire.RepositoryIndexResponse(
-        models=[
-            wire.RepositoryIndexResponse.ModelIndex(
-                name=item.name,
-                version=str(item.version),
-                state="READY" if item.ready else "UNAVAILABLE",
-                reason=item.reason,
-            )
-            for item in listed
-        ]
-    )
+def encode(content: Any, message: Any) -> Any:
+    """A message from the JSON object that says the same."""
+    return ParseDict(content, message)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
 
-from sealane_agent.oip import grpc_codec
+from sealane_agent.oip.grpc_codec import decode_infer, encode_infer
+from sealane_agent.oip.grpc_pages import GrpcHealth, GrpcPages
 from sealane_agent.oip.http_reader import BODY_BYTES
+from sealane_agent.oip.parameters import terms_of
 from sealane_agent.oip.rest_paths import parse_version
 from sealane_agent.oip.wire import open_inference_pb2 as wire
 from sealane_agent.serving.types import (
+    Expired,
     InvalidInference,
     ModelFailed,
     ModelUnknown,
+    NotAllowed,
     NotReady,
+    NotSupported,
     Overloaded,
     ServingError,
     WorkerDied,
@@ -23,11 +30,10 @@ from sealane_agent.serving.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-    from sealane_agent.serving.dataplane import Dataplane
-
-    Method = Callable[[Any], Awaitable[Any]]
+    from sealane_agent.oip.extensions import Extensions
+    from sealane_agent.oip.grpc_pages import Context, Method
 
 MESSAGE_BYTES: Final = BODY_BYTES
 """One request: as much as a body of the REST door; gRPC's own default refuses images."""
@@ -50,92 +56,134 @@ _CODES: Final[dict[type[ServingError], grpc.StatusCode]] = {
     ModelUnknown: grpc.StatusCode.NOT_FOUND,
     NotReady: grpc.StatusCode.UNAVAILABLE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
+    NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
+    NotSupported: grpc.StatusCode.UNIMPLEMENTED,
     ModelFailed: grpc.StatusCode.INTERNAL,
     WorkerDied: grpc.StatusCode.UNAVAILABLE,
     WorkerHung: grpc.StatusCode.UNAVAILABLE,
 }
 
 
-def make_server(dataplane: Dataplane) -> grpc.aio.Server:
+def make_server(shared: Extensions) -> grpc.aio.Server:
     """A server that listens nowhere yet."""
     server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=CALLS)
-    server.add_generic_rpc_handlers((GrpcDoor(dataplane).handlers(),))
+    door = GrpcDoor(shared)
+    health = GrpcHealth(shared.dataplane)
+    server.add_generic_rpc_handlers((door.handlers(), health.handlers()))
     return server
 
 
 class GrpcDoor:
     """Answers gRPC calls from the dataplane."""
 
-    def __init__(self, dataplane: Dataplane) -> None:
-        self._dataplane = dataplane
+    def __init__(self, shared: Extensions) -> None:
+        self._shared = shared
+        self._dataplane = shared.dataplane
+        self._pages = GrpcPages(shared)
 
     def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
         """The service's methods by name."""
         service = wire.DESCRIPTOR.services_by_name["GRPCInferenceService"]
         methods: dict[str, Method] = {
-            "ServerLive": self._server_live,
-            "ServerReady": self._server_ready,
-            "ModelReady": self._model_ready,
-            "ServerMetadata": self._server_metadata,
-            "ModelMetadata": self._model_metadata,
-            "ModelInfer": self._model_infer,
-            "RepositoryIndex": self._repository_index,
+            described.name: self._pages.method(described) for described in service.methods
         }
-        return grpc.method_handlers_generic_handler(
-            service.full_name,
-            {
-                described.name: _handler(methods[described.name], described.input_type.name)
-                for described in service.methods
-            },
+        methods["ModelInfer"] = self._model_infer
+        handlers = {
+            described.name: _handler(methods[described.name], described.input_type.name)
+            for described in service.methods
+        }
+        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+            self._model_stream_infer,
+            request_deserializer=wire.ModelInferRequest.FromString,
+            response_serializer=_serialize,
         )
+        return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
-    async def _server_live(self, _: wire.ServerLiveRequest) -> wire.ServerLiveResponse:
-        return wire.ServerLiveResponse(live=True)
+    async def _model_infer(
+        self, request: wire.ModelInferRequest, context: Context
+    ) -> wire.ModelInferResponse:
+        now = time.monotonic()
+        left = context.time_remaining()
+        deadline = inf if left is None else now + left
+        return await self._infer(request, (context.peer(), now, deadline))
 
-    async def _server_ready(self, _: wire.ServerReadyRequest) -> wire.ServerReadyResponse:
-        return wire.ServerReadyResponse(ready=self._dataplane.all_ready)
-
-    async def _model_ready(self, request: wire.ModelReadyRequest) -> wire.ModelReadyResponse:
-        version = parse_version(request.version)
-        return wire.ModelReadyResponse(ready=self._dataplane.ready(request.name, version))
-
-    async def _server_metadata(self, _: wire.ServerMetadataRequest) -> wire.ServerMetadataResponse:
-        return grpc_codec.encode_server()
-
-    async def _model_metadata(
-        self, request: wire.ModelMetadataRequest
-    ) -> wire.ModelMetadataResponse:
-        version = parse_version(request.version)
-        return grpc_codec.encode_model(self._dataplane.describe(request.name, version))
-
-    async def _model_infer(self, request: wire.ModelInferRequest) -> wire.ModelInferResponse:
+    async def _infer(
+        self, request: wire.ModelInferRequest, asked: tuple[str, float, float]
+    ) -> wire.ModelInferResponse:
+        client, now, deadline = asked
         version = parse_version(request.model_version)
-        inference = grpc_codec.decode_infer(request)
+        decoded = decode_infer(request, lambda name: self._shared.regions.find(client, name))
+        inference = decoded.inference._replace(terms=terms_of(decoded.wanted, now, deadline))
         pointer, outputs = await self._dataplane.infer(request.model_name, version, inference)
-        return grpc_codec.encode_infer(request, pointer.release.version, outputs)
+        if not decoded.wish.plain:
+            outputs = self._shared.formed((request.model_name, client), decoded.wish, outputs)
+        return encode_infer(request, pointer.release.version, outputs, decoded.wish)
 
-    async def _repository_index(
-        self, request: wire.RepositoryIndexRequest
-    ) -> wire.RepositoryIndexResponse:
-        listed = self._dataplane.index()
-        return grpc_codec.encode_index(x for x in listed if x.ready or not request.ready)
+    async def _model_stream_infer(
+        self, requests: AsyncIterator[wire.ModelInferRequest], context: Context
+    ) -> AsyncIterator[wire.ModelStreamInferResponse]:
+        """One answer to each request, in their order; an error ends only its own request."""
+        strict = ("triton_grpc_error", "true") in (context.invocation_metadata() or ())
+        async for request in requests:
+            try:
+                answer = await self._infer(request, (context.peer(), time.monotonic(), inf))
+            except ServingError as error:
+                if strict:
+                    await context.abort(code_of(error), told(error))
+                # Text, always: without it the client believes that it went well.
+                yield _failure(request, told(error))
+            else:
+                yield wire.ModelStreamInferResponse(infer_response=answer)
+                if _wants_an_end(request):
+                    yield _end(request)
+
+
+def _failure(request: wire.ModelInferRequest, text: str) -> wire.ModelStreamInferResponse:
+    response = wire.ModelStreamInferResponse(error_message=text or "the request failed")
+    response.infer_response.model_name = request.model_name
+    response.infer_response.id = request.id
+    return response
+
+
+def _wants_an_end(request: wire.ModelInferRequest) -> bool:
+    parameter = request.parameters.get("triton_enable_empty_final_response")
+    return parameter is not None and parameter.bool_param
+
+
+def _end(request: wire.ModelInferRequest) -> wire.ModelStreamInferResponse:
+    response = wire.ModelStreamInferResponse()
+    response.infer_response.model_name = request.model_name
+    response.infer_response.id = request.id
+    response.infer_response.parameters["triton_final_response"].bool_param = True
+    return response
+
+
+def _serialize(response: Any) -> bytes:
+    content: bytes = response.SerializeToString()
+    return content
 
 
 def _handler(method: Method, request_name: str) -> grpc.RpcMethodHandler[Any, Any]:
-    async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    async def answer(request: Any, context: Context) -> Any:
         try:
-            return await method(request)
+            return await method(request, context)
         except ServingError as error:
-            text = f"{error} ({error.hint})" if error.hint else str(error)
-            await context.abort(_code(error), text)
+            await context.abort(code_of(error), told(error))
 
     return grpc.unary_unary_rpc_method_handler(
         answer,
         request_deserializer=getattr(wire, request_name).FromString,
-        response_serializer=lambda response: response.SerializeToString(),
+        response_serializer=_serialize,
     )
 
 
-def _code(error: ServingError) -> grpc.StatusCode:
+def told(error: ServingError) -> str:
+    """What a client reads."""
+    return f"{error} ({error.hint})" if error.hint else str(error)
+
+
+def code_of(error: ServingError) -> grpc.StatusCode:
+    """How gRPC calls it."""
     known = (code for kind, code in _CODES.items() if isinstance(error, kind))
     return next(known, grpc.StatusCode.INTERNAL)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
+import struct
 from collections import deque
 from functools import lru_cache
 from http import HTTPStatus
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from sealane.limits import KIB
 
 from sealane_agent.oip.http_reader import Budget, Heads, HttpRefused, Request, RequestReader
+from sealane_agent.oip.peers import UNIX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,6 +48,8 @@ JOINED_BYTES: Final = 64 * KIB
 SWEEP_S: Final = 1.0
 """How often the time limits are looked at."""
 
+_CREDENTIALS: Final = struct.Struct("3i")
+
 _OURS: Final = HttpRefused(500, "the endpoint failed: see its log")
 
 _log = logging.getLogger(__name__)
@@ -70,10 +76,12 @@ class HttpServer:
         answer: Callable[[Request], Awaitable[Response]],
         refuse: Callable[[HttpRefused], Response],
         begin: Begin | None = None,
+        forget: Callable[[str], object] = bool,
     ) -> None:
         self.answer = answer
         self.refuse = refuse
         self.begin = begin
+        self.forget = forget
         self.budget = Budget()
         self.heads = Heads()
         self.connections: set[HttpConnection] = set()
@@ -121,6 +129,7 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, server: HttpServer) -> None:
         self._server = server
         self._reader = RequestReader(server.budget, server.heads)
+        self._client = ""
         self._waiting: deque[Request | HttpRefused] = deque()
         self._busy = self._beginning = False
         self._item: Request | HttpRefused | None = None
@@ -136,6 +145,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self._transport = cast("asyncio.Transport", transport)
+        self._client = _client(self._transport)
+        self._reader = RequestReader(self._server.budget, self._server.heads, self._client)
         self._server.connections.add(self)
         if len(self._server.connections) > CONNECTIONS:
             self._enqueue(HttpRefused(503, "too many connections: come back later"))
@@ -144,6 +155,7 @@ class HttpConnection(asyncio.Protocol):
         """The connection is gone, whoever ended it."""
         del exc
         self._server.left(self)
+        self._server.forget(self._client)
         self._reader.drop()
         self._give_back()
         item, self._item = self._item, None
@@ -288,6 +300,19 @@ class HttpConnection(asyncio.Protocol):
     def _give_back(self) -> None:
         while self._waiting:
             self._server.budget.give(_held(self._waiting.popleft()))
+
+
+def _client(transport: asyncio.Transport) -> str:
+    """As `peers` names it."""
+    connection = transport.get_extra_info("socket")
+    if connection is None or connection.family == socket.AF_UNIX:
+        user = os.getuid()
+        if connection is not None:
+            raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            user = _CREDENTIALS.unpack(raw)[1]
+        return f"{UNIX}{user}:{id(transport)}"
+    host, port = transport.get_extra_info("peername")[:2]
+    return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
 
 
 def _held(item: Request | HttpRefused) -> int:

@@ -40,13 +40,18 @@ class HttpRefused(SealaneError):  # noqa: N818 - the word says what happened
 
 
 class Request(NamedTuple):
-    """One whole request; header names are in lower case, and nobody changes `headers`."""
+    """One whole request; header names are in lower case, and nobody changes `headers`.
+
+    Attributes:
+        client: the connection that it came on, as `peers` names it.
+    """
 
     method: str
     path: str
     headers: dict[bytes, bytes]
     body: bytes
     keep_alive: bool
+    client: str = ""
 
 
 @dataclass(slots=True)
@@ -59,7 +64,7 @@ class Heads:
 
     known: dict[bytes, tuple[Request, int]] = field(default_factory=dict)
 
-    def find(self, data: bytes) -> Request | None:
+    def find(self, data: bytes, client: str) -> Request | None:
         """The request that `data` is when its head is known and its body is all here."""
         end = data.find(b"\r\n\r\n", 0, KNOWN_BYTES) + 4
         found = self.known.get(data[:end])
@@ -68,8 +73,8 @@ class Heads:
         request, length = found
         if length != len(data) - end:
             return None
-        method, path, headers, _, keep_alive = request
-        return Request(method, path, headers, data[end:], keep_alive)
+        method, path, headers, _, keep_alive, _ = request
+        return Request(method, path, headers, data[end:], keep_alive, client)
 
     def remember(self, data: bytes, request: Request) -> None:
         """Keep the head of a request that these bytes were, if they were nothing else."""
@@ -124,7 +129,8 @@ class Parser(Protocol):
 class RequestReader:
     """Feed it bytes; whole requests come out, and at the end of its life one refusal."""
 
-    def __init__(self, budget: Budget, heads: Heads | None = None) -> None:
+    def __init__(self, budget: Budget, heads: Heads | None = None, client: str = "") -> None:
+        self._client = client
         self._parser: Parser = httptools.HttpRequestParser(self)
         self._budget = budget
         self._heads = Heads() if heads is None else heads
@@ -141,7 +147,7 @@ class RequestReader:
             return []
         whole = not self.in_request
         try:
-            if whole and (request := self._heads.find(data)) is not None:
+            if whole and (request := self._heads.find(data, self._client)) is not None:
                 self._take(len(request.body))
                 self._body_bytes = 0
                 return [request]
@@ -260,6 +266,7 @@ class RequestReader:
                 self._headers,
                 self._body[0] if len(self._body) == 1 else b"".join(self._body),
                 self._parser.should_keep_alive() and method != "HEAD",
+                self._client,
             )
         )
         self._body_bytes = 0

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from sealane.bundle.types import DataType
 from sealane.limits import KIB, MIB
 
+from sealane_agent.oip.parameters import read_outputs, read_place, read_request
 from sealane_agent.oip.tensors import from_json, parse_datatype, parse_shape, to_json
 from sealane_agent.serving.types import Form, Inference, InvalidInference, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
     from typing import Any
+
+    from sealane_agent.oip.parameters import Source, Wanted, Wish
+
+    Find = Callable[[str], Source]
 
 REST_JSON_BYTES: Final = 8 * MIB
 """JSON of one request: it is read on the loop that serves everybody; larger tensors go binary."""
@@ -36,15 +40,9 @@ PLAN_BYTES: Final = 4 * KIB
 _ID: Final = re.compile(rb'\{"id": ?"([ !#-\[\]-~]{1,128})", ?(?=")')
 """How the JSON of a request with an id begins, as stock clients write it."""
 
-_UNSUPPORTED: Final = ("shared_memory_region", "classification")
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Wish:
-    """In which form a request wants its outputs; of repeated requests one and the same."""
-
-    binary: Mapping[str, bool]
-    binary_default: bool
+def _nowhere(name: str) -> Source:
+    raise InvalidInference(f"no shared memory region {name[:80]!r}")
 
 
 class RestInference(NamedTuple):
@@ -53,6 +51,7 @@ class RestInference(NamedTuple):
     inference: Inference
     request_id: str
     wish: Wish
+    wanted: Wanted
 
 
 class Plan(NamedTuple):
@@ -65,6 +64,7 @@ class Plan(NamedTuple):
     tensors: tuple[tuple[Tensor, int, int], ...]
     outputs: tuple[str, ...]
     wish: Wish
+    wanted: Wanted
     size: int
     form: Form
 
@@ -78,17 +78,17 @@ class Plans:
     def __init__(self) -> None:
         self._known: dict[bytes, Plan] = {}
 
-    def decode(self, body: bytes, json_bytes: int | None) -> RestInference:
+    def decode(self, body: bytes, json_bytes: int | None, find: Find = _nowhere) -> RestInference:
         """Read a request as `decode_infer` does."""
         if json_bytes is None or json_bytes > PLAN_BYTES:
-            return decode_infer(body, json_bytes)
+            return decode_infer(body, json_bytes, find)
         head = body[:json_bytes]
         begin = _ID.match(head) if head[:5] == b'{"id"' else None
         key = head[begin.end() :] if begin else head
         request_id = begin[1].decode() if begin else ""
         plan = self._known.get(key)
         if plan is None or plan.size != len(body) - json_bytes:
-            read = decode_infer(body, json_bytes)
+            read = decode_infer(body, json_bytes, find)
             if read.request_id == request_id:
                 self._remember(key, read, len(body) - json_bytes)
             return read
@@ -100,7 +100,7 @@ class Plans:
             ]
         )
         given = Inference(inputs, plan.outputs, plan.form)
-        return RestInference(given, request_id, plan.wish)
+        return RestInference(given, request_id, plan.wish, plan.wanted)
 
     def _remember(self, key: bytes, read: RestInference, size: int) -> None:
         tensors, start = [], 0
@@ -114,7 +114,9 @@ class Plans:
             return
         while len(self._known) >= PLANS:
             self._known.pop(next(iter(self._known)))
-        self._known[key] = Plan(tuple(tensors), read.inference.outputs, read.wish, start, Form())
+        self._known[key] = Plan(
+            tuple(tensors), read.inference.outputs, read.wish, read.wanted, start, Form()
+        )
 
 
 class RestAnswer(NamedTuple):
@@ -124,8 +126,11 @@ class RestAnswer(NamedTuple):
     json_bytes: int | None
 
 
-def decode_infer(body: bytes, json_bytes: int | None) -> RestInference:
-    """Read a request; `json_bytes` is what Inference-Header-Content-Length said."""
+def decode_infer(body: bytes, json_bytes: int | None, find: Find = _nowhere) -> RestInference:
+    """Read a request.
+
+    `json_bytes` is what Inference-Header-Content-Length said, `find` finds shared memory.
+    """
     length = len(body) if json_bytes is None else json_bytes
     if not 0 <= length <= len(body):
         raise InvalidInference("Inference-Header-Content-Length is larger than the body")
@@ -134,7 +139,7 @@ def decode_infer(body: bytes, json_bytes: int | None) -> RestInference:
             f"the JSON of a request is at most {REST_JSON_BYTES} bytes", hint="send binary data"
         )
     fields = parse_object(body[:length] if length < len(body) else body)
-    inputs = _Inputs(memoryview(body)[length:])
+    inputs = _Inputs(memoryview(body)[length:], find)
     tensors = tuple(inputs.read(item) for item in _objects(fields, "inputs"))
     inputs.finish()
     return _with_outputs(fields, tensors)
@@ -168,23 +173,25 @@ def _parameters(item: dict[str, Any]) -> dict[str, Any]:
     parameters = item.get("parameters", {})
     if not isinstance(parameters, dict):
         raise InvalidInference("'parameters' is not an object")
-    for name in _UNSUPPORTED:
-        if name in parameters:
-            raise InvalidInference(f"parameter {name!r} is not supported here")
     return parameters
 
 
 class _Inputs:
     """Cuts the binary inputs off the end of a body, in order."""
 
-    def __init__(self, binary: memoryview) -> None:
-        self._binary = binary
+    def __init__(self, binary: memoryview, find: Find) -> None:
+        self._binary, self._find = binary, find
         self._position = 0
 
     def read(self, item: dict[str, Any]) -> Tensor:
         name = item["name"]
         datatype, shape = parse_datatype(item.get("datatype")), parse_shape(item.get("shape"))
-        size = _parameters(item).get("binary_data_size")
+        parameters = _parameters(item)
+        place = read_place(parameters)
+        if place is not None:
+            content = self._find(place.region).read(place.offset, place.size)
+            return Tensor(name, datatype, shape, content)
+        size = parameters.get("binary_data_size")
         if size is None:
             return from_json(name, datatype, shape, item.get("data"))
         if "data" in item:
@@ -211,15 +218,13 @@ def _with_outputs(fields: dict[str, Any], tensors: tuple[Tensor, ...]) -> RestIn
     request_id = fields.get("id", "")
     if not isinstance(request_id, str):
         raise InvalidInference("'id' is not text")
-    binary = {
-        item["name"]: _parameters(item)["binary_data"] is True
-        for item in outputs
-        if "binary_data" in _parameters(item)
-    }
+    wanted = read_request(_parameters(fields))
+    wish = read_outputs({item["name"]: _parameters(item) for item in outputs}, binary=wanted.binary)
     return RestInference(
         Inference(tensors, tuple(item["name"] for item in outputs)),
         request_id,
-        Wish(binary, _parameters(fields).get("binary_data_output") is True),
+        wish,
+        wanted,
     )
 
 
@@ -252,8 +257,8 @@ class Answers:
         self, model: tuple[str, int], request: RestInference, outputs: tuple[Tensor, ...]
     ) -> RestAnswer:
         """Write a response as `encode_infer` does."""
-        inference, request_id, wish = request
-        if inference.form is None:
+        inference, request_id, wish, _ = request
+        if inference.form is None or not wish.plain:
             return encode_infer(model, request, outputs)
         forms = tuple([(tensor[:3], len(tensor.data)) for tensor in outputs])
         found = self._known.get((model, wish, forms))
@@ -283,6 +288,9 @@ def _describe(
         "datatype": tensor.datatype.value,
         "shape": list(tensor.shape),
     }
+    if tensor.name in request.wish.places:
+        # It lies in the region: stock clients of C++ end when anything more is said of it.
+        return fields
     if request.wish.binary.get(tensor.name, request.wish.binary_default):
         fields["parameters"] = {"binary_data_size": len(tensor.data)}
         parts.append(tensor.data)

@@ -7,4 +7,16 @@ from typing import Final
 
 NAME: Final = "sealane"
 VERSION: Final = version("sealane-agent")
-EXTENSIONS: Final = ("binary_tensor_data", "model_repository_index")
+EXTENSIONS: Final = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+    "system_shared_memory",
+    "trace",
+    "logging",
+)

@@ -36,6 +36,10 @@ NUMPY: Final[dict[DataType, np.dtype[Any]]] = {
     DataType.FP32: np.dtype("<f4"),
     DataType.FP64: np.dtype("<f8"),
 }
+"""BF16 has none: numpy does not know it."""
+
+RAW_ONLY: Final = frozenset({DataType.FP16, DataType.BF16})
+"""They have no JSON form and no typed contents."""
 
 _KINDS: Final = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
 """Kinds of JSON values that a datatype of each kind takes."""
@@ -64,9 +68,9 @@ def parse_shape(value: object) -> tuple[int, ...]:
 
 def from_json(name: str, datatype: DataType, shape: tuple[int, ...], data: object) -> Tensor:
     """A tensor from its JSON data, flat or nested."""
-    if datatype is DataType.FP16:
+    if datatype in RAW_ONLY:
         raise InvalidInference(
-            f"input {name!r} is FP16, which has no JSON form", hint="send it as binary data"
+            f"input {name!r} is {datatype}, which has no JSON form", hint="send it as binary data"
         )
     if not isinstance(data, list):
         raise InvalidInference(f"the data of input {name!r} is not a list")
@@ -164,9 +168,10 @@ def unpack_elements(data: bytes | memoryview) -> list[bytes]:
 
 def to_json(tensor: Tensor) -> list[Any]:
     """The flat JSON data of an output; raises InvalidInference when it has no JSON form."""
-    if tensor.datatype is DataType.FP16:
+    if tensor.datatype in RAW_ONLY:
         raise InvalidInference(
-            f"output {tensor.name!r} is FP16, which has no JSON form", hint="ask for binary data"
+            f"output {tensor.name!r} is {tensor.datatype}, which has no JSON form",
+            hint="ask for binary data",
         )
     if tensor.datatype is DataType.BYTES:
         return _texts(tensor)

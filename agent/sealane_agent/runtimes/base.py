@@ -58,6 +58,10 @@ class Model(Protocol):
         """The engine's version."""
         ...
 
+    def cancel(self) -> None:
+        """Stop the inference that another thread is in, if any; it then raises InferenceFailed."""
+        ...
+
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Answer one batch; the arrays returned are the caller's own. Raises InferenceFailed."""
         ...

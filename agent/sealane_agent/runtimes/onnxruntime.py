@@ -28,6 +28,11 @@ class OnnxModel:
     def __init__(self, session: onnxruntime.InferenceSession, outputs: tuple[str, ...]) -> None:
         self._session = session
         self._outputs = list(outputs)
+        self._run = onnxruntime.RunOptions()
+
+    def cancel(self) -> None:
+        """Stop the inference that another thread is in."""
+        self._run.terminate = True
 
     @property
     def version(self) -> str:
@@ -36,8 +41,11 @@ class OnnxModel:
 
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Answer one batch; raises InferenceFailed."""
+        if self._run.terminate:
+            # It came too late for the inference that it was meant for, and would stop this one.
+            self._run = onnxruntime.RunOptions()
         try:
-            answers = self._session.run(self._outputs, tensors)
+            answers = self._session.run(self._outputs, tensors, self._run)
         except Exception as error:
             raise InferenceFailed(first_line(error)) from error
         return dict(zip(self._outputs, answers, strict=True))

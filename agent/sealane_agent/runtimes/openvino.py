@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 _PRECISIONS: Final = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 """The engine's word for what is not quantised: by default it would choose bf16 where it can."""
 
+_LONG_S: Final = 0.002
+"""What took so long may take so long again, and is then worth being stopped."""
+
 _NOISE: Final = ("Exception from", "Check '", "FrontEnd API failed")
 
 
@@ -46,24 +50,39 @@ class OpenVinoModel:
         self._outputs = {name: _position(compiled, name) for name in outputs}
         self._bound: dict[str, NDArray[Any]] = {}
         self._lease = threading.Lock()
+        self._long = False
 
     @property
     def version(self) -> str:
         """The engine's version."""
         return str(openvino.__version__).partition("-")[0]
 
+    def cancel(self) -> None:
+        """Stop the inference that another thread is in, unless the one before was short."""
+        self._request.cancel()
+
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Answer one batch; raises InferenceFailed."""
         with self._lease:
             try:
                 self._bind(tensors)
-                self._request.infer()
+                self._compute()
                 return {
                     name: self._request.get_output_tensor(position).data.copy()
                     for name, position in self._outputs.items()
                 }
             except Exception as error:
                 raise InferenceFailed(_reason(error)) from error
+
+    def _compute(self) -> None:
+        """Only what was started apart can be stopped, and that costs a hand-over to a thread."""
+        begun = time.monotonic()
+        if self._long:
+            self._request.start_async()
+            self._request.wait()
+        else:
+            self._request.infer()
+        self._long = time.monotonic() - begun >= _LONG_S
 
     def _bind(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         for name, array in tensors.items():

@@ -25,10 +25,14 @@ from sealane.service import ServiceManager
 
 from sealane_agent.errors import AgentError
 from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
+from sealane_agent.oip.extensions import Extensions, Names
 from sealane_agent.oip.grpc_door import make_server
 from sealane_agent.oip.http import HttpServer
-from sealane_agent.oip.rest import RestDoor, refuse
-from sealane_agent.serving.control import Control, ControlServer
+from sealane_agent.oip.peers import user_of
+from sealane_agent.oip.regions import Regions
+from sealane_agent.oip.rest import RestDoor
+from sealane_agent.oip.rest_pages import RestPages, refuse
+from sealane_agent.serving.control import Control, ControlServer, bind
 from sealane_agent.serving.dataplane import Dataplane
 from sealane_agent.serving.recording import Recording
 from sealane_agent.serving.worker_process import WorkerProcess
@@ -46,6 +50,9 @@ if TYPE_CHECKING:
 
 DRAIN_S: Final = 10.0
 """What the requests inside get when the endpoint is told to end."""
+
+GROUP_TOO: Final = 0o660
+"""Rights of the REST door's unix socket: the agent's group may ask."""
 
 ALIVE_EVERY_S: Final = 5.0
 """How often the service manager hears that this loop turns."""
@@ -68,14 +75,22 @@ class EndpointSettings:
         state: the agent's state folder.
         rest, grpc: host and port of the two doors.
         rest_fd: a socket that listens already, instead of `rest`.
+        socket: path of the REST door's unix socket; None: in the state folder.
         telemetry: whether requests are recorded.
+        repository: whether clients may load and unload models.
+        shared_memory: whether clients may name shared memory.
+        metrics: under which names metrics are told.
     """
 
     state: Path
     rest: str = "127.0.0.1:8000"
     grpc: str = "127.0.0.1:8001"
     rest_fd: int | None = None
+    socket: Path | None = None
     telemetry: bool = True
+    repository: bool = False
+    shared_memory: bool = False
+    metrics: Names = Names.SEALANE
 
 
 def run(settings: EndpointSettings) -> int:
@@ -117,7 +132,8 @@ class _Endpoint:
             Recording(SystemClock(), self._folder.endpoint_windows) if settings.telemetry else None
         )
         recorder = self._recording.recorder if self._recording else None
-        self._dataplane = Dataplane(start, recorder)
+        self._near = settings.socket or self._folder.inference_socket
+        self._dataplane = Dataplane(start, recorder, lambda slot: read_pointer(self._folder, slot))
         self._addresses = {"rest": "", "grpc": ""}
 
     async def serve(self) -> None:
@@ -126,15 +142,19 @@ class _Endpoint:
         stop = _stop_event()
         commands = Control(self._dataplane, lambda: self._addresses, self._recording)
         control = ControlServer(commands)
-        door = RestDoor(self._dataplane)
-        http = HttpServer(door.answer, refuse, door.begin)
-        grpc = make_server(self._dataplane)
-        rest = recording = telling = None
+        settings = self._settings
+        regions = Regions(user_of, allowed=settings.shared_memory)
+        shared = Extensions(self._dataplane, regions, settings.repository, settings.metrics)
+        door = RestDoor(self._dataplane, RestPages(shared))
+        http = HttpServer(door.answer, refuse, door.begin, regions.unregister)
+        grpc = make_server(shared)
+        rest = near = recording = telling = None
         service = ServiceManager.of(os.environ)
         try:
             if self._recording is not None:
                 recording = asyncio.create_task(self._recording.run(), name="recording")
             rest = await self._listen_rest(http)
+            near = await self._listen_near(http)
             self._addresses = {
                 "rest": _name(rest.sockets[0]),
                 "grpc": _listen_grpc(grpc, self._settings.grpc),
@@ -148,8 +168,9 @@ class _Endpoint:
             service.stopping()
             _log.info("the endpoint ends: requests inside get %.0f s", DRAIN_S)
         finally:
-            if rest is not None:
-                rest.close()
+            for listener in (rest, near):
+                if listener is not None:
+                    listener.close()
             await asyncio.gather(control.close(), http.close(DRAIN_S), grpc.stop(DRAIN_S))
             await self._dataplane.close(DRAIN_S)
             for task in (recording, telling):
@@ -158,6 +179,7 @@ class _Endpoint:
                     await asyncio.wait([task])
         remove(self._folder.endpoint_addresses)
         remove(self._folder.control_socket)
+        remove(self._near)
 
     async def _listen_rest(self, http: HttpServer) -> asyncio.Server:
         loop = asyncio.get_running_loop()
@@ -169,6 +191,14 @@ class _Endpoint:
             return await loop.create_server(http.connect, host.strip("[]"), port, backlog=BACKLOG)
         except OSError as error:
             raise _taken(self._settings.rest, "--rest", _why(error)) from error
+
+    async def _listen_near(self, http: HttpServer) -> asyncio.Server:
+        """For clients on this machine: the same door without the network's cost."""
+        try:
+            listener = bind(self._near, GROUP_TOO)
+        except OSError as error:
+            raise _taken(str(self._near), "--socket", _why(error)) from error
+        return await asyncio.get_running_loop().create_unix_server(http.connect, sock=listener)
 
     def _begin_slots(self) -> None:
         for slot in self._folder.slots():

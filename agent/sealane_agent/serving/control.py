@@ -103,7 +103,7 @@ class ControlServer:
 
     async def listen(self, path: Path) -> None:
         """Begin; a socket left by an endpoint that is gone is replaced. Raises OSError."""
-        listener = _bind(path)
+        listener = bind(path, PRIVATE_FILE)
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=LINE_BYTES)
 
     async def close(self) -> None:
@@ -154,12 +154,12 @@ class ControlServer:
         writer.write(answer)
 
 
-def _bind(path: Path) -> socket.socket:
-    """A socket that nobody else can even open: it is born with its owner's rights only."""
+def bind(path: Path, rights: int) -> socket.socket:
+    """A socket that nobody else can even open: it is born with these rights only."""
     make_folder(path.parent)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o777 & ~PRIVATE_FILE)
+    before = os.umask(0o777 & ~rights)
     try:
         listener.bind(os.fspath(path))
     except OSError:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sealane.names import SlotName
 
 from sealane_agent.serving.place import DRAIN_S
 from sealane_agent.serving.slots import Slot
@@ -13,13 +16,16 @@ from sealane_agent.serving.types import ModelUnknown, NotReady
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sealane.bundle.types import Deployment
+    from sealane.bundle.types import Deployment, Variant
 
     from sealane_agent.layout import Pointer
+    from sealane_agent.serving.histogram import Histogram
     from sealane_agent.serving.messages import SlotStatus
+    from sealane_agent.serving.place import Place
     from sealane_agent.serving.recorder import Recorder
     from sealane_agent.serving.request import Outcome
     from sealane_agent.serving.slots import StartWorker
+    from sealane_agent.serving.totals import Totals
     from sealane_agent.serving.types import Inference, Tensor
 
 
@@ -29,8 +35,26 @@ class Description:
 
     name: str
     versions: tuple[int, ...]
-    runtime: str
+    variant: Variant
     deployment: Deployment
+
+    @property
+    def runtime(self) -> str:
+        """The engine that answers."""
+        return self.variant.runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What one version of a model did; `last_ms` since 1970, 0 when it answered nothing."""
+
+    name: str
+    version: int
+    totals: Totals
+    latency: Histogram
+    memory_bytes: int
+    pending: int
+    last_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +67,31 @@ class Listed:
     reason: str
 
 
+def _counted(name: str, place: Place) -> Counted:
+    last_s = place.totals.last_s
+    ago_s = time.perf_counter() - last_s
+    return Counted(
+        name,
+        place.pointer.release.version,
+        place.totals,
+        place.lifetime,
+        place.memory_bytes,
+        place.inside,
+        round((time.time() - ago_s) * 1000) if last_s else 0,
+    )
+
+
 class Dataplane:
     """Every slot of this device, by name."""
 
-    def __init__(self, start: StartWorker, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        start: StartWorker,
+        recorder: Recorder | None = None,
+        pointers: Callable[[SlotName], Pointer | None] = lambda _: None,
+    ) -> None:
         self._start = start
+        self._pointers = pointers
         self._recorder = recorder
         self._slots: dict[str, Slot] = {}
 
@@ -83,8 +127,36 @@ class Dataplane:
         slot = self.slot(name)
         place = slot.find(version)
         deployment = place.deployment
-        runtime = next(v.runtime for v in deployment.variants if v.name == place.pointer.variant)
-        return Description(name, slot.versions, runtime, deployment)
+        variant = next(v for v in deployment.variants if v.name == place.pointer.variant)
+        return Description(name, slot.versions, variant, deployment)
+
+    def statistics(self, name: str = "", version: int | None = None) -> tuple[Counted, ...]:
+        """Every version of every model, or what is named; raises ModelUnknown."""
+        names = [name] if name else sorted(self._slots)
+        found = tuple(
+            _counted(each, place)
+            for each in names
+            for place in self.slot(each).places
+            if version in {None, place.pointer.release.version}
+        )
+        if version is not None and not found:
+            raise ModelUnknown(f"{name} has no such version")
+        return found
+
+    async def load(self, name: str) -> None:
+        """Serve again what the slot's pointer names; raises ModelUnknown or NotReady."""
+        slot = self.slot(name)
+        pointer = self._pointers(SlotName(name))
+        if pointer is None:
+            raise ModelUnknown(f"{name} was never kept here", hint="roll a release out to it")
+        if not slot.versions:
+            slot.begin(pointer)
+        await slot.settled()
+        slot.find(None)
+
+    def unload(self, name: str) -> None:
+        """Serve a model no longer, until it is loaded again; raises ModelUnknown."""
+        self.slot(name).park()
 
     def ready(self, name: str, version: int | None) -> bool:
         """Whether a request would be answered now; an unknown model is not ready."""

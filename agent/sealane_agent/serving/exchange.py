@@ -8,13 +8,12 @@ any longer: so an abandoned request can never lose a slot, and never give it to 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sealane_agent.serving.lanes import Lanes
 from sealane_agent.serving.patience import is_stuck, out_of_time, worked_on
 from sealane_agent.serving.ring import RingDamaged
 from sealane_agent.serving.ring_frames import (
@@ -28,9 +27,18 @@ from sealane_agent.serving.ring_frames import (
     read_table,
     set_wanted,
     table_bytes,
+    unset_wanted,
     write_laid_out,
 )
-from sealane_agent.serving.types import InvalidInference, ModelFailed, Overloaded, Tensor, nothing
+from sealane_agent.serving.totals import Totals
+from sealane_agent.serving.types import (
+    Expired,
+    InvalidInference,
+    ModelFailed,
+    Overloaded,
+    Tensor,
+    nothing,
+)
 
 if TYPE_CHECKING:
     from array import array
@@ -79,6 +87,10 @@ class _Request:
             _log.exception("an answer could not be handed over")
 
 
+def _expired() -> Expired:
+    return Expired("the answer was not there by the request's deadline", hint="give it more time")
+
+
 class _Known(NamedTuple):
     """One tensor of answers whose table was read before."""
 
@@ -104,7 +116,7 @@ class Exchange:
         self._outputs = {spec.name: place for place, spec in enumerate(deployment.outputs)}
         self._free = list(range(ring.geometry.slots))
         self._inside: dict[int, _Request] = {}
-        self._line: deque[_Request] = deque()
+        self._line: Lanes[_Request] = Lanes()
         self._idle = asyncio.Event()
         self._idle.set()
         self._loop = asyncio.get_running_loop()
@@ -112,7 +124,9 @@ class Exchange:
         self._broken = False
         self._known: dict[bytes, tuple[_Known, ...]] = {}
         self._table_bytes = 0
+        self.totals = Totals()
         self.waits: array[float] | None = None
+        self.interrupt: Callable[[int], None] | None = None
         self._loop.add_reader(ring.handles.endpoint_bell, self._rung)
         self._collect()
 
@@ -127,8 +141,12 @@ class Exchange:
             done(Overloaded(f"{WAITING} requests wait for this model", hint="come back later"))
             return nothing
         now = time.monotonic()
+        terms = inference.terms
+        if terms.deadline_s <= now:
+            done(_expired())
+            return nothing
         request = _Request(layout, inference, done, timeout_s, now, now)
-        self._line.append(request)
+        self._line.put(request, terms.priority)
         self._advance()
         return lambda: self._forget(request)
 
@@ -176,7 +194,7 @@ class Exchange:
     def _advance(self) -> None:
         """Give free slots to those who wait, in their order."""
         while self._line and self._free:
-            request = self._line.popleft()
+            request = self._line.pop()
             if request.done is not None:
                 self._submit(request, self._free.pop())
         if self._inside:
@@ -201,9 +219,14 @@ class Exchange:
                 )
             )
             return
-        set_wanted(slot, wanted=True)
-        request.slot = number
         request.since_s = time.monotonic()
+        deadline_s = request.inference.terms.deadline_s
+        if deadline_s <= request.since_s:
+            self._free.append(number)
+            request.finish(_expired())
+            return
+        set_wanted(slot, deadline_s)
+        request.slot = number
         self._inside[number] = request
         self._ring.requests.put(number)
 
@@ -211,10 +234,11 @@ class Exchange:
         """Nobody waits for it any longer: leave the line, or tell the worker."""
         request.done = None
         if request.slot is None:
-            with contextlib.suppress(ValueError):
-                self._line.remove(request)
+            self._line.remove(request)
         elif self._inside.get(request.slot) is request:
-            set_wanted(self._ring.slot(request.slot), wanted=False)
+            unset_wanted(self._ring.slot(request.slot))
+            if self.interrupt is not None and self._ring.progress().current == request.slot:
+                self.interrupt(request.slot)
 
     def _rung(self) -> None:
         self._ring.answers.silence()
@@ -244,12 +268,21 @@ class Exchange:
         if request.done is not None:
             # A frame that cannot be read leaves the request inside: it fails with all the others.
             answer = self._read(self._ring.slot(number))
-            if self.waits is not None and not isinstance(answer, ModelFailed):
-                self.waits.append(self._ring.taken_s(number) - request.arrived_s)
+            if not isinstance(answer, ModelFailed):
+                self._record(number, request)
         del self._inside[number]
         self._free.append(number)
         if answer is not None:
             request.finish(answer)
+
+    def _record(self, number: int, request: _Request) -> None:
+        taken_s, totals = self._ring.taken_s(number), self.totals
+        waited_s = taken_s - request.arrived_s
+        totals.waited_s += waited_s
+        totals.computed_s += time.monotonic() - taken_s
+        totals.calls += 1
+        if self.waits is not None:
+            self.waits.append(waited_s)
 
     def _read(self, slot: memoryview) -> Answer | ModelFailed:
         known = self._known.get(read_table(slot, self._table_bytes))
@@ -294,6 +327,10 @@ class Exchange:
         if is_stuck(self._inside, progress, now):
             self._stuck("made no progress in time")
             return
+        for request in [*self._inside.values(), *self._line]:
+            if request.done is not None and request.inference.terms.deadline_s <= now:
+                request.finish(_expired())
+                self._forget(request)
         current = worked_on(self._inside, progress)
         for request in out_of_time((*self._inside.values(), *self._line), current, now):
             self._send_away(request)

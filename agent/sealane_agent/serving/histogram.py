@@ -32,6 +32,11 @@ class Histogram:
         self._counts[histogram.bucket(kept) - _LOWEST] += 1
         self.count += 1
 
+    def at_most(self, limit: float) -> int:
+        """How many of the counted values are so small, on the grid of the buckets."""
+        counted = histogram.Histogram(offset=_LOWEST, counts=tuple(self._counts))
+        return self.count - counted.above(limit)
+
     def quantile(self, share: float) -> int:
         """The value below which this share of the counted ones lies, within 2.2 %; 0 when empty."""
         counted = histogram.Histogram(offset=_LOWEST, counts=tuple(self._counts))

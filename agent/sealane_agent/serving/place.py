@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane_agent.serving.histogram import Histogram
 from sealane_agent.serving.routing import Health, Standing, hang_after_s
+from sealane_agent.serving.totals import Totals
 from sealane_agent.serving.types import (
     InvalidInference,
     LoadFailed,
@@ -70,6 +71,7 @@ class Place:
         self.name = name
         self.pointer = pointer
         self.lifetime = Histogram()
+        self.totals = Totals()
         self.series: Series | None = None
         self._owner = owner
         self._worker: Worker | None = None
@@ -110,6 +112,16 @@ class Place:
         if self._deployment is None:
             raise NotReady("the model is still being loaded")
         return self._deployment
+
+    @property
+    def inside(self) -> int:
+        """Requests that its worker has or that wait for it."""
+        return self._inside
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of its worker when it was proved; 0 while there is none."""
+        return self._worker.proved.memory_bytes if self._worker else 0
 
     @property
     def is_up(self) -> bool:
@@ -191,11 +203,11 @@ class Place:
         self._owner.changed()
 
     def _introduce(self) -> None:
-        if self.series is None or self._deployment is None:
-            return
-        self.series.understand(self._deployment)
         if self._worker is not None:
-            self._worker.record_waits(self.series.waits)
+            waits = self.series.waits if self.series else None
+            self._worker.record_times(self.totals, waits)
+        if self.series is not None and self._deployment is not None:
+            self.series.understand(self._deployment)
 
     def _lose(self, worker: Worker, *, hung: bool) -> None:
         if worker is not self._worker:

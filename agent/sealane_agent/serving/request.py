@@ -13,6 +13,7 @@ from sealane.telemetry.types import Arm, ErrorKind
 
 from sealane_agent.serving.routing import Attempt, Choice, Result, choose, tally
 from sealane_agent.serving.types import (
+    Expired,
     InvalidInference,
     ModelFailed,
     NotReady,
@@ -41,6 +42,7 @@ _RESULTS: Final[tuple[tuple[type[ServingError], Result], ...]] = (
     (InvalidInference, Result.REFUSED),
     (ModelFailed, Result.FAILED),
     (Overloaded, Result.OVERLOADED),
+    (Expired, Result.EXPIRED),
     (WorkerDied, Result.DIED),
     (WorkerHung, Result.HUNG),
 )
@@ -48,6 +50,7 @@ _KINDS: Final = {
     Result.REFUSED: ErrorKind.REFUSED,
     Result.FAILED: ErrorKind.FAILED,
     Result.OVERLOADED: ErrorKind.OVERLOADED,
+    Result.EXPIRED: ErrorKind.EXPIRED,
     Result.DIED: ErrorKind.CRASHED,
     Result.HUNG: ErrorKind.HUNG,
 }
@@ -115,7 +118,9 @@ class Request:
         if isinstance(answer, ServingError):
             result = _result(answer)
             self._blame(place, _KINDS[result])
-            self._attempts += (Attempt(place.name, result, self._forgiven),)
+            place.totals.fail(_KINDS[result], perf_counter() - self._arrived)
+            forgiven = self._forgiven and result is not Result.EXPIRED
+            self._attempts += (Attempt(place.name, result, forgiven),)
             self._begun = perf_counter()
             self._go_on(answer)
         else:
@@ -125,6 +130,9 @@ class Request:
         now = perf_counter()
         micros = (now - self._begun) * 1e6
         place.lifetime.record(micros)
+        inputs = self._inference.inputs
+        rows = inputs[0].shape[0] if inputs and inputs[0].shape else 1
+        place.totals.answer(now, now - self._arrived, rows)
         if place is self._active:
             self._counters.latency.record(micros)
         self._answered = place.name

@@ -187,6 +187,10 @@ class Ring:
         self._words[_PROGRESS_AT] = self._words[_TAKEN_AT + number] = now
         self._words[_CURRENT_AT] = number + 1
 
+    def take_along(self, number: int) -> None:
+        """The worker took one more request, to answer it together with the one it works on."""
+        self._words[_TAKEN_AT + number] = time.monotonic_ns()
+
     def end_work(self) -> None:
         """The worker finished it."""
         self._words[_PROGRESS_AT] = time.monotonic_ns()

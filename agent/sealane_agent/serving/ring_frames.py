@@ -4,7 +4,8 @@ Both processes use the same form: a table of pieces, then their bytes, each on a
 that a reader can lay an array over them. Tensors are named by their position in the deployment,
 never by text. Numbers are little-endian, as every machine that Sealane runs on is.
 
-    0   u64  wanted: the endpoint writes 0 when nobody waits any longer; no frame covers it
+    0   u64  wanted: 0 when nobody waits any longer, 1 when somebody does, else until when:
+             CLOCK_MONOTONIC ns; the endpoint writes it, and no frame covers it
     8   u32  kind, u16 number of pieces, u16 number of chosen outputs (0: all)
     16  u16  each chosen output, then per piece
         u16  position, u16 number of dimensions, u32 zero, u64 offset, u64 length, i64 dimensions
@@ -15,6 +16,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -172,11 +174,17 @@ def _read_pieces(slot: memoryview, at: int, count: int) -> Iterator[Piece]:
         yield Piece(position, shape, slot[place : place + size], place)
 
 
-def set_wanted(slot: memoryview, *, wanted: bool) -> None:
-    """Say whether somebody still waits for the answer."""
-    _WANTED.pack_into(slot, 0, int(wanted))
+def set_wanted(slot: memoryview, deadline_s: float = inf) -> None:
+    """Say that somebody waits for the answer, and until when (monotonic clock)."""
+    _WANTED.pack_into(slot, 0, 1 if deadline_s == inf else max(1, int(deadline_s * 1e9)))
 
 
-def is_wanted(slot: memoryview) -> bool:
+def unset_wanted(slot: memoryview) -> None:
+    """Say that nobody waits any longer."""
+    _WANTED.pack_into(slot, 0, 0)
+
+
+def is_wanted(slot: memoryview, now_ns: int = 0) -> bool:
     """Whether somebody still waits for the answer."""
-    return bool(slot[0])
+    wanted: int = _WANTED.unpack_from(slot, 0)[0]
+    return wanted == 1 or wanted > now_ns

@@ -47,6 +47,8 @@ class Result(Enum):
     FAILED = auto()
     """The engine raised an error on it."""
     OVERLOADED = auto()
+    EXPIRED = auto()
+    """The request's own deadline passed."""
     DIED = auto()
     HUNG = auto()
 
@@ -149,7 +151,8 @@ def tally(active: str, attempts: tuple[Attempt, ...], answered: str | None) -> T
     """What a finished request says about the place that was active when it came.
 
     `answered` is the place that answered, None when nobody did. An input that every place refuses,
-    or fails on, says nothing about the release: else a client could bring a good one down.
+    or fails on, says nothing about the release, and a deadline that its client chose says nothing:
+    else a client could bring a good one down.
     """
     own = [attempt for attempt in attempts if attempt.place == active]
     if answered == active:
@@ -162,7 +165,7 @@ def tally(active: str, attempts: tuple[Attempt, ...], answered: str | None) -> T
 
 
 def _blames_input(own: Attempt, attempts: tuple[Attempt, ...]) -> bool:
-    if own.result is Result.REFUSED:
+    if own.result in {Result.REFUSED, Result.EXPIRED}:
         return True
     failed = {attempt.place for attempt in attempts if attempt.result is Result.FAILED}
     return len(failed) > 1

@@ -17,7 +17,7 @@ from sealane_agent.serving.histogram import Histogram
 from sealane_agent.serving.messages import Load, SlotStatus
 from sealane_agent.serving.place import DRAIN_S, Place
 from sealane_agent.serving.request import Request
-from sealane_agent.serving.routing import Attempt, Choice, Situation, choose
+from sealane_agent.serving.routing import Attempt, Choice, Health, Situation, choose
 from sealane_agent.serving.traffic import Counters
 from sealane_agent.serving.types import (
     LoadFailed,
@@ -120,10 +120,14 @@ class Slot:
         return self.seat(choose(self.situation(wanted)), NotReady(f"{self.name} is being loaded"))
 
     @property
+    def places(self) -> tuple[Place, ...]:
+        """What may answer, the active place first."""
+        return tuple(place for place in (self._active, self._previous) if place is not None)
+
+    @property
     def versions(self) -> tuple[int, ...]:
         """The versions that a request may name, the active one first."""
-        places = (self._active, self._previous)
-        return tuple(dict.fromkeys(p.pointer.release.version for p in places if p is not None))
+        return tuple(dict.fromkeys(place.pointer.release.version for place in self.places))
 
     def situation(self, wanted: int | None, attempts: tuple[Attempt, ...] = ()) -> Situation:
         """What the routing decides on."""
@@ -200,6 +204,18 @@ class Slot:
         self._active = Place(self._next_name(), pointer, self)
         self._active.keep()
         self._record_arms()
+
+    async def settled(self) -> None:
+        """Wait until no place is being started."""
+        while any(place.look().health is Health.COMING for place in self.places):
+            await self._change.wait()
+
+    def park(self) -> None:
+        """Serve nothing until something is begun or activated; what is inside is answered."""
+        for place in self.places:
+            self._retire(place)
+        self._active = self._previous = None
+        self._begin_activation(probation=False)
 
     async def load(self, load: Load) -> Proved:
         """Start a standby; raises LoadFailed."""

@@ -6,7 +6,8 @@ Both doors (REST and gRPC) translate to these; the dataplane and the workers kno
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from sealane.errors import SealaneError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.messages import Proved
     from sealane_agent.serving.ring_frames import Layout
+    from sealane_agent.serving.totals import Totals
 
 
 class Tensor(NamedTuple):
@@ -52,12 +54,33 @@ class Form:
     layout: Layout | None = None
 
 
+class Terms(NamedTuple):
+    """How soon an answer is wanted.
+
+    Attributes:
+        deadline_s: on the monotonic clock; who is not answered by then waits no longer.
+        priority: 1 goes before the others, 2 is usual, 3 waits until nobody else does.
+    """
+
+    deadline_s: float = inf
+    priority: int = 2
+
+
+USUAL: Final = Terms()
+
+
 class Inference(NamedTuple):
-    """One request to a model; no outputs named means all of them."""
+    """One request to a model; no outputs named means all of them.
+
+    Attributes:
+        form: what it has in common with earlier ones, when that was noticed.
+        terms: how soon its answer is wanted.
+    """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[str, ...] = ()
     form: Form | None = None
+    terms: Terms = USUAL
 
 
 class ServingError(SealaneError):
@@ -74,6 +97,18 @@ class ModelUnknown(ServingError):  # noqa: N818 - the word says what is wrong
 
 class NotReady(ServingError):  # noqa: N818 - the word says what is wrong
     """The slot exists and serves nothing now."""
+
+
+class Expired(ServingError):  # noqa: N818 - the word says what happened
+    """The request's own deadline passed before its answer was there."""
+
+
+class NotAllowed(ServingError):  # noqa: N818 - the word says what is wrong
+    """The endpoint's owner does not allow it."""
+
+
+class NotSupported(ServingError):  # noqa: N818 - the word says what is wrong
+    """The protocol has it, this endpoint does not."""
 
 
 class Overloaded(ServingError):  # noqa: N818 - the word says what is wrong
@@ -151,8 +186,8 @@ class Worker(Protocol):
         """
         ...
 
-    def record_waits(self, seconds: array[float]) -> None:
-        """Append there how long each request waited until the worker took it."""
+    def record_times(self, totals: Totals, waits: array[float] | None) -> None:
+        """Add there what requests waited and took; append each one's wait to `waits`."""
         ...
 
     async def close(self, drain_s: float) -> None:

@@ -31,6 +31,7 @@ ITEM_BYTES: Final = {
     DataType.FP16: 2,
     DataType.FP32: 4,
     DataType.FP64: 8,
+    DataType.BF16: 2,
 }
 """Size of one element; BYTES has none."""
 

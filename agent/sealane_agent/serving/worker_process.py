@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 
     from sealane_agent.layout import Pointer, StateFolder
     from sealane_agent.serving.messages import Load
+    from sealane_agent.serving.totals import Totals
     from sealane_agent.serving.types import Answer, Inference, ServingError
+
+INTERRUPT_US: Final = 5000
+"""Shortest inference, in microseconds, that a worker is told to stop: its `watch.WORTH_US`."""
 
 LEAVE_S: Final = 2.0
 """What a worker gets to end by itself before it is killed."""
@@ -52,6 +56,8 @@ class WorkerProcess:
         self._alive = True
         self._ended = asyncio.Event()
         self._exchange = Exchange(ring, deployment, self._stuck)
+        if proved.latency_us >= INTERRUPT_US:
+            self._exchange.interrupt = self._interrupt
         asyncio.get_running_loop().add_reader(self._child.pidfd, self._on_end)
 
     @classmethod
@@ -110,9 +116,9 @@ class WorkerProcess:
             return nothing
         return self._exchange.begin(inference, timeout_s, done)
 
-    def record_waits(self, seconds: array[float]) -> None:
-        """Append there how long each request waited until the worker took it."""
-        self._exchange.waits = seconds
+    def record_times(self, totals: Totals, waits: array[float] | None) -> None:
+        """Add there what requests waited and took; append each one's wait to `waits`."""
+        self._exchange.totals, self._exchange.waits = totals, waits
 
     async def close(self, drain_s: float) -> None:
         """Answer what is inside, at most for so long, then end the process."""
@@ -125,6 +131,11 @@ class WorkerProcess:
         if not self._ended.is_set():
             self._child.kill()
             await self._ended.wait()
+
+    def _interrupt(self, slot: int) -> None:
+        """Tell the worker that nobody waits for what it computes; it may have finished already."""
+        with contextlib.suppress(OSError):
+            self._child.control.send(str(slot).encode())
 
     def _stuck(self, why: str) -> None:
         if not self._alive:

@@ -10,8 +10,10 @@ from sealane.bundle.golden import NUMPY_TYPES
 from sealane_agent.serving.ring_frames import Piece
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
-    from sealane.bundle.types import TensorSpec
+    from sealane.bundle.types import Deployment, TensorSpec
 
 
 def to_array(spec: TensorSpec, piece: Piece) -> NDArray[Any]:
@@ -24,6 +26,17 @@ def to_piece(position: int, spec: TensorSpec, array: NDArray[Any]) -> Piece:
     if array.dtype != NUMPY_TYPES[spec.datatype]:
         raise ValueError(f"output {spec.name} is {array.dtype}, the bundle says {spec.datatype}")
     return Piece(position, array.shape, bytes_of(array))
+
+
+def rows_of(tensors: Mapping[str, NDArray[Any]]) -> int:
+    """Rows of a request: the first dimension of any of its tensors."""
+    return next((array.shape[0] for array in tensors.values()), 0)
+
+
+def divisible(deployment: Deployment) -> bool:
+    """Whether requests can be put together and their answers taken apart by rows."""
+    specs = (*deployment.inputs, *deployment.outputs)
+    return all(spec.shape[:1] == (-1,) for spec in specs)
 
 
 def bytes_of(array: NDArray[Any]) -> memoryview:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import select
+import time
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from sealane_agent.serving.ring import Ring
 from sealane_agent.serving.ring_frames import (
@@ -21,13 +24,14 @@ from sealane_agent.serving.ring_frames import (
     write_laid_out,
 )
 from sealane_agent.serving.types import LoadFailed
-from sealane_agent.worker.arrays import bytes_of, to_array, to_piece
+from sealane_agent.worker.arrays import bytes_of, divisible, rows_of, to_array, to_piece
 from sealane_agent.worker.load import load
 from sealane_agent.worker.orders import Order, encode_answer
+from sealane_agent.worker.watch import WORTH_US, Watch
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,25 +55,71 @@ def run(order: Order, control: socket.socket) -> int:
         return 1
     ring = Ring.attach(order.ring)
     control.send(encode_answer(loaded.evidence))
-    _serve(Responder(loaded), ring, control)
+    _Service(loaded, ring, control).serve()
     return 0
 
 
-def _serve(responder: Responder, ring: Ring, control: socket.socket) -> None:
-    poll = select.poll()
-    poll.register(ring.handles.worker_bell, select.POLLIN)
-    poll.register(control, select.POLLIN)
-    while True:
-        number = ring.requests.take()
-        if number is not None:
-            ring.begin_work(number)
-            responder.respond(number, ring.slot(number))
-            ring.end_work()
+class _Service:
+    """Takes requests from the ring, as many at once as the bundle allows."""
+
+    def __init__(self, loaded: Loaded, ring: Ring, control: socket.socket) -> None:
+        self._ring = ring
+        self._responder = Responder(loaded)
+        self._batch_rows = loaded.deployment.batch_rows if divisible(loaded.deployment) else 0
+        self._watch = None
+        self._poll = select.poll()
+        self._poll.register(ring.handles.worker_bell, select.POLLIN)
+        self._control = control.fileno()
+        if loaded.evidence.latency_us >= WORTH_US:
+            self._watch = Watch(control, ring, loaded.model)
+            self._watch.start()
+        else:
+            self._poll.register(control, select.POLLIN)
+
+    def serve(self) -> None:
+        """Until the endpoint closes its end."""
+        take, sleep = self._ring.requests.take, self._ring.requests.sleep
+        while True:
+            number = take()
+            if number is not None:
+                self._work(number)
+            elif sleep():
+                if self._left():
+                    return
+                self._ring.requests.silence()
+
+    def _left(self) -> bool:
+        """Wait for the bell; whether it rang for the end."""
+        rung = self._poll.poll()
+        if self._watch is not None:
+            return self._watch.left
+        return any(descriptor == self._control for descriptor, _ in rung)
+
+    def _work(self, number: int) -> None:
+        if self._batch_rows:
+            self._work_together(number)
+            return
+        ring, watch = self._ring, self._watch
+        ring.begin_work(number)
+        if watch is not None:
+            watch.begin(number)
+        self._responder.respond(number, ring.slot(number))
+        if watch is not None:
+            watch.begin(None)
+        ring.end_work()
+        ring.answers.put(number)
+
+    def _work_together(self, first: int) -> None:
+        """With what waits now, never waiting for more."""
+        ring, numbers = self._ring, [first]
+        ring.begin_work(first)
+        while len(numbers) < self._batch_rows and (number := ring.requests.take()) is not None:
+            ring.take_along(number)
+            numbers.append(number)
+        slots = [(number, ring.slot(number)) for number in numbers]
+        for number in self._responder.respond_together(slots, self._batch_rows):
             ring.answers.put(number)
-        elif ring.requests.sleep():
-            if any(descriptor == control.fileno() for descriptor, _ in poll.poll()):
-                return
-            ring.requests.silence()
+        ring.end_work()
 
 
 class Responder:
@@ -90,7 +140,7 @@ class Responder:
 
     def respond(self, number: int, slot: memoryview) -> None:
         """Answer, say why not, or skip what nobody waits for any longer."""
-        if not is_wanted(slot):
+        if not is_wanted(slot, time.monotonic_ns()):
             write_frame(slot, Frame(Kind.SKIPPED, ()))
             return
         try:
@@ -102,10 +152,67 @@ class Responder:
         except Exception as error:  # noqa: BLE001 - whatever an engine raises fails one request only
             write_frame(slot, _failed(str(error) or type(error).__name__))
 
+    def respond_together(
+        self, slots: Sequence[tuple[int, memoryview]], most_rows: int
+    ) -> Iterator[int]:
+        """Answer requests of one form in as few calls as the rows allow; numbers as they finish."""
+        waiting = list(slots)
+        while waiting:
+            group = self._group(waiting, most_rows)
+            waiting = waiting[len(group) :]
+            if len(group) == 1 or not self._answer_group(group):
+                for number, slot in group:
+                    self.respond(number, slot)
+                    yield number
+            else:
+                yield from (number for number, _ in group)
+
+    def _group(
+        self, waiting: Sequence[tuple[int, memoryview]], most_rows: int
+    ) -> Sequence[tuple[int, memoryview]]:
+        """The first of them that may go into one call: alike but for their rows."""
+        rows, forms = 0, set()
+        for count, (number, slot) in enumerate(waiting):
+            try:
+                tensors, chosen = self._seen_or_read(number, slot)
+            except (DamagedFrame, LookupError, ValueError):
+                return waiting[: max(1, count)]
+            forms.add((chosen, *((name, array.shape[1:]) for name, array in tensors.items())))
+            rows += rows_of(tensors)
+            if count and (len(forms) > 1 or rows > most_rows or not is_wanted(slot)):
+                return waiting[:count]
+        return waiting
+
+    def _answer_group(self, group: Sequence[tuple[int, memoryview]]) -> bool:
+        """False when the engine refuses them together: then each one hears for itself."""
+        try:
+            asked = [self._seen_or_read(number, slot) for number, slot in group]
+            together = {
+                name: np.concatenate([tensors[name] for tensors, _ in asked])
+                for name in asked[0][0]
+            }
+            answer = self._model.infer(together)
+            at = 0
+            for (_, slot), (tensors, chosen) in zip(group, asked, strict=True):
+                stop = at + rows_of(tensors)
+                part = {name: array[at:stop] for name, array in answer.items()}
+                self._write(slot, part, chosen)
+                at = stop
+        except Exception:  # noqa: BLE001 - whatever an engine raises: they are asked one by one
+            return False
+        return True
+
     def _answer(self, number: int, slot: memoryview) -> None:
+        tensors, chosen = self._seen_or_read(number, slot)
+        self._write(slot, self._model.infer(tensors), chosen)
+
+    def _seen_or_read(self, number: int, slot: memoryview) -> Seen:
         seen = self._seen.get((number, read_table(slot, self._table_bytes)))
-        tensors, chosen = seen or self._look(number, slot)
-        answer = self._model.infer(tensors)
+        return seen or self._look(number, slot)
+
+    def _write(
+        self, slot: memoryview, answer: Mapping[str, NDArray[Any]], chosen: tuple[int, ...]
+    ) -> None:
         arrays = [answer[self._outputs[position].name] for position in chosen]
         key = (chosen, *[(array.shape, array.dtype.num) for array in arrays])
         layout = self._layouts.get(key)

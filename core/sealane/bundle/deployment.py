@@ -54,6 +54,9 @@ BINS: Final = 1024
 LABELS: Final = 100_000
 """Names of classes."""
 
+BATCH_ROWS: Final = 4096
+"""Rows of one call of the engine."""
+
 PROBATION_SECONDS: Final = 30 * 86_400.0
 """A month: nobody watches longer."""
 
@@ -88,6 +91,7 @@ def parse_deployment(content: bytes) -> Deployment:
         reference=tuple(_bins(bins) for bins in found.objects("reference", TENSORS)),
         probation=_probation(found.fields("probation")),
         labels=found.texts("labels", LABELS),
+        batch_rows=_batch_rows(found),
     )
     return replace(known, extra=unknown(found.raw, _known(known)))
 
@@ -95,6 +99,8 @@ def parse_deployment(content: bytes) -> Deployment:
 def _known(deployment: Deployment) -> dict[str, Any]:
     known = asdict(deployment) | {"format": FORMAT}
     del known["extra"]
+    if not deployment.batch_rows:
+        del known["batch_rows"]
     plain: dict[str, Any] = listed(known)
     return plain
 
@@ -209,6 +215,10 @@ def _probation(found: Fields) -> ProbationLimits:
     if limits.deadline_seconds < limits.seconds:
         raise BundleError(f"{found.where}: deadline_seconds is shorter than seconds")
     return limits
+
+
+def _batch_rows(found: Fields) -> int:
+    return found.integer("batch_rows", 0, BATCH_ROWS) if "batch_rows" in found.raw else 0
 
 
 def _check_unique(names: list[str], where: str) -> None:

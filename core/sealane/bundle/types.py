@@ -32,6 +32,7 @@ class DataType(StrEnum):
     FP16 = "FP16"
     FP32 = "FP32"
     FP64 = "FP64"
+    BF16 = "BF16"
     BYTES = "BYTES"
 
 
@@ -129,7 +130,10 @@ class ProbationLimits:
 class Deployment:
     """The whole of deployment.json.
 
-    `extra` keeps fields that this version does not know, so that they survive a round trip.
+    Attributes:
+        batch_rows: rows of waiting requests that may be put into one call of the engine; 0: each
+            request by itself.
+        extra: fields that this version does not know, so that they survive a round trip.
     """
 
     model: str
@@ -140,6 +144,7 @@ class Deployment:
     reference: tuple[ReferenceBins, ...] = ()
     probation: ProbationLimits = field(default_factory=ProbationLimits)
     labels: tuple[str, ...] = ()
+    batch_rows: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

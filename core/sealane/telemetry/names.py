@@ -24,6 +24,11 @@ INPUT: Final = "sealane_input_values_total"
 INPUT_MISSING: Final = "sealane_input_missing_total"
 INPUT_NON_FINITE: Final = "sealane_input_non_finite_total"
 
+ROWS: Final = "sealane_rows_total"
+CALLS: Final = "sealane_engine_calls_total"
+PENDING: Final = "sealane_requests_pending"
+WORKER_MEMORY: Final = "sealane_worker_memory_bytes"
+
 HOST_CPU: Final = "sealane_host_cpu_ratio"
 HOST_MEMORY: Final = "sealane_host_memory_ratio"
 HOST_DISK: Final = "sealane_host_disk_ratio"

@@ -58,6 +58,7 @@ class PackOrder:
     variants: tuple[VariantSource, ...] = ()
     tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
     probation: ProbationLimits = field(default_factory=ProbationLimits)
+    batch_rows: int = 0
     labels: tuple[str, ...] = ()
 
 
@@ -142,6 +143,7 @@ def _deployment(order: PackOrder, material: _Material) -> Deployment:
         ),
         reference=reference_bins(material.data),
         probation=order.probation,
+        batch_rows=order.batch_rows,
         labels=order.labels,
     )
 

@@ -56,6 +56,10 @@ def pack(
     label: Annotated[
         list[str] | None, typer.Option(help="name of a class; once for each, in order")
     ] = None,
+    batch_rows: Annotated[
+        int,
+        typer.Option(min=0, max=4096, help="rows of waiting requests for one call; 0: no joining"),
+    ] = 0,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Make a bundle from a model and typical inputs; the same input gives the same digest."""
@@ -73,6 +77,7 @@ def pack(
             tolerance=dict(variants.parse_tolerance(text) for text in tolerance or ()),
             probation=packing.probation_limits(probation_seconds, probation_requests),
             labels=tuple(label or ()),
+            batch_rows=batch_rows,
         )
         _emit_packed(packing.pack(order), out, output)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import tritonclient.grpc
 from sealane_agent.oip.wire import open_inference_pb2 as ours
+from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc import service_pb2 as theirs
 
 OURS_ALONE = {"ModelMetadataResponse.properties", "ModelMetadataResponse.PropertiesEntry"}
@@ -26,9 +27,11 @@ def fields(message: Any, prefix: str = "") -> dict[str, Any]:
 
 def main() -> None:
     assert tritonclient.grpc.InferenceServerClient
+    known = {**model_config_pb2.DESCRIPTOR.message_types_by_name}
+    known |= theirs.DESCRIPTOR.message_types_by_name
     differing = []
     for name, message in ours.DESCRIPTOR.message_types_by_name.items():
-        stock = fields(theirs.DESCRIPTOR.message_types_by_name[name])
+        stock = fields(known[name])
         differing += [
             key
             for key, value in fields(message).items()

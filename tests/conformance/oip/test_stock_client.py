@@ -5,57 +5,27 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import onnxruntime
 import pytest
-from support.bundles import tiny_onnx
 from support.endpoints import EndpointProcess, endpoint, lay_out
+from support.stock import CLIENT, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
 
-CLIENT = Path(__file__).with_name("stock_client.py")
 CODES = {
     "http": ("404", "400"),
     "grpc": ("StatusCode.NOT_FOUND", "StatusCode.INVALID_ARGUMENT"),
 }
-ROWS = np.linspace(-2, 3, 12, dtype=np.float32).reshape(3, 4)
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointProcess]:
     with endpoint(lay_out(tmp_path_factory.mktemp("state"), 1)) as running:
         yield running
-
-
-@pytest.fixture(params=["http", "grpc"])
-def door(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def ask(served: EndpointProcess, door: str, case: str) -> Any:
-    address = served.rest if door == "http" else served.grpc
-    done = subprocess.run(
-        [sys.executable, CLIENT, door, address, case],
-        capture_output=True,
-        check=False,
-        timeout=60,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def truth() -> list[list[float]]:
-    session = onnxruntime.InferenceSession(tiny_onnx(1), providers=["CPUExecutionProvider"])
-    (answer,) = session.run(["y"], {"x": ROWS})
-    return list(answer.tolist())
 
 
 def test_live_and_ready_and_what_is_not(served: EndpointProcess, door: str) -> None:

@@ -4,18 +4,67 @@ isort:skip_file
 The Open Inference Protocol, version 2, as stock clients speak it over gRPC.
 
 Package, service, messages and field numbers are fixed by the public protocol: they are the same
-in the protocol's own description and in Triton's, whose model repository index is included.
-Field `properties` of ModelMetadataResponse is the protocol's, not Triton's.
+in the protocol's own description and in Triton's, whose extensions are included. Of the model's
+configuration only what a stock client reads is here. Field `properties` of ModelMetadataResponse
+is the protocol's, not Triton's.
 """
 
 import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
+import sys
 import typing
 
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
+
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _DataType:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _DataTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_DataType.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    TYPE_INVALID: _DataType.ValueType  # 0
+    TYPE_BOOL: _DataType.ValueType  # 1
+    TYPE_UINT8: _DataType.ValueType  # 2
+    TYPE_UINT16: _DataType.ValueType  # 3
+    TYPE_UINT32: _DataType.ValueType  # 4
+    TYPE_UINT64: _DataType.ValueType  # 5
+    TYPE_INT8: _DataType.ValueType  # 6
+    TYPE_INT16: _DataType.ValueType  # 7
+    TYPE_INT32: _DataType.ValueType  # 8
+    TYPE_INT64: _DataType.ValueType  # 9
+    TYPE_FP16: _DataType.ValueType  # 10
+    TYPE_FP32: _DataType.ValueType  # 11
+    TYPE_FP64: _DataType.ValueType  # 12
+    TYPE_STRING: _DataType.ValueType  # 13
+    TYPE_BF16: _DataType.ValueType  # 14
+
+class DataType(_DataType, metaclass=_DataTypeEnumTypeWrapper): ...
+
+TYPE_INVALID: DataType.ValueType  # 0
+TYPE_BOOL: DataType.ValueType  # 1
+TYPE_UINT8: DataType.ValueType  # 2
+TYPE_UINT16: DataType.ValueType  # 3
+TYPE_UINT32: DataType.ValueType  # 4
+TYPE_UINT64: DataType.ValueType  # 5
+TYPE_INT8: DataType.ValueType  # 6
+TYPE_INT16: DataType.ValueType  # 7
+TYPE_INT32: DataType.ValueType  # 8
+TYPE_INT64: DataType.ValueType  # 9
+TYPE_FP16: DataType.ValueType  # 10
+TYPE_FP32: DataType.ValueType  # 11
+TYPE_FP64: DataType.ValueType  # 12
+TYPE_STRING: DataType.ValueType  # 13
+TYPE_BF16: DataType.ValueType  # 14
+global___DataType = DataType
 
 @typing.final
 class ServerLiveRequest(google.protobuf.message.Message):
@@ -597,3 +646,964 @@ class RepositoryIndexResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["models", b"models"]) -> None: ...
 
 global___RepositoryIndexResponse = RepositoryIndexResponse
+
+@typing.final
+class ModelStreamInferResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    INFER_RESPONSE_FIELD_NUMBER: builtins.int
+    error_message: builtins.str
+    """Empty when it went well."""
+    @property
+    def infer_response(self) -> global___ModelInferResponse: ...
+    def __init__(
+        self,
+        *,
+        error_message: builtins.str = ...,
+        infer_response: global___ModelInferResponse | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["infer_response", b"infer_response"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["error_message", b"error_message", "infer_response", b"infer_response"]) -> None: ...
+
+global___ModelStreamInferResponse = ModelStreamInferResponse
+
+@typing.final
+class ModelInput(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DATA_TYPE_FIELD_NUMBER: builtins.int
+    DIMS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    data_type: global___DataType.ValueType
+    @property
+    def dims(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Without the batch when `max_batch_size` is not 0."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        data_type: global___DataType.ValueType = ...,
+        dims: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data_type", b"data_type", "dims", b"dims", "name", b"name"]) -> None: ...
+
+global___ModelInput = ModelInput
+
+@typing.final
+class ModelOutput(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DATA_TYPE_FIELD_NUMBER: builtins.int
+    DIMS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    data_type: global___DataType.ValueType
+    @property
+    def dims(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        data_type: global___DataType.ValueType = ...,
+        dims: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data_type", b"data_type", "dims", b"dims", "name", b"name"]) -> None: ...
+
+global___ModelOutput = ModelOutput
+
+@typing.final
+class ModelDynamicBatching(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PREFERRED_BATCH_SIZE_FIELD_NUMBER: builtins.int
+    MAX_QUEUE_DELAY_MICROSECONDS_FIELD_NUMBER: builtins.int
+    max_queue_delay_microseconds: builtins.int
+    @property
+    def preferred_batch_size(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        preferred_batch_size: collections.abc.Iterable[builtins.int] | None = ...,
+        max_queue_delay_microseconds: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_queue_delay_microseconds", b"max_queue_delay_microseconds", "preferred_batch_size", b"preferred_batch_size"]) -> None: ...
+
+global___ModelDynamicBatching = ModelDynamicBatching
+
+@typing.final
+class ModelTransactionPolicy(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DECOUPLED_FIELD_NUMBER: builtins.int
+    decoupled: builtins.bool
+    def __init__(
+        self,
+        *,
+        decoupled: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decoupled", b"decoupled"]) -> None: ...
+
+global___ModelTransactionPolicy = ModelTransactionPolicy
+
+@typing.final
+class ModelConfig(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    PLATFORM_FIELD_NUMBER: builtins.int
+    BACKEND_FIELD_NUMBER: builtins.int
+    MAX_BATCH_SIZE_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELD_NUMBER: builtins.int
+    DYNAMIC_BATCHING_FIELD_NUMBER: builtins.int
+    MODEL_TRANSACTION_POLICY_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    platform: builtins.str
+    backend: builtins.str
+    max_batch_size: builtins.int
+    """0 when the first dimension is not the batch."""
+    @property
+    def input(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ModelInput]: ...
+    @property
+    def output(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ModelOutput]: ...
+    @property
+    def dynamic_batching(self) -> global___ModelDynamicBatching: ...
+    @property
+    def model_transaction_policy(self) -> global___ModelTransactionPolicy: ...
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        platform: builtins.str = ...,
+        backend: builtins.str = ...,
+        max_batch_size: builtins.int = ...,
+        input: collections.abc.Iterable[global___ModelInput] | None = ...,
+        output: collections.abc.Iterable[global___ModelOutput] | None = ...,
+        dynamic_batching: global___ModelDynamicBatching | None = ...,
+        model_transaction_policy: global___ModelTransactionPolicy | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["dynamic_batching", b"dynamic_batching", "model_transaction_policy", b"model_transaction_policy", "scheduling_choice", b"scheduling_choice"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["backend", b"backend", "dynamic_batching", b"dynamic_batching", "input", b"input", "max_batch_size", b"max_batch_size", "model_transaction_policy", b"model_transaction_policy", "name", b"name", "output", b"output", "platform", b"platform", "scheduling_choice", b"scheduling_choice"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["scheduling_choice", b"scheduling_choice"]) -> typing.Literal["dynamic_batching"] | None: ...
+
+global___ModelConfig = ModelConfig
+
+@typing.final
+class ModelConfigRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    version: builtins.str
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        version: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "version", b"version"]) -> None: ...
+
+global___ModelConfigRequest = ModelConfigRequest
+
+@typing.final
+class ModelConfigResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: builtins.int
+    @property
+    def config(self) -> global___ModelConfig: ...
+    def __init__(
+        self,
+        *,
+        config: global___ModelConfig | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["config", b"config"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["config", b"config"]) -> None: ...
+
+global___ModelConfigResponse = ModelConfigResponse
+
+@typing.final
+class ModelStatisticsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Empty for every model."""
+    version: builtins.str
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        version: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "version", b"version"]) -> None: ...
+
+global___ModelStatisticsRequest = ModelStatisticsRequest
+
+@typing.final
+class StatisticDuration(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: builtins.int
+    NS_FIELD_NUMBER: builtins.int
+    count: builtins.int
+    ns: builtins.int
+    def __init__(
+        self,
+        *,
+        count: builtins.int = ...,
+        ns: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["count", b"count", "ns", b"ns"]) -> None: ...
+
+global___StatisticDuration = StatisticDuration
+
+@typing.final
+class InferStatistics(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SUCCESS_FIELD_NUMBER: builtins.int
+    FAIL_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
+    COMPUTE_INPUT_FIELD_NUMBER: builtins.int
+    COMPUTE_INFER_FIELD_NUMBER: builtins.int
+    COMPUTE_OUTPUT_FIELD_NUMBER: builtins.int
+    CACHE_HIT_FIELD_NUMBER: builtins.int
+    CACHE_MISS_FIELD_NUMBER: builtins.int
+    @property
+    def success(self) -> global___StatisticDuration: ...
+    @property
+    def fail(self) -> global___StatisticDuration: ...
+    @property
+    def queue(self) -> global___StatisticDuration: ...
+    @property
+    def compute_input(self) -> global___StatisticDuration: ...
+    @property
+    def compute_infer(self) -> global___StatisticDuration: ...
+    @property
+    def compute_output(self) -> global___StatisticDuration: ...
+    @property
+    def cache_hit(self) -> global___StatisticDuration: ...
+    @property
+    def cache_miss(self) -> global___StatisticDuration: ...
+    def __init__(
+        self,
+        *,
+        success: global___StatisticDuration | None = ...,
+        fail: global___StatisticDuration | None = ...,
+        queue: global___StatisticDuration | None = ...,
+        compute_input: global___StatisticDuration | None = ...,
+        compute_infer: global___StatisticDuration | None = ...,
+        compute_output: global___StatisticDuration | None = ...,
+        cache_hit: global___StatisticDuration | None = ...,
+        cache_miss: global___StatisticDuration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["cache_hit", b"cache_hit", "cache_miss", b"cache_miss", "compute_infer", b"compute_infer", "compute_input", b"compute_input", "compute_output", b"compute_output", "fail", b"fail", "queue", b"queue", "success", b"success"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cache_hit", b"cache_hit", "cache_miss", b"cache_miss", "compute_infer", b"compute_infer", "compute_input", b"compute_input", "compute_output", b"compute_output", "fail", b"fail", "queue", b"queue", "success", b"success"]) -> None: ...
+
+global___InferStatistics = InferStatistics
+
+@typing.final
+class InferBatchStatistics(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BATCH_SIZE_FIELD_NUMBER: builtins.int
+    COMPUTE_INPUT_FIELD_NUMBER: builtins.int
+    COMPUTE_INFER_FIELD_NUMBER: builtins.int
+    COMPUTE_OUTPUT_FIELD_NUMBER: builtins.int
+    batch_size: builtins.int
+    @property
+    def compute_input(self) -> global___StatisticDuration: ...
+    @property
+    def compute_infer(self) -> global___StatisticDuration: ...
+    @property
+    def compute_output(self) -> global___StatisticDuration: ...
+    def __init__(
+        self,
+        *,
+        batch_size: builtins.int = ...,
+        compute_input: global___StatisticDuration | None = ...,
+        compute_infer: global___StatisticDuration | None = ...,
+        compute_output: global___StatisticDuration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["compute_infer", b"compute_infer", "compute_input", b"compute_input", "compute_output", b"compute_output"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["batch_size", b"batch_size", "compute_infer", b"compute_infer", "compute_input", b"compute_input", "compute_output", b"compute_output"]) -> None: ...
+
+global___InferBatchStatistics = InferBatchStatistics
+
+@typing.final
+class MemoryUsage(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    BYTE_SIZE_FIELD_NUMBER: builtins.int
+    type: builtins.str
+    id: builtins.int
+    byte_size: builtins.int
+    def __init__(
+        self,
+        *,
+        type: builtins.str = ...,
+        id: builtins.int = ...,
+        byte_size: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["byte_size", b"byte_size", "id", b"id", "type", b"type"]) -> None: ...
+
+global___MemoryUsage = MemoryUsage
+
+@typing.final
+class ModelStatistics(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    LAST_INFERENCE_FIELD_NUMBER: builtins.int
+    INFERENCE_COUNT_FIELD_NUMBER: builtins.int
+    EXECUTION_COUNT_FIELD_NUMBER: builtins.int
+    INFERENCE_STATS_FIELD_NUMBER: builtins.int
+    BATCH_STATS_FIELD_NUMBER: builtins.int
+    MEMORY_USAGE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    version: builtins.str
+    last_inference: builtins.int
+    """Milliseconds since 1970."""
+    inference_count: builtins.int
+    execution_count: builtins.int
+    @property
+    def inference_stats(self) -> global___InferStatistics: ...
+    @property
+    def batch_stats(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___InferBatchStatistics]: ...
+    @property
+    def memory_usage(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MemoryUsage]: ...
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        version: builtins.str = ...,
+        last_inference: builtins.int = ...,
+        inference_count: builtins.int = ...,
+        execution_count: builtins.int = ...,
+        inference_stats: global___InferStatistics | None = ...,
+        batch_stats: collections.abc.Iterable[global___InferBatchStatistics] | None = ...,
+        memory_usage: collections.abc.Iterable[global___MemoryUsage] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["inference_stats", b"inference_stats"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["batch_stats", b"batch_stats", "execution_count", b"execution_count", "inference_count", b"inference_count", "inference_stats", b"inference_stats", "last_inference", b"last_inference", "memory_usage", b"memory_usage", "name", b"name", "version", b"version"]) -> None: ...
+
+global___ModelStatistics = ModelStatistics
+
+@typing.final
+class ModelStatisticsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODEL_STATS_FIELD_NUMBER: builtins.int
+    @property
+    def model_stats(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ModelStatistics]: ...
+    def __init__(
+        self,
+        *,
+        model_stats: collections.abc.Iterable[global___ModelStatistics] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["model_stats", b"model_stats"]) -> None: ...
+
+global___ModelStatisticsResponse = ModelStatisticsResponse
+
+@typing.final
+class ModelRepositoryParameter(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOOL_PARAM_FIELD_NUMBER: builtins.int
+    INT64_PARAM_FIELD_NUMBER: builtins.int
+    STRING_PARAM_FIELD_NUMBER: builtins.int
+    BYTES_PARAM_FIELD_NUMBER: builtins.int
+    bool_param: builtins.bool
+    int64_param: builtins.int
+    string_param: builtins.str
+    bytes_param: builtins.bytes
+    def __init__(
+        self,
+        *,
+        bool_param: builtins.bool = ...,
+        int64_param: builtins.int = ...,
+        string_param: builtins.str = ...,
+        bytes_param: builtins.bytes = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["bool_param", b"bool_param", "bytes_param", b"bytes_param", "int64_param", b"int64_param", "parameter_choice", b"parameter_choice", "string_param", b"string_param"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bool_param", b"bool_param", "bytes_param", b"bytes_param", "int64_param", b"int64_param", "parameter_choice", b"parameter_choice", "string_param", b"string_param"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["parameter_choice", b"parameter_choice"]) -> typing.Literal["bool_param", "int64_param", "string_param", "bytes_param"] | None: ...
+
+global___ModelRepositoryParameter = ModelRepositoryParameter
+
+@typing.final
+class RepositoryModelLoadRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class ParametersEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___ModelRepositoryParameter: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___ModelRepositoryParameter | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    REPOSITORY_NAME_FIELD_NUMBER: builtins.int
+    MODEL_NAME_FIELD_NUMBER: builtins.int
+    PARAMETERS_FIELD_NUMBER: builtins.int
+    repository_name: builtins.str
+    model_name: builtins.str
+    @property
+    def parameters(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___ModelRepositoryParameter]: ...
+    def __init__(
+        self,
+        *,
+        repository_name: builtins.str = ...,
+        model_name: builtins.str = ...,
+        parameters: collections.abc.Mapping[builtins.str, global___ModelRepositoryParameter] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["model_name", b"model_name", "parameters", b"parameters", "repository_name", b"repository_name"]) -> None: ...
+
+global___RepositoryModelLoadRequest = RepositoryModelLoadRequest
+
+@typing.final
+class RepositoryModelLoadResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___RepositoryModelLoadResponse = RepositoryModelLoadResponse
+
+@typing.final
+class RepositoryModelUnloadRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class ParametersEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___ModelRepositoryParameter: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___ModelRepositoryParameter | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    REPOSITORY_NAME_FIELD_NUMBER: builtins.int
+    MODEL_NAME_FIELD_NUMBER: builtins.int
+    PARAMETERS_FIELD_NUMBER: builtins.int
+    repository_name: builtins.str
+    model_name: builtins.str
+    @property
+    def parameters(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___ModelRepositoryParameter]: ...
+    def __init__(
+        self,
+        *,
+        repository_name: builtins.str = ...,
+        model_name: builtins.str = ...,
+        parameters: collections.abc.Mapping[builtins.str, global___ModelRepositoryParameter] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["model_name", b"model_name", "parameters", b"parameters", "repository_name", b"repository_name"]) -> None: ...
+
+global___RepositoryModelUnloadRequest = RepositoryModelUnloadRequest
+
+@typing.final
+class RepositoryModelUnloadResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___RepositoryModelUnloadResponse = RepositoryModelUnloadResponse
+
+@typing.final
+class SystemSharedMemoryStatusRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Empty for every region."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___SystemSharedMemoryStatusRequest = SystemSharedMemoryStatusRequest
+
+@typing.final
+class SystemSharedMemoryStatusResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class RegionStatus(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: builtins.int
+        KEY_FIELD_NUMBER: builtins.int
+        OFFSET_FIELD_NUMBER: builtins.int
+        BYTE_SIZE_FIELD_NUMBER: builtins.int
+        name: builtins.str
+        key: builtins.str
+        offset: builtins.int
+        byte_size: builtins.int
+        def __init__(
+            self,
+            *,
+            name: builtins.str = ...,
+            key: builtins.str = ...,
+            offset: builtins.int = ...,
+            byte_size: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["byte_size", b"byte_size", "key", b"key", "name", b"name", "offset", b"offset"]) -> None: ...
+
+    @typing.final
+    class RegionsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___SystemSharedMemoryStatusResponse.RegionStatus: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___SystemSharedMemoryStatusResponse.RegionStatus | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    REGIONS_FIELD_NUMBER: builtins.int
+    @property
+    def regions(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___SystemSharedMemoryStatusResponse.RegionStatus]: ...
+    def __init__(
+        self,
+        *,
+        regions: collections.abc.Mapping[builtins.str, global___SystemSharedMemoryStatusResponse.RegionStatus] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["regions", b"regions"]) -> None: ...
+
+global___SystemSharedMemoryStatusResponse = SystemSharedMemoryStatusResponse
+
+@typing.final
+class SystemSharedMemoryRegisterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    OFFSET_FIELD_NUMBER: builtins.int
+    BYTE_SIZE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    key: builtins.str
+    offset: builtins.int
+    byte_size: builtins.int
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        key: builtins.str = ...,
+        offset: builtins.int = ...,
+        byte_size: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["byte_size", b"byte_size", "key", b"key", "name", b"name", "offset", b"offset"]) -> None: ...
+
+global___SystemSharedMemoryRegisterRequest = SystemSharedMemoryRegisterRequest
+
+@typing.final
+class SystemSharedMemoryRegisterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___SystemSharedMemoryRegisterResponse = SystemSharedMemoryRegisterResponse
+
+@typing.final
+class SystemSharedMemoryUnregisterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Empty for every region."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___SystemSharedMemoryUnregisterRequest = SystemSharedMemoryUnregisterRequest
+
+@typing.final
+class SystemSharedMemoryUnregisterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___SystemSharedMemoryUnregisterResponse = SystemSharedMemoryUnregisterResponse
+
+@typing.final
+class CudaSharedMemoryStatusRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___CudaSharedMemoryStatusRequest = CudaSharedMemoryStatusRequest
+
+@typing.final
+class CudaSharedMemoryStatusResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class RegionStatus(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: builtins.int
+        DEVICE_ID_FIELD_NUMBER: builtins.int
+        BYTE_SIZE_FIELD_NUMBER: builtins.int
+        name: builtins.str
+        device_id: builtins.int
+        byte_size: builtins.int
+        def __init__(
+            self,
+            *,
+            name: builtins.str = ...,
+            device_id: builtins.int = ...,
+            byte_size: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["byte_size", b"byte_size", "device_id", b"device_id", "name", b"name"]) -> None: ...
+
+    @typing.final
+    class RegionsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___CudaSharedMemoryStatusResponse.RegionStatus: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___CudaSharedMemoryStatusResponse.RegionStatus | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    REGIONS_FIELD_NUMBER: builtins.int
+    @property
+    def regions(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___CudaSharedMemoryStatusResponse.RegionStatus]: ...
+    def __init__(
+        self,
+        *,
+        regions: collections.abc.Mapping[builtins.str, global___CudaSharedMemoryStatusResponse.RegionStatus] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["regions", b"regions"]) -> None: ...
+
+global___CudaSharedMemoryStatusResponse = CudaSharedMemoryStatusResponse
+
+@typing.final
+class CudaSharedMemoryRegisterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    RAW_HANDLE_FIELD_NUMBER: builtins.int
+    DEVICE_ID_FIELD_NUMBER: builtins.int
+    BYTE_SIZE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    raw_handle: builtins.bytes
+    device_id: builtins.int
+    byte_size: builtins.int
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        raw_handle: builtins.bytes = ...,
+        device_id: builtins.int = ...,
+        byte_size: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["byte_size", b"byte_size", "device_id", b"device_id", "name", b"name", "raw_handle", b"raw_handle"]) -> None: ...
+
+global___CudaSharedMemoryRegisterRequest = CudaSharedMemoryRegisterRequest
+
+@typing.final
+class CudaSharedMemoryRegisterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___CudaSharedMemoryRegisterResponse = CudaSharedMemoryRegisterResponse
+
+@typing.final
+class CudaSharedMemoryUnregisterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___CudaSharedMemoryUnregisterRequest = CudaSharedMemoryUnregisterRequest
+
+@typing.final
+class CudaSharedMemoryUnregisterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___CudaSharedMemoryUnregisterResponse = CudaSharedMemoryUnregisterResponse
+
+@typing.final
+class TraceSettingRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class SettingValue(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        VALUE_FIELD_NUMBER: builtins.int
+        @property
+        def value(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+        def __init__(
+            self,
+            *,
+            value: collections.abc.Iterable[builtins.str] | None = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["value", b"value"]) -> None: ...
+
+    @typing.final
+    class SettingsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___TraceSettingRequest.SettingValue: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___TraceSettingRequest.SettingValue | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    SETTINGS_FIELD_NUMBER: builtins.int
+    MODEL_NAME_FIELD_NUMBER: builtins.int
+    model_name: builtins.str
+    @property
+    def settings(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___TraceSettingRequest.SettingValue]: ...
+    def __init__(
+        self,
+        *,
+        settings: collections.abc.Mapping[builtins.str, global___TraceSettingRequest.SettingValue] | None = ...,
+        model_name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["model_name", b"model_name", "settings", b"settings"]) -> None: ...
+
+global___TraceSettingRequest = TraceSettingRequest
+
+@typing.final
+class TraceSettingResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class SettingValue(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        VALUE_FIELD_NUMBER: builtins.int
+        @property
+        def value(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+        def __init__(
+            self,
+            *,
+            value: collections.abc.Iterable[builtins.str] | None = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["value", b"value"]) -> None: ...
+
+    @typing.final
+    class SettingsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___TraceSettingResponse.SettingValue: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___TraceSettingResponse.SettingValue | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    SETTINGS_FIELD_NUMBER: builtins.int
+    @property
+    def settings(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___TraceSettingResponse.SettingValue]: ...
+    def __init__(
+        self,
+        *,
+        settings: collections.abc.Mapping[builtins.str, global___TraceSettingResponse.SettingValue] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["settings", b"settings"]) -> None: ...
+
+global___TraceSettingResponse = TraceSettingResponse
+
+@typing.final
+class LogSettingsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class SettingValue(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        BOOL_PARAM_FIELD_NUMBER: builtins.int
+        UINT32_PARAM_FIELD_NUMBER: builtins.int
+        STRING_PARAM_FIELD_NUMBER: builtins.int
+        bool_param: builtins.bool
+        uint32_param: builtins.int
+        string_param: builtins.str
+        def __init__(
+            self,
+            *,
+            bool_param: builtins.bool = ...,
+            uint32_param: builtins.int = ...,
+            string_param: builtins.str = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["bool_param", b"bool_param", "parameter_choice", b"parameter_choice", "string_param", b"string_param", "uint32_param", b"uint32_param"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["bool_param", b"bool_param", "parameter_choice", b"parameter_choice", "string_param", b"string_param", "uint32_param", b"uint32_param"]) -> None: ...
+        def WhichOneof(self, oneof_group: typing.Literal["parameter_choice", b"parameter_choice"]) -> typing.Literal["bool_param", "uint32_param", "string_param"] | None: ...
+
+    @typing.final
+    class SettingsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___LogSettingsRequest.SettingValue: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___LogSettingsRequest.SettingValue | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    SETTINGS_FIELD_NUMBER: builtins.int
+    @property
+    def settings(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___LogSettingsRequest.SettingValue]: ...
+    def __init__(
+        self,
+        *,
+        settings: collections.abc.Mapping[builtins.str, global___LogSettingsRequest.SettingValue] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["settings", b"settings"]) -> None: ...
+
+global___LogSettingsRequest = LogSettingsRequest
+
+@typing.final
+class LogSettingsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class SettingValue(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        BOOL_PARAM_FIELD_NUMBER: builtins.int
+        UINT32_PARAM_FIELD_NUMBER: builtins.int
+        STRING_PARAM_FIELD_NUMBER: builtins.int
+        bool_param: builtins.bool
+        uint32_param: builtins.int
+        string_param: builtins.str
+        def __init__(
+            self,
+            *,
+            bool_param: builtins.bool = ...,
+            uint32_param: builtins.int = ...,
+            string_param: builtins.str = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["bool_param", b"bool_param", "parameter_choice", b"parameter_choice", "string_param", b"string_param", "uint32_param", b"uint32_param"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["bool_param", b"bool_param", "parameter_choice", b"parameter_choice", "string_param", b"string_param", "uint32_param", b"uint32_param"]) -> None: ...
+        def WhichOneof(self, oneof_group: typing.Literal["parameter_choice", b"parameter_choice"]) -> typing.Literal["bool_param", "uint32_param", "string_param"] | None: ...
+
+    @typing.final
+    class SettingsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___LogSettingsResponse.SettingValue: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___LogSettingsResponse.SettingValue | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    SETTINGS_FIELD_NUMBER: builtins.int
+    @property
+    def settings(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___LogSettingsResponse.SettingValue]: ...
+    def __init__(
+        self,
+        *,
+        settings: collections.abc.Mapping[builtins.str, global___LogSettingsResponse.SettingValue] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["settings", b"settings"]) -> None: ...
+
+global___LogSettingsResponse = LogSettingsResponse

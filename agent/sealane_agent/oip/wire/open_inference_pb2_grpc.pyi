@@ -4,8 +4,9 @@ isort:skip_file
 The Open Inference Protocol, version 2, as stock clients speak it over gRPC.
 
 Package, service, messages and field numbers are fixed by the public protocol: they are the same
-in the protocol's own description and in Triton's, whose model repository index is included.
-Field `properties` of ModelMetadataResponse is the protocol's, not Triton's.
+in the protocol's own description and in Triton's, whose extensions are included. Of the model's
+configuration only what a stock client reads is here. Field `properties` of ModelMetadataResponse
+is the protocol's, not Triton's.
 """
 
 import abc
@@ -60,11 +61,89 @@ class GRPCInferenceServiceStub:
     ]
     """One inference."""
 
+    ModelStreamInfer: grpc.StreamStreamMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.ModelInferRequest,
+        sealane_agent.oip.wire.open_inference_pb2.ModelStreamInferResponse,
+    ]
+    """Inferences in a stream, each answered once."""
+
+    ModelConfig: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.ModelConfigRequest,
+        sealane_agent.oip.wire.open_inference_pb2.ModelConfigResponse,
+    ]
+    """How one model is served."""
+
+    ModelStatistics: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.ModelStatisticsRequest,
+        sealane_agent.oip.wire.open_inference_pb2.ModelStatisticsResponse,
+    ]
+    """What requests came to since the endpoint began to serve the model."""
+
     RepositoryIndex: grpc.UnaryUnaryMultiCallable[
         sealane_agent.oip.wire.open_inference_pb2.RepositoryIndexRequest,
         sealane_agent.oip.wire.open_inference_pb2.RepositoryIndexResponse,
     ]
     """Every version of every model."""
+
+    RepositoryModelLoad: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.RepositoryModelLoadRequest,
+        sealane_agent.oip.wire.open_inference_pb2.RepositoryModelLoadResponse,
+    ]
+    """Serve a model again, where the endpoint's owner allows it."""
+
+    RepositoryModelUnload: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.RepositoryModelUnloadRequest,
+        sealane_agent.oip.wire.open_inference_pb2.RepositoryModelUnloadResponse,
+    ]
+    """Serve a model no longer, where the endpoint's owner allows it."""
+
+    SystemSharedMemoryStatus: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryStatusRequest,
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryStatusResponse,
+    ]
+    """The caller's regions of shared memory."""
+
+    SystemSharedMemoryRegister: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryRegisterRequest,
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryRegisterResponse,
+    ]
+    """Let a region be named in requests of this connection."""
+
+    SystemSharedMemoryUnregister: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryUnregisterRequest,
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryUnregisterResponse,
+    ]
+    """Forget one region, or all."""
+
+    CudaSharedMemoryStatus: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryStatusRequest,
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryStatusResponse,
+    ]
+    """No region: there is no shared memory of GPUs here."""
+
+    CudaSharedMemoryRegister: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryRegisterRequest,
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryRegisterResponse,
+    ]
+    """Always refused."""
+
+    CudaSharedMemoryUnregister: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryUnregisterRequest,
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryUnregisterResponse,
+    ]
+    """Nothing to forget: done at once, since stock clients ask for it before anything else."""
+
+    TraceSetting: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.TraceSettingRequest,
+        sealane_agent.oip.wire.open_inference_pb2.TraceSettingResponse,
+    ]
+    """Traces are not kept: every level is off."""
+
+    LogSettings: grpc.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.LogSettingsRequest,
+        sealane_agent.oip.wire.open_inference_pb2.LogSettingsResponse,
+    ]
+    """What is logged; a client cannot change it."""
 
 class GRPCInferenceServiceAsyncStub:
     ServerLive: grpc.aio.UnaryUnaryMultiCallable[
@@ -103,11 +182,89 @@ class GRPCInferenceServiceAsyncStub:
     ]
     """One inference."""
 
+    ModelStreamInfer: grpc.aio.StreamStreamMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.ModelInferRequest,
+        sealane_agent.oip.wire.open_inference_pb2.ModelStreamInferResponse,
+    ]
+    """Inferences in a stream, each answered once."""
+
+    ModelConfig: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.ModelConfigRequest,
+        sealane_agent.oip.wire.open_inference_pb2.ModelConfigResponse,
+    ]
+    """How one model is served."""
+
+    ModelStatistics: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.ModelStatisticsRequest,
+        sealane_agent.oip.wire.open_inference_pb2.ModelStatisticsResponse,
+    ]
+    """What requests came to since the endpoint began to serve the model."""
+
     RepositoryIndex: grpc.aio.UnaryUnaryMultiCallable[
         sealane_agent.oip.wire.open_inference_pb2.RepositoryIndexRequest,
         sealane_agent.oip.wire.open_inference_pb2.RepositoryIndexResponse,
     ]
     """Every version of every model."""
+
+    RepositoryModelLoad: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.RepositoryModelLoadRequest,
+        sealane_agent.oip.wire.open_inference_pb2.RepositoryModelLoadResponse,
+    ]
+    """Serve a model again, where the endpoint's owner allows it."""
+
+    RepositoryModelUnload: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.RepositoryModelUnloadRequest,
+        sealane_agent.oip.wire.open_inference_pb2.RepositoryModelUnloadResponse,
+    ]
+    """Serve a model no longer, where the endpoint's owner allows it."""
+
+    SystemSharedMemoryStatus: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryStatusRequest,
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryStatusResponse,
+    ]
+    """The caller's regions of shared memory."""
+
+    SystemSharedMemoryRegister: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryRegisterRequest,
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryRegisterResponse,
+    ]
+    """Let a region be named in requests of this connection."""
+
+    SystemSharedMemoryUnregister: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryUnregisterRequest,
+        sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryUnregisterResponse,
+    ]
+    """Forget one region, or all."""
+
+    CudaSharedMemoryStatus: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryStatusRequest,
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryStatusResponse,
+    ]
+    """No region: there is no shared memory of GPUs here."""
+
+    CudaSharedMemoryRegister: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryRegisterRequest,
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryRegisterResponse,
+    ]
+    """Always refused."""
+
+    CudaSharedMemoryUnregister: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryUnregisterRequest,
+        sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryUnregisterResponse,
+    ]
+    """Nothing to forget: done at once, since stock clients ask for it before anything else."""
+
+    TraceSetting: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.TraceSettingRequest,
+        sealane_agent.oip.wire.open_inference_pb2.TraceSettingResponse,
+    ]
+    """Traces are not kept: every level is off."""
+
+    LogSettings: grpc.aio.UnaryUnaryMultiCallable[
+        sealane_agent.oip.wire.open_inference_pb2.LogSettingsRequest,
+        sealane_agent.oip.wire.open_inference_pb2.LogSettingsResponse,
+    ]
+    """What is logged; a client cannot change it."""
 
 class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
@@ -159,11 +316,115 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         """One inference."""
 
     @abc.abstractmethod
+    def ModelStreamInfer(
+        self,
+        request_iterator: _MaybeAsyncIterator[sealane_agent.oip.wire.open_inference_pb2.ModelInferRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[sealane_agent.oip.wire.open_inference_pb2.ModelStreamInferResponse], collections.abc.AsyncIterator[sealane_agent.oip.wire.open_inference_pb2.ModelStreamInferResponse]]:
+        """Inferences in a stream, each answered once."""
+
+    @abc.abstractmethod
+    def ModelConfig(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.ModelConfigRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.ModelConfigResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.ModelConfigResponse]]:
+        """How one model is served."""
+
+    @abc.abstractmethod
+    def ModelStatistics(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.ModelStatisticsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.ModelStatisticsResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.ModelStatisticsResponse]]:
+        """What requests came to since the endpoint began to serve the model."""
+
+    @abc.abstractmethod
     def RepositoryIndex(
         self,
         request: sealane_agent.oip.wire.open_inference_pb2.RepositoryIndexRequest,
         context: _ServicerContext,
     ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.RepositoryIndexResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.RepositoryIndexResponse]]:
         """Every version of every model."""
+
+    @abc.abstractmethod
+    def RepositoryModelLoad(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.RepositoryModelLoadRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.RepositoryModelLoadResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.RepositoryModelLoadResponse]]:
+        """Serve a model again, where the endpoint's owner allows it."""
+
+    @abc.abstractmethod
+    def RepositoryModelUnload(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.RepositoryModelUnloadRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.RepositoryModelUnloadResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.RepositoryModelUnloadResponse]]:
+        """Serve a model no longer, where the endpoint's owner allows it."""
+
+    @abc.abstractmethod
+    def SystemSharedMemoryStatus(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryStatusRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryStatusResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryStatusResponse]]:
+        """The caller's regions of shared memory."""
+
+    @abc.abstractmethod
+    def SystemSharedMemoryRegister(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryRegisterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryRegisterResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryRegisterResponse]]:
+        """Let a region be named in requests of this connection."""
+
+    @abc.abstractmethod
+    def SystemSharedMemoryUnregister(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryUnregisterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryUnregisterResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.SystemSharedMemoryUnregisterResponse]]:
+        """Forget one region, or all."""
+
+    @abc.abstractmethod
+    def CudaSharedMemoryStatus(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryStatusRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryStatusResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryStatusResponse]]:
+        """No region: there is no shared memory of GPUs here."""
+
+    @abc.abstractmethod
+    def CudaSharedMemoryRegister(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryRegisterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryRegisterResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryRegisterResponse]]:
+        """Always refused."""
+
+    @abc.abstractmethod
+    def CudaSharedMemoryUnregister(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryUnregisterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryUnregisterResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.CudaSharedMemoryUnregisterResponse]]:
+        """Nothing to forget: done at once, since stock clients ask for it before anything else."""
+
+    @abc.abstractmethod
+    def TraceSetting(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.TraceSettingRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.TraceSettingResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.TraceSettingResponse]]:
+        """Traces are not kept: every level is off."""
+
+    @abc.abstractmethod
+    def LogSettings(
+        self,
+        request: sealane_agent.oip.wire.open_inference_pb2.LogSettingsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane_agent.oip.wire.open_inference_pb2.LogSettingsResponse, collections.abc.Awaitable[sealane_agent.oip.wire.open_inference_pb2.LogSettingsResponse]]:
+        """What is logged; a client cannot change it."""
 
 def add_GRPCInferenceServiceServicer_to_server(servicer: GRPCInferenceServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

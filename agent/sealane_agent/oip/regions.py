@@ -1,0 +1,145 @@
+"""Keeps the named shared memory that clients registered: theirs alone, and never mapped.
+
+A region belongs to the connection that registered it. Its file must belong to the user at the other
+end of that connection, who must be on this machine: else a client could have the endpoint read what
+it may not. Bytes are read and written through the descriptor, so that a client that shrinks its
+file gets an error and cannot end the endpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sealane_agent.serving.types import InvalidInference, ModelUnknown, NotAllowed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REGIONS: Final = 64
+"""Of one client; of all clients together sixteen times as many."""
+
+FOLDER: Final = Path("/dev/shm")  # noqa: S108 - where the system keeps shared memory
+
+_ALL: Final = 16 * REGIONS
+
+
+@dataclass(eq=False)
+class Region:
+    """One registered region; its descriptor is closed when nobody holds it any longer."""
+
+    name: str
+    key: str
+    offset: int
+    byte_size: int
+    descriptor: int
+    closer: object = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.closer = weakref.finalize(self, os.close, self.descriptor)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Some of its bytes; raises InvalidInference."""
+        self._check(offset, size)
+        content = os.pread(self.descriptor, size, self.offset + offset)
+        if len(content) != size:
+            raise InvalidInference(f"shared memory region {self.name!r} has become smaller")
+        return content
+
+    def write(self, offset: int, content: bytes | memoryview, room: int) -> None:
+        """Put bytes there, in at most so much room; raises InvalidInference."""
+        self._check(offset, room)
+        if len(content) > room:
+            raise InvalidInference(
+                f"an output of {len(content)} bytes does not fit into {room} of region "
+                f"{self.name!r}"
+            )
+        if os.fstat(self.descriptor).st_size < self.offset + offset + len(content):
+            raise InvalidInference(f"shared memory region {self.name!r} has become smaller")
+        os.pwrite(self.descriptor, content, self.offset + offset)
+
+    def _check(self, offset: int, size: int) -> None:
+        if offset < 0 or size < 0 or offset + size > self.byte_size:
+            raise InvalidInference(
+                f"region {self.name!r} has {self.byte_size} bytes, {offset} to {offset + size} "
+                "were named"
+            )
+
+
+class Regions:
+    """Every client's regions; `user_of` says whose connection a client is, None when it is gone.
+
+    `allowed` is whether the endpoint's owner wants any of this.
+    """
+
+    def __init__(self, user_of: Callable[[str], int | None], *, allowed: bool) -> None:
+        self._user_of = user_of
+        self._allowed = allowed
+        self._of: dict[str, dict[str, Region]] = {}
+
+    def register(self, client: str, name: str, place: tuple[str, int, int]) -> None:
+        """Let a client name a region: its key, offset and size.
+
+        Raises NotAllowed or InvalidInference; the key is never repeated, it may be a guess.
+        """
+        if not self._allowed:
+            raise NotAllowed(
+                "shared memory is not offered here", hint="its owner can set endpoint.shared_memory"
+            )
+        user = self._user_of(client)
+        if user is None:
+            raise NotAllowed("shared memory is for clients on this machine")
+        self._forget_the_gone()
+        mine = self._of.setdefault(client, {})
+        if name in mine:
+            raise InvalidInference(f"shared memory region {name!r} is registered already")
+        if len(mine) >= REGIONS or sum(map(len, self._of.values())) >= _ALL:
+            raise InvalidInference(f"a client registers at most {REGIONS} regions")
+        mine[name] = _open(name, place, user)
+
+    def unregister(self, client: str, name: str = "") -> None:
+        """Forget one region of the client, or all; what is written just now is written."""
+        if name:
+            self._of.get(client, {}).pop(name, None)
+        else:
+            self._of.pop(client, None)
+
+    def status(self, client: str, name: str = "") -> tuple[Region, ...]:
+        """The client's regions, or the named one; raises ModelUnknown."""
+        mine = self._of.get(client, {})
+        return (self.find(client, name),) if name else tuple(mine.values())
+
+    def find(self, client: str, name: str) -> Region:
+        """One region of the client; raises ModelUnknown."""
+        region = self._of.get(client, {}).get(name)
+        if region is None:
+            raise ModelUnknown(f"no shared memory region {name[:80]!r} of this connection")
+        return region
+
+    def _forget_the_gone(self) -> None:
+        for client in [client for client in self._of if self._user_of(client) is None]:
+            del self._of[client]
+
+
+def _open(name: str, place: tuple[str, int, int], user: int) -> Region:
+    key, offset, byte_size = place
+    plain = key.removeprefix("/")
+    if not plain or "/" in plain or plain.startswith("."):
+        raise InvalidInference("the key of a region is one name, as shm_open takes it")
+    try:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        descriptor = os.open(FOLDER / plain, flags)
+    except OSError:
+        raise InvalidInference(f"the memory of region {name!r} cannot be opened") from None
+    facts = os.fstat(descriptor)
+    wrong = not stat.S_ISREG(facts.st_mode) or facts.st_uid != user
+    if wrong or byte_size <= 0 or offset < 0 or offset + byte_size > facts.st_size:
+        os.close(descriptor)
+        raise InvalidInference(
+            f"the memory of region {name!r} is not the client's own, or smaller than it says"
+        )
+    return Region(name, key, offset, byte_size, descriptor)
