@@ -31,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from sealane_agent.oip.extensions import Names  # noqa: PLC0415 - the same
+    from sealane_agent.oip.metrics import Names  # noqa: PLC0415 - the same
     from sealane_agent.serving.app import (  # noqa: PLC0415 - other commands load no engine code
         EndpointSettings,
         run,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Deployment, TensorSpec
 
     from sealane_agent.oip.regions import Region
-    from sealane_agent.serving.dataplane import Counted, Description, Listed
+    from sealane_agent.serving.descriptions import Counted, Description, Listed
 
 _STRING: Final = "TYPE_STRING"
 

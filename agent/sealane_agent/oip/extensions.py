@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sealane_agent.oip.classification import classified
+from sealane_agent.oip.metrics import Names
 from sealane_agent.serving.types import NotAllowed, NotSupported
 
 if TYPE_CHECKING:
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from sealane_agent.oip.regions import Regions
     from sealane_agent.serving.dataplane import Dataplane
     from sealane_agent.serving.types import Tensor
-
-
-class Names(StrEnum):
-    """Under which names metrics are told."""
-
-    SEALANE = "sealane"
-    TRITON = "triton"
-    BOTH = "both"
 
 
 @dataclass(frozen=True, slots=True)

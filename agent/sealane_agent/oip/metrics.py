@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from sealane.telemetry import names
 
 from sealane_agent.oip.description import REASONS
-from sealane_agent.oip.extensions import Names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sealane_agent.serving.dataplane import Counted
+    from sealane_agent.serving.descriptions import Counted
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The media type."""
 
 BOUNDS_US: Final = tuple(2**power for power in range(4, 27))
 """Of the latency's buckets, in microseconds: 16 µs to 67 s, each twice the one before."""
+
+
+class Names(StrEnum):
+    """Under which names metrics are told."""
+
+    SEALANE = "sealane"
+    TRITON = "triton"
+    BOTH = "both"
+
 
 Family = tuple[str, str, str]
 """Name, kind and what it says."""

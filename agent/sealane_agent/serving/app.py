@@ -25,9 +25,10 @@ from sealane.service import ServiceManager
 
 from sealane_agent.errors import AgentError
 from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
-from sealane_agent.oip.extensions import Extensions, Names
+from sealane_agent.oip.extensions import Extensions
 from sealane_agent.oip.grpc_door import make_server
 from sealane_agent.oip.http import HttpServer
+from sealane_agent.oip.metrics import Names
 from sealane_agent.oip.peers import user_of
 from sealane_agent.oip.regions import Regions
 from sealane_agent.oip.rest import RestDoor

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sealane.names import SlotName
 
+from sealane_agent.serving.descriptions import Counted, Description, Listed
 from sealane_agent.serving.place import DRAIN_S
 from sealane_agent.serving.slots import Slot
 from sealane_agent.serving.types import ModelUnknown, NotReady
@@ -16,55 +16,13 @@ from sealane_agent.serving.types import ModelUnknown, NotReady
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sealane.bundle.types import Deployment, Variant
-
     from sealane_agent.layout import Pointer
-    from sealane_agent.serving.histogram import Histogram
     from sealane_agent.serving.messages import SlotStatus
     from sealane_agent.serving.place import Place
     from sealane_agent.serving.recorder import Recorder
     from sealane_agent.serving.request import Outcome
     from sealane_agent.serving.slots import StartWorker
-    from sealane_agent.serving.totals import Totals
     from sealane_agent.serving.types import Inference, Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a client may know about a model."""
-
-    name: str
-    versions: tuple[int, ...]
-    variant: Variant
-    deployment: Deployment
-
-    @property
-    def runtime(self) -> str:
-        """The engine that answers."""
-        return self.variant.runtime
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What one version of a model did; `last_ms` since 1970, 0 when it answered nothing."""
-
-    name: str
-    version: int
-    totals: Totals
-    latency: Histogram
-    memory_bytes: int
-    pending: int
-    last_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One model in the repository's index."""
-
-    name: str
-    version: int
-    ready: bool
-    reason: str
 
 
 def _counted(name: str, place: Place) -> Counted:
