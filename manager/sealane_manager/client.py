@@ -20,6 +20,7 @@ from sealane_manager.rpc.alerts import AlertCalls
 from sealane_manager.rpc.answers import understood
 from sealane_manager.rpc.audit import AuditCalls
 from sealane_manager.rpc.exports import ExportCalls
+from sealane_manager.rpc.schedules import schedule_from_wire, schedule_to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sealane_manager.rollout.types import Operation, RolloutSpec
+    from sealane_manager.schedule import Schedule
     from sealane_manager.store.records import JudgementRecord
     from sealane_manager.views import DeviceView, ReleaseView, RolloutView
 
@@ -93,6 +95,24 @@ class Operator:
         request = wire.RevokeDeviceRequest(device=device, reason=reason)
         with understood(self._address):
             self._stub.RevokeDevice(request, timeout=_CALL_SECONDS)
+
+    def list_schedules(self) -> tuple[Schedule, ...]:
+        """When devices may fetch and activate."""
+        with understood(self._address):
+            answer = self._stub.ListSchedules(wire.ListSchedulesRequest(), timeout=_CALL_SECONDS)
+        return tuple(schedule_from_wire(each) for each in answer.schedules)
+
+    def put_schedule(self, schedule: Schedule, reason: str = "") -> None:
+        """Add or replace a schedule."""
+        request = wire.PutScheduleRequest(schedule=schedule_to_wire(schedule), reason=reason)
+        with understood(self._address):
+            self._stub.PutSchedule(request, timeout=_CALL_SECONDS)
+
+    def remove_schedule(self, name: str, reason: str = "") -> None:
+        """Take a schedule away."""
+        request = wire.RemoveScheduleRequest(name=name, reason=reason)
+        with understood(self._address):
+            self._stub.RemoveSchedule(request, timeout=_CALL_SECONDS)
 
     def missing_blobs(self, digests: Sequence[Digest]) -> tuple[Digest, ...]:
         """Which of these blobs the manager does not hold yet."""

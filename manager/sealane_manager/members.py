@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sealane.names import parse_device, parse_label
 from sealane.trust.token import JoinToken
 
+from sealane_manager.schedule import checked
 from sealane_manager.selector import parse
 from sealane_manager.sessions import Ending
 from sealane_manager.store.records import By
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
 
     from sealane_manager.identity.enrolment import Enrolment, Terms
+    from sealane_manager.schedule import Schedule
     from sealane_manager.sessions import Sessions
     from sealane_manager.store import Store
     from sealane_manager.store.records import DeviceRecord
@@ -68,6 +70,25 @@ class Members:
         by = By(actor, change.reason, self.clock.now())
         changed = self.store.devices.label(parse_device(device), change.given, change.remove, by)
         return self._view(changed)
+
+    def schedules(self) -> tuple[Schedule, ...]:
+        """When devices may fetch and activate."""
+        return self.store.schedules.list()
+
+    def schedule(self, schedule: Schedule, reason: str, actor: str) -> None:
+        """Add or replace a schedule, and tell every device; raises InvalidName or Refused."""
+        by = By(actor, reason, self.clock.now())
+        self.store.schedules.put(checked(schedule), by)
+        self._tell_all()
+
+    def unschedule(self, name: str, reason: str, actor: str) -> None:
+        """Take a schedule away, and tell every device; raises NotKnown."""
+        self.store.schedules.remove(name, By(actor, reason, self.clock.now()))
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        for device in self.sessions.reachable():
+            self.sessions.notify(device, 0)
 
     def revoke(self, device: str, reason: str, actor: str) -> None:
         """End a membership and its open session; raises NotKnown."""

@@ -186,3 +186,22 @@ def test_without_a_context_the_hint_says_how_to_get_one(tmp_path: Path) -> None:
 
     assert done.exit_code == 1
     assert "SEALANE_CONTEXT" in done.stderr
+
+
+def test_a_schedule_is_set_shown_and_removed_and_a_wrong_window_is_a_sentence(
+    sealane: Callable[..., Result],
+) -> None:
+    night = ("--activation", "daily 22:00-05:00", "--commit", "both", "--lease", "12h")
+    assert sealane("window", "set", "night", "--selector", "site=porto", *night).exit_code == 0
+    (row,) = parsed(sealane("window", "list", "-o", "json"))
+    assert (row["activation"], row["commit"], row["lease"]) == (
+        ["daily 22:00-05:00"],
+        "both",
+        "12h",
+    )
+    assert "daily 22:00-05:00" in sealane("window", "list").stdout
+    wrong = sealane("window", "set", "night", "--activation", "at night")
+    assert wrong.exit_code == 1
+    assert "mon-fri 22:00-05:00" in wrong.stderr
+    assert sealane("window", "remove", "night", "--reason", "over").exit_code == 0
+    assert parsed(sealane("window", "list", "-o", "json")) == []

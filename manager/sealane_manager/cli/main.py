@@ -19,6 +19,7 @@ from sealane_manager.cli import (
     serve,
     trust,
     user,
+    window,
 )
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(export.app, name="export")
 app.add_typer(trust.app, name="trust")
 app.add_typer(user.app, name="user")
+app.add_typer(window.app, name="window")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from sealane_manager.members import LabelChange
 from sealane_manager.rollout.operate import Word
 from sealane_manager.rpc import convert
 from sealane_manager.rpc.answers import answering
+from sealane_manager.rpc.schedules import schedule_from_wire, schedule_to_wire
 from sealane_manager.rpc.uploads import take_upload
 
 if TYPE_CHECKING:
@@ -194,6 +195,35 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
             return convert.rollout_to_wire(self._offices.rollouts.operate(request.id, word))
 
         return wire.ControlRolloutResponse(rollout=await self._ask(context, control))
+
+    async def ListSchedules(
+        self, _request: wire.ListSchedulesRequest, context: Context
+    ) -> wire.ListSchedulesResponse:
+        """When devices may fetch and activate."""
+        found = await self._ask(context, lambda _: self._offices.members.schedules())
+        return wire.ListSchedulesResponse(schedules=map(schedule_to_wire, found))
+
+    async def PutSchedule(
+        self, request: wire.PutScheduleRequest, context: Context
+    ) -> wire.PutScheduleResponse:
+        """Add or replace a schedule."""
+
+        def put(actor: str) -> None:
+            schedule = schedule_from_wire(request.schedule)
+            self._offices.members.schedule(schedule, request.reason, actor)
+
+        await self._ask(context, put)
+        return wire.PutScheduleResponse()
+
+    async def RemoveSchedule(
+        self, request: wire.RemoveScheduleRequest, context: Context
+    ) -> wire.RemoveScheduleResponse:
+        """Take a schedule away."""
+        members = self._offices.members
+        await self._ask(
+            context, lambda actor: members.unschedule(request.name, request.reason, actor)
+        )
+        return wire.RemoveScheduleResponse()
 
     async def GetJudgements(
         self, request: wire.GetJudgementsRequest, context: Context

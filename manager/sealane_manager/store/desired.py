@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -14,6 +15,7 @@ from sealane_manager.rollout.types import IN_FLIGHT, RolloutState
 from sealane_manager.store import rows
 from sealane_manager.store.devices import active, known
 from sealane_manager.store.records import Issue
+from sealane_manager.store.schedules import policy_for
 from sealane_manager.store.tables import DesiredRow, DeviceRow, RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
@@ -66,11 +68,13 @@ class Desired:
             row.document_version = max(row.document_version + 1, int(now.timestamp()))
             session.add(row)
             paused = _paused(session, device)
+            policy, lease = policy_for(session, device)
+            expires = now + max(LEASE, lease)
             slots = []
             for each in _of(session, device):
-                each.lease_expires = None if each.rollout in paused else now + LEASE
+                each.lease_expires = None if each.rollout in paused else expires
                 session.add(each)
-                slots.append(_assignment(each, each.lease_expires))
+                slots.append(replace(_assignment(each, each.lease_expires), policy=policy))
             return Issue(row.document_version, row.generation, tuple(slots))
 
 

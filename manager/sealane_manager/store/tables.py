@@ -347,3 +347,17 @@ class DeliveryRow(Table, table=True):
     next_try: datetime
     tries: int = 0
     problem: str = ""
+
+
+class ScheduleRow(Table, table=True):
+    """When the devices that a selector means may fetch and activate."""
+
+    __tablename__ = "schedule"
+
+    name: str = Field(primary_key=True)
+    selector: str
+    download: list[str] = Field(sa_type=JSON)
+    activation: list[str] = Field(sa_type=JSON)
+    trigger: str
+    commit: str
+    lease_s: int = Field(sa_type=BigInteger)

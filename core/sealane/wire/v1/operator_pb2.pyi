@@ -891,3 +891,127 @@ class Judgement(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["at_us", b"at_us", "inputs", b"inputs", "reason", b"reason", "stage", b"stage", "verdict", b"verdict"]) -> None: ...
 
 global___Judgement = Judgement
+
+@typing.final
+class Schedule(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SELECTOR_FIELD_NUMBER: builtins.int
+    DOWNLOAD_FIELD_NUMBER: builtins.int
+    ACTIVATION_FIELD_NUMBER: builtins.int
+    TRIGGER_FIELD_NUMBER: builtins.int
+    COMMIT_FIELD_NUMBER: builtins.int
+    LEASE_S_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    selector: builtins.str
+    """The devices it holds for."""
+    trigger: builtins.str
+    """now, window, idle or restart; local_health, server_ack or both."""
+    commit: builtins.str
+    lease_s: builtins.int
+    """How long a lease is good that a device takes along into a time offline."""
+    @property
+    def download(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """`mon-fri 22:00-05:00`, on the device's own wall clock; none is any time."""
+
+    @property
+    def activation(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        selector: builtins.str = ...,
+        download: collections.abc.Iterable[builtins.str] | None = ...,
+        activation: collections.abc.Iterable[builtins.str] | None = ...,
+        trigger: builtins.str = ...,
+        commit: builtins.str = ...,
+        lease_s: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["activation", b"activation", "commit", b"commit", "download", b"download", "lease_s", b"lease_s", "name", b"name", "selector", b"selector", "trigger", b"trigger"]) -> None: ...
+
+global___Schedule = Schedule
+
+@typing.final
+class ListSchedulesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListSchedulesRequest = ListSchedulesRequest
+
+@typing.final
+class ListSchedulesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCHEDULES_FIELD_NUMBER: builtins.int
+    @property
+    def schedules(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Schedule]: ...
+    def __init__(
+        self,
+        *,
+        schedules: collections.abc.Iterable[global___Schedule] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["schedules", b"schedules"]) -> None: ...
+
+global___ListSchedulesResponse = ListSchedulesResponse
+
+@typing.final
+class PutScheduleRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCHEDULE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    @property
+    def schedule(self) -> global___Schedule: ...
+    def __init__(
+        self,
+        *,
+        schedule: global___Schedule | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["schedule", b"schedule"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "schedule", b"schedule"]) -> None: ...
+
+global___PutScheduleRequest = PutScheduleRequest
+
+@typing.final
+class PutScheduleResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___PutScheduleResponse = PutScheduleResponse
+
+@typing.final
+class RemoveScheduleRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    reason: builtins.str
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "reason", b"reason"]) -> None: ...
+
+global___RemoveScheduleRequest = RemoveScheduleRequest
+
+@typing.final
+class RemoveScheduleResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___RemoveScheduleResponse = RemoveScheduleResponse

@@ -104,6 +104,21 @@ class OperatorServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutResponse.FromString,
                 _registered_method=True)
+        self.ListSchedules = channel.unary_unary(
+                '/sealane.wire.v1.OperatorService/ListSchedules',
+                request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListSchedulesRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
+        self.PutSchedule = channel.unary_unary(
+                '/sealane.wire.v1.OperatorService/PutSchedule',
+                request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.PutScheduleRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.PutScheduleResponse.FromString,
+                _registered_method=True)
+        self.RemoveSchedule = channel.unary_unary(
+                '/sealane.wire.v1.OperatorService/RemoveSchedule',
+                request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleResponse.FromString,
+                _registered_method=True)
         self.GetJudgements = channel.unary_unary(
                 '/sealane.wire.v1.OperatorService/GetJudgements',
                 request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.GetJudgementsRequest.SerializeToString,
@@ -203,6 +218,25 @@ class OperatorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSchedules(self, request, context):
+        """When devices may fetch and activate: schedules of windows, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutSchedule(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveSchedule(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetJudgements(self, request, context):
         """What the gate of a rollout said, each time with everything that it saw.
         """
@@ -282,6 +316,21 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.ControlRollout,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutResponse.SerializeToString,
+            ),
+            'ListSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchedules,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListSchedulesRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListSchedulesResponse.SerializeToString,
+            ),
+            'PutSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutSchedule,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.PutScheduleRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.PutScheduleResponse.SerializeToString,
+            ),
+            'RemoveSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveSchedule,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleResponse.SerializeToString,
             ),
             'GetJudgements': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJudgements,
@@ -667,6 +716,87 @@ class OperatorService(object):
             '/sealane.wire.v1.OperatorService/ControlRollout',
             sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_operator__pb2.ControlRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OperatorService/ListSchedules',
+            sealane_dot_wire_dot_v1_dot_operator__pb2.ListSchedulesRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_operator__pb2.ListSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OperatorService/PutSchedule',
+            sealane_dot_wire_dot_v1_dot_operator__pb2.PutScheduleRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_operator__pb2.PutScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OperatorService/RemoveSchedule',
+            sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleResponse.FromString,
             options,
             channel_credentials,
             insecure,

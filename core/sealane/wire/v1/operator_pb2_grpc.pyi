@@ -94,6 +94,22 @@ class OperatorServiceStub:
         sealane.wire.v1.operator_pb2.ControlRolloutResponse,
     ]
 
+    ListSchedules: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.ListSchedulesRequest,
+        sealane.wire.v1.operator_pb2.ListSchedulesResponse,
+    ]
+    """When devices may fetch and activate: schedules of windows, by name."""
+
+    PutSchedule: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.PutScheduleRequest,
+        sealane.wire.v1.operator_pb2.PutScheduleResponse,
+    ]
+
+    RemoveSchedule: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.RemoveScheduleRequest,
+        sealane.wire.v1.operator_pb2.RemoveScheduleResponse,
+    ]
+
     GetJudgements: grpc.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.GetJudgementsRequest,
         sealane.wire.v1.operator_pb2.GetJudgementsResponse,
@@ -174,6 +190,22 @@ class OperatorServiceAsyncStub:
     ControlRollout: grpc.aio.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.ControlRolloutRequest,
         sealane.wire.v1.operator_pb2.ControlRolloutResponse,
+    ]
+
+    ListSchedules: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.ListSchedulesRequest,
+        sealane.wire.v1.operator_pb2.ListSchedulesResponse,
+    ]
+    """When devices may fetch and activate: schedules of windows, by name."""
+
+    PutSchedule: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.PutScheduleRequest,
+        sealane.wire.v1.operator_pb2.PutScheduleResponse,
+    ]
+
+    RemoveSchedule: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.RemoveScheduleRequest,
+        sealane.wire.v1.operator_pb2.RemoveScheduleResponse,
     ]
 
     GetJudgements: grpc.aio.UnaryUnaryMultiCallable[
@@ -285,6 +317,28 @@ class OperatorServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.wire.v1.operator_pb2.ControlRolloutRequest,
         context: _ServicerContext,
     ) -> typing.Union[sealane.wire.v1.operator_pb2.ControlRolloutResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.ControlRolloutResponse]]: ...
+
+    @abc.abstractmethod
+    def ListSchedules(
+        self,
+        request: sealane.wire.v1.operator_pb2.ListSchedulesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.operator_pb2.ListSchedulesResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.ListSchedulesResponse]]:
+        """When devices may fetch and activate: schedules of windows, by name."""
+
+    @abc.abstractmethod
+    def PutSchedule(
+        self,
+        request: sealane.wire.v1.operator_pb2.PutScheduleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.operator_pb2.PutScheduleResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.PutScheduleResponse]]: ...
+
+    @abc.abstractmethod
+    def RemoveSchedule(
+        self,
+        request: sealane.wire.v1.operator_pb2.RemoveScheduleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.operator_pb2.RemoveScheduleResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.RemoveScheduleResponse]]: ...
 
     @abc.abstractmethod
     def GetJudgements(
