@@ -14,7 +14,7 @@ from sealane.trust.documents import DirectorDocument
 
 from sealane_manager.errors import NotAllowed, NotKnown
 from sealane_manager.identity.ca import DEVICE_LIFETIME
-from sealane_manager.identity.renewal import QUARANTINE_HINT, REASON
+from sealane_manager.identity.renewal import QUARANTINE_HINT
 from sealane_manager.recovery import Recovery
 from sealane_manager.store.records import Standing
 from sealane_manager.store.telemetry.records import Arrived
@@ -105,7 +105,8 @@ class Desk:
         if record.state is Standing.REVOKED:
             raise NotAllowed(f"device {device} was revoked")
         if record.state is Standing.QUARANTINED:
-            raise NotAllowed(f"device {device} is in quarantine: {REASON}", hint=QUARANTINE_HINT)
+            why = f"device {device} is in quarantine: {record.state_reason}"
+            raise NotAllowed(why, hint=QUARANTINE_HINT)
 
     def hello(self, device: DeviceId, hello: Hello, certificate: datetime | None = None) -> Welcome:
         """Record what the device is, what it runs and when the certificate that it shows ends."""

@@ -95,6 +95,16 @@ class Members:
         self.store.devices.revoke(parse_device(device), By(actor, reason, self.clock.now()))
         self.sessions.end(parse_device(device), Ending.REVOKED)
 
+    def quarantine(self, device: str, reason: str, actor: str) -> None:
+        """End its session and let it open none until it is readmitted; raises NotKnown, Refused."""
+        name = parse_device(device)
+        self.store.devices.quarantine(name, By(actor, reason, self.clock.now()))
+        self.sessions.end(name, Ending.QUARANTINED)
+
+    def readmit(self, device: str, reason: str, actor: str) -> None:
+        """Let a device in quarantine speak again; raises NotKnown or Refused."""
+        self.store.devices.readmit(parse_device(device), By(actor, reason, self.clock.now()))
+
     def _view(self, record: DeviceRecord) -> DeviceView:
         return DeviceView(
             id=record.id,

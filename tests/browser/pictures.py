@@ -34,6 +34,10 @@ PATHS = {
     "models": "/models",
     "rollouts": "/rollouts",
     "plan": "/rollouts/new",
+    "drift": "/drift",
+    "alerts": "/alerts",
+    "alerts-history": "/alerts?show=history",
+    "alerts-told": "/alerts?show=told",
     "audit": "/audit",
     "settings": "/settings",
     "wall": "/wall",
@@ -43,6 +47,9 @@ LINKS = {
     "rollout": ("/rollouts", "main tbody tr:first-child a"),
     "rollout-first": ("/rollouts", "main tbody tr:last-child a"),
     "release": ("/models", "main tbody a"),
+    "drift-input": ("/drift", "main tbody a[href^='/drift/input']"),
+    "acknowledge": ("/alerts", "main a[href^='/alerts/acknowledge']"),
+    "silence": ("/alerts", "main a[href^='/alerts/silence']"),
 }
 
 
@@ -77,7 +84,9 @@ def keep(browser: Browser, arguments: argparse.Namespace) -> None:
                 page.set_viewport_size({"width": width, "height": 900})
                 page.goto(address + path)
                 page.wait_for_timeout(400)
-                page.screenshot(path=arguments.folder / f"{name}-{width}-{theme}.png")
+                page.screenshot(
+                    path=arguments.folder / f"{name}-{width}-{theme}.png", full_page=True
+                )
         context.close()
 
 

@@ -43,7 +43,7 @@ def accounts(clock: FakeClock) -> Iterator[Accounts]:
     ("role", "allowed"),
     [
         (Role.VIEWER, {Act.LOOK}),
-        (Role.OPERATOR, {Act.LOOK, Act.START, Act.STEER, Act.LABEL, Act.TEND}),
+        (Role.OPERATOR, {Act.LOOK, Act.START, Act.STEER, Act.LABEL, Act.TEND, Act.QUARANTINE}),
         (Role.APPROVER, set(Act) - {Act.ADMINISTER}),
         (Role.ADMIN, set(Act)),
     ],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from sealane.names import DeviceId
+from sealane_manager.desk import Desk, Pace, Papers
+from sealane_manager.errors import NotAllowed
 from sealane_manager.people.access import Role
 from sealane_manager.store.records import Standing
 from sealane_manager.store.summaries import AuditFilter
@@ -16,6 +18,9 @@ from support.stores import enrol, start
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sealane_manager.audit import AuditLog
+    from sealane_manager.director import Director
+
 FORMS = (
     ("/rollouts/r-1/pause", Role.OPERATOR),
     ("/rollouts/r-1/abort", Role.OPERATOR),
@@ -23,7 +28,12 @@ FORMS = (
     ("/rollouts/r-1/promote", Role.APPROVER),
     ("/rollouts/new", Role.OPERATOR),
     ("/devices/edge-1/labels", Role.OPERATOR),
+    ("/devices/edge-1/quarantine", Role.OPERATOR),
+    ("/devices/edge-1/readmit", Role.APPROVER),
     ("/devices/edge-1/revoke", Role.APPROVER),
+    ("/alerts/acknowledge", Role.OPERATOR),
+    ("/alerts/silence", Role.OPERATOR),
+    ("/alerts/silences/s-1/end", Role.OPERATOR),
     ("/settings/users", Role.ADMIN),
     ("/settings/users/ada/role", Role.ADMIN),
     ("/settings/users/ada/remove", Role.ADMIN),
@@ -138,6 +148,35 @@ def test_labels_become_what_was_typed(dashboard: Dashboard) -> None:
     assert newest(dashboard, "label") == ("ada", "device edge-1: site=paris line=3: moved")
     assert browser.send(page, page, labels="Not A Label", reason="x").status_code == 400
     assert dashboard.store.devices.get(EDGE).labels == labels
+
+
+def test_a_device_is_put_into_quarantine_and_readmitted(dashboard: Dashboard) -> None:
+    browser, page = dashboard.browser("ada"), "/devices/edge-1/quarantine"
+    assert browser.send(page, page, reason="").status_code == 400
+    assert browser.send(page, page, reason="a strange login").status_code == 303
+    assert dashboard.store.devices.get(EDGE).state is Standing.QUARANTINED
+    assert "It is in quarantine: a strange login" in browser.text("/devices/edge-1")
+    with pytest.raises(NotAllowed, match="a strange login"):
+        admit(dashboard)
+    assert browser.send(page, page, reason="again").status_code == 409
+    back = "/devices/edge-1/readmit"
+    assert browser.send(back, back, reason="it was us").status_code == 303
+    admit(dashboard)
+    assert newest(dashboard, "readmit") == ("ada", "device edge-1: it was us")
+
+
+def admit(dashboard: Dashboard) -> None:
+    """Ask the desk as a device does; raises NotAllowed."""
+    offices = dashboard.offices
+    papers = Papers(offices.repository, cast("Director", None), cast("AuditLog", None))
+    Desk(dashboard.store, papers, dashboard.clock, Pace()).admit(EDGE)
+
+
+def test_a_running_rollout_shows_how_far_the_evidence_of_harm_got(dashboard: Dashboard) -> None:
+    text = dashboard.browser("ada").text("/rollouts/r-1")
+    assert "Evidence of harm" in text
+    for test in ("Errors", "Latency"):
+        assert f"<b>{test}</b>" in text
 
 
 def test_a_device_is_revoked_only_by_its_name(dashboard: Dashboard) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sealane.telemetry.histogram import record
-from sealane_manager.dashboard.charts import MOST, RANGES, draw, range_of
+from sealane_manager.dashboard.charts import FEWEST, MOST, RANGES, draw, range_of
 from sealane_manager.store.telemetry.records import Bucket
 
 NOW = 1_760_000_030
@@ -17,13 +17,20 @@ def bucket(minutes_ago: int, requests: int = 60, errors: int = 0) -> Bucket:
 
 
 def test_a_line_has_a_value_for_each_moment_and_gaps_where_nothing_came() -> None:
-    drawn = draw({("vision/defect@1", "active"): (bucket(3), bucket(1, errors=6))}, HOUR, NOW)
+    told = (bucket(70), bucket(3), bucket(1, errors=6))
+    drawn = draw({("vision/defect@1", "active"): told}, HOUR, NOW)
     requests, errors, latency = drawn.charts
     assert len(requests.moments) == len(requests.lines[0].values) == 61
     assert requests.lines[0].values[-4:] == (60.0, None, 60.0, None)
     assert errors.lines[0].values[-2] == 10.0
     assert [line.dash for line in latency.lines] == ["solid", "dashed", "dotted"]
     assert [round(line.values[-2] or 0) for line in latency.lines] == [5, 1, 1]
+
+
+def test_charts_of_a_young_fleet_begin_when_it_first_told_something() -> None:
+    for minutes, moments in ((3, FEWEST), (30, 32), (59, 61)):
+        drawn = draw({("vision/defect@1", "active"): (bucket(minutes),)}, HOUR, NOW)
+        assert len(drawn.charts[0].moments) == moments
 
 
 def test_the_table_has_no_row_for_a_moment_without_values() -> None:

@@ -18,6 +18,9 @@ from sealane_manager.store.telemetry.records import Span
 MOST: Final = 4
 """Releases and arms that are drawn, those with the most requests; as many as there are colours."""
 
+FEWEST: Final = 15
+"""Moments that are drawn at least."""
+
 DASHES: Final = ("solid", "dashed", "dotted")
 
 
@@ -99,7 +102,7 @@ def draw(found: Mapping[tuple[str, str], Sequence[Bucket]], chosen: Range, now: 
     span = span_of(chosen, now)
     busiest = sorted(found, key=lambda part: -sum(each.requests for each in found[part]))[:MOST]
     parts = sorted(busiest)
-    moments = tuple(range(span.start, span.end, span.bucket))
+    moments = tuple(range(_first(found, span), span.end, span.bucket))
     series = [{each.start: each for each in found[part]} for part in parts]
     names = [_name(part, parts) for part in parts]
     values = _Values(moments, series, names)
@@ -110,6 +113,13 @@ def draw(found: Mapping[tuple[str, str], Sequence[Bucket]], chosen: Range, now: 
     )
     drawn = charts if parts else ()
     return Charts(chosen, tuple(names), drawn, len(found) - len(parts))
+
+
+def _first(found: Mapping[tuple[str, str], Sequence[Bucket]], span: Span) -> int:
+    """Where the charts begin: of a young fleet not before it told anything."""
+    told = min((each.start for buckets in found.values() for each in buckets), default=span.start)
+    latest = (span.end - 1) // span.bucket * span.bucket - (FEWEST - 1) * span.bucket
+    return max(span.start, min(told - span.bucket, latest))
 
 
 def _name(part: tuple[str, str], parts: Sequence[tuple[str, str]]) -> str:

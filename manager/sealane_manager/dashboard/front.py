@@ -223,6 +223,7 @@ def _environment() -> Environment:
         Act=Act,
         ranges=RANGES,
         causes=words.CAUSES,
+        tests=words.EVIDENCE,
         meanings=words.MEANINGS,
     )
     return environment

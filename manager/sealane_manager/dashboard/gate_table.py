@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sealane_manager.dashboard.words import plural, span
-from sealane_manager.gate.ruling import Verdict
+from sealane_manager.gate.explain import explained, lines
+from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.advance import look
 from sealane_manager.rollout.gate import is_lost, is_silent, tolerated
@@ -15,6 +16,7 @@ from sealane_manager.rollout.types import IN_FLIGHT, DeviceState, Phase, Rollout
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sealane_manager.gate.explain import Line
     from sealane_manager.rollout.types import Rollout, RolloutDevice
 
 
@@ -38,11 +40,16 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class GateTable:
-    """What the gate says, and its checks."""
+    """What the gate says, its checks, and how far the evidence of harm got in each of its tests.
+
+    Attributes:
+        checks: empty when the rollout has ended.
+    """
 
     verdict: Verdict
     reason: str
     checks: tuple[Check, ...]
+    evidence: tuple[Line, ...]
 
 
 def gate_table(rollout: Rollout, now: datetime) -> GateTable:
@@ -57,7 +64,13 @@ def gate_table(rollout: Rollout, now: datetime) -> GateTable:
     if rollout.spec.gate.min_requests:
         checks.append(_requests(rollout, devices))
     checks.append(_soak(rollout, now))
-    return GateTable(seen.verdict, seen.reason, tuple(checks))
+    evidence = lines(decide(seen.judged.case)[2])
+    return GateTable(seen.verdict, seen.reason, tuple(checks), evidence)
+
+
+def last_judgement(verdict: str, reason: str, inputs: bytes) -> GateTable:
+    """What the gate of a rollout that has ended said last, explained from what it saw."""
+    return GateTable(Verdict(verdict), reason, (), explained(inputs))
 
 
 def _failed(rollout: Rollout, devices: tuple[RolloutDevice, ...], now: datetime) -> Check:

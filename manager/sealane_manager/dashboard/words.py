@@ -48,6 +48,7 @@ _TONES: Final[Mapping[str, tuple[str, ...]]] = {
         "open",
         "dead",
         "drift",
+        "harm",
     ),
     "info": (
         "running",
@@ -147,6 +148,16 @@ MEANINGS: Final[Mapping[str, str]] = {
     "site": "It always differed from its peers: other light, other goods, another mounting.",
 }
 """The same as a sentence that says what to look at."""
+
+EVIDENCE: Final[Mapping[str, str]] = {
+    "device_outcome": "Devices that cannot serve it",
+    "after_activation": "Crashes and silence",
+    "error_rate": "Errors",
+    "latency": "Latency",
+    "disagreement": "Disagreement",
+    "prediction_shift": "Predictions",
+}
+"""What each test of a gate is called on a page."""
 
 FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "tone": tone,

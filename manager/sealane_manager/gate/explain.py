@@ -9,7 +9,7 @@ from sealane_manager.gate.record import recorded
 from sealane_manager.gate.ruling import decide
 
 if TYPE_CHECKING:
-    from sealane_manager.gate.types import Finding
+    from sealane_manager.gate.types import Finding, Judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ _GROWING = 0.5
 def explained(inputs: bytes) -> tuple[Line, ...]:
     """What each check of a judgement found."""
     _, _, found = decide(recorded(inputs))
+    return lines(found)
+
+
+def lines(found: Judgement) -> tuple[Line, ...]:
+    """What each check found."""
     return tuple(_line(each) for each in found.findings)
 
 

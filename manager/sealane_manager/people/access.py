@@ -35,6 +35,8 @@ class Act(StrEnum):
     PROMOTE = "promote a rollout before its time"
     LABEL = "label a device"
     TEND = "acknowledge or silence an alert"
+    QUARANTINE = "put a device into quarantine"
+    READMIT = "readmit a device from quarantine"
     REVOKE = "revoke a device"
     ADMINISTER = "manage users and tokens"
 
@@ -45,7 +47,9 @@ NEEDS: Final[Mapping[Act, Role]] = {
     Act.STEER: Role.OPERATOR,
     Act.LABEL: Role.OPERATOR,
     Act.TEND: Role.OPERATOR,
+    Act.QUARANTINE: Role.OPERATOR,
     Act.PROMOTE: Role.APPROVER,
+    Act.READMIT: Role.APPROVER,
     Act.REVOKE: Role.APPROVER,
     Act.ADMINISTER: Role.ADMIN,
 }

@@ -115,6 +115,29 @@ class Devices:
             detail = f"device {device}: {by.reason}"
             log(session, DecisionRecord(by.at, "", by.actor, "revoke", detail))
 
+    def quarantine(self, device: DeviceId, by: By) -> None:
+        """Do not listen to this device until it is readmitted; raises NotKnown or Refused."""
+        with self._database.write() as session:
+            row = known(session, device)
+            if row.state != Standing.ACTIVE:
+                raise Refused(f"device {device} is {row.state}, not active")
+            row.state, row.state_reason = Standing.QUARANTINED, by.reason
+            session.add(row)
+            pass_over(session, device, "the device is in quarantine", by.at)
+            detail = f"device {device}: {by.reason}"
+            log(session, DecisionRecord(by.at, "", by.actor, "quarantine", detail))
+
+    def readmit(self, device: DeviceId, by: By) -> None:
+        """Listen again to a device in quarantine; raises NotKnown or Refused."""
+        with self._database.write() as session:
+            row = known(session, device)
+            if row.state != Standing.QUARANTINED:
+                raise Refused(f"device {device} is {row.state}, not in quarantine")
+            row.state, row.state_reason = Standing.ACTIVE, ""
+            session.add(row)
+            detail = f"device {device}: {by.reason}"
+            log(session, DecisionRecord(by.at, "", by.actor, "readmit", detail))
+
     def seen(self, device: DeviceId, now: datetime) -> None:
         """Remember that the device was heard; costs no write."""
         with self._lock:

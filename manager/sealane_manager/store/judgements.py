@@ -38,6 +38,20 @@ class Judgements:
                 for row in session.exec(query)
             )
 
+    def last(self, rollout: str) -> JudgementRecord | None:
+        """What was said last about one rollout, or None."""
+        query = (
+            select(JudgementRow)
+            .where(JudgementRow.rollout == rollout)
+            .order_by(col(JudgementRow.id).desc())
+            .limit(1)
+        )
+        with self._database.read() as session:
+            row = session.exec(query).first()
+            if not row:
+                return None
+            return JudgementRecord(row.at, row.stage, row.verdict, row.reason, row.inputs)
+
 
 def keep(session: Session, rollout: Rollout, judged: Judged, by: By) -> None:
     """Add what was said of a rollout as it stood, and name the record in the log."""

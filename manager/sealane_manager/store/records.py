@@ -82,6 +82,7 @@ class DeviceRecord:
         last_seen: None until its first word.
         acked_sequence: events up to this one are stored.
         generation: of its desired state.
+        state_reason: why it is in quarantine or was revoked.
     """
 
     id: DeviceId
@@ -96,6 +97,7 @@ class DeviceRecord:
     acked_sequence: int
     generation: int
     enrolled_at: datetime
+    state_reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ def device_record(
         acked_sequence=row.acked_sequence,
         generation=row.generation,
         enrolled_at=row.enrolled_at,
+        state_reason=row.state_reason,
     )
 
 

@@ -17,6 +17,8 @@ from sealane_manager.people.access import Act
 from sealane_manager.store.summaries import AuditFilter, DeviceFilter, Page, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastapi import FastAPI
     from starlette.requests import Request
     from starlette.responses import Response
@@ -66,6 +68,10 @@ class DevicePages:
         app.add_route(
             "/devices/{device}/revoke", self._front.posting(Act.REVOKE, self.revoke), ["POST"]
         )
+        for act, word in ((Act.QUARANTINE, "quarantine"), (Act.READMIT, "readmit")):
+            path = f"/devices/{{device}}/{word}"
+            app.add_route(path, self._asking(act), ["GET"])
+            app.add_route(path, self._front.posting(act, self.isolate), ["POST"])
         app.add_route("/devices/{device}/labels", self.ask_labels, ["GET"])
         app.add_route(
             "/devices/{device}/labels", self._front.posting(Act.LABEL, self.label), ["POST"]
@@ -138,6 +144,23 @@ class DevicePages:
             raise Refused(f"the name that was typed is not {device}", hint="type it as it is")
         form.visit.who.check_at(Act.REVOKE, (self._site(form.visit),))
         self._offices.members.revoke(device, form.reason(), form.visit.who.name)
+        return go(f"/devices/{device}")
+
+    def _asking(self, act: Act) -> Callable[[Request], Response]:
+        def ask(request: Request) -> Response:
+            visit = self._front.visit(request, act)
+            content = {"device": self._record(visit), "act": act}
+            return self._front.page(visit, "isolate.html", **content)
+
+        return ask
+
+    def isolate(self, form: Form) -> Response:
+        """Put a device into quarantine, or readmit it: as the address says."""
+        device, who = form.visit.path("device"), form.visit.who
+        readmit = form.visit.request.url.path.endswith("/readmit")
+        act, members = Act.READMIT if readmit else Act.QUARANTINE, self._offices.members
+        who.check_at(act, (self._site(form.visit),))
+        (members.readmit if readmit else members.quarantine)(device, form.reason(), who.name)
         return go(f"/devices/{device}")
 
     def ask_labels(self, request: Request) -> Response:

@@ -9,7 +9,7 @@ from sealane.errors import SealaneError
 
 from sealane_manager.dashboard import plan, query
 from sealane_manager.dashboard.front import go
-from sealane_manager.dashboard.gate_table import GateTable, gate_table
+from sealane_manager.dashboard.gate_table import GateTable, gate_table, last_judgement
 from sealane_manager.dashboard.live import Topic
 from sealane_manager.dashboard.pages.charts import Charting
 from sealane_manager.errors import NotKnown, Refused
@@ -157,7 +157,8 @@ class RolloutPages:
 
     def _gate(self, line: RolloutLine) -> GateTable | None:
         if line.state not in LIVE:
-            return None
+            said = self._offices.store.judgements.last(line.id)
+            return last_judgement(said.verdict, said.reason, said.inputs) if said else None
         found = self._offices.controller.get(line.id)
         return gate_table(found, self._offices.clock.now())
 
