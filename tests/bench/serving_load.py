@@ -58,5 +58,5 @@ def drive(door: Door, clients: int, seconds: float) -> Measured:
 
 def _target(door: Door) -> list[str]:
     if door.target.startswith("unix:"):
-        return [f"--base-uri={door.target}", "/v2/models/cam/infer"]
+        return [f"--base-uri={door.target}", "http://sealane/v2/models/cam/infer"]
     return [door.target]

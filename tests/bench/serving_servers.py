@@ -67,8 +67,9 @@ class Server:
 
     name: str
     pid: int
+    model: str = "bench"
     doors: list[Door] = field(default_factory=list)
-    addresses: dict[str, str] = field(default_factory=dict)
+    clients: list[tuple[str, str]] = field(default_factory=list)
 
     def processes(self) -> list[psutil.Process]:
         """The server's, with all that it started."""
@@ -86,6 +87,18 @@ class Server:
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
+
+    def signal_on(self) -> None:
+        """Let it run."""
+        self.signal(signal.SIGCONT)
+
+    def signal_off(self) -> None:
+        """Stop it."""
+        self.signal(signal.SIGSTOP)
+
+    def libraries(self) -> list[tuple[str, str]]:
+        """Python clients that can ask it, each with its address."""
+        return self.clients
 
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
@@ -120,18 +133,27 @@ def ours(root: Path, model: BenchModel, *options: str) -> Iterator[Server]:
     folder = lay_out(root)
     place(folder, model, SLOT)
     with endpoint(folder, *options) as running:
-        server = Server("sealane", running.process.pid)
-        server.addresses = {"rest": running.rest, "grpc": running.grpc, "state": str(root)}
+        server = Server("sealane", running.process.pid, str(SLOT))
+        near = f"unix:{root / 'run' / 'inference.sock'}"
+        server.clients = [
+            ("http", running.rest),
+            ("grpc", running.grpc),
+            ("sealane", running.rest),
+            ("sealane", near),
+        ]
         path = f"/v2/models/{SLOT}/infer"
         body, length = binary_body(model)
         headers = (f"Inference-Header-Content-Length: {length}",)
         server.doors = [
             Door("sealane", "REST", f"http://{running.rest}{path}", body, headers),
-            Door("sealane", "REST unix", f"unix:{root / 'run' / 'inference.sock'}", body, headers),
+            Door("sealane", "REST unix", near, body, headers),
             grpc_door("sealane", running.grpc, grpc_body(model, SLOT)),
         ]
         _wait(running.rest, f"/v2/models/{SLOT}/ready", running.process)
-        yield server
+        try:
+            yield server
+        finally:
+            server.signal_on()
 
 
 @contextlib.contextmanager
@@ -158,6 +180,8 @@ def peer(name: str, python: Path, root: Path, model: BenchModel) -> Iterator[Ser
         except TimeoutError as error:
             raise CannotRun(f"{name} does not start: see {root / f'{name}.log'}") from error
         server.doors = _peer_doors(name, (rest, grpc), model)
+        if name != "litserve":
+            server.clients = [("http", f"127.0.0.1:{rest}"), ("grpc", f"127.0.0.1:{grpc}")]
         yield server
     finally:
         server.signal(signal.SIGCONT)

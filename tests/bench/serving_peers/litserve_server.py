@@ -1,13 +1,12 @@
 """One ONNX model behind LitServe, in an environment of its own: JSON is all it speaks."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 
 import litserve
 import numpy as np
 import onnxruntime
+from fastapi import Request
 
 KINDS = {"FP32": np.float32, "UINT8": np.uint8}
 
@@ -26,15 +25,15 @@ class Api(litserve.LitAPI):  # type: ignore[misc] # the library ships no types
         )
         self.kind = KINDS[os.environ["BENCH_DATATYPE"]]
 
-    def decode_request(self, request: Any, **_: Any) -> Any:
+    def decode_request(self, request: Request) -> Any:
         """JSON to an array."""
         return np.array(request["x"], self.kind)
 
-    def predict(self, x: Any, **_: Any) -> Any:
+    def predict(self, x: Any) -> Any:
         """One request."""
         return self.session.run(["y"], {"x": x})[0]
 
-    def encode_response(self, output: Any, **_: Any) -> Any:
+    def encode_response(self, output: Any) -> Any:
         """An array to JSON."""
         return {"y": output.tolist()}
 

@@ -1,0 +1,72 @@
+"""One Python client in a loop, in a process of its own: what a user of a library sees.
+
+`serving_clients.py KIND ADDRESS MODEL ROW SECONDS` prints its figures as JSON. KIND is `http` or
+`grpc` (the stock clients), or `sealane`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sealane.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WARM_UP = 50
+
+
+def stock(kind: str, address: str, model: str, row: Any) -> Callable[[], Any]:
+    """A call of the stock client."""
+    if kind == "http":
+        from tritonclient import http as library  # noqa: PLC0415 - one of the two
+    else:
+        from tritonclient import grpc as library  # noqa: PLC0415 - the other one
+    client = library.InferenceServerClient(address)
+    datatype = {"float32": "FP32", "uint8": "UINT8"}[row.dtype.name]
+
+    def ask() -> Any:
+        given = library.InferInput("x", list(row.shape), datatype)
+        given.set_data_from_numpy(row)
+        return client.infer(model, [given]).as_numpy("y")
+
+    return ask
+
+
+def thin(address: str, model: str, row: Any) -> Callable[[], Any]:
+    """A call of `sealane.client`."""
+    client = Client(address)
+    return lambda: client.infer(model, {"x": row}).outputs["y"]
+
+
+def main() -> None:
+    """Ask in a loop."""
+    kind, address, model, path, seconds = sys.argv[1:]
+    row = np.load(path)
+    ask = thin(address, model, row) if kind == "sealane" else stock(kind, address, model, row)
+    for _ in range(WARM_UP):
+        answer = ask()
+    times, begun, cpu = [], time.perf_counter(), time.process_time()
+    end = begun + float(seconds)
+    now = begun
+    while now < end:
+        before = now
+        ask()
+        now = time.perf_counter()
+        times.append(now - before)
+    p50, p99 = np.quantile(times, (0.5, 0.99)) * 1e6
+    said = {
+        "per_second": len(times) / (now - begun),
+        "p50": p50,
+        "p99": p99,
+        "cpu": (time.process_time() - cpu) / len(times) * 1e6,
+        "answer": answer.reshape(-1)[:3].tolist(),
+    }
+    sys.stdout.write(json.dumps(said))
+
+
+main()
