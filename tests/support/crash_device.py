@@ -218,7 +218,7 @@ class Device:
             endpoint=endpoint,
             staging=Staging(store, plant.blobs, endpoint, _FACTS),
             key=lambda: passport.key,
-            speaker=Speaker(DEVICE, "boot"),
+            speaker=Speaker(DEVICE, f"boot-{plant.boots}"),
             log=self._log,
             now=verifier.trusted_now,
             chance=lambda: 0.5,

@@ -28,6 +28,7 @@ from sealane.fleet import (
     Welcome,
 )
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
+from sealane.policy import ANY_TIME, Policy
 from sealane.telemetry.types import TelemetryBatch
 from sealane.trust.documents import Lease, SlotAssignment
 from sealane.trust.identity import BACKDATED, load_certificate, public_key_of
@@ -98,9 +99,8 @@ class Authority:
 
     def direct(self, wishes: tuple[Wish, ...], nonce: str, clock: ManualClock) -> bytes:
         """The director's document of now."""
-        until = clock.now() + timedelta(hours=1)
         return self.simulator.direct(
-            [wish.assignment(Lease("lease", until)) for wish in wishes],
+            [wish.assignment(Lease("lease", clock.now() + wish.lease)) for wish in wishes],
             nonce,
             version=int(clock.now().timestamp()),
             issued=clock.now(),
@@ -115,12 +115,15 @@ class Wish:
     version: int
     rollout: str
     slot: SlotName = CAM
+    policy: Policy = ANY_TIME
+    lease: timedelta = timedelta(hours=1)
 
     def assignment(self, lease: Lease) -> SlotAssignment:
         """The same, as the director says it."""
         manifest, name = bundle(self.version)[0], ReleaseName(TINY_MODEL, self.version)
         length = len(manifest.content)
-        return SlotAssignment(self.slot, name, manifest.digest, length, self.rollout, lease)
+        asked = SlotAssignment(self.slot, name, manifest.digest, length, self.rollout, lease)
+        return replace(asked, policy=self.policy)
 
 
 @dataclass

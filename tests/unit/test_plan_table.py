@@ -307,6 +307,13 @@ def test_a_standby_that_was_lost_is_staged_anew_and_counted() -> None:
     assert (made.state, made.fetched, made.restarts) == (State.FETCHING, True, 1)
 
 
+def test_a_machine_that_is_switched_off_every_night_wears_no_waiting_release_out() -> None:
+    waiting = attempt(State.WAITING, boot="first", staged_in="first")
+    looked = replace(seen(status()), boot="second")
+    made = entered(plan(wanted(), record(waiting), looked, START))
+    assert (made.state, made.restarts, made.boot) == (State.FETCHING, 0, "first")
+
+
 def test_a_release_under_which_something_always_dies_fails() -> None:
     known = record(attempt(State.FETCHING, fetched=True, restarts=MAX_RESTARTS + 1))
     assert entered(plan(wanted(), known, seen(status()), START)).state is State.FAILED

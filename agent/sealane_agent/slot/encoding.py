@@ -51,6 +51,7 @@ def decode_attempt(text: str) -> Attempt:
         policy=policy_from_json(fields.get("policy")),
         lease_until=datetime.fromisoformat(lease) if lease else None,
         boot=fields.get("boot", ""),
+        staged_in=fields.get("staged_in", ""),
     )
 
 

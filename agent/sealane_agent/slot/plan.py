@@ -236,7 +236,8 @@ def _staged(slot: _Slot) -> Action:
         return early
     serving = slot.seen.serving
     if serving is not None and _worker(slot.attempt) not in serving.standby:
-        return _stage_anew(slot)
+        switched_off = slot.attempt.staged_in not in ("", slot.seen.boot)
+        return _stage_anew(slot, counted=not switched_off)
     return _when_allowed(slot)
 
 
@@ -247,7 +248,8 @@ def _when_allowed(slot: _Slot) -> Action:
         moved = Enter(_moved(attempt, State.ACTIVATING, slot.now))
         return Rest() if slot.seen.serving is None else moved
     if attempt.state is State.STAGED:
-        waiting = replace(attempt, boot=slot.seen.boot)
+        boot = slot.seen.boot
+        waiting = replace(attempt, boot=attempt.boot or boot, staged_in=boot)
         return Enter(_moved(waiting, State.WAITING, slot.now))
     deadline = WINDOW_DEADLINE if attempt.policy.activation else WAITING_DEADLINE
     if slot.now > attempt.since + deadline:
@@ -375,8 +377,9 @@ def _worn_out(slot: _Slot) -> Action | None:
     return _fail(slot, "it was begun anew too often: something dies whenever it is loaded")
 
 
-def _stage_anew(slot: _Slot) -> Action:
-    again = replace(slot.attempt, choice=None, restarts=slot.attempt.restarts + 1)
+def _stage_anew(slot: _Slot, *, counted: bool = True) -> Action:
+    """Counted where it may be the release's fault, not where the machine was switched off."""
+    again = replace(slot.attempt, choice=None, restarts=slot.attempt.restarts + counted)
     return Enter(_moved(again, State.FETCHING, slot.now))
 
 

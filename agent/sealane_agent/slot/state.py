@@ -74,7 +74,7 @@ class Attempt:
         traffic: counted when it was last judged.
         failure: why it ended, or what it is retrying.
         policy, lease_until: as the director said last; they hold offline and over restarts.
-        boot: of the machine when it began to wait.
+        boot, staged_in: of the machine when it first waited, and when its worker was proved.
     """
 
     slot: SlotName
@@ -94,6 +94,7 @@ class Attempt:
     policy: Policy = ANY_TIME
     lease_until: datetime | None = None
     boot: str = ""
+    staged_in: str = ""
 
     @property
     def key(self) -> tuple[SlotName, Digest, str]:

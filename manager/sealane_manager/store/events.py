@@ -6,6 +6,7 @@ import hashlib
 import logging
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,7 +25,7 @@ from sealane_manager.store.decisions import log
 from sealane_manager.store.devices import known, record_slots
 from sealane_manager.store.observations import fold
 from sealane_manager.store.records import DecisionRecord
-from sealane_manager.store.tables import EventRow, ReceiptRow
+from sealane_manager.store.tables import EventRow, ReceiptRow, SlotRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
     from sealane_manager.store.database import Database
     from sealane_manager.store.records import ReceiptRecord
+
+CLOCKS_DIFFER: Final = timedelta(seconds=5)
+"""By so much a device's trusted time may be behind the manager's."""
 
 MAX_SEQUENCE: Final = 2**63 - 1
 """Largest sequence number: what a database's integer holds."""
@@ -152,9 +156,16 @@ def _store(
         if isinstance(said, Receipt) and isinstance(event.body, SignedReceipt):
             session.add(_receipt_row(said, event.body, now))
             log(session, _line(said, event.body, now))
-    latest = {said.slot: said for said in words if isinstance(said, SlotReport)}
-    record_slots(session, device, latest.values(), now)
+    latest = {said.slot: (event, said) for event, said in news if isinstance(said, SlotReport)}
+    fresh = [said for event, said in latest.values() if _is_news(session, device, event, said)]
+    record_slots(session, device, fresh, now)
     fold(session, device, words, now)
+
+
+def _is_news(session: Session, device: DeviceId, event: Event, said: SlotReport) -> bool:
+    """Whether it happened after what the slot is known to do: days offline are told afterwards."""
+    known_slot = session.get(SlotRow, (device, said.slot))
+    return known_slot is None or event.occurred_at > known_slot.reported_at - CLOCKS_DIFFER
 
 
 def _event_row(
