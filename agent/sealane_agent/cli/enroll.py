@@ -11,6 +11,7 @@ from sealane.trust.token import JoinToken
 
 from sealane_agent.cli.folder import add_state, state_folder
 from sealane_agent.identity.enroll import Enrolment
+from sealane_agent.identity.keys import store_named
 
 if TYPE_CHECKING:
     import argparse
@@ -23,6 +24,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     token.add_argument("--token", help="what `sealane device token` printed; - reads it from stdin")
     token.add_argument("--token-file", type=Path, help="file that holds it, such as a credential")
     parser.add_argument("--name", default="", help="the name to ask for; else the manager chooses")
+    parser.add_argument(
+        "--key-store",
+        default="",
+        help="PKCS #11 URI of a token (HSM, TPM) that shall hold the key; else a file does",
+    )
     add_state(parser)
     parser.set_defaults(handler=_enroll)
 
@@ -30,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 def _enroll(arguments: argparse.Namespace) -> int:
     token = JoinToken.parse(_text(arguments))
     folder = state_folder(arguments)
-    found = Enrolment(folder).run(token, arguments.name)
+    found = Enrolment(folder, store=store_named(arguments.key_store)).run(token, arguments.name)
     sys.stdout.write(f"enrolled as device {found.device} of fleet {found.fleet}\n")
     sys.stdout.write(f"next: sealane-agent run --state {folder.root}\n")
     return 0

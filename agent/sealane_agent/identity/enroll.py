@@ -18,6 +18,7 @@ from sealane.trust.verifier import Verifier
 
 from sealane_agent.config import Identity, IdentityFiles
 from sealane_agent.errors import AlreadyEnrolled, Refused
+from sealane_agent.identity import keys
 from sealane_agent.identity.membership import Application
 from sealane_agent.identity.passport import Passport
 from sealane_agent.uplink import rpc
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
     from sealane.trust.token import JoinToken
 
+    from sealane_agent.identity.keys import KeyStore
     from sealane_agent.identity.membership import Admission
     from sealane_agent.layout import StateFolder
 
@@ -43,11 +45,13 @@ class Enrolment:
 
     Attributes:
         ask: asks the manager at an address, whose server the CA certificate names.
+        store: where a new key is made; one that is there already stays where it is.
     """
 
     folder: StateFolder
     ask: Callable[[str, bytes, Application], Admission] = rpc.enrol
     clock: Clock = _CLOCK
+    store: KeyStore = keys.FILES
 
     def run(self, token: JoinToken, name: str) -> Identity:
         """Enrol; raises AlreadyEnrolled, Refused, Unreachable, TrustError or OSError."""
@@ -59,7 +63,7 @@ class Enrolment:
             parse_device(name)
         for path in (self.folder.root, self.folder.identity):
             fileio.make_folder(path)
-        answer = self._apply(token, _key(files.key), name)
+        answer = self._apply(token, _key(files.key, self.store), name)
         return self._keep(token, answer, files.certificate)
 
     def _again(self, token: JoinToken, files: IdentityFiles) -> Identity:
@@ -80,7 +84,7 @@ class Enrolment:
             if passport.unsettled or not files.next_key.is_file():
                 raise
             shown = files.next_certificate
-            answer = self._apply(token, _key(files.next_key), who.device)
+            answer = self._apply(token, _key(files.next_key, keys.FILES), who.device)
         return self._keep(token, answer, shown)
 
     def _apply(self, token: JoinToken, key: EllipticCurvePrivateKey, name: str) -> Admission:
@@ -100,10 +104,9 @@ class Enrolment:
         return found
 
 
-def _key(path: Path) -> EllipticCurvePrivateKey:
+def _key(path: Path, store: KeyStore) -> EllipticCurvePrivateKey:
     """The key of an earlier try, or a new one."""
     if path.is_file():
-        return identity.key_from_pem(path.read_bytes())
-    key = identity.new_key()
-    fileio.replace(path, identity.key_to_pem(key))
-    return key
+        return keys.open_key(path.read_bytes())
+    fileio.replace(path, store.make())
+    return keys.open_key(path.read_bytes())

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
 
 @dataclass(frozen=True, slots=True)
 class Application:
@@ -35,13 +37,13 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a device shows to its manager: key and certificates are PEM.
+    """What a device shows to its manager: certificates are PEM, the key may lie in a token.
 
     `enrol_address` is where it goes when its certificate has expired; old devices do not know it.
     """
 
     address: str
-    key: bytes = field(repr=False)
+    key: EllipticCurvePrivateKey = field(repr=False)
     certificate: bytes
     ca: bytes
     enrol_address: str = ""

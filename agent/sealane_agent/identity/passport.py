@@ -11,6 +11,7 @@ the new one has opened a session, the old one is there too.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sealane import fileio
@@ -18,6 +19,7 @@ from sealane.errors import SealaneError
 from sealane.trust import identity
 
 from sealane_agent.errors import NotEnrolled, Refused
+from sealane_agent.identity import keys
 from sealane_agent.identity.membership import Membership
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class Passport:
         self.certificate, pem, self.key = max(pairs, key=_begins)
         self.membership = Membership(
             self._who.address,
-            identity.key_to_pem(self.key),
+            self.key,
             pem,
             self._files.ca.read_bytes(),
             self._who.enrol_address,
@@ -69,15 +71,14 @@ class Passport:
         if path.is_file():
             # Whoever made it may have died before its name was durable; the manager forgets no key.
             fileio.sync_folder(path.parent)
-        key = identity.key_from_pem(path.read_bytes()) if path.is_file() else identity.new_key()
-        if not path.is_file():
-            fileio.replace(path, identity.key_to_pem(key))
-        return identity.make_csr(key)
+        else:
+            fileio.replace(path, keys.store_of(self._files.key.read_bytes()).make())
+        return identity.make_csr(keys.open_key(path.read_bytes()))
 
     def take(self, pem: bytes) -> None:
         """Show this certificate from now on; raises Refused when it is not for the next key."""
         certificate = identity.load_certificate(pem)
-        key = identity.key_from_pem(self._files.next_key.read_bytes())
+        key = keys.open_key(self._files.next_key.read_bytes())
         if not self._is_ours(certificate) or certificate.public_key() != key.public_key():
             raise Refused("the manager renewed another certificate than the one that was asked for")
         try:
@@ -86,10 +87,14 @@ class Passport:
             self.read()  # what is seen on the disk is shown, whether or not it is durable yet
 
     def settle(self) -> None:
-        """The new certificate has opened a session: the old one goes."""
+        """The new certificate has opened a session: the old one goes, and its key."""
+        old = b""
         if self._files.next_key.is_file():
+            old = self._files.key.read_bytes() if self._files.key.is_file() else b""
             fileio.rename(self._files.next_key, self._files.key)
         fileio.rename(self._files.next_certificate, self._files.certificate)
+        with suppress(SealaneError):  # one that cannot be destroyed now does no harm in its token
+            keys.store_of(old).discard(old)
 
     def _is_ours(self, certificate: x509.Certificate) -> bool:
         peer = identity.peer_of(certificate)
@@ -97,21 +102,21 @@ class Passport:
 
     def _pairs(self) -> Iterator[tuple[x509.Certificate, bytes, EllipticCurvePrivateKey]]:
         """Certificates with their keys; what is damaged or half there is passed over."""
-        keys = [self._key(path) for path in (self._files.key, self._files.next_key)]
+        known = [self._key(path) for path in (self._files.key, self._files.next_key)]
         for path in (self._files.certificate, self._files.next_certificate):
             try:
                 pem = path.read_bytes()
                 certificate = identity.load_certificate(pem)
             except (FileNotFoundError, SealaneError):
                 continue
-            for key in keys:
+            for key in known:
                 if key is not None and key.public_key() == certificate.public_key():
                     yield certificate, pem, key
 
     @staticmethod
     def _key(path: Path) -> EllipticCurvePrivateKey | None:
         try:
-            return identity.key_from_pem(path.read_bytes())
+            return keys.open_key(path.read_bytes())
         except (FileNotFoundError, SealaneError):
             return None
 

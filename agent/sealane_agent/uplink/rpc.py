@@ -12,6 +12,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+import grpc.experimental
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.hashes import SHA256
 from sealane import codec, limits
 from sealane.errors import SealaneError
 from sealane.trust import identity
@@ -19,6 +22,7 @@ from sealane.trust.source import MetadataMissing
 from sealane.wire.v1 import enrol_pb2, enrol_pb2_grpc, fleet_pb2, fleet_pb2_grpc
 
 from sealane_agent.errors import Refused, Unreachable
+from sealane_agent.identity.keys import HeldKey
 from sealane_agent.identity.membership import Admission
 from sealane_agent.uplink.fetch import SourceTrouble
 
@@ -212,7 +216,7 @@ def rejoin(membership: Membership, csr: bytes) -> bytes:
             stub = enrol_pb2_grpc.EnrolServiceStub(channel)
             asked = enrol_pb2.ChallengeRequest()
             nonce = stub.Challenge(asked, timeout=_ENROL_DEADLINE_S).nonce
-            signature = identity.prove(identity.key_from_pem(membership.key), nonce, csr)
+            signature = identity.prove(membership.key, nonce, csr)
             request = enrol_pb2.RejoinRequest(
                 certificate=membership.certificate, csr=csr, nonce=nonce, signature=signature
             )
@@ -251,7 +255,20 @@ def _unanswered(address: str, error: grpc.RpcError) -> Refused | Unreachable:
 
 
 def _mutual(membership: Membership) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(membership.ca, membership.key, membership.certificate)
+    key = membership.key
+    if not isinstance(key, HeldKey):
+        pem = identity.key_to_pem(key)
+        return grpc.ssl_channel_credentials(membership.ca, pem, membership.certificate)
+
+    def sign(data: bytes, _algorithm: object, _done: object) -> bytes:
+        return key.sign(data, ECDSA(SHA256()))
+
+    made: grpc.ChannelCredentials = grpc.experimental.ssl_channel_credentials_with_custom_signer(
+        private_key_sign_fn=sign,
+        root_certificates=membership.ca,
+        certificate_chain=membership.certificate,
+    )
+    return made
 
 
 def _ended(error: grpc.aio.AioRpcError) -> SessionEnded:
