@@ -13,7 +13,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sealane import fileio
@@ -38,20 +38,25 @@ from sealane_agent.slot.journal import Journal
 from sealane_agent.slot.reports import Speaker
 from sealane_agent.slot.staging import Staging
 from sealane_agent.store import Store
-from sealane_agent.supervisor import Supervisor
+from sealane_agent.supervisor import Supervisor, Upgrades
 from sealane_agent.telemetry.collector import Times
 from sealane_agent.telemetry.host import Host
 from sealane_agent.telemetry.service import Surroundings, Telemetry
+from sealane_agent.upgrade.fitness import Rules, left_to_the_package
+from sealane_agent.upgrade.folder import UpgradeFolder
+from sealane_agent.upgrade.staging import AgentStaging
+from sealane_agent.upgrade.versions import Versions
 from sealane_agent.uplink import rpc
 from sealane_agent.uplink.session import Session
 from sealane_agent.zone import device_zone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 
     from sealane_agent.config import RunSettings
     from sealane_agent.layout import StateFolder
     from sealane_agent.log import Log
+    from sealane_agent.uplink.fetch import BlobSource
 
 _THREADS = 128
 """Every slot may be fetching at once, and nothing short shall wait behind them."""
@@ -109,6 +114,8 @@ async def _run(settings: RunSettings) -> None:
         await asyncio.gather(*work, stopped, return_exceptions=True)
         if keeper is not None and not ended:
             await keeper.stop()
+        if not ended:
+            await asyncio.to_thread(parts.versions.ended)
         for task in ended:
             task.result()
     log("stopped")
@@ -127,6 +134,7 @@ class _Parts:
 
     supervisor: Supervisor
     journal: Journal
+    versions: Versions
     keeper: Keeper | None
     work: Mapping[str, Coroutine[Any, Any, None]]
 
@@ -168,8 +176,10 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         zone=device_zone(settings.zone),
     )
     renewer = Renewer(passport, Certifier(rpc.renew, rpc.rejoin), session, log)
-    supervisor = Supervisor(tools, verifier, session.ask)
+    versions, upgrades = _upgrades(settings, tools, blobs, lambda: session.connected)
+    supervisor = Supervisor(tools, verifier, session.ask, upgrades)
     work = {
+        "versions": versions.run(),
         "supervisor": supervisor.run(),
         "session": session.run(supervisor, random.random),
         "line": Door(holds, log, supervisor.activating, supervisor.look).run(folder.line_socket),
@@ -179,7 +189,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         work["telemetry"] = telemetry.run()
     log("started", device=who.device, manager=who.address, state=folder.root)
     try:
-        yield _Parts(supervisor, journal, _keeper(settings, log), work)
+        yield _Parts(supervisor, journal, versions, _keeper(settings, log), work)
     finally:
         halt.set()
         downloads.close()
@@ -187,6 +197,21 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
             await each.close()
         await asyncio.get_running_loop().shutdown_default_executor()
         journal.close()
+
+
+def _upgrades(
+    settings: RunSettings, tools: Tools, source: BlobSource, connected: Callable[[], bool]
+) -> tuple[Versions, Upgrades]:
+    folder, store = UpgradeFolder(settings.folder), tools.staging.store
+    rules = settings.upgrade or Rules()
+    versions = Versions(folder, store, settings.launched, connected)
+    staging = AgentStaging(store, source, versions, tools.staging.facts, folder, rules)
+    own = replace(tools, endpoint=versions, staging=staging)
+    if settings.upgrade is None:
+        versions.leave()
+        return versions, Upgrades(own, left_to_the_package())
+    folder.begin()
+    return versions, Upgrades(own)
 
 
 def _telemetry(folder: StateFolder, times: Times, log: Log) -> tuple[Telemetry, EndpointLink]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sealane.names import DeviceId, parse_device
 from sealane.settings import Catalogue, Key
 
 from sealane_agent.errors import NotEnrolled
+from sealane_agent.upgrade.launched import Launched
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
     from sealane_agent.layout import StateFolder
+    from sealane_agent.upgrade.fitness import Rules
 
 ANY_PORT = "127.0.0.1:0"
 
@@ -79,6 +81,25 @@ AGENT: Final = Catalogue(
             r"|[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}",
             "a name such as Europe/Berlin",
         ),
+        Key(
+            "upgrade.by",
+            "package",
+            "who brings new versions of the agent: its package, or a rollout of the manager",
+            "package|rollout",
+            "package or rollout",
+        ),
+        Key(
+            "upgrade.downgrade",
+            default=False,
+            says="whether a rollout may bring a version older than the one that runs",
+        ),
+        Key(
+            "upgrade.deadline",
+            300,
+            "seconds in which a new version must be in session and well, or is given up",
+            highest=3600,
+            lowest=10,
+        ),
         Key("telemetry.record", default=True, says="record and send what requests came to"),
         Key(
             "log.form",
@@ -106,6 +127,8 @@ class RunSettings:
         metered: bytes on the link cost money.
         rate_kb: kilobytes a second that downloads may take; 0 is no limit.
         zone: name of the time zone of windows; empty is the machine's.
+        upgrade: how rollouts may bring versions of the agent; None leaves them to its package.
+        launched: which version this process is.
     """
 
     folder: StateFolder
@@ -118,6 +141,8 @@ class RunSettings:
     metered: bool = False
     rate_kb: int = 0
     zone: str = ""
+    upgrade: Rules | None = None
+    launched: Launched = field(default_factory=Launched)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sealane.errors import InvalidName
-from sealane.names import Digest, ReleaseName, SlotName, hex_of, parse_digest, parse_slot
+from sealane.names import (
+    AGENT_SLOT,
+    Digest,
+    ReleaseName,
+    SlotName,
+    hex_of,
+    parse_digest,
+    parse_slot,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +142,7 @@ class StateFolder:
         return self.root / "log" / "endpoint.log"
 
     def slots(self) -> tuple[SlotName, ...]:
-        """Every slot that has a pointer; a stray file beside them stops nobody from serving."""
+        """Every slot of a model that has a pointer; a stray file beside them stops nobody."""
         folder = self.root / "slots"
         if not folder.is_dir():
             return ()
@@ -146,4 +154,4 @@ def _is_slot(path: Path) -> bool:
         parse_slot(path.name)
     except InvalidName:
         return False
-    return path.is_dir()
+    return path.is_dir() and path.name != AGENT_SLOT

@@ -131,6 +131,17 @@ class Store:
             fileio.sync_folder(folder)
         return view
 
+    def check(self, layers: Iterable[Layer]) -> None:
+        """Hash blobs again; raises WrongBytes for one that has changed, and removes it."""
+        for layer in layers:
+            self._check(layer)
+
+    def require_bytes(self, needed: int) -> None:
+        """Raise Failed when the disk cannot take so many bytes beside the reserve."""
+        free = self._free_bytes(self._folder.blobs)
+        if needed + RESERVE_BYTES > free:
+            raise Failed(_disk_full(needed, free))
+
     def collect(self, blobs: Collection[Digest], views: Collection[Digest]) -> int:
         """Remove everything but these; returns how many files and views went."""
         keep = {hex_of(digest) for digest in blobs}

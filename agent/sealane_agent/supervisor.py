@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -12,6 +12,7 @@ from sealane.bundle.manifest import parse_manifest
 from sealane.errors import BundleError, TrustError
 from sealane.failure import Failure, FailureKind
 from sealane.fleet import Hello, MetadataFile
+from sealane.names import AGENT_SLOT
 
 from sealane_agent.facts import agent_version
 from sealane_agent.slot.actions import Hands
@@ -64,11 +65,31 @@ class Judge(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Upgrades:
+    """How versions of the agent itself come.
+
+    Attributes:
+        tools: of the agent's slot.
+        refusal: why none may come by a rollout; None when one may.
+    """
+
+    tools: Tools
+    refusal: Failure | None = None
+
+
 class Supervisor:
     """Everything that one device does, except serving; the session's `Device`."""
 
-    def __init__(self, tools: Tools, verifier: Judge, ask: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        verifier: Judge,
+        ask: Callable[[], None],
+        upgrades: Upgrades | None = None,
+    ) -> None:
         self._tools, self._verifier, self._ask = tools, verifier, ask
+        self._upgrades = upgrades
         self._store = tools.staging.store
         self._desires = Desires()
         self._loops: dict[SlotName, SlotLoop] = {}
@@ -81,8 +102,10 @@ class Supervisor:
         """Reconcile every known slot until cancelled; raises what broke a slot's loop."""
         self._broken = asyncio.get_running_loop().create_future()
         known = await asyncio.to_thread(self._tools.journal.slots)
-        for slot in {*known, *self._tools.folder.slots()}:
+        for slot in {*known, *self._tools.folder.slots()} - {AGENT_SLOT}:
             self._open(slot)
+        if self._upgrades is not None:
+            self._open(AGENT_SLOT)
         try:
             await self._broken
         finally:
@@ -168,7 +191,7 @@ class Supervisor:
             self._tools.log("audit log lost", reason=accepted.lost)
         refused = accepted.refused
         self._desires.wanted = {
-            item.slot: Wanted(item, _refusal(item, refused.get(item.slot)))
+            item.slot: Wanted(item, self._refusal(item, refused.get(item.slot)))
             for item in accepted.document.slots
         }
         self._desires.heard = True
@@ -192,13 +215,23 @@ class Supervisor:
             self._tools.log("clock wrong", reason=reason, hint="set it: timedatectl set-ntp true")
             self._told_off = off
 
+    def _refusal(self, wanted: SlotAssignment, error: TrustError | None) -> Failure | None:
+        if error is None and wanted.slot == AGENT_SLOT and self._upgrades is not None:
+            return self._upgrades.refusal
+        return _refusal(wanted, error)
+
     # Slots
 
     def _open(self, slot: SlotName) -> None:
         if slot in self._loops:
             return
-        hands = Hands(slot, self._tools, self._desires.unwanted)
-        loop = self._loops[slot] = SlotLoop(slot, self._tools, hands, self._desires)
+        tools = self._tools
+        if slot == AGENT_SLOT:
+            if self._upgrades is None:
+                return
+            tools = self._upgrades.tools
+        hands = Hands(slot, tools, self._desires.unwanted)
+        loop = self._loops[slot] = SlotLoop(slot, tools, hands, self._desires)
         task = asyncio.create_task(loop.run(self._collect_soon, self._ask), name=slot)
         self._tasks.add(task)
         task.add_done_callback(self._closed)

@@ -20,6 +20,13 @@ DeviceId = NewType("DeviceId", str)
 SlotName = NewType("SlotName", str)
 """A named place on a device where one model serves; also the model's name for its clients."""
 
+AGENT_SLOT: Final = SlotName("sealane-agent")
+"""Where an agent's own version is released; no model serves there."""
+
+AGENT_FAMILY: Final = "sealane"
+AGENT_MODEL: Final = "sealane/agent"
+"""What releases of the agent are called; its family's keys sign nothing else."""
+
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _WORD: Final = r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?"
 _NAME: Final = re.compile(_WORD)

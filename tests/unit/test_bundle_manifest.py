@@ -56,7 +56,7 @@ def test_fields_of_later_versions_do_not_disturb() -> None:
         (b" " * (MANIFEST_BYTES + 1), "more than"),
         (changed(schemaVersion=1), "not an OCI image manifest"),
         (changed(mediaType="application/vnd.oci.image.index.v1+json"), "not an OCI image manifest"),
-        (changed(artifactType="application/octet-stream"), "not that of a model"),
+        (changed(artifactType="application/octet-stream"), "neither that of a model"),
         (changed(layers=[]), "lists no deployment.json"),
         (changed(layers={}), "not a list"),
         (changed(config=None), "not an object"),

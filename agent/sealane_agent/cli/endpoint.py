@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sealane_agent.cli.configured import add_option, configured
 from sealane_agent.cli.folder import add_state, state_folder
+from sealane_agent.upgrade.folder import ENDPOINT, UpgradeFolder
+from sealane_agent.upgrade.launch import launch
+from sealane_agent.upgrade.starts import well
 
 if TYPE_CHECKING:
     import argparse
+
+    from sealane_agent.layout import StateFolder
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -39,10 +45,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = configured(arguments)
-    folder = state_folder(arguments).root
+    state = state_folder(arguments)
+    if settings["upgrade.by"] == "rollout":
+        launch(state, ENDPOINT, sys.argv[1:], 0)
     return run(
         EndpointSettings(
-            folder,
+            state.root,
             str(settings["endpoint.rest"]),
             str(settings["endpoint.grpc"]),
             arguments.rest_fd,
@@ -51,5 +59,12 @@ def _serve(arguments: argparse.Namespace) -> int:
             repository=bool(settings["endpoint.repository"]),
             shared_memory=bool(settings["endpoint.shared_memory"]),
             metrics=Names(str(settings["endpoint.metrics"])),
+            listens=lambda: _is_well(state),
         )
     )
+
+
+def _is_well(state: StateFolder) -> None:
+    """A version whose endpoint listens has proved what an endpoint must."""
+    folder = UpgradeFolder(state)
+    folder.write_starts(ENDPOINT, well(folder.starts(ENDPOINT)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName, SealaneError, TokenError, TrustError
 
-from sealane_agent.cli import check_config, endpoint, enroll, hold, run, status
+from sealane_agent.cli import check_config, endpoint, enroll, hold, run, status, version
 from sealane_agent.errors import AlreadyEnrolled, Refused, Unreachable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="sealane-agent", description="Verifies, hot-swaps and serves models on this device."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    for module in (enroll, run, status, hold, endpoint, check_config):
+    for module in (enroll, run, status, hold, endpoint, check_config, version):
         module.add_parser(commands)
     parsed = parser.parse_args(arguments)
     try:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sealane_agent.cli.configured import add_option, configured
 from sealane_agent.cli.folder import add_state, state_folder
 from sealane_agent.config import RunSettings
+from sealane_agent.upgrade.fitness import Rules
+from sealane_agent.upgrade.folder import AGENT
+from sealane_agent.upgrade.launch import launch, relaunch
+from sealane_agent.upgrade.launched import Launched, Relaunch
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
+
+    from sealane.settings import Value
+
+    from sealane_agent.layout import StateFolder
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -31,21 +42,44 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    settings, environment = configured(arguments), dict(os.environ)
+    folder = state_folder(arguments)
+    upgrade = _rules(settings)
+    if upgrade is not None:
+        launch(folder, AGENT, sys.argv[1:], upgrade.deadline_s)
+    launched = Launched.of(os.environ)
     from sealane_agent.app import run  # noqa: PLC0415 - other commands need no gRPC
 
-    settings = configured(arguments)
-    run(
-        RunSettings(
-            folder=state_folder(arguments),
-            rest=str(settings["endpoint.rest"]),
-            grpc=str(settings["endpoint.grpc"]),
-            external_endpoint=arguments.external_endpoint,
-            config=arguments.config,
-            log_json=settings["log.form"] == "json",
-            telemetry=bool(settings["telemetry.record"]) and not arguments.no_telemetry,
-            metered=settings["link.profile"] == "metered",
-            rate_kb=int(settings["link.rate"]),
-            zone=str(settings["clock.zone"]),
-        )
-    )
+    try:
+        run(_settings(arguments, settings, folder, (upgrade, launched)))
+    except Relaunch:
+        relaunch(launched, environment)
     return 0
+
+
+def _rules(settings: Mapping[str, Value]) -> Rules | None:
+    if settings["upgrade.by"] != "rollout":
+        return None
+    return Rules(settings["upgrade.downgrade"] is True, int(settings["upgrade.deadline"]))
+
+
+def _settings(
+    arguments: argparse.Namespace,
+    settings: Mapping[str, Value],
+    folder: StateFolder,
+    upgrade: tuple[Rules | None, Launched],
+) -> RunSettings:
+    return RunSettings(
+        folder=folder,
+        rest=str(settings["endpoint.rest"]),
+        grpc=str(settings["endpoint.grpc"]),
+        external_endpoint=arguments.external_endpoint,
+        config=arguments.config,
+        log_json=settings["log.form"] == "json",
+        telemetry=bool(settings["telemetry.record"]) and not arguments.no_telemetry,
+        metered=settings["link.profile"] == "metered",
+        rate_kb=int(settings["link.rate"]),
+        zone=str(settings["clock.zone"]),
+        upgrade=upgrade[0],
+        launched=upgrade[1],
+    )

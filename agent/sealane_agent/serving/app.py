@@ -39,7 +39,7 @@ from sealane_agent.serving.recording import Recording
 from sealane_agent.serving.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import grpc.aio
@@ -81,6 +81,7 @@ class EndpointSettings:
         repository: whether clients may load and unload models.
         shared_memory: whether clients may name shared memory.
         metrics: under which names metrics are told.
+        listens: called when both doors are open.
     """
 
     state: Path
@@ -92,6 +93,7 @@ class EndpointSettings:
     repository: bool = False
     shared_memory: bool = False
     metrics: Names = Names.SEALANE
+    listens: Callable[[], None] = lambda: None
 
 
 def run(settings: EndpointSettings) -> int:
@@ -164,6 +166,7 @@ class _Endpoint:
             await grpc.start()
             self._announce()
             await control.listen(self._folder.control_socket)
+            self._settings.listens()
             telling = asyncio.create_task(_keep_telling(service), name="telling")
             await stop.wait()
             service.stopping()

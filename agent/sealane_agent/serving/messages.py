@@ -122,8 +122,19 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A bundle that was taken out of service where the supervisor could not see it, and why."""
+
+    manifest: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SlotStatus:
-    """One slot as the endpoint serves it; None where nothing does."""
+    """One slot as the endpoint serves it; None where nothing does.
+
+    `given_up`: only of versions of the agent itself.
+    """
 
     slot: str
     active: Pointer | None
@@ -132,6 +143,7 @@ class SlotStatus:
     probation: bool
     standby: tuple[str, ...]
     traffic: Traffic
+    given_up: GivenUp | None = None
 
 
 Command = Load | Activate | Settle | Return | Drop | Status | Telemetry

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from sealane_agent.log import Log
     from sealane_agent.slot.journal import Journal
     from sealane_agent.slot.reports import Speaker
-    from sealane_agent.slot.staging import Staging
+    from sealane_agent.slot.staging import Stager
     from sealane_agent.slot.state import Action, Attempt, Hold, Observed
 
 
@@ -70,7 +70,7 @@ class Tools:
     folder: StateFolder
     journal: Journal
     endpoint: Endpoint
-    staging: Staging
+    staging: Stager
     key: Callable[[], EllipticCurvePrivateKey]
     speaker: Speaker
     log: Log
@@ -156,13 +156,13 @@ class Hands:
     async def _fetch(self, attempt: Attempt, seen: Observed) -> None:
         policy = Policy(self._tools.pause, lambda: self._stops(attempt, seen))
         try:
-            bundle = await asyncio.to_thread(self._tools.staging.fetch, attempt, policy)
+            limits = await asyncio.to_thread(self._tools.staging.fetch, attempt, policy)
         except Stopped:
             return
         except Failed as error:
             await self._failed(attempt, error, seen)
         else:
-            await self._enter(outcomes.fetched(attempt, bundle.deployment.probation), seen)
+            await self._enter(outcomes.fetched(attempt, limits), seen)
 
     def _stops(self, attempt: Attempt, seen: Observed) -> bool:
         """Whether a fetch ends here; what arrived stays for its next window."""

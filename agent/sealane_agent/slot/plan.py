@@ -102,6 +102,8 @@ class _Slot:
 def plan(wanted: Wanted | None, record: SlotRecord, observed: Observed, now: datetime) -> Action:
     """The one next action of a slot."""
     slot = _Slot(wanted, record, observed, now)
+    if record.attempt is not None and (lost := _lost(slot)) is not None:
+        return lost
     if record.attempt is None or record.attempt.state in ENDED:
         return _ended(slot)
     return _RULES[record.attempt.state](slot)
@@ -381,6 +383,21 @@ def _stage_anew(slot: _Slot, *, counted: bool = True) -> Action:
     """Counted where it may be the release's fault, not where the machine was switched off."""
     again = replace(slot.attempt, choice=None, restarts=slot.attempt.restarts + counted)
     return Enter(_moved(again, State.FETCHING, slot.now))
+
+
+def _lost(slot: _Slot) -> Action | None:
+    """What was taken out of service from outside goes back; its pointers did already."""
+    serving, attempt = slot.seen.serving, slot.attempt
+    given_up = serving.given_up if serving is not None else None
+    if given_up is None or given_up.manifest != attempt.manifest:
+        return None
+    if attempt.state in (State.ACTIVATING, State.PROBATION):
+        return _go_back(slot, FailureKind.PERMANENT, given_up.reason)
+    if attempt.state is not State.COMMITTED:
+        return None
+    failure = _failure(attempt, FailureKind.PERMANENT, given_up.reason)
+    back = replace(_moved(attempt, State.ROLLED_BACK, slot.now), failure=failure)
+    return Enter(back, receipt=ROLLED_BACK, quarantine=True)
 
 
 def _taken_back(slot: _Slot) -> bool:

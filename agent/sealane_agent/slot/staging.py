@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.bundle.deployment import parse_deployment
 from sealane.bundle.manifest import DEPLOYMENT_PATH, layer_at, parse_manifest
@@ -21,7 +21,7 @@ from sealane_agent.slot.state import Choice
 from sealane_agent.uplink.fetch import fetch_all
 
 if TYPE_CHECKING:
-    from sealane.bundle.types import Deployment, Layer, Manifest, Variant
+    from sealane.bundle.types import Deployment, Layer, Manifest, ProbationLimits, Variant
     from sealane.fleet import DeviceFacts
 
     from sealane_agent.endpoint.seam import Endpoint
@@ -43,6 +43,28 @@ class Bundle:
     layers: tuple[Layer, ...]
 
 
+class Stager(Protocol):
+    """Brings bundles of one kind in and proves them."""
+
+    @property
+    def store(self) -> Store:
+        """Where blobs lie."""
+        ...
+
+    @property
+    def facts(self) -> DeviceFacts:
+        """What this device is."""
+        ...
+
+    def fetch(self, attempt: Attempt, policy: Policy) -> ProbationLimits:
+        """Bring every blob into the store; the limits of its probation. Raises Failed, Stopped."""
+        ...
+
+    async def prove(self, attempt: Attempt) -> Choice:
+        """What was chosen and proved; raises Failed, WrongBytes or ConnectionError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Staging:
     """Brings bundles in and proves them."""
@@ -52,21 +74,22 @@ class Staging:
     endpoint: Endpoint
     facts: DeviceFacts
 
-    def fetch(self, attempt: Attempt, policy: Policy) -> Bundle:
+    def fetch(self, attempt: Attempt, policy: Policy) -> ProbationLimits:
         """Bring every blob that the attempt needs into the store; blocks.
 
-        Only what an eligible variant needs is fetched. Raises Failed or Stopped.
+        Only what an eligible variant needs is fetched. Returns the limits of its probation. Raises
+        Failed or Stopped.
         """
         manifest = self._manifest(attempt)
         contract = tuple(item for item in manifest.layers if item.path == DEPLOYMENT_PATH)
         if any(item.size > DEPLOYMENT_BYTES for item in contract):
-            raise Failed(_malformed(attempt, BundleError(f"{DEPLOYMENT_PATH} is too large")))
+            raise Failed(malformed(attempt, BundleError(f"{DEPLOYMENT_PATH} is too large")))
         self.store.require_space(contract)
         fetch_all(self.store, self.source, contract, policy)
         bundle = self._bundle(attempt, manifest)
         self.store.require_space(bundle.layers)
         fetch_all(self.store, self.source, bundle.layers, policy)
-        return bundle
+        return bundle.deployment.probation
 
     async def prove(self, attempt: Attempt) -> Choice:
         """Measure every eligible variant; the fastest one stays loaded.
@@ -105,7 +128,7 @@ class Staging:
         try:
             return parse_manifest(self.store.path(attempt.manifest).read_bytes())
         except BundleError as error:
-            raise Failed(_malformed(attempt, error)) from error
+            raise Failed(malformed(attempt, error)) from error
 
     def _bundle(self, attempt: Attempt, manifest: Manifest) -> Bundle:
         try:
@@ -113,7 +136,7 @@ class Staging:
             deployment = parse_deployment(self.store.path(contract.digest).read_bytes())
             check_references(manifest, deployment)
         except BundleError as error:
-            raise Failed(_malformed(attempt, error)) from error
+            raise Failed(malformed(attempt, error)) from error
         chosen = variants.eligible(deployment.variants, self.facts)
         if not chosen:
             raise Failed(variants.why_none(deployment.variants, self.facts, str(attempt.release)))
@@ -125,7 +148,8 @@ def _choice(variant: Variant, proved: Proved) -> Choice:
     return Choice(variant.name, variant.runtime, variant.accelerator, variant.precision, proved)
 
 
-def _malformed(attempt: Attempt, error: BundleError) -> Failure:
+def malformed(attempt: Attempt, error: BundleError) -> Failure:
+    """A bundle that is not what its kind must be."""
     return Failure(
         FailureKind.PERMANENT,
         phase=attempt.state,

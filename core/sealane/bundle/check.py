@@ -5,9 +5,15 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from sealane.bundle.agent import AGENT_CONTRACT_BYTES, parse_contract, tree_of
 from sealane.bundle.deployment import parse_deployment
 from sealane.bundle.layout import blob_path, open_regular, read_layout, read_small
-from sealane.bundle.manifest import DEPLOYMENT_PATH, check_config, layer_at
+from sealane.bundle.manifest import (
+    AGENT_CONTRACT_PATH,
+    DEPLOYMENT_PATH,
+    check_config,
+    layer_at,
+)
 from sealane.bundle.references import check_references
 from sealane.errors import BundleError
 from sealane.limits import DEPLOYMENT_BYTES, MANIFEST_BYTES, MIB
@@ -16,6 +22,7 @@ from sealane.names import hex_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sealane.bundle.agent import AgentContract
     from sealane.bundle.types import Deployment, Layer, Manifest
 
 
@@ -25,13 +32,28 @@ def check_layout(folder: Path) -> tuple[Manifest, Deployment]:
     Steps: 1 index → manifest by its digest; 2 every blob's size and digest; 3 the config lists the
     layers; 4 deployment.json; 5 everything that it names exists.
     """
+    manifest = _checked(folder)
+    deployment = read_deployment(folder, manifest)
+    check_references(manifest, deployment)
+    return manifest, deployment
+
+
+def check_agent_layout(folder: Path) -> tuple[Manifest, AgentContract]:
+    """Verify the layout of a version of the agent, or raise BundleError."""
+    manifest = _checked(folder)
+    tree_of(manifest)
+    contract = layer_at(manifest, AGENT_CONTRACT_PATH)
+    content = read_small(blob_path(folder, contract.digest), AGENT_CONTRACT_BYTES)
+    return manifest, parse_contract(content)
+
+
+def _checked(folder: Path) -> Manifest:
+    """Steps 1 to 3."""
     manifest = read_layout(folder)
     for layer in (manifest.config, *manifest.layers):
         _check_blob(folder, layer)
     check_config(read_small(blob_path(folder, manifest.config.digest), MANIFEST_BYTES), manifest)
-    deployment = read_deployment(folder, manifest)
-    check_references(manifest, deployment)
-    return manifest, deployment
+    return manifest
 
 
 def read_deployment(folder: Path, manifest: Manifest) -> Deployment:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sealane.bundle.jsonform import dump, load
-from sealane.bundle.manifest import MODEL_ARTIFACT, OCI_MANIFEST, digest_of, parse_manifest
+from sealane.bundle.manifest import OCI_MANIFEST, digest_of, parse_manifest
 from sealane.errors import BundleError, InvalidName
 from sealane.fileio import rename, sync_folder
 from sealane.limits import MANIFEST_BYTES, MIB
@@ -97,7 +97,7 @@ def _fill(
 def _index(manifest: Manifest) -> bytes:
     entry = {
         "mediaType": OCI_MANIFEST,
-        "artifactType": MODEL_ARTIFACT,
+        "artifactType": manifest.artifact,
         "digest": manifest.digest,
         "size": len(manifest.content),
     }

@@ -1,10 +1,12 @@
 """Decides what a manifest says: OCI image manifest, ModelPack media types, one raw layer a file.
 
-No layer is an archive and none is compressed, so nothing is unpacked on the way to a device.
+No layer of a model is an archive and none is compressed, so nothing is unpacked on the way to a
+device. A version of the agent is one archive, unpacked only after its digest was found right.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +34,30 @@ DATASET: Final = "application/vnd.cncf.model.dataset.v1.raw"
 DOC: Final = "application/vnd.cncf.model.doc.v1.raw"
 LAYER_TYPES: Final = frozenset({WEIGHT, WEIGHT_CONFIG, DATASET, DOC})
 
+AGENT_ARTIFACT: Final = "application/vnd.sealane.agent.manifest.v1+json"
+AGENT_CONFIG: Final = "application/vnd.sealane.agent.config.v1+json"
+AGENT_CONTRACT: Final = "application/vnd.sealane.agent.contract.v1+json"
+AGENT_TREE: Final = "application/vnd.sealane.agent.tree.v1.tar+gzip"
+AGENT_CONTRACT_PATH: Final = "agent.json"
+AGENT_TREE_PATH: Final = "agent.tar.gz"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What bundles of one kind are made of."""
+
+    config: str
+    layers: frozenset[str]
+    contract: str
+
+
+_KINDS: Final = {
+    MODEL_ARTIFACT: _Kind(MODEL_CONFIG, LAYER_TYPES, DEPLOYMENT_PATH),
+    AGENT_ARTIFACT: _Kind(
+        AGENT_CONFIG, frozenset({AGENT_CONTRACT, AGENT_TREE}), AGENT_CONTRACT_PATH
+    ),
+}
+
 _FILEPATH: Final = "org.cncf.model.filepath"
 _TITLE: Final = "org.opencontainers.image.title"
 
@@ -41,14 +67,16 @@ def digest_of(content: bytes) -> Digest:
     return Digest(f"sha256:{sha256(content).hexdigest()}")
 
 
-def encode_manifest(config: Layer, layers: Sequence[Layer]) -> Manifest:
+def encode_manifest(
+    config: Layer, layers: Sequence[Layer], artifact: str = MODEL_ARTIFACT
+) -> Manifest:
     """Make a manifest; the same files give the same bytes. Raises BundleError."""
     ordered = sorted(layers, key=lambda layer: layer.path)
     content = dump(
         {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
-            "artifactType": MODEL_ARTIFACT,
+            "artifactType": artifact,
             "config": _descriptor(config),
             "layers": [_descriptor(layer) | _annotations(layer) for layer in ordered],
         }
@@ -76,15 +104,21 @@ def parse_manifest(content: bytes) -> Manifest:
     found = load(content, MANIFEST_BYTES, "the manifest")
     if found.raw.get("schemaVersion") != 2 or found.raw.get("mediaType") != OCI_MANIFEST:  # noqa: PLR2004 - the number that the OCI specification fixes
         raise BundleError("the manifest is not an OCI image manifest")
-    if found.raw.get("artifactType") != MODEL_ARTIFACT:
-        raise BundleError("the manifest is not that of a model", hint="see docs/formats.md")
-    config = _layer(found.fields("config"), CONFIG_PATH, frozenset({MODEL_CONFIG}))
-    layers = tuple(_file_layer(layer) for layer in found.objects("layers", BUNDLE_FILES))
+    artifact = found.raw.get("artifactType")
+    kind = _KINDS.get(artifact) if isinstance(artifact, str) else None
+    if kind is None or not isinstance(artifact, str):
+        raise BundleError(
+            "the manifest is neither that of a model nor of an agent", hint="see docs/formats.md"
+        )
+    config = _layer(found.fields("config"), CONFIG_PATH, frozenset({kind.config}))
+    layers = tuple(
+        _file_layer(layer, kind.layers) for layer in found.objects("layers", BUNDLE_FILES)
+    )
     check_paths(layer.path for layer in layers)
     _check_sizes((config, *layers))
-    if DEPLOYMENT_PATH not in {layer.path for layer in layers}:
-        raise BundleError(f"the manifest lists no {DEPLOYMENT_PATH}")
-    return Manifest(digest_of(content), content, config, layers)
+    if kind.contract not in {layer.path for layer in layers}:
+        raise BundleError(f"the manifest lists no {kind.contract}")
+    return Manifest(digest_of(content), content, config, layers, artifact)
 
 
 def layer_at(manifest: Manifest, path: str) -> Layer:
@@ -95,8 +129,8 @@ def layer_at(manifest: Manifest, path: str) -> Layer:
     raise BundleError(f"the manifest lists no {path}")
 
 
-def _file_layer(layer: Fields) -> Layer:
-    return _layer(layer, layer.fields("annotations").text(_FILEPATH), LAYER_TYPES)
+def _file_layer(layer: Fields, media_types: frozenset[str]) -> Layer:
+    return _layer(layer, layer.fields("annotations").text(_FILEPATH), media_types)
 
 
 def _layer(found: Fields, path: str, media_types: frozenset[str]) -> Layer:

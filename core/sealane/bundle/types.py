@@ -162,10 +162,12 @@ class Layer:
 class Manifest:
     """The OCI manifest of a bundle (ModelPack media types), with the bytes it was read from.
 
-    `digest` is the bundle's address: SHA-256 of `content`.
+    `digest` is the bundle's address: SHA-256 of `content`; `artifact` is its kind, a model or an
+    agent.
     """
 
     digest: Digest
     content: bytes
     config: Layer
     layers: tuple[Layer, ...]
+    artifact: str = "application/vnd.cncf.model.manifest.v1+json"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane import limits
 from sealane.errors import InvalidName, TrustError
+from sealane.names import AGENT_MODEL, AGENT_SLOT
 from sealane.trust.director import digest_of
 from sealane.trust.documents import ApprovedRelease
 from sealane.trust.requirements import unmet
@@ -86,6 +87,9 @@ class Agreement:
 
 def _same_bytes(wanted: SlotAssignment, listed: TargetFile) -> None:
     """Step 15."""
+    if (wanted.slot == AGENT_SLOT) != (wanted.release.model == AGENT_MODEL):
+        message = f"{wanted.release} has no place in slot {wanted.slot}"
+        raise TrustError(Step.SLOT, message, hint=f"{AGENT_SLOT} is for {AGENT_MODEL} alone")
     try:
         digest = digest_of(listed)
     except (KeyError, InvalidName) as error:

@@ -5,11 +5,13 @@ The manager is a store here: what makes the release trusted is the signature, ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from sealane.bundle.check import check_layout
-from sealane.bundle.layout import blob_path
+from sealane.bundle.check import check_agent_layout, check_layout
+from sealane.bundle.layout import blob_path, read_layout
+from sealane.bundle.manifest import AGENT_ARTIFACT
+from sealane.names import AGENT_MODEL, AGENT_SLOT
 
 from sealane_manager.errors import Refused
 from sealane_manager.trust.releases import with_release
@@ -71,7 +73,7 @@ def publish(
     Raises BundleError for a damaged bundle and Refused for a release that is listed already or
     holds another model, before anything is sent; and whatever the desk raises.
     """
-    manifest = _verified(order)
+    order, manifest = _verified(order)
     _sign(order, manifest, desk, signer)
     uploaded = _upload(order, _missing(manifest, desk), desk, progress)
     # Others may have published meanwhile, so the metadata is read and signed once more.
@@ -80,14 +82,21 @@ def publish(
     return Published(manifest, uploaded, snapshot)
 
 
-def _verified(order: PublishOrder) -> Manifest:
-    manifest, deployment = check_layout(order.folder)
-    if deployment.model != order.release.model:
+def _verified(order: PublishOrder) -> tuple[PublishOrder, Manifest]:
+    if read_layout(order.folder).artifact == AGENT_ARTIFACT:
+        manifest, contract = check_agent_layout(order.folder)
+        model = AGENT_MODEL
+        needs = {"arch": [contract.arch], "os": [contract.os]} | dict(order.requires)
+        order = replace(order, slots=(AGENT_SLOT,), requires=needs)
+    else:
+        manifest, deployment = check_layout(order.folder)
+        model = deployment.model
+    if model != order.release.model:
         raise Refused(
-            f"{order.folder} holds {deployment.model}, not {order.release.model}",
+            f"{order.folder} holds {model}, not {order.release.model}",
             hint="name the release after the model, or pack it again with --model",
         )
-    return manifest
+    return order, manifest
 
 
 def _missing(manifest: Manifest, desk: ReleaseDesk) -> dict[Digest, int]:

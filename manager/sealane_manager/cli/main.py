@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from sealane_manager.cli import (
+    agent,
     alert,
     audit,
     backup,
@@ -35,6 +36,7 @@ app.command("restore")(backup.restore)
 app.command("check-config")(configured.check)
 app.add_typer(device.app, name="device")
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(agent.app, name="agent")
 app.add_typer(release.app, name="release")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(gate.app, name="gate")

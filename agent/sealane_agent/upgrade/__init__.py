@@ -1,0 +1,1 @@
+"""The agent's own versions: staged, tried, kept or given up, beside the one that serves."""
