@@ -47,6 +47,7 @@ from sealane_agent.upgrade.folder import UpgradeFolder
 from sealane_agent.upgrade.staging import AgentStaging
 from sealane_agent.upgrade.versions import Versions
 from sealane_agent.uplink import rpc
+from sealane_agent.uplink.profile import DEFAULT, METERED
 from sealane_agent.uplink.session import Session
 from sealane_agent.zone import device_zone
 
@@ -142,12 +143,13 @@ class _Parts:
 @asynccontextmanager
 async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
     folder, clock = settings.folder, SystemClock()
+    profile = METERED if settings.metered else DEFAULT
     files = IdentityFiles(folder.identity)
     who = files.read()
     passport = Passport(files, who)
     journal, store = Journal(folder.journal), Store(folder)
     downloads, link = (
-        rpc.Downloads(lambda: passport.membership),
+        rpc.Downloads(lambda: passport.membership, profile),
         EndpointLink(folder.control_socket),
     )
     metadata = rpc.ManagerMetadata(downloads)
@@ -157,7 +159,9 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         folder, Times(clock, verifier.trusted_now, verifier.clock_offset), log
     )
     sending = telemetry.sending if settings.telemetry else None
-    session = Session(lambda: rpc.Line(passport.membership), journal, log, sending)
+    telemetry.sending.bytes_s = profile.telemetry_bytes_s
+    session = Session(lambda: rpc.Line(passport.membership, profile), journal, log, sending)
+    session.profile = profile
     holds = Holds(journal, verifier.trusted_now, lambda: secrets.token_hex(4))
     tools = Tools(
         folder=folder,

@@ -48,6 +48,7 @@ def device_message_to_wire(message: fleet.DeviceMessage) -> wire.SessionRequest:
                     slots=[slot_to_wire(slot) for slot in message.slots],
                     director_version=message.memory.director_version,
                     metadata=message.memory.metadata,
+                    heartbeat_interval_ms=round(message.heartbeat_s * 1000),
                 )
             )
         case fleet.MetadataFile():
@@ -87,6 +88,7 @@ def device_message_from_wire(message: wire.SessionRequest) -> fleet.DeviceMessag
                 facts=facts_from_wire(message.hello.facts),
                 slots=tuple(slot_from_wire(slot) for slot in message.hello.slots),
                 memory=_memory_from_wire(message.hello),
+                heartbeat_s=message.hello.heartbeat_interval_ms / 1000,
             )
         case "metadata_file":
             return fleet.MetadataFile(message.metadata_file.name, message.metadata_file.content)

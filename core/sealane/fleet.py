@@ -83,13 +83,17 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first word of a device."""
+    """The first word of a device.
+
+    `heartbeat_s` is how seldom it wants to speak; 0 leaves that to the manager.
+    """
 
     agent_version: str
     boot_id: str
     facts: DeviceFacts
     slots: tuple[SlotReport, ...]
     memory: Memory = field(default_factory=Memory)
+    heartbeat_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

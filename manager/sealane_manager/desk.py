@@ -38,6 +38,10 @@ DOCUMENT_LIFETIME: Final = timedelta(hours=1)
 """A director document that waited longer is asked for again."""
 
 
+SELDOM_S: Final = 3600.0
+"""No device speaks more seldom: after three times that nobody knows whether it lives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How often devices speak and renew; the manager sets it for the whole fleet.
@@ -52,10 +56,13 @@ class Pace:
     reconnect_s: float = 5.0
     certificate_life: timedelta = DEVICE_LIFETIME
 
-    @property
-    def silent_s(self) -> float:
+    def heartbeat_of(self, wished_s: float) -> float:
+        """Seconds between two heartbeats of a device that wishes to speak so seldom."""
+        return max(self.heartbeat_s, min(wished_s, SELDOM_S))
+
+    def silent_s(self, wished_s: float = 0.0) -> float:
         """After so many seconds without a word a session is dead."""
-        return 3 * self.heartbeat_s
+        return 3 * self.heartbeat_of(wished_s)
 
 
 class Papers:
@@ -112,7 +119,8 @@ class Desk:
         """Record what the device is, what it runs and when the certificate that it shows ends."""
         record = self._store.devices.hello(device, hello, self._clock.now(), certificate)
         pace = self.pace
-        return Welcome(device, pace.heartbeat_s, pace.reconnect_s, record.acked_sequence)
+        beat = pace.heartbeat_of(hello.heartbeat_s)
+        return Welcome(device, beat, pace.reconnect_s, record.acked_sequence)
 
     def heard(self, device: DeviceId) -> None:
         """Remember that a device said something; never blocks."""

@@ -26,6 +26,7 @@ from sealane.fleet import (
 )
 from sealane.names import DeviceId
 from sealane_agent.slot.journal import Entry, Journal
+from sealane_agent.uplink.profile import METERED
 from sealane_agent.uplink.rpc import SessionEnded
 from sealane_agent.uplink.session import Session
 from support.agent_fakes import CAM, START, Lines
@@ -296,3 +297,22 @@ def test_a_journal_out_of_reach_costs_a_session_but_not_the_supervisor(talk: Tal
                 assert [event for event, _ in talk.log.events] == ["session lost", "session open"]
 
     asyncio.run(story())
+
+
+def test_a_metered_device_says_how_seldom_it_wants_to_speak(tmp_path: Path) -> None:
+    line, journal = FakeLine(), Journal(tmp_path / "journal.db")
+
+    async def story() -> None:
+        session = Session(lambda: line, journal, Lines())
+        session.profile = METERED
+        task = asyncio.create_task(session.run(FakeDevice(), lambda: 0.0))
+        async with asyncio.timeout(PATIENCE_S):
+            while not line.said:  # noqa: ASYNC110 - the line is a list
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(story())
+    journal.close()
+    assert isinstance(line.said[0], Hello)
+    assert line.said[0].heartbeat_s == METERED.heartbeat_s

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from sealane.names import DeviceId
+from sealane_manager.desk import Pace
 from sealane_manager.sessions import Ending, Sessions
 
 BOX = DeviceId("box-1")
@@ -56,3 +57,10 @@ def test_a_manager_that_stops_ends_every_session() -> None:
     sessions.end_all()
 
     assert all(line.endings == [Ending.STOPPING] for line in lines.values())
+
+
+def test_a_device_may_speak_more_seldom_than_the_fleet_and_lives_as_long() -> None:
+    pace = Pace(heartbeat_s=10.0)
+    assert (pace.heartbeat_of(0.0), pace.silent_s()) == (10.0, 30.0)
+    assert (pace.heartbeat_of(1800.0), pace.silent_s(1800.0)) == (1800.0, 5400.0)
+    assert pace.heartbeat_of(1e9) == 3600.0, "and not never"

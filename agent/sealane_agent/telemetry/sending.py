@@ -1,7 +1,7 @@
 """Sends batches of windows in a session: one at a time, until each is acknowledged.
 
-The newest windows go first. What is old follows no faster than BYTES_PER_S, so that days offline
-never stand in the way of anything else on the line.
+The newest windows go first. What is old follows no faster than the profile of the link says, so
+that days offline never stand in the way of anything else on the line.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sealane_agent.uplink.profile import DEFAULT
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sealane.telemetry.types import TelemetryAck, TelemetryBatch
 
     from sealane_agent.log import Log
-
-BYTES_PER_S: Final = 16 * 1024
-"""Of all batches: twelve days offline are sent within a minute."""
 
 AGAIN_FIRST_S: Final = 60.0
 AGAIN_MAX_S: Final = 900.0
@@ -46,6 +45,7 @@ class Sending:
 
     def __init__(self, spool: Outgoing | None, log: Log) -> None:
         self._spool, self._log = spool, log
+        self.bytes_s = DEFAULT.telemetry_bytes_s
         self._news, self._acked = asyncio.Event(), asyncio.Event()
         self._sent: TelemetryBatch | None = None
 
@@ -82,7 +82,7 @@ class Sending:
             self._acked.clear()
             await say(batch)
             await _wait(self._acked, again)
-            await asyncio.sleep(len(batch.body) / BYTES_PER_S)
+            await asyncio.sleep(len(batch.body) / self.bytes_s)
 
     async def _next(self) -> TelemetryBatch | None:
         if self._spool is None:

@@ -25,6 +25,7 @@ from sealane_agent.errors import Refused, Unreachable
 from sealane_agent.identity.keys import HeldKey
 from sealane_agent.identity.membership import Admission
 from sealane_agent.uplink.fetch import SourceTrouble
+from sealane_agent.uplink.profile import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from sealane.names import Digest
 
     from sealane_agent.identity.membership import Application, Membership
+    from sealane_agent.uplink.profile import Profile
 
-# A link that was cut is noticed in 15 seconds; a channel without calls is silent.
+# A link that was cut is noticed by pings; a channel without calls is silent.
 _OPTIONS: Final = (
-    ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.bdp_probe", 0),
@@ -77,10 +78,10 @@ class SessionEnded(Exception):  # noqa: N818 - the word says what happened
 class Line:
     """One open session."""
 
-    def __init__(self, membership: Membership) -> None:
+    def __init__(self, membership: Membership, profile: Profile = DEFAULT) -> None:
         # The stubs' types know only the blocking calls.
         self._channel: Any = grpc.aio.secure_channel(
-            membership.address, _mutual(membership), options=_OPTIONS
+            membership.address, _mutual(membership), options=_options(profile)
         )
         stub: Any = fleet_pb2_grpc.FleetServiceStub(self._channel)
         self._call: Any = stub.Session()
@@ -118,8 +119,8 @@ class Downloads:
     A new membership is used for every new download; those under way end as they began.
     """
 
-    def __init__(self, membership: Callable[[], Membership]) -> None:
-        self._membership = membership
+    def __init__(self, membership: Callable[[], Membership], profile: Profile = DEFAULT) -> None:
+        self._membership, self._profile = membership, profile
         self._lock = threading.Lock()
         self._shown: Membership | None = None
         self._channels: deque[grpc.Channel] = deque()
@@ -130,7 +131,8 @@ class Downloads:
             if membership is not self._shown:
                 self._shown = membership
                 credentials = _mutual(membership)
-                channel = grpc.secure_channel(membership.address, credentials, options=_OPTIONS)
+                options = _options(self._profile)
+                channel = grpc.secure_channel(membership.address, credentials, options=options)
                 self._channels.append(channel)
             while len(self._channels) > _CHANNELS:
                 self._channels.popleft().close()
@@ -193,7 +195,7 @@ class ManagerBlobs:
 def renew(membership: Membership, csr: bytes) -> bytes:
     """Ask for a certificate of another key, PEM; raises Refused or Unreachable."""
     address = membership.address
-    with grpc.secure_channel(address, _mutual(membership), options=_OPTIONS) as channel:
+    with grpc.secure_channel(address, _mutual(membership), options=_options(DEFAULT)) as channel:
         try:
             stub = fleet_pb2_grpc.FleetServiceStub(channel)
             answer = stub.Renew(fleet_pb2.RenewRequest(csr=csr), timeout=_ENROL_DEADLINE_S)
@@ -211,7 +213,7 @@ def rejoin(membership: Membership, csr: bytes) -> bytes:
     if not address:
         raise Refused("this device does not know where to rejoin")
     credentials = grpc.ssl_channel_credentials(membership.ca)
-    with grpc.secure_channel(address, credentials, options=_OPTIONS) as channel:
+    with grpc.secure_channel(address, credentials, options=_options(DEFAULT)) as channel:
         try:
             stub = enrol_pb2_grpc.EnrolServiceStub(channel)
             asked = enrol_pb2.ChallengeRequest()
@@ -234,7 +236,7 @@ def enrol(address: str, ca: bytes, application: Application) -> Admission:
         requested_name=application.name,
     )
     credentials = grpc.ssl_channel_credentials(ca)
-    with grpc.secure_channel(address, credentials, options=_OPTIONS) as channel:
+    with grpc.secure_channel(address, credentials, options=_options(DEFAULT)) as channel:
         try:
             stub = enrol_pb2_grpc.EnrolServiceStub(channel)
             answer = stub.Enrol(request, timeout=_ENROL_DEADLINE_S)
@@ -252,6 +254,10 @@ def _unanswered(address: str, error: grpc.RpcError) -> Refused | Unreachable:
         f"the manager at {address} does not answer ({_reason(error)})",
         hint="is the manager running, and can this machine reach that address?",
     )
+
+
+def _options(profile: Profile) -> tuple[tuple[str, int], ...]:
+    return (*_OPTIONS, ("grpc.keepalive_time_ms", profile.keepalive_ms))
 
 
 def _mutual(membership: Membership) -> grpc.ChannelCredentials:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.errors import SealaneError
@@ -23,6 +24,7 @@ from sealane.fleet import (
 )
 from sealane.telemetry.types import TelemetryAck
 
+from sealane_agent.uplink.profile import DEFAULT
 from sealane_agent.uplink.rpc import SessionEnded
 
 if TYPE_CHECKING:
@@ -41,8 +43,11 @@ WELCOME_DEADLINE_S: Final = 20.0
 ANSWER_DEADLINE_S: Final = 30.0
 """After that a question for a document counts as lost."""
 
-REFRESH_S: Final = 900.0
-"""A document is asked for at least so often: desired state heals without any message."""
+ASK_AGAIN_MAX_S: Final = 900.0
+"""Longest pause after a document that could not be used."""
+
+WINDOW_MAX_S: Final = 3600.0
+"""Longest time over which a manager may spread the dials of a fleet that it lost."""
 
 REDIAL_FIRST_S: Final = 1.0
 REDIAL_MAX_S: Final = 30.0
@@ -50,7 +55,7 @@ REDIAL_REFUSED_S: Final = 300.0
 """Longest pauses between dials: doubled each time, full jitter; long when the manager refuses."""
 
 ASK_AGAIN_S: Final = 5.0
-"""Pause after a document that could not be used; doubled each time up to REFRESH_S, full jitter."""
+"""Pause after a document that could not be used; doubled each time, full jitter."""
 
 
 class Line(Protocol):
@@ -109,6 +114,8 @@ class Session:
     ) -> None:
         self._dial, self._journal, self._log = dial, journal, log
         self._sending = sending
+        self.profile = DEFAULT
+        self._window_s = 0.0
         self._talk: _Talk | None = None
         self._opened = asyncio.Event()
         self._redial = asyncio.Event()
@@ -150,7 +157,8 @@ class Session:
                     self._log("session lost", reason=why, hint="dialling again until it answers")
                 last_reason = str(why)
                 refused = isinstance(why, SessionEnded) and why.refused
-                longest = REDIAL_REFUSED_S if refused else min(longest, REDIAL_MAX_S)
+                known = max(min(longest, REDIAL_MAX_S), self._window_s)
+                longest = REDIAL_REFUSED_S if refused else known
             lost = 0 if asyncio.get_running_loop().time() - started > REDIAL_MAX_S else lost + 1
             with suppress(TimeoutError):
                 async with asyncio.timeout(longest * chance()):
@@ -172,12 +180,14 @@ class Session:
     async def _converse(self, device: Device, chance: Callable[[], float]) -> None:
         line = self._dial()
         try:
-            await line.say(await asyncio.to_thread(device.hello))
+            hello = await asyncio.to_thread(device.hello)
+            await line.say(replace(hello, heartbeat_s=self.profile.heartbeat_s))
             welcome = await _welcome(line)
+            self._window_s = min(max(0.0, welcome.reconnect_window_s), WINDOW_MAX_S)
             await asyncio.to_thread(self._journal.continue_after, welcome.acked_sequence)
             self._log("session open", device=welcome.device)
             self._talk = _Talk(line, device, self._journal, chance)
-            self._talk.sending = self._sending
+            self._talk.sending, self._talk.refresh_s = self._sending, self.profile.refresh_s
             self._opened.set()
             await self._talk.run(welcome)
         finally:
@@ -210,6 +220,7 @@ class _Talk:
         self.outbox = asyncio.Event()
         self.questions = asyncio.Event()
         self.sending: Sending | None = None
+        self.refresh_s = DEFAULT.refresh_s
 
     async def run(self, welcome: Welcome) -> None:
         """Until the line breaks; raises SessionEnded."""
@@ -282,8 +293,8 @@ class _Talk:
             self.questions.clear()
             good = await self._one_question()
             useless = 0 if good else useless + 1
-            longest = min(ASK_AGAIN_S * 2 ** min(useless, 10), REFRESH_S)
-            pause = REFRESH_S if good else longest * self._chance()
+            longest = min(ASK_AGAIN_S * 2 ** min(useless, 10), ASK_AGAIN_MAX_S)
+            pause = self.refresh_s if good else longest * self._chance()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self.questions.wait()

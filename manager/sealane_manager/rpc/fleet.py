@@ -120,6 +120,7 @@ class _Conversation:
         self._device = parse_device(caller.name)
         self._line = SessionLine(context)
         self._telemetry_boot: str | None = None
+        self._silent_s = reception.desk.pace.silent_s()
         self._newer_slots: tuple[SlotReport, ...] = ()
         self._files_wanted = 0
 
@@ -152,6 +153,7 @@ class _Conversation:
         if await asyncio.to_thread(desk.recovery.hello, self._device, message):
             self._newer_slots = message.slots
         welcome = await asyncio.to_thread(desk.hello, self._device, message, ends)
+        self._silent_s = desk.pace.silent_s(message.heartbeat_s)
         self._reception.sessions.opened(self._device, self._line)
         await self._line.say(welcome)
         if (lost := await asyncio.to_thread(desk.recovery.lost, message)) is not None:
@@ -161,7 +163,7 @@ class _Conversation:
 
     async def _hear(self, requests: AsyncIterator[wire.SessionRequest]) -> DeviceMessage | None:
         try:
-            async with asyncio.timeout(self._reception.desk.pace.silent_s):
+            async with asyncio.timeout(self._silent_s):
                 request = await anext(requests, None)
         except TimeoutError:
             await end_call(self._context, STATUS[Ending.SILENT], Ending.SILENT.value)

@@ -20,7 +20,8 @@ _OPTIONS: Final = (
     ("grpc.server.max_pending_requests", 100_000),  # all devices at once after a power cut
     ("grpc.server.max_pending_requests_hard_limit", 200_000),
     ("grpc.server_max_unrequested_time_in_server", 300),
-    ("grpc.keepalive_time_ms", 60_000),
+    # A device that is gone is known by its heartbeats, and a metered one pays for each ping.
+    ("grpc.keepalive_time_ms", 7_200_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),

@@ -116,12 +116,15 @@ class Hello(google.protobuf.message.Message):
     SLOTS_FIELD_NUMBER: builtins.int
     DIRECTOR_VERSION_FIELD_NUMBER: builtins.int
     METADATA_FIELD_NUMBER: builtins.int
+    HEARTBEAT_INTERVAL_MS_FIELD_NUMBER: builtins.int
     agent_version: builtins.str
     boot_id: builtins.str
     director_version: builtins.int
     """The newest director document that was accepted: a manager that was put back from a backup
     notices by it that it is older than the device.
     """
+    heartbeat_interval_ms: builtins.int
+    """How seldom it wants to speak, on a link whose bytes cost money; 0 leaves it to the manager."""
     @property
     def facts(self) -> global___DeviceFacts: ...
     @property
@@ -139,9 +142,10 @@ class Hello(google.protobuf.message.Message):
         slots: collections.abc.Iterable[global___SlotReport] | None = ...,
         director_version: builtins.int = ...,
         metadata: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        heartbeat_interval_ms: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["facts", b"facts"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "director_version", b"director_version", "facts", b"facts", "metadata", b"metadata", "slots", b"slots"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "director_version", b"director_version", "facts", b"facts", "heartbeat_interval_ms", b"heartbeat_interval_ms", "metadata", b"metadata", "slots", b"slots"]) -> None: ...
 
 global___Hello = Hello
 
