@@ -26,6 +26,7 @@ from sealane_agent.identity.keys import HeldKey
 from sealane_agent.identity.membership import Admission
 from sealane_agent.uplink.fetch import SourceTrouble
 from sealane_agent.uplink.profile import DEFAULT
+from sealane_agent.uplink.watchdog import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,8 +158,7 @@ class Downloads:
         request = fleet_pb2.FetchBlobRequest(digest=digest, offset=offset)
         call: Any = self._stub().FetchBlob(request, timeout=_BLOB_DEADLINE_S)
         try:
-            for answer in call:
-                yield answer.chunk
+            yield from watched(call)
         except grpc.RpcError as error:
             raise SourceTrouble(_reason(error)) from error
         finally:
