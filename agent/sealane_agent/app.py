@@ -21,6 +21,7 @@ from sealane.clock import SystemClock
 from sealane.service import ServiceManager
 from sealane.trust.verifier import Verifier
 
+from sealane_agent import journald
 from sealane_agent.config import IdentityFiles
 from sealane_agent.endpoint.keeper import EndpointCommand, Keeper
 from sealane_agent.endpoint.link import EndpointLink
@@ -93,8 +94,14 @@ def alone(folder: StateFolder) -> Iterator[None]:
         yield
 
 
+def _log(form: str) -> Log:
+    if form == "journal" or (form == "auto" and journald.here()):
+        return journald.JournalLog()
+    return LineLog(SystemClock(), as_json=form == "json")
+
+
 async def _run(settings: RunSettings) -> None:
-    log = LineLog(SystemClock(), as_json=settings.log_json)
+    log = _log(settings.log)
     stopping = _stop_signal()
     service = ServiceManager.of(os.environ)
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="work")

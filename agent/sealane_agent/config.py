@@ -103,10 +103,10 @@ AGENT: Final = Catalogue(
         Key("telemetry.record", default=True, says="record and send what requests came to"),
         Key(
             "log.form",
-            "text",
-            "the supervisor's log lines: text or json",
-            "text|json",
-            "text or json",
+            "auto",
+            "the supervisor's log: text, json, journal (fields), or auto: journal under systemd",
+            "auto|text|json|journal",
+            "auto, text, json or journal",
         ),
     ),
 )
@@ -122,7 +122,7 @@ class RunSettings:
         rest, grpc: host:port on which the endpoint listens; port 0 takes a free one.
         external_endpoint: somebody else (systemd) keeps the endpoint.
         config: the configuration file that was named; the endpoint reads it too.
-        log_json: log lines are JSON.
+        log: auto, text, json or journal.
         telemetry: what requests came to is recorded and sent.
         metered: bytes on the link cost money.
         rate_kb: kilobytes a second that downloads may take; 0 is no limit.
@@ -136,7 +136,7 @@ class RunSettings:
     grpc: str
     external_endpoint: bool = False
     config: Path | None = None
-    log_json: bool = False
+    log: str = "text"
     telemetry: bool = True
     metered: bool = False
     rate_kb: int = 0

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
 
     from sealane.clock import Clock
+
+
+_BARE: Final = ("at", "event")
 
 
 class Log(Protocol):
@@ -36,16 +40,17 @@ class LineLog:
         moment = self._clock.now().isoformat(timespec="milliseconds")
         shown = {"at": moment, "event": event}
         shown |= {key: str(value) for key, value in fields.items() if value not in ("", None)}
-        line = json.dumps(shown) if self._as_json else _plain(shown)
+        line = json.dumps(shown) if self._as_json else plain_line(shown)
         with contextlib.suppress(OSError):
             self._stream.write(f"{line}\n")
             self._stream.flush()
 
 
-def _plain(fields: dict[str, str]) -> str:
-    moment, event, *others = fields.items()
-    rest = (f"{key}={_quoted(value)}" for key, value in others)
-    return " ".join((moment[1], event[1], *rest))
+def plain_line(fields: Mapping[str, str]) -> str:
+    """Fields as one line for people: those that need no name, then the others with theirs."""
+    bare = [fields[name] for name in _BARE if name in fields]
+    rest = (f"{key}={_quoted(value)}" for key, value in fields.items() if key not in _BARE)
+    return " ".join((*bare, *rest))
 
 
 def _quoted(value: str) -> str:

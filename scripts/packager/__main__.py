@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from packager.deb import make_deb
+from packager.image import make_image
 from packager.rpm import make_rpm
 from packager.site import Sources
 from packager.stage import Build
@@ -21,7 +22,7 @@ from packager.targets import ARCHITECTURES, LINUX, PACKAGES, SUITES, Target, tar
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MIB: Final = 1024 * 1024
-FORMS: Final = {"deb": make_deb, "tar": make_tarball, "rpm": make_rpm}
+FORMS: Final = {"deb": make_deb, "tar": make_tarball, "rpm": make_rpm, "image": make_image}
 
 
 def main() -> int:
@@ -56,7 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/package", description=__doc__)
     parser.add_argument("packages", nargs="*", choices=(*PACKAGES, []), help="default: all")
     parser.add_argument(
-        "--form", choices=FORMS, action="append", help="default: deb; tar and rpm fit any Linux"
+        "--form", choices=FORMS, action="append", help="default: deb; the others fit any Linux"
     )
     parser.add_argument("--suite", choices=SUITES, default="deb12", help="of a deb")
     parser.add_argument("--arch", choices=ARCHITECTURES, default="amd64")

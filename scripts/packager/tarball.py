@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import tarfile
 from typing import TYPE_CHECKING, Final
 
+from packager.archive import write_tar
 from packager.scripts import filled
 from packager.stage import Stage, copy, date, lay_out, program
 
@@ -64,16 +64,5 @@ def _place_scripts(stage: Stage, root: Path, top: Path) -> None:
 
 
 def _close(top: Path, made: Path, epoch: int) -> None:
-    with (
-        made.open("wb") as raw,
-        gzip.GzipFile("", "wb", _LEVEL, raw, mtime=epoch) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for path in (top, *sorted(top.rglob("*"))):
-            archive.add(path, str(path.relative_to(top.parent)), recursive=False, filter=_of_root)
-
-
-def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = "root"
-    return member
+    with made.open("wb") as raw, gzip.GzipFile("", "wb", _LEVEL, raw, mtime=epoch) as packed:
+        write_tar(packed, top, f"{top.name}/")

@@ -21,6 +21,8 @@ PROGRAMS: Final = {
     "curl": "curl",
     "rpmbuild": "rpm",
     "patchelf": "patchelf",
+    "buildah": "buildah",
+    "runc": "runc",
 }
 """Programs, and the Debian packages that bring them."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane.names import DeviceId
 from sealane.trust.token import JoinToken
-from sealane_agent.config import IdentityFiles
+from sealane_agent.cli.main import main
+from sealane_agent.config import Identity, IdentityFiles
 from sealane_agent.errors import Refused
 from sealane_agent.identity.enroll import Enrolment
 from sealane_agent.layout import StateFolder
@@ -50,3 +52,30 @@ def test_a_machine_that_was_refused_is_not_enrolled(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
     _try(folder, Taken(), "box-1")
     assert [path.name for path in folder.identity.iterdir()] == ["device.key"]
+
+
+def test_where_a_device_is_enrolled_already_no_token_is_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = StateFolder(tmp_path)
+    folder.identity.mkdir()
+    IdentityFiles(folder.identity).description.write_bytes(
+        Identity(DeviceId("box-1"), "plant", "127.0.0.1:1").encode()
+    )
+    given = ("enroll", "--token-file", str(tmp_path / "gone"), "--state", str(tmp_path))
+    assert main([*given, "--if-needed"]) == 0
+    assert capsys.readouterr().out == "enrolled already\n"
+    assert main(given) == 1
+
+
+def test_a_device_on_which_nothing_runs_fails_its_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = StateFolder(tmp_path)
+    folder.identity.mkdir()
+    IdentityFiles(folder.identity).description.write_bytes(
+        Identity(DeviceId("box-1"), "plant", "127.0.0.1:1").encode()
+    )
+    assert main(["status", "--state", str(tmp_path)]) == 0
+    assert main(["status", "--state", str(tmp_path), "--check"]) == 1
+    assert "does not run" in capsys.readouterr().out

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import typer
 from sealane_manager.cli import init, trust
 from typer.testing import CliRunner, Result
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 app = typer.Typer()
 app.command("init")(init.command)
@@ -76,3 +73,10 @@ def test_a_family_is_added_and_then_shown(state: str) -> None:
     again = _run("trust", "add-family", "vision", "--state", state)
     assert again.exit_code == 3
     assert "exists already" in again.stderr
+
+
+def test_init_where_a_fleet_is_does_nothing_when_that_is_what_was_asked(state: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in Path(state).rglob("*")}
+    again = _run("init", state, "--fleet", "other", "--host", "localhost", "--if-needed")
+    assert (again.exit_code, again.stdout) == (0, f"{state} holds a fleet already\n")
+    assert {path: path.stat().st_mtime_ns for path in Path(state).rglob("*")} == before

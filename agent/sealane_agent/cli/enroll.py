@@ -10,6 +10,7 @@ from sealane.limits import JOIN_TOKEN_CHARS
 from sealane.trust.token import JoinToken
 
 from sealane_agent.cli.folder import add_state, state_folder
+from sealane_agent.config import IdentityFiles
 from sealane_agent.identity.enroll import Enrolment
 from sealane_agent.identity.keys import store_named
 
@@ -29,13 +30,19 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         default="",
         help="PKCS #11 URI of a token (HSM, TPM) that shall hold the key; else a file does",
     )
+    parser.add_argument(
+        "--if-needed", action="store_true", help="do nothing on a machine that is enrolled"
+    )
     add_state(parser)
     parser.set_defaults(handler=_enroll)
 
 
 def _enroll(arguments: argparse.Namespace) -> int:
-    token = JoinToken.parse(_text(arguments))
     folder = state_folder(arguments)
+    if arguments.if_needed and IdentityFiles(folder.identity).description.exists():
+        sys.stdout.write("enrolled already\n")
+        return 0
+    token = JoinToken.parse(_text(arguments))
     found = Enrolment(folder, store=store_named(arguments.key_store)).run(token, arguments.name)
     sys.stdout.write(f"enrolled as device {found.device} of fleet {found.fleet}\n")
     sys.stdout.write(f"next: sealane-agent run --state {folder.root}\n")

@@ -75,7 +75,7 @@ def _settings(
         grpc=str(settings["endpoint.grpc"]),
         external_endpoint=arguments.external_endpoint,
         config=arguments.config,
-        log_json=settings["log.form"] == "json",
+        log=str(settings["log.form"]),
         telemetry=bool(settings["telemetry.record"]) and not arguments.no_telemetry,
         metered=settings["link.profile"] == "metered",
         rate_kb=int(settings["link.rate"]),

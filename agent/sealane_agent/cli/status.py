@@ -22,6 +22,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser("status", help="show what this device does")
     add_state(parser)
     parser.add_argument("--output", "-o", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="end with code 1 unless the supervisor runs and the endpoint answers",
+    )
     parser.set_defaults(handler=_status)
 
 
@@ -31,7 +36,8 @@ def _status(arguments: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(asdict(overview), indent=2) + "\n")
     else:
         sys.stdout.write("\n".join(_lines(overview)) + "\n")
-    return 0
+    well = overview.supervisor and overview.rest
+    return 0 if well or not arguments.check else 1
 
 
 def _lines(overview: Overview) -> list[str]:

@@ -34,11 +34,17 @@ def command(
     family: Annotated[
         list[str] | None, typer.Option(help="family of models, each with a key of its own")
     ] = None,
+    if_needed: Annotated[
+        bool, typer.Option("--if-needed", help="do nothing when the folder holds a fleet")
+    ] = False,
 ) -> None:
     """Begin a fleet in development mode: trust root, keys, certificate authority, operator."""
     folder = StateFolder(state)
     with reported():
         become_owner(state)
+        if if_needed and folder.settings.exists():
+            typer.echo(f"{folder.root} holds a fleet already")
+            return
         init_development(folder, fleet, host, family or [])
         errors.print(_BANNER, style="bold red", markup=False)
         _print_fingerprints(folder, fleet)
