@@ -107,6 +107,16 @@ class Plant:
             "bundle", "publish", str(layout), "--release", release, "--slot", SLOT
         )
 
+    def tamper(self, layout: Path) -> None:
+        """Change one bit of the published model's stored bytes, behind the manager's back."""
+        blobs = (layout / "blobs" / "sha256").iterdir()
+        largest = max(blobs, key=lambda blob: blob.stat().st_size)
+        stored = self.state / "blobs" / "sha256" / largest.name
+        content = bytearray(stored.read_bytes())
+        content[len(content) // 2] ^= 0x01
+        stored.chmod(0o600)
+        stored.write_bytes(content)
+
     def start_rollout(self, version: int, stages: str, *options: str) -> str:
         """`sealane rollout start`; returns the rollout's id."""
         started = self.processes.sealane(

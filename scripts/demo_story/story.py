@@ -140,13 +140,7 @@ class Story:
         self.say(f"{len(since)} requests since, {len(report.failed(since))} of them failed")
 
     def _tamper(self, version: int) -> None:
-        blobs = (self.layouts[version] / "blobs" / "sha256").iterdir()
-        largest = max(blobs, key=lambda blob: blob.stat().st_size)
-        stored = self.plant.state / "blobs" / "sha256" / largest.name
-        content = bytearray(stored.read_bytes())
-        content[len(content) // 2] ^= 0x01
-        stored.chmod(0o600)
-        stored.write_bytes(content)
+        self.plant.tamper(self.layouts[version])
         self.say(f"[bold]one bit changed[/] in the stored model of {MODEL}@{version}")
 
     def _requests(self) -> list[report.Request]:

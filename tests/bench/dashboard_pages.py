@@ -18,13 +18,19 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from sealane_manager.alerts.machine import look
+from sealane_manager.alerts.types import Finding, Severity
+from sealane_manager.drift.detector import Policy, run_length
+from sealane_manager.drift.watch import BUDGET_DAYS
+from sealane_manager.gate.record import checks_to_json
+from sealane_manager.gate.types import Checks
 from sealane_manager.rollout.types import DeviceState, RolloutState
 from sealane_manager.store import tables
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import DecisionRecord
 from sqlalchemy import event, insert
 from support.dashboard import Dashboard, a_dashboard
-from support.month import Month, fill_month
+from support.month import INPUTS, REFERENCES, Month, fill_month, model_window
 from support.rollouts import MANIFEST, NEW, OLD, START
 
 if TYPE_CHECKING:
@@ -183,6 +189,7 @@ def _rollout_row(number: int) -> dict[str, Any]:
         "max_failed_percent": 2,
         "silent_after_us": 900_000_000,
         "min_requests": 100,
+        "checks": checks_to_json(Checks()),
         "on_failure": "revert",
         "state": str(RolloutState.RUNNING if running else RolloutState.SUCCEEDED),
         "stage": 2 if running else 4,
@@ -234,6 +241,17 @@ PAGES = (
     "/devices?selector=line in (1,2),site!=site-001",
     "/devices?release=vision/defect@1",
     "/devices/edge-00100",
+    "/devices/edge-00100?span=24h",
+    "/devices/edge-00100?span=30d",
+    "/?span=24h",
+    "/?span=30d",
+    "/models/vision/defect/2?span=7d",
+    "/drift",
+    "/drift?device=edge-00101",
+    "/drift/input?release=vision/defect@2&slot=cam&input=brightness",
+    "/drift/input?release=vision/defect@2&slot=cam&input=brightness&device=edge-00100",
+    "/alerts",
+    "/alerts?show=history",
     "/sites",
     "/find?q=edge-001",
     "/models",
@@ -253,13 +271,15 @@ PAGES = (
 @contextmanager
 def filled(count: int, every: int = 1) -> Iterator[tuple[Dashboard, Watch]]:
     """A dashboard with the fleet behind it, of which most hold a session."""
-    with a_dashboard() as dashboard:
+    with a_dashboard(REFERENCES) as dashboard:
         began = time.perf_counter()
         with dashboard.store._database.write() as session:
             fill(session.connection(), count)
             for line in _decisions([device(number) for number in range(count)]):
                 log(session, line)
         _fill_telemetry(dashboard, count, every)
+        _fill_alerts(dashboard, count)
+        _fill_detectors(dashboard, count)
         dashboard.connect(*(device(number) for number in range(count) if number % 13))
         say(f"filled with {count} devices in {time.perf_counter() - began:.0f} s")
         watch = Watch()
@@ -284,6 +304,35 @@ def _fill_telemetry(dashboard: Dashboard, count: int, every: int) -> None:
     size = sum(each.stat().st_size for each in path.parent.glob(path.name + "*"))
     took = time.perf_counter() - began
     say(f"filled with {rows:,} windows, {size / 2**20:,.0f} MiB of telemetry, in {took:.0f} s")
+
+
+def _fill_alerts(dashboard: Dashboard, count: int) -> None:
+    """Every hundredth device is silent, and one site is away."""
+    found = [
+        Finding(
+            "silent", device(number), f"site-{number % 120:03}", Severity.WARNING, "it is silent"
+        )
+        for number in range(0, count, 100)
+    ]
+    found.append(Finding("site_silent", "site-007", "site-007", Severity.CRITICAL, "site away"))
+    for minutes in (30, 20, 1):
+        now = START - timedelta(minutes=minutes)
+        dashboard.store.alerts.apply(
+            lambda known, quiet, now=now: look(known, found, quiet, now),  # type: ignore[misc]  # a default binds the loop's value
+            lambda _: [],
+        )
+
+
+def _fill_detectors(dashboard: Dashboard, count: int) -> None:
+    """A detector for every input of every device, fed once as housekeeping does."""
+    drifting = dashboard.offices.drifting
+    policy = Policy(run_length(BUDGET_DAYS, 60, len(INPUTS)))
+    window = model_window(str(NEW), int(START.timestamp()), 600)
+    for name, bins in REFERENCES.of(str(NEW)).items():
+        judge = drifting._judge(str(NEW), name, bins, policy)
+        for number in range(count):
+            stream = (device(number), str(NEW), "cam", name)
+            drifting._follow(stream, window.inputs[name], judge, START)
 
 
 def ask(browser: Any, watch: Watch, path: str) -> Cost:

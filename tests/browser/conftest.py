@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
+TAMPERED = 4
+"""The release whose stored bytes are not those that were signed."""
+
 SITES = {"box-1": "berlin", "box-2": "berlin", "box-3": "paris"}
 
 
@@ -45,21 +48,23 @@ class Site:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Three devices that serve release 1, and release 2 published."""
+    """Three devices that serve release 1 under requests; 2 is good, and 4 was tampered with."""
     models = make_models(tmp_path_factory.mktemp("models"))
     plant = Plant(tmp_path_factory.mktemp("plant"))
     try:
         plant.init()
         plant.start_manager()
-        for version in (1, 2):
+        for version in (1, 2, TAMPERED):
             release = models.releases[version]
             layout = plant.pack(release.onnx, release.data, "--probation-seconds", "1")
             plant.publish(layout, version)
+        plant.tamper(layout)
         for device, name in SITES.items():
             plant.enrol(device, f"site={name}")
             plant.start_agent(device)
         plant.wait_connected(len(SITES))
         plant.wait_ended(plant.start_rollout(1, "100%", "--soak", "0s"))
+        plant.start_traffic(models.traffic, SITES)
         yield Site(plant)
     finally:
         plant.stop()

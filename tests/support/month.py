@@ -36,6 +36,21 @@ INPUTS: Final = ("brightness", "contrast", "sharpness")
 _SHARES: Final = (1, 2, 4, 7, 9, 11, 12, 12, 11, 9, 7, 4, 2, 1)
 
 
+class References:
+    """What the bundle of vision/defect@2 says of its inputs; the other release has none."""
+
+    def of(self, release: str) -> Mapping[str, Bins]:
+        counts = tuple(100 * share for share in _SHARES)
+        return dict.fromkeys(INPUTS, Bins(counts)) if release.endswith("@2") else {}
+
+    def edges(self, release: str) -> Mapping[str, tuple[float, ...]]:
+        edges = tuple(float(10 * edge) for edge in range(1, len(_SHARES)))
+        return dict.fromkeys(INPUTS, edges) if release.endswith("@2") else {}
+
+
+REFERENCES: Final = References()
+
+
 @dataclass(frozen=True)
 class Month:
     """Who reported until `now`.

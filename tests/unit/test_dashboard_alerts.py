@@ -83,13 +83,14 @@ def test_a_silence_has_an_end_a_reason_and_can_be_ended(dashboard: Dashboard) ->
     browser = dashboard.browser("ada")
     asked = "/alerts/silence?rule=disk&site=berlin&subject=box-1"
     what = {"rule": "disk", "site": "berlin", "subject": "box-1", "reason": "a new disk comes"}
+    end = dashboard.clock.now() + timedelta(hours=4)
     assert browser.send(asked, "/alerts/silence", span="4h", **what).status_code == 303
-    assert "silenced for 4 h by ada" in browser.text("/alerts")
+    assert f"silenced until {end:%d %b %H:%M} UTC by ada" in browser.text("/alerts")
     (silence,) = dashboard.store.alerts.silences(dashboard.clock.now())
-    assert silence.until == dashboard.clock.now() + timedelta(hours=4)
-    end = f"/alerts/silences/{silence.id}/end"
-    assert browser.send(end, end, reason="it came").status_code == 303
-    assert "silenced for" not in browser.text("/alerts")
+    assert silence.until == end
+    ending = f"/alerts/silences/{silence.id}/end"
+    assert browser.send(ending, ending, reason="it came").status_code == 303
+    assert "silenced until" not in browser.text("/alerts")
     assert audit(dashboard, "end silence") == [("ada", silence.id)]
 
 

@@ -14,6 +14,7 @@ from sealane_manager.dashboard.pages.charts import Charting
 from sealane_manager.errors import Refused
 from sealane_manager.members import LabelChange
 from sealane_manager.people.access import Act
+from sealane_manager.store.alerts import AlertFilter
 from sealane_manager.store.summaries import AuditFilter, DeviceFilter, Page, Status
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from sealane_manager.alerts.types import Alert
     from sealane_manager.dashboard.front import Form, Front, Visit
     from sealane_manager.store.records import DeviceRecord, ReceiptRecord
     from sealane_manager.store.summaries import (
@@ -31,10 +33,12 @@ if TYPE_CHECKING:
         RolloutLine,
         SlotLine,
     )
+    from sealane_manager.store.telemetry.records import Latest
 
 SITE: Final = "site"
 EVENTS: Final = 50
 RECEIPTS: Final = 20
+DECISIONS: Final = 10
 ROLLOUTS: Final = 10
 FOUND: Final = 10
 """Hits of each kind that a search shows."""
@@ -51,6 +55,8 @@ class DevicePicture:
     events: tuple[EventLine, ...]
     rollouts: tuple[RolloutLine, ...]
     audit: tuple[AuditLine, ...]
+    latest: Latest | None
+    alerts: tuple[Alert, ...]
 
 
 class DevicePages:
@@ -95,6 +101,7 @@ class DevicePages:
             sites=sites,
             releases=releases,
             statuses=tuple(Status),
+            latest=self._offices.store.telemetry.readings.latest(each.id for each in found.lines),
         )
         if "hx-request" in request.headers:
             before = request.headers.get("hx-current-url", "")[: query.SELECTOR_CHARS]
@@ -120,7 +127,13 @@ class DevicePages:
             receipts=store.overview.receipts(device, RECEIPTS),
             events=store.overview.events(device, EVENTS),
             rollouts=store.progress.of_device(device, ROLLOUTS),
-            audit=store.audit.lines(AuditFilter(text=f"device {device}", size=RECEIPTS)),
+            audit=store.audit.lines(AuditFilter(text=f"device {device}", size=DECISIONS)),
+            latest=store.telemetry.readings.latest([device]).get(device),
+            alerts=tuple(
+                each
+                for each in store.alerts.list(AlertFilter(text=device))
+                if each.finding.subject.partition("/")[0] == device
+            ),
         )
 
     def topic(self, name: str) -> Topic[DevicePicture]:

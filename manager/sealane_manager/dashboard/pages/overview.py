@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from sealane_manager.alerts.types import Severity
+from sealane_manager.alerts.types import AlertState, Severity
 from sealane_manager.dashboard.live import Topic
 from sealane_manager.dashboard.pages.charts import Charting
+from sealane_manager.store.alerts import AlertFilter
 from sealane_manager.store.summaries import AuditFilter, Page, Status
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from sealane_manager.alerts.types import Alert
     from sealane_manager.dashboard.front import Front
     from sealane_manager.dashboard.offices import Offices
     from sealane_manager.store.summaries import (
@@ -63,6 +65,7 @@ class Glance:
     ended: tuple[RolloutLine, ...]
     alerts: int
     critical: int
+    urgent: tuple[Alert, ...]
 
     @property
     def total(self) -> int:
@@ -98,8 +101,15 @@ def glance(offices: Offices) -> Glance:
         latest=offices.store.audit.lines(AuditFilter(size=LATEST)),
         ended=_stopped(progress.rollouts(Page(size=RUNNING))),
         alerts=sum(alerts.values()),
+        urgent=_urgent(offices.store.alerts.list(AlertFilter(severity=Severity.CRITICAL))),
         critical=sum(count for (_, how), count in alerts.items() if how == Severity.CRITICAL),
     )
+
+
+def _urgent(alerts: Iterable[Alert]) -> tuple[Alert, ...]:
+    """Critical alerts that nobody takes care of; those of whole sites stand there already."""
+    opened = (each for each in alerts if each.state is AlertState.OPEN)
+    return tuple(each for each in opened if each.finding.rule != "site_silent")[:ATTENTION]
 
 
 def _summed(sites: Iterable[SiteLine]) -> Mapping[Status, int]:

@@ -41,7 +41,7 @@ CELLS: Final = 1500
 
 DEVICES: Final = 25
 TROUBLES: Final = 10
-DECISIONS: Final = 60
+DECISIONS: Final = 25
 
 ACTS: Final[Mapping[Operation, Act]] = {
     Operation.PAUSE: Act.STEER,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.dashboard.front import Form, Front, Visit
     from sealane_manager.people.access import Grant
+    from sealane_manager.views import ChannelView
 
 MAX_DAYS: Final = 10_000
 
@@ -38,6 +39,9 @@ class SettingsPages:
         app.add_route("/settings/users/{user}/role", post(Act.ADMINISTER, self.role), ["POST"])
         app.add_route("/settings/users/{user}/remove", self.ask_remove, ["GET"])
         app.add_route("/settings/users/{user}/remove", post(Act.ADMINISTER, self.remove), ["POST"])
+        app.add_route(
+            "/settings/channels/{channel}/test", post(Act.ADMINISTER, self.try_channel), ["POST"]
+        )
         app.add_route("/settings/tokens", post(Act.ADMINISTER, self.add_token), ["POST"])
         app.add_route(
             "/settings/tokens/{token}/remove", post(Act.ADMINISTER, self.remove_token), ["POST"]
@@ -55,7 +59,9 @@ class SettingsPages:
         """Users, tokens, keys."""
         return self._shown(self._front.visit(request))
 
-    def _shown(self, visit: Visit, secret: str = "") -> Response:
+    def _shown(
+        self, visit: Visit, secret: str = "", tried: tuple[ChannelView, ...] = ()
+    ) -> Response:
         kept, repository = self._offices.accounts.kept, self._offices.repository
         return self._front.page(
             visit,
@@ -66,6 +72,9 @@ class SettingsPages:
             root=root_fingerprint(repository),
             roles=tuple(Role),
             secret=secret,
+            channels=self._offices.alarms.described(),
+            sign_on=self._offices.sign_on,
+            tried=tried,
         )
 
     def password(self, form: Form) -> Response:
@@ -114,6 +123,12 @@ class SettingsPages:
         """Forget an API token."""
         self._offices.accounts.kept.remove_token(form.visit.path("token"), self._by(form))
         return go("/settings")
+
+    def try_channel(self, form: Form) -> Response:
+        """Send a test through a channel, and say what became of it."""
+        name = form.visit.path("channel")
+        tried = self._offices.alarms.test(name)
+        return self._shown(form.visit, tried=tried)
 
     def _by(self, form: Form) -> By:
         reason = form.text("reason", 500)
