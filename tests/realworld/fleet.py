@@ -86,7 +86,7 @@ class Fleet:
         """A fleet's trust and its manager."""
         self.manager.run(
             *("sealane", "init", STATE, "--fleet", "plant", "--host", self.manager.address),
-            *("--family", MODEL.partition("/")[0]),
+            *("--family", MODEL.partition("/")[0], "--family", "sealane"),
         )
         self.manager.run("systemctl", "start", "sealane-manager")
         self.clock.say("the manager runs")
@@ -125,6 +125,20 @@ class Fleet:
             *("--model", name.partition("@")[0], "--probation-seconds", "3", *options),
         )
         self.sealane("bundle", "publish", layout, "--release", name, "--slot", slot)
+
+    def release_agent(self, number: int, package: Path, added: str = "") -> str:
+        """Publish the version in a package as a release; `added` runs when it is imported."""
+        box, tree = self.manager, f"/srv/agent-{number}"
+        inside = box.copy(package, "/srv/packages")
+        box.run("dpkg-deb", "--extract", inside, tree)
+        versions = f"{tree}/usr/lib/sealane-agent/*/lib"
+        found = box.run("sh", "-c", f"ls -d {versions}").strip().removesuffix("/lib")
+        program = next((box.root / found.lstrip("/")).rglob("sealane_agent/app.py"))
+        program.write_text(f"{program.read_text()}\n{added}\n")
+        release, layout = f"sealane/agent@{number}", f"/srv/agent-bundle-{number}"
+        self.sealane("agent", "pack", found, "--out", layout, "--probation-seconds", "3")
+        self.sealane("bundle", "publish", layout, "--release", release)
+        return release
 
     def roll_out(self, version: int, stages: str, *options: str) -> dict[str, Any]:
         """Roll a release of the usual model out to its slot and wait for the end."""

@@ -233,6 +233,32 @@ def test_an_upgrade_of_the_agent_costs_no_request(
     fleet.wait_connected(len(DEVICES))
 
 
+def test_a_version_that_a_rollout_brings_costs_no_request_and_a_bad_one_goes_back(
+    fleet: Fleet, models: Models, newer: Path
+) -> None:
+    box = fleet.devices["one"]
+    box.write("/etc/sealane/agent.toml", '[upgrade]\nby = "rollout"\ndeadline = 40\n')
+    box.run("systemctl", "restart", "sealane-agent")
+    fleet.wait_connected(len(DEVICES))
+    good = fleet.release_agent(1, newer)
+    bad = fleet.release_agent(2, newer, "def run(settings):\n    raise SystemExit(3)\n")
+    endpoint = box.main_pid("sealane-endpoint")
+    fleet.network.shape(box.name, delay_ms=1.0, jitter_ms=0.0, loss=0.0)
+    only_one = ("--selector", "place=one", "--stages", "100%")
+    with traffic(fleet.devices, models.traffic, fleet.folder) as asked:
+        assert fleet.roll(good, "sealane-agent", *only_one)["state"] == "succeeded"
+        running = version_of(box)
+        assert fleet.roll(bad, "sealane-agent", *only_one)["state"] == "reverted"
+        asked.go_on(100)
+    assert asked.bad() == []
+    assert "/var/lib/sealane-agent/upgrade/versions/" in running
+    eventually("the version before", lambda: version_of(box) == running or None)
+    assert box.main_pid("sealane-endpoint") == endpoint
+    fleet.wait_connected(len(DEVICES))
+    gap = asked.longest_gap_ms("one")
+    fleet.clock.say(f"{len(asked.requests())} requests, none failed; longest gap {gap:.0f} ms")
+
+
 def test_after_a_power_cut_a_machine_without_a_network_serves_its_last_good_model(
     fleet: Fleet,
 ) -> None:
@@ -282,6 +308,11 @@ def test_a_removed_agent_keeps_what_it_knows_and_a_purged_one_leaves_nothing(
     box.run("dpkg", "--purge", "sealane-agent")
     for left in ("var/lib/sealane-agent", "usr/lib/sealane-agent", "etc/sealane"):
         assert not (box.root / left).exists()
+
+
+def version_of(box: Box) -> str:
+    """The program that the supervisor's process was started from."""
+    return box.run("cat", f"/proc/{box.main_pid('sealane-agent')}/cmdline").partition("\0")[0]
 
 
 def ended_for_memory(box: Box) -> int:
