@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.errors import BundleError
-from sealane_agent.upgrade.unpack import interpreter, unpack
+from sealane_agent.upgrade.unpack import interpreter, place_interpreter, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +45,7 @@ def test_a_version_appears_with_the_interpreter_of_this_process(tmp_path: Path) 
     path = archive(tmp_path, [(member(GOOD), b"x")])
     tree = tmp_path / "version"
     unpack(path, tree, 1)
+    place_interpreter(tree)
     assert (tree / GOOD).read_bytes() == b"x"
     assert os.path.realpath(interpreter(tree)) == os.path.realpath(sys.executable)
     assert "include-system-site-packages = false" in (tree / "pyvenv.cfg").read_text()
@@ -59,7 +60,9 @@ def test_a_version_appears_with_the_interpreter_of_this_process(tmp_path: Path) 
         "/etc/passwd",
         "bin/python3",
         "pyvenv.cfg",
-        "lib/.hidden",
+        "lib/.",
+        "lib/..",
+        "lib/...",
         "lib//x",
         "lib/" + "x" * 300,
         "lib/" + "x/" * 30 + "y",

@@ -246,7 +246,8 @@ def test_a_version_that_a_rollout_brings_costs_no_request_and_a_bad_one_goes_bac
     fleet.network.shape(box.name, delay_ms=1.0, jitter_ms=0.0, loss=0.0)
     only_one = ("--selector", "place=one", "--stages", "100%")
     with traffic(fleet.devices, models.traffic, fleet.folder) as asked:
-        assert fleet.roll(good, "sealane-agent", *only_one)["state"] == "succeeded"
+        ended = fleet.roll(good, "sealane-agent", *only_one)
+        assert ended["state"] == "succeeded", ended
         running = version_of(box)
         assert fleet.roll(bad, "sealane-agent", *only_one)["state"] == "reverted"
         asked.go_on(100)

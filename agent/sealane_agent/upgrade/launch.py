@@ -19,7 +19,7 @@ from sealane_agent.layout import ACTIVE, LKG
 from sealane_agent.upgrade.folder import AGENT, ENDPOINT, UpgradeFolder
 from sealane_agent.upgrade.launched import VARIABLE, Launched
 from sealane_agent.upgrade.starts import PACKAGE, TRIAL_STARTS, choose, choose_endpoint
-from sealane_agent.upgrade.unpack import interpreter
+from sealane_agent.upgrade.unpack import interpreter, place_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ def launch(state: StateFolder, role: str, arguments: Sequence[str], deadline_s: 
     decide = {AGENT: choose, ENDPOINT: choose_endpoint}[role]
     while True:
         found = decide(folder.pointers(), folder.starts(role), boot_id())
-        _remember(folder, role, found)
+        remember(folder, role, found)
         if found.run == PACKAGE:
             os.environ[VARIABLE] = Launched(PACKAGE.manifest, _launcher(arguments)).encode()
             return
@@ -68,7 +68,7 @@ def _is_held(state: StateFolder) -> bool:
     return False
 
 
-def _remember(folder: UpgradeFolder, role: str, found: Launch) -> None:
+def remember(folder: UpgradeFolder, role: str, found: Launch) -> None:
     """Durably, before anything is started: a crash is counted however early it comes."""
     if found.given_up is not None:
         folder.write_given_up(found.given_up)
@@ -81,11 +81,13 @@ def _remember(folder: UpgradeFolder, role: str, found: Launch) -> None:
 def _become(
     folder: UpgradeFolder, found: Launch, arguments: Sequence[str], deadline_s: int
 ) -> None:
-    program = str(interpreter(folder.version(found.run.manifest)))
+    tree = folder.version(found.run.manifest)
+    program = str(interpreter(tree))
     launched = Launched(found.run.manifest, _launcher(arguments))
     environment = os.environ | {VARIABLE: launched.encode()}
-    signal.alarm(deadline_s if found.trial else 0)
     try:
+        place_interpreter(tree)
+        signal.alarm(deadline_s if found.trial else 0)
         os.execve(program, [program, "-I", *_MODULE, *arguments], environment)  # noqa: S606 - a version that was verified
     except OSError as error:
         signal.alarm(0)

@@ -1,31 +1,25 @@
 """Unpacks a version of the agent whose archive was verified: it appears whole, or not at all.
 
-Archives hold ordinary files alone. The interpreter is this process's own, so a version runs with
-what the machine has, wherever its files lie.
+Archives hold ordinary files alone. A version is run by the interpreter of the package that starts
+it, wherever its files lie.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import tarfile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sealane import fileio
-from sealane.bundle.agent import AGENT_TREE_FILES
+from sealane.bundle.agent import AGENT_TREE_FILES, check_tree_path
 from sealane.errors import BundleError
 from sealane.limits import MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
-
-PATH_CHARS: Final = 240
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.+@~-]{0,150}[A-Za-z0-9_+-])?")
-_SEGMENTS: Final = 24
-_ROOT: Final = "lib"
 
 
 def interpreter(tree: Path) -> Path:
@@ -42,7 +36,6 @@ def unpack(archive: Path, tree: Path, size: int, most: int = AGENT_TREE_FILES) -
     fileio.remove_tree(building)
     try:
         _fill(archive, building, (size, most))
-        _place_interpreter(building)
         fileio.rename(building, tree)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
@@ -51,6 +44,7 @@ def unpack(archive: Path, tree: Path, size: int, most: int = AGENT_TREE_FILES) -
 
 def _fill(archive: Path, building: Path, room: tuple[int, int]) -> None:
     left, files = room
+    folders = {building}
     try:
         with tarfile.open(archive, "r|gz") as members:
             for member in members:
@@ -61,9 +55,13 @@ def _fill(archive: Path, building: Path, room: tuple[int, int]) -> None:
                     )
                 content = members.extractfile(member)
                 assert content is not None  # noqa: S101 - of a regular file
-                _write(building / _checked(member.name), content)
+                path = building / check_tree_path(member.name)
+                _write(path, content)
+                folders.add(path.parent)
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise BundleError(f"the archive is damaged: {error}") from error
+    for folder in folders:
+        fileio.sync_folder(folder)
 
 
 def _write(path: Path, content: IO[bytes]) -> None:
@@ -73,24 +71,19 @@ def _write(path: Path, content: IO[bytes]) -> None:
             file.write(chunk)
 
 
-def _checked(name: str) -> str:
-    segments = name.split("/")
-    if (
-        len(name) > PATH_CHARS
-        or len(segments) > _SEGMENTS
-        or segments[0] != _ROOT
-        or not all(_SEGMENT.fullmatch(segment) for segment in segments)
-    ):
-        raise BundleError(f"the archive holds {name[:80]!r}, which is no path of a version")
-    return name
+def place_interpreter(tree: Path) -> None:
+    """Let a version be run by this process's own interpreter; raises OSError.
 
-
-def _place_interpreter(tree: Path) -> None:
+    Done anew whenever it is started: the package may have brought another interpreter meanwhile.
+    """
     program = os.path.realpath(sys.executable)
+    link = interpreter(tree)
+    if link.is_symlink() and os.readlink(link) == program:  # noqa: PTH115 - as it stands there
+        return
     folder = os.path.dirname(program)  # noqa: PTH120 - beside the line above
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     said = f"home = {folder}\ninclude-system-site-packages = false\nversion = {version}\n"
     fileio.replace(tree / "pyvenv.cfg", said.encode())
-    fileio.make_folder(tree / "bin")
-    interpreter(tree).symlink_to(program)
-    fileio.sync_folder(tree / "bin")
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(program)

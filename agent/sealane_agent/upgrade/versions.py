@@ -26,7 +26,7 @@ from sealane_agent.serving.types import LoadFailed
 from sealane_agent.upgrade.folder import AGENT
 from sealane_agent.upgrade.launched import VARIABLE, Relaunch
 from sealane_agent.upgrade.starts import PACKAGE, well
-from sealane_agent.upgrade.unpack import interpreter, unpack
+from sealane_agent.upgrade.unpack import interpreter, place_interpreter, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,6 +185,7 @@ def _version_said(pointer: Pointer, tree: Path, deadline_s: float) -> str:
     command = (str(interpreter(tree)), "-I", "-m", "sealane_agent.cli.main", "version", "--imports")
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
     try:
+        place_interpreter(tree)
         done = subprocess.run(
             command,
             env=environment,

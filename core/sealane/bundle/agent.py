@@ -32,6 +32,11 @@ AGENT_TREE_FILES: Final = 50_000
 PROBATION_MAX_S: Final = 3600.0
 """How long a version may ask to be watched before it is kept."""
 
+TREE_PATH_CHARS: Final = 240
+TREE_PATH_SEGMENTS: Final = 24
+
+_SEGMENT: Final = re.compile(r"\.?[A-Za-z0-9_](?:[A-Za-z0-9_.+@~-]{0,150}[A-Za-z0-9_+-])?")
+_ROOT: Final = "lib"
 _VERSION: Final = re.compile(r"\d{1,6}(?:\.\d{1,6}){0,3}(?:[-+.~a-z][-+.~a-z0-9]{0,40})?")
 _PYTHON: Final = re.compile(r"3\.\d{1,3}")
 _WORD: Final = re.compile(r"[a-z0-9_]{1,32}")
@@ -82,6 +87,19 @@ def parse_contract(content: bytes) -> AgentContract:
         if not grammar.fullmatch(text):
             raise BundleError(f"{AGENT_CONTRACT_PATH} says {text[:40]!r}, which is malformed")
     return contract
+
+
+def check_tree_path(path: str) -> str:
+    """A file's path in a version, or BundleError: everything lies below `lib`."""
+    segments = path.split("/")
+    if (
+        len(path) > TREE_PATH_CHARS
+        or len(segments) > TREE_PATH_SEGMENTS
+        or segments[0] != _ROOT
+        or not all(_SEGMENT.fullmatch(segment) for segment in segments)
+    ):
+        raise BundleError(f"{path[:80]!r} is no path of a version of the agent")
+    return path
 
 
 def tree_of(manifest: Manifest) -> Layer:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sealane.bundle.agent import (
     AGENT_TREE_FILES,
     AgentContract,
+    check_tree_path,
     parse_contract,
 )
 from sealane.bundle.layout import write_layout
@@ -120,7 +121,7 @@ def _paths(tree: Path) -> list[str]:
     paths = [path for path in paths if not path.startswith("bin/") and path != "pyvenv.cfg"]
     if len(paths) > AGENT_TREE_FILES:
         raise Refused(f"{tree} holds {len(paths)} files; at most {AGENT_TREE_FILES} are taken")
-    return paths
+    return [check_tree_path(path) for path in paths]
 
 
 def _write_tree(tree: Path, paths: list[str], out: BinaryIO) -> None:
