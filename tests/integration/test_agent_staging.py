@@ -1,0 +1,213 @@
+"""A version of the agent is judged, fetched, unpacked and started once, before it is activated."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from sealane.bundle.layout import blob_path
+from sealane.bundle.manifest import AGENT_TREE_PATH, layer_at
+from sealane.failure import FailureKind
+from sealane.names import AGENT_SLOT, ReleaseName, hex_of
+from sealane_agent.errors import Failed
+from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
+from sealane_agent.slot.state import Attempt, State
+from sealane_agent.store import Store, WrongBytes
+from sealane_agent.upgrade.fitness import Rules
+from sealane_agent.upgrade.folder import AGENT, UpgradeFolder
+from sealane_agent.upgrade.launched import Launched, Relaunch
+from sealane_agent.upgrade.staging import AgentStaging
+from sealane_agent.upgrade.starts import PACKAGE, Starts
+from sealane_agent.upgrade.versions import Versions
+from sealane_agent.uplink.fetch import Policy
+from sealane_manager.bundle.agent import AgentOrder, pack_agent
+from support.agent_site import FACTS
+from support.rollouts import START
+from support.versions import version_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sealane.bundle.types import Manifest
+    from sealane.names import Digest
+
+pytestmark = pytest.mark.slow
+
+RELEASE = ReleaseName("sealane/agent", 1)
+
+
+@dataclass
+class Source:
+    """Delivers the blobs of one layout, and notes which."""
+
+    layout: Path
+    asked: list[Digest]
+
+    def fetch(self, digest: Digest, offset: int) -> Iterator[bytes]:
+        self.asked.append(digest)
+        yield blob_path(self.layout, digest).read_bytes()[offset:]
+
+
+@dataclass
+class Site:
+    """A device that runs what its package brought."""
+
+    root: Path
+    connected: bool = True
+
+    def __post_init__(self) -> None:
+        self.state = StateFolder(self.root / "state")
+        self.folder = UpgradeFolder(self.state)
+        self.store = Store(self.state)
+        self.folder.begin()
+        self.source = Source(self.root / "bundle", [])
+
+    def versions(self, launched: Launched | None = None) -> Versions:
+        found = launched or Launched()
+        return Versions(self.folder, self.store, found, lambda: self.connected)
+
+    def staging(self, rules: Rules | None = None, store: Store | None = None) -> AgentStaging:
+        kept = store or self.store
+        return AgentStaging(
+            kept, self.source, self.versions(), FACTS, self.folder, rules or Rules(downgrade=True)
+        )
+
+    def pack(self, number: str, added: str = "", arch: str = "x86_64") -> Attempt:
+        tree = version_tree(self.root / "tree", number, added)
+        manifest, _ = pack_agent(AgentOrder(tree, self.root / "bundle", arch, 2.0))
+        return self.attempt(manifest)
+
+    def attempt(self, manifest: Manifest) -> Attempt:
+        self.store.put(manifest.digest, manifest.content)
+        self.manifest = manifest
+        return Attempt(AGENT_SLOT, RELEASE, manifest.digest, "r-1", State.FETCHING, START)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+POLICY = Policy(lambda _: None, lambda: False)
+
+
+def failed(site: Site, attempt: Attempt, staging: AgentStaging | None = None) -> Failed:
+    with pytest.raises(Failed) as caught:
+        (staging or site.staging()).fetch(attempt, POLICY)
+    return caught.value
+
+
+def test_a_version_that_fits_is_fetched_unpacked_and_says_what_it_is(site: Site) -> None:
+    attempt = site.pack("99.1")
+    limits = site.staging(Rules(deadline_s=20)).fetch(attempt, POLICY)
+    assert limits.seconds == 2.0
+    choice = asyncio.run(site.staging().prove(attempt))
+    assert choice.proved.runtime_version == "99.1"
+    assert choice.proved.worker == hex_of(attempt.manifest)
+    status = asyncio.run(site.versions().status())[0]
+    assert (status.active, status.standby) == (PACKAGE, (choice.proved.worker,))
+    asyncio.run(site.versions().drop(AGENT_SLOT, choice.proved.worker))
+    assert not site.folder.version(attempt.manifest).exists()
+
+
+def test_what_cannot_run_here_is_refused_before_its_archive_is_fetched(site: Site) -> None:
+    error = failed(site, site.pack("99.1", arch="aarch64"))
+    assert error.failure.kind is FailureKind.PERMANENT
+    assert "for architecture aarch64" in error.failure.message
+    assert layer_at(site.manifest, AGENT_TREE_PATH).digest not in site.source.asked
+
+
+def test_an_older_version_is_refused_unless_it_may_come_or_ran_before(site: Site) -> None:
+    attempt = site.pack("0.0.1")
+    assert "is older than" in failed(site, attempt, site.staging(Rules())).failure.message
+    site.folder.keep_previous(Pointer(RELEASE, attempt.manifest, "agent"))
+    site.staging(Rules()).fetch(attempt, POLICY)
+
+
+def test_a_full_disk_is_the_environments_fault(site: Site) -> None:
+    full = Store(site.state, lambda _: 0)
+    error = failed(site, site.pack("99.1"), site.staging(store=full))
+    assert error.failure.kind is FailureKind.ENVIRONMENTAL
+    site.staging().fetch(site.attempt(site.manifest), POLICY)
+    with pytest.raises(Failed, match="disk is full"):
+        asyncio.run(site.staging(store=full).prove(site.attempt(site.manifest)))
+
+
+def test_an_archive_that_changed_on_the_disk_is_noticed_before_it_is_unpacked(site: Site) -> None:
+    attempt = site.pack("99.1")
+    site.staging().fetch(attempt, POLICY)
+    path = site.store.path(layer_at(site.manifest, AGENT_TREE_PATH).digest)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(WrongBytes):
+        asyncio.run(site.staging().prove(attempt))
+    assert not site.folder.version(attempt.manifest).exists()
+
+
+@pytest.mark.parametrize(
+    ("added", "reason"),
+    [
+        ("raise SystemExit(3)", "it ended 3"),
+        ("import nothing_of_this_name", "ModuleNotFoundError"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "it ended -11"),
+    ],
+)
+def test_a_version_that_does_not_start_is_never_activated(
+    site: Site, added: str, reason: str
+) -> None:
+    attempt = site.pack("99.1", added)
+    site.staging().fetch(attempt, POLICY)
+    with pytest.raises(Failed) as caught:
+        asyncio.run(site.staging().prove(attempt))
+    assert reason in caught.value.failure.message
+    assert caught.value.failure.kind is FailureKind.PERMANENT
+    assert site.folder.pointers().active == PACKAGE
+
+
+def test_a_version_on_trial_says_nothing_until_it_is_in_session(site: Site) -> None:
+    version = Pointer(RELEASE, site.pack("99.1").manifest, "agent")
+    site.folder.point(ACTIVE, version)
+    site.connected = False
+    trial = site.versions(Launched(version.manifest))
+    with pytest.raises(ConnectionError, match="no session yet"):
+        asyncio.run(trial.status())
+    site.connected = True
+    status = asyncio.run(trial.status())[0]
+    assert (status.active, status.probation) == (version, True)
+
+
+def test_a_version_that_is_kept_takes_the_alarm_away(site: Site) -> None:
+    version = Pointer(RELEASE, site.pack("99.1").manifest, "agent")
+    site.folder.point(ACTIVE, version)
+    trial = site.versions(Launched(version.manifest))
+    signal.alarm(1000)
+    site.folder.point(LKG, version)
+    assert not asyncio.run(trial.settle(AGENT_SLOT)).probation
+    assert signal.alarm(0) == 0
+    assert site.folder.starts(AGENT).count == 0
+
+
+def test_a_version_that_is_activated_gives_its_place_to_the_launcher(site: Site) -> None:
+    versions = site.versions()
+    site.folder.write_starts(AGENT, Starts(PACKAGE.manifest, 2, "b", clean=False))
+
+    async def story() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(versions.run())
+            group.create_task(versions.activate(AGENT_SLOT, "", probation=True))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(story())
+    assert caught.group_contains(Relaunch)
+    assert site.folder.pointers().previous == PACKAGE
+    assert site.folder.starts(AGENT) == replace(Starts(PACKAGE.manifest, 0, "b"), clean=True)
+
+
+def test_a_device_that_is_left_to_its_package_starts_nothing(site: Site) -> None:
+    versions = site.versions()
+    versions.leave()
+    with pytest.raises(ConnectionError, match="left to the package manager"):
+        asyncio.run(versions.status())
