@@ -66,10 +66,20 @@ class Operator:
         """Hang up."""
         self._channel.close()
 
-    def create_join_token(self, labels: Mapping[str, str], uses: int, lifetime: timedelta) -> str:
-        """A join token for `uses` machines that get these labels."""
+    def create_join_token(
+        self,
+        labels: Mapping[str, str],
+        uses: int,
+        lifetime: timedelta,
+        *,
+        approval: bool = False,
+    ) -> str:
+        """A join token for `uses` machines that get these labels, each approved if need be."""
         request = wire.CreateJoinTokenRequest(
-            labels=dict(labels), uses=uses, lifetime_s=round(lifetime.total_seconds())
+            labels=dict(labels),
+            uses=uses,
+            lifetime_s=round(lifetime.total_seconds()),
+            approval=approval,
         )
         with understood(self._address):
             return self._stub.CreateJoinToken(request, timeout=_CALL_SECONDS).token
@@ -113,6 +123,12 @@ class Operator:
         request = wire.RemoveScheduleRequest(name=name, reason=reason)
         with understood(self._address):
             self._stub.RemoveSchedule(request, timeout=_CALL_SECONDS)
+
+    def approve_device(self, device: DeviceId, reason: str = "") -> None:
+        """Admit a device that waits for approval."""
+        request = wire.ApproveDeviceRequest(device=device, reason=reason)
+        with understood(self._address):
+            self._stub.ApproveDevice(request, timeout=_CALL_SECONDS)
 
     def missing_blobs(self, digests: Sequence[Digest]) -> tuple[Digest, ...]:
         """Which of these blobs the manager does not hold yet."""

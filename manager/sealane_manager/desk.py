@@ -111,6 +111,8 @@ class Desk:
             raise NotAllowed(f"device {device} is not known here", hint="enrol it again") from error
         if record.state is Standing.REVOKED:
             raise NotAllowed(f"device {device} was revoked")
+        if record.state is Standing.PENDING:
+            raise NotAllowed(f"device {device} waits for approval")
         if record.state is Standing.QUARANTINED:
             why = f"device {device} is in quarantine: {record.state_reason}"
             raise NotAllowed(why, hint=QUARANTINE_HINT)

@@ -95,6 +95,10 @@ class Members:
         self.store.devices.revoke(parse_device(device), By(actor, reason, self.clock.now()))
         self.sessions.end(parse_device(device), Ending.REVOKED)
 
+    def approve(self, device: str, reason: str, actor: str) -> None:
+        """Admit a device that waits; raises NotKnown or Refused."""
+        self.store.devices.approve(parse_device(device), By(actor, reason, self.clock.now()))
+
     def quarantine(self, device: str, reason: str, actor: str) -> None:
         """End its session and let it open none until it is readmitted; raises NotKnown, Refused."""
         name = parse_device(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,12 @@ from sealane.trust.token import JoinToken
 
 from sealane_agent.cli.folder import add_state, state_folder
 from sealane_agent.config import IdentityFiles
-from sealane_agent.identity.enroll import Enrolment
+from sealane_agent.identity.enroll import APPROVAL_PAUSE_S, Enrolment, Waiting
 from sealane_agent.identity.keys import store_named
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -43,10 +45,27 @@ def _enroll(arguments: argparse.Namespace) -> int:
         sys.stdout.write("enrolled already\n")
         return 0
     token = JoinToken.parse(_text(arguments))
-    found = Enrolment(folder, store=store_named(arguments.key_store)).run(token, arguments.name)
+    store = store_named(arguments.key_store)
+    found = Enrolment(folder, store=store, wait=_wait()).run(token, arguments.name)
     sys.stdout.write(f"enrolled as device {found.device} of fleet {found.fleet}\n")
     sys.stdout.write(f"next: sealane-agent run --state {folder.root}\n")
     return 0
+
+
+def _wait() -> Callable[[Waiting], None]:
+    """Say once what to do, then ask now and then."""
+    told: list[Waiting] = []
+
+    def wait(for_what: Waiting) -> None:
+        if not told:
+            told.append(for_what)
+            name, key = for_what.device, for_what.fingerprint
+            sys.stdout.write(f"waits for approval as device {name}, key {key}\n")
+            sys.stdout.write(f"next: sealane device approve {name}\n")
+            sys.stdout.flush()
+        time.sleep(APPROVAL_PAUSE_S)
+
+    return wait
 
 
 def _text(arguments: argparse.Namespace) -> str:

@@ -7,9 +7,12 @@ is either enrolled or not.
 
 from __future__ import annotations
 
+import hashlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sealane import fileio
 from sealane.clock import SystemClock
 from sealane.names import parse_device
@@ -37,6 +40,15 @@ if TYPE_CHECKING:
 
 
 _CLOCK: Final = SystemClock()
+APPROVAL_PAUSE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A machine that nobody has approved yet: its name, and its key's SHA-256, hexadecimal."""
+
+    device: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +58,14 @@ class Enrolment:
     Attributes:
         ask: asks the manager at an address, whose server the CA certificate names.
         store: where a new key is made; one that is there already stays where it is.
+        wait: called before the manager is asked once more for an approval; it may give up.
     """
 
     folder: StateFolder
     ask: Callable[[str, bytes, Application], Admission] = rpc.enrol
     clock: Clock = _CLOCK
     store: KeyStore = keys.FILES
+    wait: Callable[[Waiting], None] = lambda _: time.sleep(APPROVAL_PAUSE_S)
 
     def run(self, token: JoinToken, name: str) -> Identity:
         """Enrol; raises AlreadyEnrolled, Refused, Unreachable, TrustError or OSError."""
@@ -88,9 +102,14 @@ class Enrolment:
         return self._keep(token, answer, shown)
 
     def _apply(self, token: JoinToken, key: EllipticCurvePrivateKey, name: str) -> Admission:
+        """The manager's answer; waits as long as nobody has approved this machine."""
         csr = identity.make_csr(key)
         application = Application(token.token_id, token.secret, csr, name)
-        return self.ask(token.address, token.ca, application)
+        answer = self.ask(token.address, token.ca, application)
+        while not answer.certificate:
+            self.wait(Waiting(answer.device, _fingerprint(key)))
+            answer = self.ask(token.address, token.ca, application)
+        return answer
 
     def _keep(self, token: JoinToken, answer: Admission, certificate: Path) -> Identity:
         files = IdentityFiles(self.folder.identity)
@@ -102,6 +121,11 @@ class Enrolment:
         fileio.replace(files.ca, token.ca)
         fileio.replace(files.description, found.encode())
         return found
+
+
+def _fingerprint(key: EllipticCurvePrivateKey) -> str:
+    form = PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(key.public_key().public_bytes(Encoding.DER, form)).hexdigest()
 
 
 def _key(path: Path, store: KeyStore) -> EllipticCurvePrivateKey:

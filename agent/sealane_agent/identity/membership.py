@@ -26,7 +26,10 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What the manager answers: the certificate is PEM, `address` is the fleet port's."""
+    """What the manager answers: the certificate is PEM, `address` is the fleet port's.
+
+    Without a certificate the machine waits for an operator's approval.
+    """
 
     device: str
     fleet: str

@@ -57,6 +57,9 @@ def token(
     label: Annotated[list[str] | None, typer.Option(help="key=value, for the new device")] = None,
     uses: Annotated[int, typer.Option(min=1, help="how many machines may use it")] = 1,
     lifetime: Annotated[str, typer.Option(help="how long it is valid: 30m, 24h, 7d")] = "24h",
+    approval: Annotated[
+        bool, typer.Option("--approval", help="each device waits until it is approved")
+    ] = False,
     context: ContextOption = None,
 ) -> None:
     """Make a join token: one paste turns a machine into a device of this fleet."""
@@ -64,7 +67,7 @@ def token(
     valid_for = parse_duration(lifetime)
     with reported(), connect(context) as manager:
         labels = dict(parse_label(key, value) for key, value in labels.items())
-        typer.echo(manager.create_join_token(labels, uses, valid_for))
+        typer.echo(manager.create_join_token(labels, uses, valid_for, approval=approval))
 
 
 @app.command("label")
@@ -80,6 +83,17 @@ def label_device(
     with reported(), connect(context) as manager:
         found = manager.label_device(parse_device(device), wanted, remove)
         _emit_device(found, output)
+
+
+@app.command()
+def approve(
+    device: str,
+    reason: Annotated[str, typer.Option(help="why, for the decision log")] = "",
+    context: ContextOption = None,
+) -> None:
+    """Admit a device that waits; compare its key's fingerprint first (`sealane audit list`)."""
+    with reported(), connect(context) as manager:
+        manager.approve_device(parse_device(device), reason)
 
 
 @app.command()

@@ -55,7 +55,10 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What a new device gets; `certificate` is PEM, `root` the root.json that its token named."""
+    """What a new device gets; `certificate` is PEM, `root` the root.json that its token named.
+
+    Without a certificate it waits for an operator's approval.
+    """
 
     device: DeviceId
     fleet: str
@@ -65,11 +68,15 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a join token allows: so many devices, with these labels, for so long."""
+    """What a join token allows: so many devices, with these labels, for so long.
+
+    `approval`: each waits until an operator approves it.
+    """
 
     labels: Mapping[str, str]
     uses: int
     lifetime: timedelta
+    approval: bool = False
 
     def __post_init__(self) -> None:
         """Raise SealaneError unless the terms can be kept."""
@@ -116,6 +123,7 @@ class Enrolment:
                 expires_at=now + terms.lifetime,
                 issued_at=now,
                 issued_by=actor,
+                approval=terms.approval,
             )
         )
         return invitation
@@ -128,11 +136,14 @@ class Enrolment:
         """
         key = proven_key(application.csr)
         redeemed = self._redeem(application, fingerprint_of(key))
-        device = redeemed.device or self._add(application, key, redeemed.labels)
+        device = redeemed.device or self._add(application, key, redeemed)
+        certificate = b""
+        if not redeemed.waits:
+            certificate = self.issuer.sign_device(application.csr, self.fleet, device)
         return Member(
             device=device,
             fleet=self.fleet,
-            certificate=self.issuer.sign_device(application.csr, self.fleet, device),
+            certificate=certificate,
             root=self.repository.read(f"{application.token_id.partition('.')[0]}.root.json"),
         )
 
@@ -147,17 +158,18 @@ class Enrolment:
             raise NotAllowed(_REFUSED, hint=_HINT) from error
 
     def _add(
-        self, application: Application, key: ec.EllipticCurvePublicKey, labels: Mapping[str, str]
+        self, application: Application, key: ec.EllipticCurvePublicKey, redeemed: Redeemed
     ) -> DeviceId:
         name = application.requested_name or f"d-{secrets.token_hex(4)}"
         device = NewDevice(
             id=parse_device(name),
             name=name,
-            labels=labels,
+            labels=redeemed.labels,
             public_key=key_named(key).pem,
             key_fingerprint=fingerprint_of(key),
             token=application.token_id,
             enrolled_at=self.clock.now(),
+            waits=redeemed.waits,
         )
         self.store.devices.enrol(device)
         return device.id

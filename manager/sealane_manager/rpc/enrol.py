@@ -45,6 +45,7 @@ class EnrolService(enrol_pb2_grpc.EnrolServiceServicer):
             certificate=member.certificate,
             fleet_address=self._fleet_address,
             root=member.root,
+            pending=not member.certificate,
         )
 
     async def Challenge(

@@ -67,7 +67,7 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
 
         def invite(actor: str) -> str:
             lifetime = timedelta(seconds=request.lifetime_s)
-            terms = Terms(dict(request.labels), request.uses, lifetime)
+            terms = Terms(dict(request.labels), request.uses, lifetime, request.approval)
             return self._offices.members.invite(terms, actor)
 
         return wire.CreateJoinTokenResponse(token=await self._ask(context, invite))
@@ -101,6 +101,16 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
             context, lambda actor: members.revoke(request.device, request.reason, actor)
         )
         return wire.RevokeDeviceResponse()
+
+    async def ApproveDevice(
+        self, request: wire.ApproveDeviceRequest, context: Context
+    ) -> wire.ApproveDeviceResponse:
+        """Admit a device that waits."""
+        members = self._offices.members
+        await self._ask(
+            context, lambda actor: members.approve(request.device, request.reason, actor)
+        )
+        return wire.ApproveDeviceResponse()
 
     async def MissingBlobs(
         self, request: wire.MissingBlobsRequest, context: Context

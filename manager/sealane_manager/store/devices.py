@@ -61,7 +61,7 @@ class Devices:
         """
         with self._database.write() as session:
             row = _free_row(session, new)
-            row.state, row.state_reason = Standing.ACTIVE, ""
+            row.state, row.state_reason = _first_state(new), ""
             row.public_key, row.key_fingerprint = new.public_key, new.key_fingerprint
             row.previous_key = row.previous_fingerprint = None
             row.key_since = row.key_shown_at = row.certificate_expires = None
@@ -71,7 +71,9 @@ class Devices:
             session.flush()
             _set_labels(session, new.id, new.labels)
             actor = f"token {new.token}"
-            log(session, DecisionRecord(new.enrolled_at, "", actor, "enrol", f"device {new.id}"))
+            action = "apply" if new.waits else "enrol"
+            detail = f"device {new.id}, key {new.key_fingerprint}"
+            log(session, DecisionRecord(new.enrolled_at, "", actor, action, detail))
         return self.get(new.id)
 
     def get(self, device: DeviceId) -> DeviceRecord:
@@ -114,6 +116,17 @@ class Devices:
             pass_over(session, device, "the device was revoked", by.at)
             detail = f"device {device}: {by.reason}"
             log(session, DecisionRecord(by.at, "", by.actor, "revoke", detail))
+
+    def approve(self, device: DeviceId, by: By) -> None:
+        """Admit a device that waits; raises NotKnown or Refused."""
+        with self._database.write() as session:
+            row = known(session, device)
+            if row.state != Standing.PENDING:
+                raise Refused(f"device {device} is {row.state}; it waits for no approval")
+            row.state = Standing.ACTIVE
+            session.add(row)
+            detail = f"device {device}, key {row.key_fingerprint}: {by.reason}".removesuffix(": ")
+            log(session, DecisionRecord(by.at, "", by.actor, "approve", detail))
 
     def quarantine(self, device: DeviceId, by: By) -> None:
         """Do not listen to this device until it is readmitted; raises NotKnown or Refused."""
@@ -277,6 +290,10 @@ def _free_row(session: Session, new: NewDevice) -> DeviceRow:
         token=new.token,
         enrolled_at=new.enrolled_at,
     )
+
+
+def _first_state(new: NewDevice) -> Standing:
+    return Standing.PENDING if new.waits else Standing.ACTIVE
 
 
 def owner(session: Session, fingerprint: str) -> str | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class Standing(StrEnum):
     """Whether a device may speak."""
 
+    PENDING = "pending"
     ACTIVE = "active"
     QUARANTINED = "quarantined"
     REVOKED = "revoked"
@@ -34,6 +35,7 @@ class IssuedToken:
     Attributes:
         secret_sha256: SHA-256 of the secret, as raw bytes.
         uses: how many devices may still enrol with it.
+        approval: each of them waits until an operator approves it.
     """
 
     id: str
@@ -43,14 +45,19 @@ class IssuedToken:
     expires_at: datetime
     issued_at: datetime
     issued_by: str
+    approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Redeemed:
-    """What a join token gave: labels for a new device, or the device this key already is."""
+    """What a join token gave: labels for a new device, or the device this key already is.
+
+    `waits`: it is not approved yet.
+    """
 
     labels: Mapping[str, str]
     device: DeviceId | None
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ class NewDevice:
     key_fingerprint: str
     token: str
     enrolled_at: datetime
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class JoinTokenRow(Table, table=True):
     expires_at: datetime
     issued_at: datetime
     issued_by: str
+    approval: bool = False
 
 
 class TokenUseRow(Table, table=True):

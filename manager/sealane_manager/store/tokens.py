@@ -45,6 +45,7 @@ class Tokens:
                     expires_at=token.expires_at,
                     issued_at=token.issued_at,
                     issued_by=token.issued_by,
+                    approval=token.approval,
                 )
             )
             detail = f"{token.uses} uses until {token.expires_at.isoformat(timespec='seconds')}"
@@ -62,9 +63,11 @@ class Tokens:
                 select(DeviceRow).where(DeviceRow.key_fingerprint == key_fingerprint)
             ).first()
             if device:
-                return Redeemed(dict(row.labels), _active(device))
+                waits = device.state == Standing.PENDING
+                name = DeviceId(device.id) if waits else _active(device)
+                return Redeemed(dict(row.labels), name, waits)
             _use(session, row, key_fingerprint, now)
-            return Redeemed(dict(row.labels), None)
+            return Redeemed(dict(row.labels), None, row.approval)
 
     def prune(self, before: datetime) -> int:
         """Forget tokens that expired before a moment; returns how many."""

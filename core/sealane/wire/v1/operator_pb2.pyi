@@ -36,8 +36,11 @@ class CreateJoinTokenRequest(google.protobuf.message.Message):
     LABELS_FIELD_NUMBER: builtins.int
     USES_FIELD_NUMBER: builtins.int
     LIFETIME_S_FIELD_NUMBER: builtins.int
+    APPROVAL_FIELD_NUMBER: builtins.int
     uses: builtins.int
     lifetime_s: builtins.int
+    approval: builtins.bool
+    """Each device that joins with it waits until an operator approves it."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
     def __init__(
@@ -46,10 +49,39 @@ class CreateJoinTokenRequest(google.protobuf.message.Message):
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         uses: builtins.int = ...,
         lifetime_s: builtins.int = ...,
+        approval: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["labels", b"labels", "lifetime_s", b"lifetime_s", "uses", b"uses"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approval", b"approval", "labels", b"labels", "lifetime_s", b"lifetime_s", "uses", b"uses"]) -> None: ...
 
 global___CreateJoinTokenRequest = CreateJoinTokenRequest
+
+@typing.final
+class ApproveDeviceRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    device: builtins.str
+    reason: builtins.str
+    def __init__(
+        self,
+        *,
+        device: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["device", b"device", "reason", b"reason"]) -> None: ...
+
+global___ApproveDeviceRequest = ApproveDeviceRequest
+
+@typing.final
+class ApproveDeviceResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ApproveDeviceResponse = ApproveDeviceResponse
 
 @typing.final
 class CreateJoinTokenResponse(google.protobuf.message.Message):

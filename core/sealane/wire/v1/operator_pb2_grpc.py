@@ -54,6 +54,11 @@ class OperatorServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RevokeDeviceRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RevokeDeviceResponse.FromString,
                 _registered_method=True)
+        self.ApproveDevice = channel.unary_unary(
+                '/sealane.wire.v1.OperatorService/ApproveDevice',
+                request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ApproveDeviceRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ApproveDeviceResponse.FromString,
+                _registered_method=True)
         self.MissingBlobs = channel.unary_unary(
                 '/sealane.wire.v1.OperatorService/MissingBlobs',
                 request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.MissingBlobsRequest.SerializeToString,
@@ -149,6 +154,13 @@ class OperatorServiceServicer(object):
 
     def RevokeDevice(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveDevice(self, request, context):
+        """Admits a device that waits for approval.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -266,6 +278,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.RevokeDevice,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RevokeDeviceRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RevokeDeviceResponse.SerializeToString,
+            ),
+            'ApproveDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveDevice,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ApproveDeviceRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ApproveDeviceResponse.SerializeToString,
             ),
             'MissingBlobs': grpc.unary_unary_rpc_method_handler(
                     servicer.MissingBlobs,
@@ -446,6 +463,33 @@ class OperatorService(object):
             '/sealane.wire.v1.OperatorService/RevokeDevice',
             sealane_dot_wire_dot_v1_dot_operator__pb2.RevokeDeviceRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_operator__pb2.RevokeDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OperatorService/ApproveDevice',
+            sealane_dot_wire_dot_v1_dot_operator__pb2.ApproveDeviceRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_operator__pb2.ApproveDeviceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,12 @@ class OperatorServiceStub:
         sealane.wire.v1.operator_pb2.RevokeDeviceResponse,
     ]
 
+    ApproveDevice: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.ApproveDeviceRequest,
+        sealane.wire.v1.operator_pb2.ApproveDeviceResponse,
+    ]
+    """Admits a device that waits for approval."""
+
     MissingBlobs: grpc.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.MissingBlobsRequest,
         sealane.wire.v1.operator_pb2.MissingBlobsResponse,
@@ -136,6 +142,12 @@ class OperatorServiceAsyncStub:
         sealane.wire.v1.operator_pb2.RevokeDeviceRequest,
         sealane.wire.v1.operator_pb2.RevokeDeviceResponse,
     ]
+
+    ApproveDevice: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.ApproveDeviceRequest,
+        sealane.wire.v1.operator_pb2.ApproveDeviceResponse,
+    ]
+    """Admits a device that waits for approval."""
 
     MissingBlobs: grpc.aio.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.MissingBlobsRequest,
@@ -242,6 +254,14 @@ class OperatorServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.wire.v1.operator_pb2.RevokeDeviceRequest,
         context: _ServicerContext,
     ) -> typing.Union[sealane.wire.v1.operator_pb2.RevokeDeviceResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.RevokeDeviceResponse]]: ...
+
+    @abc.abstractmethod
+    def ApproveDevice(
+        self,
+        request: sealane.wire.v1.operator_pb2.ApproveDeviceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.operator_pb2.ApproveDeviceResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.ApproveDeviceResponse]]:
+        """Admits a device that waits for approval."""
 
     @abc.abstractmethod
     def MissingBlobs(
