@@ -77,11 +77,11 @@ class Box:
         machine_id.unlink(missing_ok=True)
         machine_id.touch()
 
-    def start(self) -> None:
-        """Boot; returns before it is up."""
+    def start(self, *, unified: bool = False) -> None:
+        """Boot, if so with the new control groups alone; returns before it is up."""
         with (self._folder / "console.log").open("ab") as log:
             self._nspawn = subprocess.Popen(
-                [str(BOOT), str(self.root), self.name, self.name],
+                [str(BOOT), str(self.root), self.name, self.name, *(["unified"] * unified)],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

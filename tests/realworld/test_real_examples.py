@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from packager.debian import Archive
 from realworld.conftest import ROOT
+from realworld.machine import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from realworld.fleet import Fleet
+    from realworld.machine import Box
+
 PACKAGING: Final = ROOT / "packaging"
 EXAMPLE: Final = PACKAGING / "kustomize" / "example"
 KUBERNETES_VALIDATE: Final = "kubernetes-validate==1.37.0"
 KUBERNETES: Final = "1.34"
-TOOLS: Final = ("cloud-init", "ansible-core", "docker-compose", "python3-distutils")
+TOOLS: Final = ("cloud-init", "ansible-core", "docker-compose", "python3-apt")
+THERE: Final = ("--selector", "place=press")
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +108,86 @@ def test_kubernetes_schemas_accept_the_manifests_and_no_pod_has_a_right_too_many
     assert built.stdout.count("automountServiceAccountToken: false") == 2
 
 
-def run_in(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def press(
+    fleet: Fleet, tools: Path, packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Box]:
+    """A machine that the playbook has made a device of the fleet."""
+    box = fleet.join("press", tmp_path_factory.mktemp("press"))
+    try:
+        box.build()
+        (box.root / "opt/tools").mkdir(parents=True)
+        command("mount", "--bind", str(tools), str(box.root / "opt/tools"))
+        box.write("/etc/ansible/hosts", "[devices]\nlocalhost ansible_connection=local\n")
+        box.start(unified=True)
+        box.wait_up()
+        box.copy(packages["sealane-agent"], "/srv")
+        yield box
+    finally:
+        box.stop()
+        box.remove()
+
+
+def play(box: Box, package: Path, token: str) -> str:
+    """Run the playbook on the machine itself; returns what it said."""
+    variables = {"PYTHONPATH": "/opt/tools/usr/lib/python3/dist-packages", "HOME": "/root"}
+    given = (f"sealane_package=/srv/{package.name}", f"sealane_token={token}")
+    return box.run(
+        *("/usr/bin/python3.11", "/opt/tools/usr/bin/ansible-playbook"),
+        *("-e", "ansible_become=false", "-e", "ansible_python_interpreter=/usr/bin/python3.11"),
+        *(word for each in given for word in ("-e", each)),
+        "/opt/tools/packaging/examples/ansible/devices.yaml",
+        variables={**variables, "ANSIBLE_LOCALHOST_WARNING": "False", "LANG": "C.UTF-8"},
+    )
+
+
+def test_the_playbook_makes_a_machine_a_device_and_does_nothing_the_second_time(
+    fleet: Fleet, press: Box, packages: dict[str, Path]
+) -> None:
+    token = fleet.sealane("device", "token", "--label", "place=press").strip()
+    first = play(press, packages["sealane-agent"], token)
+    assert "failed=0" in first
+    fleet.wait_connected(1, *THERE)
+    assert not (press.root / "etc/sealane/join-token").exists()
+    assert "changed=0" in play(press, packages["sealane-agent"], token)
+
+
+@pytest.mark.usefixtures("press")
+def test_with_the_drop_ins_a_device_reaches_its_manager_and_nobody_else(
+    fleet: Fleet, press: Box
+) -> None:
+    manager, other = fleet.manager.address, fleet.boxes["one"].address
+    for unit in ("endpoint", "agent"):
+        for address, port in ((manager, 7443), (other, 22)):
+            assert speaks(press, unit, address, port), "the network itself forbids nothing"
+        text = (PACKAGING / "examples" / f"egress-{unit}.conf").read_text()
+        place = f"/etc/systemd/system/sealane-{unit}.service.d/egress.conf"
+        assert place in text
+        press.write(place, text.replace("203.0.113.10/32", manager))
+    press.run("systemctl", "daemon-reload")
+    press.run("systemctl", "restart", "sealane-endpoint", "sealane-agent")
+    fleet.wait_connected(1, *THERE)
+    assert speaks(press, "agent", manager, 7443)
+    assert not speaks(press, "endpoint", manager, 7443)
+    assert not speaks(press, "agent", other, 22)
+    assert speaks(press, "endpoint", "127.0.0.1", 8000)
+
+
+def speaks(box: Box, unit: str, address: str, port: int) -> bool:
+    """Whether a process of the unit reaches an address: it is answered, or refused by it."""
+    group = f"/sys/fs/cgroup/system.slice/sealane-{unit}.service/cgroup.procs"
+    script = (
+        f"import socket; open({group!r}, 'w').write('0')\n"
+        f"try: socket.create_connection(({address!r}, {port}), 3)\n"
+        "except ConnectionRefusedError: pass\n"
+    )
+    return box.try_run("/usr/bin/python3.11", "-c", script).returncode == 0
+
+
+def run_in(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a tool in the root folder that holds it."""
     return subprocess.run(
-        ["chroot", str(root), *command],  # noqa: S607 - as the system finds it
+        ["chroot", str(root), *words],  # noqa: S607 - as the system finds it
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"},
         capture_output=True,
         text=True,

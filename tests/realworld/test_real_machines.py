@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -80,6 +81,13 @@ def test_a_release_goes_through_its_stages_and_a_bad_one_comes_back_under_reques
     assert asked.bad() == []
     assert {serving_release(box) for box in fleet.devices.values()} == {"2"}
     fleet.clock.say(f"{len(asked.requests())} requests, none failed")
+
+
+def test_the_journal_finds_what_a_slot_did_by_its_fields(fleet: Fleet) -> None:
+    journal = ("journalctl", "--output=json", "--unit=sealane-agent")
+    found = fleet.devices["one"].run(*journal, "SEALANE_SLOT=digits").splitlines()
+    events = {str(json.loads(line)["SEALANE_EVENT"]) for line in found}
+    assert len(events) > 1
 
 
 def test_a_killed_supervisor_comes_back_and_no_request_notices(

@@ -36,7 +36,7 @@ def sources(*folders: str) -> tuple[Path, ...]:
 def scripts() -> tuple[Path, ...]:
     """Every script that is run by its name."""
     files = (path for path in (ROOT / "scripts").iterdir() if path.is_file() and not path.suffix)
-    return (*sorted(files), ROOT / ".ci" / "run")
+    return (*sorted(files), ROOT / ".ci" / "run", ROOT / ".ci" / "extended")
 
 
 def documents() -> tuple[Path, ...]:
