@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from demo_story.plant import MODEL, SLOT
 from demo_story.processes import wait_for
 from support.backups import PASSPHRASE
+from support.repository import ROOT
 from support.stories import serve_release_1, still_answered
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from demo_story.models import Models
     from demo_story.plant import Plant
 
@@ -47,13 +49,11 @@ def lose_the_manager(plant: Plant) -> None:
 
 
 def restored(plant: Plant, backup: Path, passphrase: Path) -> dict[str, Any]:
-    """`sealane restore` and `sealane serve`."""
+    """`sealane restore`."""
     said = plant.processes.sealane(
         *("restore", str(backup), str(plant.state), "--passphrase-file", str(passphrase)),
         *("-o", "json"),
     )
-    plant.start_manager()
-    plant.wait_connected(len(plant.agents))
     shown: dict[str, Any] = json.loads(said)
     return shown
 
@@ -87,40 +87,91 @@ def log_of(plant: Plant, device: str) -> str:
     return (plant.folder / "logs" / f"{device}.log").read_text()
 
 
-def test_a_device_that_is_newer_than_the_backup_is_not_set_back_and_the_next_rollouts_work(
+@dataclass
+class Drill:
+    """The steps of the drill by the commands that the document names, in its order."""
+
+    plant: Plant
+    models: Models
+    passphrase: Path
+    backup: Path = Path()
+    second: Path = Path()
+    traffic: Path = Path()
+
+    def back_up(self) -> None:
+        """`sealane backup`; then the fleet goes on, and the machine is lost."""
+        plant = self.plant
+        self.backup = backed_up(plant, self.passphrase)
+        self.second = publish(plant, self.models, 2)
+        roll_out(plant, 2)
+        self.traffic = plant.start_traffic(self.models.traffic, ["box-1"])
+        still_answered(self.traffic, "2")
+        lose_the_manager(plant)
+        still_answered(self.traffic, "2")
+
+    def restore(self) -> None:
+        """`sealane restore`."""
+        shown = restored(self.plant, self.backup, self.passphrase)
+        assert (shown["paused_rollouts"], shown["put_back_by_hand"]) == ("none", "nothing")
+
+    def serve(self) -> None:
+        """`sealane serve`."""
+        accepted = log_of(self.plant, "box-1").count("document accepted")
+        self.plant.start_manager()
+        wait_for(
+            "a document from the restored manager",
+            lambda: log_of(self.plant, "box-1").count("document accepted") > accepted or None,
+        )
+        still_answered(self.traffic, "2")
+
+    def list_devices(self) -> None:
+        """`sealane device list`."""
+        self.plant.wait_connected(1)
+        assert serving(self.plant, "box-1") == f"{MODEL}@2"
+
+    def list_adopted(self) -> None:
+        """`sealane audit list`."""
+        command = ("audit", "list", "--action", "adopt", "-o", "json")
+        adopted = json.loads(self.plant.processes.sealane(*command))
+        assert all(f"serves {MODEL}@2" in line["detail"] for line in adopted)
+        assert [line["detail"].rpartition(": ")[2] for line in adopted] == [
+            "it stays",
+            f"it goes on, although {MODEL}@2 is not listed here; publish it again",
+        ]
+
+    def list_releases(self) -> None:
+        """`sealane release list`."""
+        assert listed(self.plant) == [f"{MODEL}@1", f"{MODEL}@2"]
+
+    def publish_again(self) -> None:
+        """`sealane bundle publish` of what came back without its blobs; rollouts work."""
+        roll_out(self.plant, 1)
+        still_answered(self.traffic, "1")
+        self.plant.publish(self.second, 2)
+        roll_out(self.plant, 2)
+        still_answered(self.traffic, "2")
+
+
+STEPS: Final = {
+    "sealane backup": Drill.back_up,
+    "sealane restore": Drill.restore,
+    "sealane serve": Drill.serve,
+    "sealane device list": Drill.list_devices,
+    "sealane audit list --action adopt": Drill.list_adopted,
+    "sealane release list": Drill.list_releases,
+    "sealane bundle publish": Drill.publish_again,
+}
+
+
+def test_the_drill_sets_no_newer_device_back_and_the_next_rollouts_work(
     plant: Plant, models: Models, passphrase: Path
 ) -> None:
+    document = (ROOT / "docs" / "operations.md").read_text()
+    drill = document.partition("### The drill\n")[2].partition("\n#")[0]
+    commands = re.findall(r"`(sealane [^`]+)`", drill)
+    assert commands == list(STEPS)
     serve_release_1(plant, models, "box-1")
-    backup = backed_up(plant, passphrase)
-    second = publish(plant, models, 2)
-    roll_out(plant, 2)
-    traffic = plant.start_traffic(models.traffic, ["box-1"])
-    still_answered(traffic, "2")
-    lose_the_manager(plant)
-    still_answered(traffic, "2")
-
-    accepted = log_of(plant, "box-1").count("document accepted")
-    shown = restored(plant, backup, passphrase)
-    assert shown["paused_rollouts"] == "none"
-    wait_for(
-        "a document from the restored manager",
-        lambda: log_of(plant, "box-1").count("document accepted") > accepted or None,
-    )
-    still_answered(traffic, "2")
-    assert serving(plant, "box-1") == f"{MODEL}@2"
-    assert listed(plant) == [f"{MODEL}@1", f"{MODEL}@2"]
-    adopted = json.loads(
-        plant.processes.sealane("audit", "list", "--action", "adopt", "-o", "json")
-    )
-    assert all(f"serves {MODEL}@2" in line["detail"] for line in adopted)
-    assert [line["detail"].rpartition(": ")[2] for line in adopted] == [
-        "it stays",
-        f"it goes on, although {MODEL}@2 is not listed here; publish it again",
-    ]
-
-    roll_out(plant, 1)
-    still_answered(traffic, "1")
-    plant.publish(second, 2)
-    roll_out(plant, 2)
-    still_answered(traffic, "2")
+    doing = Drill(plant, models, passphrase)
+    for command in commands:
+        STEPS[command](doing)
     assert "rolled_back" not in log_of(plant, "box-1")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from demo_story.processes import BIN, wait_for
+from sealane_agent.upgrade.starts import CRASHES
 from support.stories import serve_release_1, still_answered
 from support.versions import version_tree
 
@@ -45,6 +47,16 @@ def start_kept(plant: Plant, device: str) -> None:
     once = f"{' '.join(command)} & wait $!; sleep 0.5"
     again = f"trap 'kill $!; wait $!; exit' TERM; while :; do {once}; done"
     plant.agents[device] = plant.processes.start(device, "sh", "-c", again)
+
+
+def crash(plant: Plant, device: str) -> None:
+    """End the supervisor without a word, as soon as it is in session."""
+    keeper = psutil.Process(plant.agents[device].pid)
+    (supervisor,) = wait_for("a supervisor", lambda: keeper.children() or None)
+    plant.wait_connected(1)
+    supervisor.kill()
+    wait_for("its end", lambda: True if supervisor not in keeper.children() else None)
+    plant.wait_connected(0)
 
 
 def publish(plant: Plant, number: int, version: str, added: str = "", **options: str) -> str:
@@ -93,4 +105,9 @@ def test_a_version_comes_by_a_rollout_and_no_request_is_lost(
     ended = roll_out(plant, publish(plant, 2, "77.2", hangs))
     assert ended["state"] == "reverted", ended
     wait_for("the old version", lambda: runs(plant, device) == "sealane/agent@1" or None)
+    still_answered(traffic)
+
+    for _ in range(CRASHES):
+        crash(plant, device)
+    wait_for("the package's version", lambda: runs(plant, device) == "sealane/package@1" or None)
     still_answered(traffic)
