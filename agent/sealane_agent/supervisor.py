@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 CLOCK_OFF: Final = timedelta(minutes=2)
 """A clock that is off by more is told."""
+
+
+KNOWN_S: Final = 10.0
+"""How long a first word may wait for the journal to say which slots there are."""
 
 
 class Judge(Protocol):
@@ -90,6 +95,7 @@ class Supervisor:
     ) -> None:
         self._tools, self._verifier, self._ask = tools, verifier, ask
         self._upgrades = upgrades
+        self._known = threading.Event()
         self._store = tools.staging.store
         self._desires = Desires()
         self._loops: dict[SlotName, SlotLoop] = {}
@@ -106,6 +112,7 @@ class Supervisor:
             self._open(slot)
         if self._upgrades is not None:
             self._open(AGENT_SLOT)
+        self._known.set()
         try:
             await self._broken
         finally:
@@ -133,7 +140,8 @@ class Supervisor:
     # The session's Device
 
     def hello(self) -> Hello:
-        """The first word."""
+        """The first word; waits until every slot is known, since a manager may go by it."""
+        self._known.wait(KNOWN_S)
         facts = self._tools.staging.facts
         return Hello(
             agent_version=agent_version(),

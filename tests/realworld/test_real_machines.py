@@ -263,6 +263,9 @@ def test_a_version_that_a_rollout_brings_costs_no_request_and_a_bad_one_goes_bac
     assert "/var/lib/sealane-agent/upgrade/versions/" in running
     eventually("the version before", lambda: version_of(box) == running or None)
     assert box.main_pid("sealane-endpoint") == endpoint
+    box.run("systemctl", "restart", "sealane-endpoint")
+    assert version_of(box, "sealane-endpoint") == running
+    assert eventually("an answer", lambda: serving_release(box)) is not None
     fleet.wait_connected(len(DEVICES))
     gap = asked.longest_gap_ms("one")
     fleet.clock.say(f"{len(asked.requests())} requests, none failed; longest gap {gap:.0f} ms")
@@ -319,9 +322,9 @@ def test_a_removed_agent_keeps_what_it_knows_and_a_purged_one_leaves_nothing(
         assert not (box.root / left).exists()
 
 
-def version_of(box: Box) -> str:
-    """The program that the supervisor's process was started from."""
-    return box.run("cat", f"/proc/{box.main_pid('sealane-agent')}/cmdline").partition("\0")[0]
+def version_of(box: Box, unit: str = "sealane-agent") -> str:
+    """The program that a unit's process was started from."""
+    return box.run("cat", f"/proc/{box.main_pid(unit)}/cmdline").partition("\0")[0]
 
 
 def ended_for_memory(box: Box) -> int:

@@ -39,7 +39,7 @@ def device(plant: Plant, models: Models) -> str:
 def start_kept(plant: Plant, device: str) -> None:
     """`sealane-agent run`, again and again, as a service manager does."""
     configuration = plant.folder / "agent.toml"
-    configuration.write_text('[upgrade]\nby = "rollout"\ndeadline = 12\n')
+    configuration.write_text('[upgrade]\nby = "rollout"\ndeadline = 10\n')
     command = (
         *(f"{BIN}/sealane-agent run --state {plant.folder / device} --config {configuration}",),
         "--rest 127.0.0.1:0 --grpc 127.0.0.1:0",
@@ -50,13 +50,16 @@ def start_kept(plant: Plant, device: str) -> None:
 
 
 def crash(plant: Plant, device: str) -> None:
-    """End the supervisor without a word, as soon as it is in session."""
+    """End the version that a rollout brought without a word, once it has begun."""
     keeper = psutil.Process(plant.agents[device].pid)
-    (supervisor,) = wait_for("a supervisor", lambda: keeper.children() or None)
-    plant.wait_connected(1)
+
+    def begun() -> psutil.Process | None:
+        found = [each for each in keeper.children() if "/versions/" in " ".join(each.cmdline())]
+        return found[0] if found else None
+
+    supervisor = wait_for("a supervisor", begun)
     supervisor.kill()
     wait_for("its end", lambda: True if supervisor not in keeper.children() else None)
-    plant.wait_connected(0)
 
 
 def publish(plant: Plant, number: int, version: str, added: str = "", **options: str) -> str:
