@@ -22,7 +22,7 @@ from sealane.service import ServiceManager
 from sealane.trust.verifier import Verifier
 
 from sealane_agent import journald
-from sealane_agent.config import IdentityFiles
+from sealane_agent.config import Identity, IdentityFiles
 from sealane_agent.endpoint.keeper import EndpointCommand, Keeper
 from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.errors import AlreadyRunning
@@ -151,9 +151,7 @@ class _Parts:
 async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
     folder, clock = settings.folder, SystemClock()
     profile = METERED if settings.metered else DEFAULT
-    files = IdentityFiles(folder.identity)
-    who = files.read()
-    passport = Passport(files, who)
+    who, passport = _identity(IdentityFiles(folder.identity))
     journal, store = Journal(folder.journal), Store(folder)
     downloads, link = (
         rpc.Downloads(lambda: passport.membership, profile),
@@ -176,6 +174,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         endpoint=link,
         staging=Staging(store, blobs, link, device_facts()),
         key=lambda: passport.key,
+        believe=passport.believe,
         speaker=Speaker(who.device, boot_id()),
         log=log,
         now=verifier.trusted_now,
@@ -208,6 +207,11 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
             await each.close()
         await asyncio.get_running_loop().shutdown_default_executor()
         journal.close()
+
+
+def _identity(files: IdentityFiles) -> tuple[Identity, Passport]:
+    who = files.read()
+    return who, Passport(files, who)
 
 
 def _upgrades(

@@ -181,6 +181,8 @@ class Supervisor:
                 self._verifier.accept, answer.document, nonce, facts, answer.proof
             )
             await asyncio.to_thread(self._keep_manifests, accepted)
+            if await asyncio.to_thread(self._tools.believe, accepted.authorities):
+                self._tools.log("authorities changed", bytes=len(accepted.authorities))
         except TrustError as error:
             self._tools.log("document refused", step=error.step, reason=error, hint=error.hint)
             return False

@@ -407,9 +407,9 @@ def _tls(state: StateFolder, fleet: FleetSettings, host: str, issuer: Issuer) ->
     if host in fleet.hosts:
         key = (state.ca / "server.key").read_bytes()
         certificate = (state.ca / "server.pem").read_bytes()
-        return servers.Tls(key, certificate, issuer.certificate)
+        return servers.Tls(key, certificate, issuer.bundle)
     server = issuer.sign_server((host, *fleet.hosts))
-    return servers.Tls(server.key, server.certificate, issuer.certificate)
+    return servers.Tls(server.key, server.certificate, issuer.bundle)
 
 
 def _announce(state: StateFolder, addresses: Addresses) -> None:

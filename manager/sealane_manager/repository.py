@@ -17,8 +17,10 @@ from sealane import fileio, limits
 from sealane.clock import SystemClock
 from sealane.errors import SealaneError
 from sealane.names import hex_of
+from sealane.trust import authorities
+from sealane.trust.authorities import parse_authorities
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
 from sealane_manager.errors import NotKnown, Refused
@@ -53,6 +55,7 @@ _WORD: Final = r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?"
 _NAME: Final = re.compile(
     rf"timestamp\.json|[1-9][0-9]{{0,9}}\.{_WORD}\.json"
     rf"|targets/{_WORD}/[0-9a-f]{{64}}\.{_WORD}@[1-9][0-9]{{0,9}}\.json"
+    r"|targets/fleet/[0-9a-f]{64}\.ca\.pem"
 )
 
 
@@ -137,6 +140,16 @@ class Repository:
     def holds(self, name: ReleaseName, manifest: Digest) -> bool:
         """Whether a release's manifest is stored here."""
         return self._target(name, hex_of(manifest)).is_file()
+
+    def add_authorities(self, bundle: bytes) -> TargetFile:
+        """Store the authorities that devices shall believe, so that they may be listed."""
+        parse_authorities(bundle)
+        target = TargetFile.from_data(authorities.PATH, bundle, ["sha256"])
+        folder, _, base = authorities.PATH.rpartition("/")
+        path = self._folder / "targets" / folder / f"{target.hashes['sha256']}.{base}"
+        fileio.make_folder(path.parent)
+        fileio.replace(path, bundle)
+        return target
 
     def submit(self, role: str, metadata: bytes) -> int:
         """Take new metadata of an offline role and publish it; returns the snapshot's version.

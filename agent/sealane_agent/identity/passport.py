@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sealane import fileio
 from sealane.errors import SealaneError
 from sealane.trust import identity
+from sealane.trust.authorities import parse_authorities
 
 from sealane_agent.errors import NotEnrolled, Refused
 from sealane_agent.identity import keys
@@ -85,6 +86,15 @@ class Passport:
             fileio.replace(self._files.next_certificate, pem)
         finally:
             self.read()  # what is seen on the disk is shown, whether or not it is durable yet
+
+    def believe(self, authorities: bytes) -> bool:
+        """Believe these authorities from the next connection on; whether they are others."""
+        if not authorities or authorities == self._files.ca.read_bytes():
+            return False
+        parse_authorities(authorities)
+        fileio.replace(self._files.ca, authorities)
+        self.read()
+        return True
 
     def settle(self) -> None:
         """The new certificate has opened a session: the old one goes, and its key."""

@@ -65,6 +65,7 @@ class Tools:
         address: where the endpoint answers, as far as it is known.
         holds: those of a slot.
         zone: the device's time zone.
+        believe: told which authorities the fleet's certificates have, PEM; whether that is new.
     """
 
     folder: StateFolder
@@ -81,6 +82,7 @@ class Tools:
     address: Callable[[], str]
     holds: Callable[[SlotName], tuple[Hold, ...]] = lambda _slot: ()
     zone: tzinfo = UTC
+    believe: Callable[[bytes], bool] = lambda _authorities: False
 
 
 class Hands:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tuf.api.exceptions import DownloadError, RepositoryError
 from tuf.ngclient import Updater, UpdaterConfig
 
 from sealane import fileio, limits
+from sealane.errors import TrustError
+from sealane.trust import authorities
 from sealane.trust.source import BASE_URL
 
 if TYPE_CHECKING:
@@ -74,6 +77,21 @@ class RepositoryView:
         """What the release authority lists under a target path now; None when it does not."""
         return self._updater.get_targetinfo(path)
 
+    def authorities(self, known: bytes) -> bytes:
+        """The listed authorities, PEM, or what was known when none are, or they cannot be had.
+
+        Nothing that serves or is installed depends on them, so trouble refuses no document.
+        """
+        try:
+            target = self.listed(authorities.PATH)
+            if target is None or target.length > authorities.BYTES or _is(target, known):
+                return known
+            content = self.fetch(target)
+            authorities.parse_authorities(content)
+        except (RepositoryError, DownloadError, TrustError):
+            return known
+        return content
+
     def fetch(self, target: TargetFile) -> bytes:
         """A target's bytes, of the length and hash that are listed."""
         folder, slash, name = target.path.rpartition("/")
@@ -81,3 +99,11 @@ class RepositoryView:
         content = self._fetcher.download_bytes(f"{BASE_URL}{path}", target.length)
         target.verify_length_and_hashes(content)
         return content
+
+
+def _is(target: TargetFile, content: bytes) -> bool:
+    try:
+        target.verify_length_and_hashes(content)
+    except RepositoryError:
+        return False
+    return True

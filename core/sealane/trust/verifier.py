@@ -79,12 +79,14 @@ class Accepted:
         approved: the slots whose release both authorities agree on.
         refused: why each other slot stays as it is.
         lost: what to tell when the manager declared a part of its audit log lost, or empty.
+        authorities: of the fleet's certificates, PEM; empty when none were ever listed.
     """
 
     document: DirectorDocument
     approved: tuple[ApprovedRelease, ...]
     refused: Mapping[SlotName, TrustError]
     lost: str = ""
+    authorities: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class Verifier:
         self._lock = Lock()
         self._nonces: deque[str] = deque(maxlen=_OPEN_NONCES)
         self._manifests: Mapping[Digest, bytes] = {}
+        self._authorities = b""
         self._time = TrustedTime(anchor.known_floor(folder))
 
     @staticmethod
@@ -175,7 +178,8 @@ class Verifier:
             agreement = Agreement(view, facts, self._manifests)
             approved, refused = agreement.judge(wanted.slots)
             self._manifests = {item.assignment.manifest: item.manifest for item in approved}
-            return Accepted(wanted, approved, refused, lost)
+            self._authorities = view.authorities(self._authorities)
+            return Accepted(wanted, approved, refused, lost, self._authorities)
 
     def _follow_roots(self) -> tuple[RepositoryView, Root]:
         """Step 1."""

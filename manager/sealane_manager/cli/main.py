@@ -8,6 +8,7 @@ from sealane_manager.cli import (
     agent,
     alert,
     audit,
+    authority,
     backup,
     bundle,
     configured,
@@ -42,6 +43,7 @@ app.add_typer(rollout.app, name="rollout")
 app.add_typer(gate.app, name="gate")
 app.add_typer(alert.app, name="alert")
 app.add_typer(audit.app, name="audit")
+app.add_typer(authority.app, name="authority")
 app.add_typer(export.app, name="export")
 app.add_typer(trust.app, name="trust")
 app.add_typer(user.app, name="user")

@@ -41,8 +41,13 @@ if TYPE_CHECKING:
 DEVICE_LIFETIME: Final = timedelta(hours=24)
 OPERATOR_LIFETIME: Final = timedelta(days=365)
 
-_KEY: Final = "ca.key"
-_CERTIFICATE: Final = "ca.pem"
+KEY: Final = "ca.key"
+CERTIFICATE: Final = "ca.pem"
+NEXT_KEY: Final = "next.key"
+NEXT: Final = "next.pem"
+PREVIOUS: Final = "previous.pem"
+"""While an authority is replaced: see `sealane_manager.identity.rotation`."""
+
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_END: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _CLOCK: Final = SystemClock()
@@ -74,27 +79,21 @@ class Issuer:
         self, folder: Path, clock: Clock = _CLOCK, device_lifetime: timedelta = DEVICE_LIFETIME
     ) -> None:
         self._clock, self._device_lifetime = clock, device_lifetime
-        self._key = key_from_pem((folder / _KEY).read_bytes())
-        self._certificate = load_certificate((folder / _CERTIFICATE).read_bytes())
+        self._key = key_from_pem((folder / KEY).read_bytes())
+        self._certificate = load_certificate((folder / CERTIFICATE).read_bytes())
+        others = [folder / name for name in (NEXT, PREVIOUS) if (folder / name).exists()]
+        self._others = tuple(load_certificate(path.read_bytes()) for path in others)
+        if self._certificate.public_key() != self._key.public_key():
+            message = f"{folder / KEY} is not the key of {folder / CERTIFICATE}"
+            raise Refused(message, hint="a switch was cut off: sealane authority switch")
 
     @staticmethod
     def create(folder: Path, fleet: str, clock: Clock = _CLOCK) -> Issuer:
         """Make a new authority in an empty folder."""
         fileio.make_folder(folder)
-        key = new_key()
-        name = _named(f"{fleet} fleet CA")
-        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-        certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(_BEGINNING)
-            .not_valid_after(_NO_END)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_key_usage(signs_certificates=True), critical=True)
-            .add_extension(identifier, critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        fileio.replace(folder / _KEY, key_to_pem(key))
-        fileio.replace(folder / _CERTIFICATE, certificate.public_bytes(Encoding.PEM))
+        key, certificate = new_authority(fleet)
+        fileio.replace(folder / KEY, key)
+        fileio.replace(folder / CERTIFICATE, certificate)
         return Issuer(folder, clock)
 
     @property
@@ -105,7 +104,12 @@ class Issuer:
     @property
     def authorities(self) -> tuple[x509.Certificate, ...]:
         """Whose signature on a device's certificate counts."""
-        return (self._certificate,)
+        return (self._certificate, *self._others)
+
+    @property
+    def bundle(self) -> bytes:
+        """Their certificates, PEM."""
+        return b"".join(each.public_bytes(Encoding.PEM) for each in self.authorities)
 
     def sign_device(self, csr: bytes, fleet: str, device: DeviceId) -> bytes:
         """A device's certificate, PEM; raises Refused when the request is no proof of a key."""
@@ -158,9 +162,26 @@ class Issuer:
         return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
+def new_authority(fleet: str) -> tuple[bytes, bytes]:
+    """Key and certificate of a new authority, PEM."""
+    key = new_key()
+    name = _named(f"{fleet} fleet CA")
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(_BEGINNING)
+        .not_valid_after(_NO_END)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return key_to_pem(key), certificate.public_bytes(Encoding.PEM)
+
+
 def fingerprint_of(folder: Path) -> str:
     """SHA-256 of the authority's certificate (DER), hexadecimal."""
-    certificate = load_certificate((folder / _CERTIFICATE).read_bytes())
+    certificate = load_certificate((folder / CERTIFICATE).read_bytes())
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 

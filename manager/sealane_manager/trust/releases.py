@@ -73,6 +73,13 @@ def without_release(current: bytes, release: ReleaseName, signer: Signer) -> byt
     return _next(metadata, signer)
 
 
+def with_authorities(current: bytes, target: TargetFile, signer: Signer) -> bytes:
+    """The next metadata of the targets role, which lists these authorities."""
+    metadata = submission.parse(Targets, current)
+    metadata.signed.targets[target.path] = target
+    return _next(metadata, signer)
+
+
 def first_metadata(signer: Signer, clock: Clock = _CLOCK) -> bytes:
     """A family's first metadata, which lists nothing."""
     signed = Targets(version=1, expires=clock.now() + FAMILY_LIFETIME)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sealane import limits
 from sealane.errors import InvalidName
 from sealane.names import Digest, ReleaseName, parse_family
+from sealane.trust import authorities
 from sealane.trust.director import digest_of
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
@@ -73,7 +74,7 @@ def judge_targets(root: Root, current: int, new: Metadata[Targets], now: datetim
     """Raise Refused unless the new top-level targets only delegate, each family its own paths."""
     _judge_age(Targets.type, new.signed, current, now)
     _judge_signatures(root, Targets.type, new)
-    if new.signed.targets:
+    if new.signed.targets.keys() - {authorities.PATH}:
         raise Refused("the targets role only delegates: a release belongs to its family's role")
     delegations = new.signed.delegations
     if delegations is None:

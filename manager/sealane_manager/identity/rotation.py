@@ -1,0 +1,89 @@
+"""Replaces the fleet's certificate authority, in three steps that may lie weeks apart.
+
+  prepare   a next authority is made; devices learn to believe both, by a target that the targets
+            key signs
+  switch    the next one issues; the manager's server shows its certificate; both are believed
+  retire    the previous one is believed no more
+
+Each step can be repeated when it was cut off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sealane import fileio
+from sealane.trust.identity import key_from_pem, load_certificate, make_csr, peer_of
+
+from sealane_manager.errors import Refused
+from sealane_manager.identity import ca
+from sealane_manager.trust.releases import with_authorities
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from securesystemslib.signer import Signer
+
+    from sealane_manager.layout import StateFolder
+    from sealane_manager.repository import Repository
+
+
+def prepare(state: StateFolder, fleet: str, repository: Repository, signer: Signer) -> None:
+    """Make the next authority, and let devices believe both; raises Refused when one waits."""
+    if (state.ca / ca.PREVIOUS).exists():
+        raise Refused("the last replacement has not ended", hint="sealane authority retire")
+    if not (state.ca / ca.NEXT).exists():
+        key, certificate = ca.new_authority(fleet)
+        fileio.replace(state.ca / ca.NEXT_KEY, key)
+        fileio.replace(state.ca / ca.NEXT, certificate)
+    _publish(state, repository, signer)
+
+
+def switch(state: StateFolder, hosts: Sequence[str]) -> None:
+    """Let the next authority issue; raises Refused when none was prepared."""
+    folder = state.ca
+    if not (folder / ca.NEXT).exists():
+        raise Refused("no next authority was prepared", hint="sealane authority prepare")
+    if not (folder / ca.PREVIOUS).exists():
+        fileio.replace(folder / ca.PREVIOUS, (folder / ca.CERTIFICATE).read_bytes())
+    if (folder / ca.NEXT_KEY).exists():
+        fileio.rename(folder / ca.NEXT_KEY, folder / ca.KEY)
+    fileio.replace(folder / ca.CERTIFICATE, (folder / ca.NEXT).read_bytes())
+    issuer = ca.Issuer(folder)
+    server = issuer.sign_server(hosts)
+    fileio.replace(folder / "server.key", server.key)
+    fileio.replace(folder / "server.pem", server.certificate)
+    _renew_operator(state, issuer)
+    _believe(state, issuer.bundle)
+    fileio.remove(folder / ca.NEXT)  # last: until then the step is repeated
+
+
+def retire(state: StateFolder, repository: Repository, signer: Signer) -> None:
+    """Believe the previous authority no more; raises Refused when there is none."""
+    if not (state.ca / ca.PREVIOUS).exists():
+        raise Refused("no authority was replaced", hint="sealane authority prepare, then switch")
+    fileio.remove(state.ca / ca.PREVIOUS)
+    _publish(state, repository, signer)
+
+
+def _publish(state: StateFolder, repository: Repository, signer: Signer) -> None:
+    bundle = ca.Issuer(state.ca).bundle
+    target = repository.add_authorities(bundle)
+    repository.submit("targets", with_authorities(repository.current("targets"), target, signer))
+    _believe(state, bundle)
+
+
+def _renew_operator(state: StateFolder, issuer: ca.Issuer) -> None:
+    key = state.operator / "operator.key"
+    if not key.exists():
+        return
+    certificate = key.with_name("operator.pem")
+    peer = peer_of(load_certificate(certificate.read_bytes()))
+    csr = make_csr(key_from_pem(key.read_bytes()))
+    fileio.replace(certificate, issuer.sign_operator(csr, peer.fleet, peer.name))
+
+
+def _believe(state: StateFolder, bundle: bytes) -> None:
+    """The first operator's command line believes what devices do; others copy the file."""
+    if state.operator.is_dir():
+        fileio.replace(state.operator / "ca.pem", bundle)
