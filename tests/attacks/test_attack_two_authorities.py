@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from sealane.errors import TrustError
-from sealane.names import Digest, ReleaseName, SlotName
+from sealane.names import AGENT_SLOT, Digest, ReleaseName, SlotName
 from sealane.trust.director import to_targets
 from sealane.trust.documents import SlotAssignment
 from sealane.trust.verifier import Step
-from support.trust import FACTS, Scene, manifest_of, sign
+from support.trust import FACTS, Scene, Simulator, manifest_of, sign
 from tuf.api.metadata import Targets
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_release_that_both_authorities_agree_on_is_approved(scene: Scene) -> None:
@@ -164,6 +168,19 @@ def test_a_family_whose_metadata_is_forged_does_not_hold_up_another(scene: Scene
 def test_a_release_is_refused_in_a_slot_that_it_was_not_approved_for(scene: Scene) -> None:
     slot = scene.authority.approve("digits/classifier@1", slots=["cam"])
     scene.assert_slot_refused(Step.SLOT, replace(slot, slot=SlotName("brakes")))
+
+
+def test_a_version_of_the_agent_has_no_place_among_models_nor_a_model_among_versions(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path, Simulator(("digits", "sealane")))
+    model = scene.authority.approve("digits/classifier@1", slots=["*"])
+    scene.assert_slot_refused(Step.SLOT, replace(model, slot=AGENT_SLOT))
+    version = scene.authority.approve("sealane/agent@1", slots=["*"])
+    scene.assert_slot_refused(Step.SLOT, version)
+    other = scene.authority.approve("sealane/other@1", slots=["*"])
+    scene.assert_slot_refused(Step.SLOT, replace(other, slot=AGENT_SLOT))
+    assert scene.poll(replace(version, slot=AGENT_SLOT)).approved
 
 
 @pytest.mark.parametrize("slots", [None, [], "cam", {"cam": 1}])

@@ -9,9 +9,10 @@ import pytest
 from sealane.bundle.types import ProbationLimits
 from sealane.failure import FailureKind
 from sealane.policy import Commit, Policy, Trigger
+from sealane.receipt import ROLLED_BACK
 from sealane.windows import parse_window
 from sealane_agent.layout import ACTIVE, LKG, Pointer
-from sealane_agent.serving.messages import SlotStatus, Traffic
+from sealane_agent.serving.messages import GivenUp, SlotStatus, Traffic
 from sealane_agent.slot.plan import MAX_RESTARTS, RETRY_FAILED, plan, resumed
 from sealane_agent.slot.state import (
     AskDocument,
@@ -95,6 +96,36 @@ def test_a_quarantined_digest_ends_at_once() -> None:
     assert made.state is State.QUARANTINED
     assert made.failure is not None
     assert "it crashed" in made.failure.message
+
+
+@pytest.mark.parametrize("state", [State.ACTIVATING, State.PROBATION])
+def test_what_was_taken_out_of_service_during_its_trial_goes_back_for_good(state: State) -> None:
+    there = replace(status(), given_up=GivenUp(digest(2), "it hung"))
+    made = entered(plan(wanted(), record(attempt(state)), seen(there), START))
+    assert made.state is State.ROLLING_BACK
+    assert made.failure is not None
+    assert (made.failure.kind, made.failure.message) == (FailureKind.PERMANENT, "it hung")
+    last = plan(wanted(), record(made), seen(there), START)
+    assert isinstance(last, Enter)
+    assert (last.attempt.state, last.receipt) == (State.ROLLED_BACK, ROLLED_BACK)
+    assert last.quarantine
+
+
+def test_what_was_kept_and_taken_out_of_service_later_is_told_and_never_tried_again() -> None:
+    there = replace(status(), given_up=GivenUp(digest(2), "it ended 3 times"))
+    found = plan(wanted(), record(attempt(State.COMMITTED)), seen(there), START)
+    assert isinstance(found, Enter)
+    assert (found.attempt.state, found.receipt) == (State.ROLLED_BACK, ROLLED_BACK)
+    assert found.quarantine
+    after = record(found.attempt, quarantined={digest(2): "it ended 3 times"})
+    assert isinstance(plan(wanted(), after, seen(there), START), Rest)
+
+
+def test_what_was_taken_out_of_service_before_says_nothing_of_another_release() -> None:
+    there = replace(status(), given_up=GivenUp(digest(9), "it hung"))
+    assert entered(plan(wanted(), record(None), seen(there), START)).state is State.ACCEPTED
+    kept = record(attempt(State.COMMITTED, 1))
+    assert isinstance(plan(wanted(1), kept, seen(there), START), SetPointer | Rest)
 
 
 def test_a_refused_release_fails_and_says_why() -> None:
