@@ -111,6 +111,7 @@ def fill_month(path: Path, month: Month) -> int:
         with transaction(connection):
             rows = _device_windows(connection, month) + _cohorts(connection, month)
             _latest(connection, month)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         connection.close()
     return rows

@@ -21,6 +21,7 @@ from sealane.telemetry.decoding import (
     ARMS,
     ERROR_KINDS,
     LARGEST_SUM,
+    answers_from_wire,
     histogram_from_wire,
     windows_from_wire,
 )
@@ -56,6 +57,14 @@ def encode_windows(windows: Iterable[Window]) -> bytes:
 def decode_windows(body: bytes) -> tuple[Window, ...]:
     """The windows in these bytes; raises TelemetryError when they are not as we encode them."""
     return windows_from_wire(_read(body))
+
+
+def decode_answers(body: bytes) -> tuple[Window, ...]:
+    """Only what was answered and how fast, of windows that were checked when they came.
+
+    Raises TelemetryError.
+    """
+    return answers_from_wire(_read(body))
 
 
 def decode_apart(body: bytes) -> tuple[tuple[Window, bytes], ...]:

@@ -104,6 +104,33 @@ def windows_from_wire(found: wire.WindowSet) -> tuple[Window, ...]:
     return tuple([_window(part, series) for part in found.windows])
 
 
+def answers_from_wire(found: wire.WindowSet) -> tuple[Window, ...]:
+    """Of windows that were read before only what was answered, and how fast: a tenth of the work.
+
+    Raises TelemetryError.
+    """
+    series = [_series(part) for part in found.series]
+    return tuple([_answers(part, series) for part in found.windows])
+
+
+def _answers(found: wire.Window, series: Sequence[_Series]) -> Window:
+    models = [
+        ModelWindow(
+            slot=series[part.series].slot,
+            release=series[part.series].release,
+            arm=series[part.series].arm,
+            requests=part.requests,
+            errors=_errors(part) if part.errors else {},
+            fallbacks=part.fallbacks,
+            timings=Timings(
+                histogram_from_wire(part.latency_us) if part.HasField("latency_us") else _NONE
+            ),
+        )
+        for part in found.models
+    ]
+    return Window(found.start_s, found.duration_s, tuple(models))
+
+
 def _series(found: wire.Series) -> _Series:
     content = found.SerializeToString()
     return _read_series(content) if len(content) > SERIES_BYTES else _known_series(content)

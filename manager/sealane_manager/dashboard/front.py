@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -136,6 +137,11 @@ class Front:
             **content,
         )
 
+    def warm_up(self) -> None:
+        """Compile every template, so that the first visitor does not wait for it."""
+        for name in self._templates.list_templates():
+            self._templates.get_template(name)
+
     def visitor_page(self, request: Request, template: str, **content: Any) -> HTMLResponse:
         """A page for somebody who is not logged in."""
         secret = request.cookies.get(VISITOR_COOKIE) or secrets.token_urlsafe(32)
@@ -206,6 +212,7 @@ def go(path: str) -> RedirectResponse:
     return RedirectResponse(path, status_code=303)
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("sealane_manager.dashboard", "templates"),

@@ -51,19 +51,22 @@ class DashboardServer:
         config.ssl = _context(tls)
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
 
     async def open(self, host: str, port: int) -> int:
         """Listen; returns the port's real number, or raises SealaneError."""
         listening = _listen(host, port)
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
+        self._warming = asyncio.create_task(asyncio.to_thread(self._web.warm_up))
         return int(listening.getsockname()[1])
 
     async def close(self) -> None:
         """End live streams, let other answers finish, and close the port."""
         self._web.close()
         self._server.should_exit = True
-        if self._task:
-            await self._task
+        for task in (self._warming, self._task):
+            if task:
+                await task
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -65,6 +65,10 @@ class Web:
         self._alerts = AlertPages(self._front)
         self.app = self._build(offices)
 
+    def warm_up(self) -> None:
+        """Make what every page needs before the first is asked for; blocks a moment."""
+        self._front.warm_up()
+
     def close(self) -> None:
         """End every live stream, so that the server can stop."""
         self._live.close()

@@ -7,9 +7,10 @@ signed bundle. The detectors live in memory: after a restart a drift is found ag
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, overload
 
 from sealane.bundle.deployment import parse_deployment
 from sealane.bundle.manifest import DEPLOYMENT_PATH, layer_at, parse_manifest
@@ -39,7 +40,7 @@ from sealane_manager.drift.detector import (
 from sealane_manager.store.telemetry.records import CohortFilter, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from sealane.bundle.types import ReferenceBins
@@ -148,6 +149,39 @@ class Detector:
     cause: str
 
 
+class Detectors(Sequence[Detector]):
+    """A list that works out how a detector stands when it is asked for: there are many."""
+
+    def __init__(
+        self,
+        chosen: list[tuple[Stream, _Followed]],
+        stands: Callable[[Stream, _Followed], Detector],
+    ) -> None:
+        self._chosen, self._stands = chosen, stands
+
+    @overload
+    def __getitem__(self, at: int) -> Detector: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Detectors: ...
+
+    def __getitem__(self, at: int | slice) -> Detector | Detectors:
+        """One of them, or some."""
+        if isinstance(at, slice):
+            return Detectors(self._chosen[at], self._stands)
+        return self._stands(*self._chosen[at])
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._chosen)
+
+
+def _worst_first(each: tuple[Stream, _Followed]) -> tuple[bool, float, Stream]:
+    stream, followed = each
+    distances = followed.watch.distances
+    return not followed.watch.alarm, -distances[-1] if distances else 0.0, stream
+
+
 class Drifting:
     """Detectors of all inputs; `look` blocks and is called by one thread, `found` by any."""
 
@@ -161,13 +195,15 @@ class Drifting:
         """The inputs whose detectors give an alarm."""
         return self._found
 
-    def detectors(self, release: str = "", device: str = "") -> list[Detector]:
-        """How each detector stands, of one release or device where one is named; any order."""
-        return [
-            self._detector(stream, each)
+    def detectors(self, release: str = "", device: str = "") -> Detectors:
+        """Those of one release or device where one is named: alarms first, then the farthest."""
+        chosen = [
+            (stream, each)
             for stream, each in list(self._followed.items())
             if release in {"", stream[1]} and device in {"", stream[0]}
         ]
+        chosen.sort(key=_worst_first)
+        return Detectors(chosen, self._detector)
 
     def _detector(self, stream: Stream, followed: _Followed) -> Detector:
         watch, policy = followed.watch, self._judges[stream[1], stream[3]].policy

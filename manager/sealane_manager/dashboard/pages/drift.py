@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from sealane_manager.dashboard.front import Front
     from sealane_manager.drift.picture import Distribution
-    from sealane_manager.drift.watch import Detector
 
 FLEET_S: Final = 3600
 """What counts as now of a whole fleet; of one device it is RECENT_S."""
@@ -42,14 +42,12 @@ class ReleaseDrift:
 
     Attributes:
         alarms: devices with an alarm, by input.
-        watched: detectors that follow it.
     """
 
     release: str
     slot: str
     distributions: tuple[Distribution, ...]
     alarms: Mapping[str, int]
-    watched: int
 
 
 class DriftPages:
@@ -65,13 +63,12 @@ class DriftPages:
         app.add_route("/drift/input", self.detail, ["GET"])
 
     def show(self, request: Request) -> Response:
-        """Every model, and the devices whose detectors are surest."""
+        """Every model, and the devices whose inputs drift most."""
         visit = self._front.visit(request)
         release, device = (query.value(visit.asked, name) for name in ("release", "device"))
         page, now = query.page(visit.asked), self._now()
         named = [each for each in self._served(now) if release in {"", each[0]}]
         detectors = self._offices.drifting.detectors(release, device)
-        ordered = sorted(detectors, key=_surest_first)
         return self._front.page(
             visit,
             "drift.html",
@@ -80,8 +77,8 @@ class DriftPages:
             releases=sorted({each[0] for each in self._served(now)}),
             release=release,
             device=device,
-            detectors=ordered[page.offset : page.offset + page.size],
-            total=len(ordered),
+            detectors=detectors[page.offset : page.offset + page.size],
+            total=len(detectors),
             page=page,
         )
 
@@ -92,12 +89,9 @@ class DriftPages:
 
     def _model(self, named: tuple[str, str], now: int) -> ReleaseDrift:
         release, slot = named
-        detectors = self._offices.drifting.detectors(release)
-        alarms: dict[str, int] = {}
-        for each in detectors:
-            if each.slot == slot and each.alarm:
-                alarms[each.input] = alarms.get(each.input, 0) + 1
-        return ReleaseDrift(release, slot, self._fleet(named, now), alarms, len(detectors))
+        found = self._offices.drifting.found()
+        alarms = Counter(each.input for each in found if each.release == release)
+        return ReleaseDrift(release, slot, self._fleet(named, now), alarms)
 
     def _fleet(self, named: tuple[str, str], now: int) -> tuple[Distribution, ...]:
         """What all devices count now, against the bundle and against the days before."""
@@ -171,13 +165,3 @@ def _past(now: int, read: Callable[[Span], ModelWindow | None]) -> Mapping[str, 
     found = [read(Span(moment - around, moment + around)) for moment in days]
     windows = [each for each in found if each is not None]
     return features(merge_all(windows)) if windows else {}
-
-
-def _surest_first(detector: Detector) -> tuple[bool, float, float, str, str]:
-    return (
-        not detector.alarm,
-        -detector.evidence,
-        -detector.distance,
-        detector.device,
-        detector.input,
-    )

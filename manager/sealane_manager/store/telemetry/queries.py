@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from sealane.names import DeviceId
 from sealane.telemetry.bins import Bins
-from sealane.telemetry.codec import decode_histogram
+from sealane.telemetry.codec import decode_answers, decode_histogram
+from sealane.telemetry.histogram import all_histograms
 from sealane.telemetry.merging import merge_all
 
 from sealane_manager.store.telemetry import bodies, pages
@@ -130,18 +131,24 @@ class Readings:
 
     def device_windows(self, device: DeviceId, span: Span) -> tuple[Window, ...]:
         """The windows of one device, oldest first; look-ups by key, one a minute of the span."""
+        found = self._device_bodies(device, span, lambda body: (bodies.read(body),))
+        return tuple(sorted(found, key=lambda window: window.start))
+
+    def _device_bodies(
+        self, device: DeviceId, span: Span, read: Callable[[bytes], Iterable[Window]]
+    ) -> Iterator[Window]:
+        """The windows of one device; a tier is not asked for what is older than all it holds."""
         query = (
-            "WITH RECURSIVE at (tier, start) AS (SELECT ?3, ?1 / ?3 * ?3 UNION ALL"
+            "WITH RECURSIVE at (tier, start) AS (SELECT ?3, max(?1, (SELECT min(start) FROM"
+            " device_window WHERE tier = ?3)) / ?3 * ?3 UNION ALL"
             " SELECT tier, start + tier FROM at WHERE start + tier < ?2)"
             " SELECT w.body FROM at CROSS JOIN device_window AS w"
             " ON w.tier = at.tier AND w.start = at.start AND w.device = ?4"
         )
-        found: list[Window] = []
         with self._connection() as connection:
             for tier in TIERS:
-                rows = connection.execute(query, (span.start, span.end, tier, device))
-                found.extend(bodies.read(body) for (body,) in rows)
-        return tuple(sorted(found, key=lambda window: window.start))
+                for (body,) in connection.execute(query, (span.start, span.end, tier, device)):
+                    yield from read(body)
 
     def device_series(
         self, device: DeviceId, span: Span, wanted: CohortFilter = _ANY
@@ -157,14 +164,17 @@ class Readings:
 
     def device_by_arm(self, device: DeviceId, span: Span) -> Mapping[Part, tuple[Bucket, ...]]:
         """What each release answered in each arm on one device; without empty buckets."""
-        found: dict[Part, dict[int, Bucket]] = {}
-        for window in self.device_windows(device, span):
+        found: dict[Part, dict[int, list[ModelWindow]]] = {}
+        for window in self._device_bodies(device, span, decode_answers):
             start = window.start // span.bucket * span.bucket
             for model in window.models:
                 if model.arm in ANSWERS:
                     part = found.setdefault((model.release, str(model.arm)), {})
-                    part[start] = _with(part.get(start, Bucket(start, span.bucket)), model)
-        return {part: tuple(by[at] for at in sorted(by)) for part, by in found.items()}
+                    part.setdefault(start, []).append(model)
+        return {
+            part: tuple(_answered(at, span.bucket, by[at]) for at in sorted(by))
+            for part, by in found.items()
+        }
 
     def latest(self, devices: Iterable[str] | None = None) -> Mapping[DeviceId, Latest]:
         """The newest window of these devices, or of all, in a few numbers."""
@@ -254,6 +264,19 @@ def _keys(wanted: CohortFilter) -> tuple[str, ...]:
 def _bucket(row: tuple[Any, ...], seconds: int) -> Bucket:
     start, requests, errors, fallbacks, late, latency = row
     return Bucket(start, seconds, requests, errors, fallbacks, late, decode_histogram(latency))
+
+
+def _answered(start: int, seconds: int, models: Sequence[ModelWindow]) -> Bucket:
+    """What these windows answered together."""
+    return Bucket(
+        start,
+        seconds,
+        sum(model.requests for model in models),
+        sum(model.failed for model in models),
+        sum(model.fallbacks for model in models),
+        0,
+        all_histograms([model.timings.latency for model in models]),
+    )
 
 
 def _both(first: Bucket, second: Bucket) -> Bucket:
