@@ -7,14 +7,18 @@ connects whatever its clock says; what it installs is judged at the time that th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sealane import fileio, limits
@@ -25,11 +29,14 @@ from sealane.trust.identity import (
     key_from_pem,
     key_to_pem,
     load_certificate,
+    make_csr,
     new_key,
     operator_uri,
 )
 
 from sealane_manager.errors import Refused
+from sealane_manager.identity import external
+from sealane_manager.identity.profile import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,31 +68,58 @@ class ServerIdentity:
     certificate: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Profile:
-    """What a certificate is for."""
+class Authority(Protocol):
+    """Signs; whose key it is and where it lies is its own affair."""
 
-    common_name: str
-    names: Sequence[x509.GeneralName]
-    usage: x509.ObjectIdentifier
-    begins: datetime
-    ends: datetime
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The authority's own."""
+        ...
+
+    def issue(self, csr: x509.CertificateSigningRequest, profile: Profile) -> bytes:
+        """A certificate for the request's key, PEM; nothing else of the request counts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAuthority:
+    """Signs with a key that lies here."""
+
+    key: EllipticCurvePrivateKey = field(repr=False)
+    certificate: x509.Certificate
+
+    def issue(self, csr: x509.CertificateSigningRequest, profile: Profile) -> bytes:
+        """A certificate, PEM."""
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        builder = (
+            x509.CertificateBuilder(
+                self.certificate.subject,
+                _named(profile.common_name),
+                csr.public_key(),
+                x509.random_serial_number(),
+                profile.begins,
+                profile.ends,
+            )
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([profile.usage]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(profile.names), critical=False)
+            .add_extension(issuer, critical=False)
+        )
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
 class Issuer:
-    """Signs certificates with the key in its folder."""
+    """Says what certificates hold; an authority signs them: the key in its folder, or a command."""
 
     def __init__(
         self, folder: Path, clock: Clock = _CLOCK, device_lifetime: timedelta = DEVICE_LIFETIME
     ) -> None:
         self._clock, self._device_lifetime = clock, device_lifetime
-        self._key = key_from_pem((folder / KEY).read_bytes())
         self._certificate = load_certificate((folder / CERTIFICATE).read_bytes())
+        self._authority = _authority(folder, self._certificate)
         others = [folder / name for name in (NEXT, PREVIOUS) if (folder / name).exists()]
         self._others = tuple(load_certificate(path.read_bytes()) for path in others)
-        if self._certificate.public_key() != self._key.public_key():
-            message = f"{folder / KEY} is not the key of {folder / CERTIFICATE}"
-            raise Refused(message, hint="a switch was cut off: sealane authority switch")
 
     @staticmethod
     def create(folder: Path, fleet: str, clock: Clock = _CLOCK) -> Issuer:
@@ -122,44 +156,36 @@ class Issuer:
     def sign_server(self, hosts: Sequence[str]) -> ServerIdentity:
         """A new key and certificate for the names and addresses under which devices dial."""
         key = new_key()
-        profile = _Profile(
+        profile = Profile(
             common_name=hosts[0],
             names=[_host(host) for host in hosts],
             usage=ExtendedKeyUsageOID.SERVER_AUTH,
             begins=_BEGINNING,
             ends=self._certificate.not_valid_after_utc,
         )
-        return ServerIdentity(key_to_pem(key), self._issue(key.public_key(), profile))
+        csr = x509.load_der_x509_csr(make_csr(key))
+        return ServerIdentity(key_to_pem(key), self._authority.issue(csr, profile))
 
     def _sign_client(self, csr: bytes, name: str, uri: str, lifetime: timedelta) -> bytes:
         now = self._clock.now()
-        profile = _Profile(
+        profile = Profile(
             common_name=name,
             names=[x509.UniformResourceIdentifier(uri)],
             usage=ExtendedKeyUsageOID.CLIENT_AUTH,
             begins=now - BACKDATED,
             ends=now + lifetime,
         )
-        return self._issue(_requested_key(csr), profile)
+        return self._authority.issue(_proven(csr), profile)
 
-    def _issue(self, key: EllipticCurvePublicKey, profile: _Profile) -> bytes:
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        builder = (
-            x509.CertificateBuilder(
-                self._certificate.subject,
-                _named(profile.common_name),
-                key,
-                x509.random_serial_number(),
-                profile.begins,
-                profile.ends,
-            )
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([profile.usage]), critical=False)
-            .add_extension(x509.SubjectAlternativeName(profile.names), critical=False)
-            .add_extension(issuer, critical=False)
-        )
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+def _authority(folder: Path, certificate: x509.Certificate) -> Authority:
+    if (command := external.load(folder, certificate)) is not None:
+        return command
+    key = key_from_pem((folder / KEY).read_bytes())
+    if certificate.public_key() != key.public_key():
+        message = f"{folder / KEY} is not the key of {folder / CERTIFICATE}"
+        raise Refused(message, hint="a switch was cut off: sealane authority switch")
+    return LocalAuthority(key, certificate)
 
 
 def new_authority(fleet: str) -> tuple[bytes, bytes]:
@@ -185,7 +211,7 @@ def fingerprint_of(folder: Path) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def _requested_key(csr: bytes) -> EllipticCurvePublicKey:
+def _proven(csr: bytes) -> x509.CertificateSigningRequest:
     if len(csr) > limits.CSR_BYTES:
         raise Refused(f"the certificate request is larger than {limits.CSR_BYTES} bytes")
     try:
@@ -198,7 +224,7 @@ def _requested_key(csr: bytes) -> EllipticCurvePublicKey:
         raise Refused("the certificate request does not prove possession of its key")
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         raise Refused("the certificate request's key is not a P-256 key")
-    return key
+    return request
 
 
 def _host(host: str) -> x509.GeneralName:

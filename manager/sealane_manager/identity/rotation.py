@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 def prepare(state: StateFolder, fleet: str, repository: Repository, signer: Signer) -> None:
     """Make the next authority, and let devices believe both; raises Refused when one waits."""
+    if not (state.ca / ca.KEY).exists():
+        raise Refused("the authority's key is not here", hint="replace it where it lies")
     if (state.ca / ca.PREVIOUS).exists():
         raise Refused("the last replacement has not ended", hint="sealane authority retire")
     if not (state.ca / ca.NEXT).exists():
