@@ -64,6 +64,7 @@ def device_message_to_wire(message: fleet.DeviceMessage) -> wire.SessionRequest:
                     nonce=message.nonce,
                     log_epoch=message.seen.epoch,
                     log_size=message.seen.size,
+                    log_root=message.seen.root,
                 )
             )
         case fleet.Events():
@@ -96,7 +97,7 @@ def device_message_from_wire(message: wire.SessionRequest) -> fleet.DeviceMessag
             return fleet.Heartbeat(tuple(slot_from_wire(slot) for slot in message.heartbeat.slots))
         case "assignment_request":
             request = message.assignment_request
-            seen = Position(request.log_epoch, request.log_size)
+            seen = Position(request.log_epoch, request.log_size, request.log_root)
             return fleet.AssignmentRequest(request.nonce, seen)
         case "events":
             return fleet.Events(tuple(_event_from_wire(event) for event in message.events.events))

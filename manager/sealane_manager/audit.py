@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from sealane_manager.trust.publication import Publication
 
 
+ROOTS_KEPT: Final = 1000
+"""Earlier roots in memory: most devices ask about the same few."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """A checkpoint, and that it continues what somebody has seen; empty where nothing can."""
@@ -42,6 +46,7 @@ class AuditLog:
     def __init__(self, fleet: str, store: Store, director: Director, clock: Clock) -> None:
         self._fleet, self._store, self._director = fleet, store, director
         self._clock = clock
+        self._roots: dict[int, bytes] = {}
         self._signed: tuple[Head | None, str] = _NOTHING
         self._proofs: tuple[Head | None, dict[int, tuple[bytes, ...]]] = None, {}
 
@@ -53,6 +58,18 @@ class AuditLog:
         proof = self._proof(seen.size, head) if continued else ()
         return Evidence(self._note(head), proof)
 
+    def contradiction(self, seen: Position) -> str:
+        """Why a device that has seen this refuses this log, or empty."""
+        head = self._store.history.head()
+        epoch, size = head.position.epoch, head.position.size
+        if not seen.size or seen.epoch < epoch:
+            return ""
+        if seen.epoch > epoch or seen.size > size:
+            return f"it has seen {seen.size} entries of the audit log, here are {size}"
+        if seen.root and seen.root != self._root(seen.size, head):
+            return f"it has seen another audit log of {seen.size} entries than the one here"
+        return ""
+
     def _proof(self, old: int, head: Head) -> tuple[bytes, ...]:
         """Most devices have seen the same: what they need is kept while the log stays as it is."""
         known, proofs = self._proofs
@@ -62,6 +79,16 @@ class AuditLog:
         if old not in proofs:
             proofs[old] = self._store.history.consistency(old, head.position.size)
         return proofs[old]
+
+    def _root(self, old: int, head: Head) -> bytes:
+        """What the log was at a size that it has passed never changes."""
+        if old == head.position.size:
+            return head.root
+        if old not in self._roots:
+            if len(self._roots) > ROOTS_KEPT:
+                self._roots = {}
+            self._roots[old] = self._store.history.root_at(old)
+        return self._roots[old]
 
     def lines(self, wanted: AuditFilter) -> tuple[AuditLine, ...]:
         """Entries that a filter picks, the newest first."""

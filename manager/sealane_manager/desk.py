@@ -5,6 +5,7 @@ Every method blocks on the store and is called in a thread.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -16,13 +17,14 @@ from sealane_manager.errors import NotAllowed, NotKnown
 from sealane_manager.identity.ca import DEVICE_LIFETIME
 from sealane_manager.identity.renewal import QUARANTINE_HINT
 from sealane_manager.recovery import Recovery
-from sealane_manager.store.records import Standing
+from sealane_manager.store.records import DecisionRecord, Standing
 from sealane_manager.store.telemetry.records import Arrived
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime
 
+    from sealane.audit.position import Position
     from sealane.clock import Clock
     from sealane.fleet import AssignmentRequest, Event, Hello, SlotReport
     from sealane.names import DeviceId
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from sealane_manager.repository import Repository
     from sealane_manager.store import Store
     from sealane_manager.store.records import Issue
+
+_log = logging.getLogger(__name__)
 
 DOCUMENT_LIFETIME: Final = timedelta(hours=1)
 """A director document that waited longer is asked for again."""
@@ -71,6 +75,10 @@ class Papers:
     def __init__(self, repository: Repository, director: Director, log: AuditLog) -> None:
         self.repository, self._director, self._log = repository, director, log
 
+    def contradiction(self, seen: Position) -> str:
+        """Why a device that has seen this of the audit log refuses every document, or empty."""
+        return self._log.contradiction(seen)
+
     def answer(
         self, device: DeviceId, asked: AssignmentRequest, issue: Issue, now: datetime
     ) -> Assignment:
@@ -101,6 +109,7 @@ class Desk:
     def __init__(self, store: Store, papers: Papers, clock: Clock, pace: Pace) -> None:
         self._store, self._papers, self._clock = store, papers, clock
         self.pace = pace
+        self._alarmed: set[DeviceId] = set()
         self.recovery = Recovery(store, papers.repository, clock)
 
     def admit(self, device: DeviceId) -> None:
@@ -153,4 +162,16 @@ class Desk:
         """What the device shall run."""
         now = self._clock.now()
         issue = self._store.desired.issue(device, now)
+        self._look_at(device, asked.seen, now)
         return self._papers.answer(device, asked, issue, now)
+
+    def _look_at(self, device: DeviceId, seen: Position, now: datetime) -> None:
+        """A device that has seen another history is told of once, in this one."""
+        why = self._papers.contradiction(seen)
+        if not why:
+            self._alarmed.discard(device)
+        elif device not in self._alarmed:
+            self._alarmed.add(device)
+            _log.warning("audit log: device %s: %s", device, why)
+            line = DecisionRecord(now, "", f"device {device}", "alarm", why)
+            self._store.decisions.write(line)

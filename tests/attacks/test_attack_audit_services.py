@@ -174,10 +174,13 @@ def test_a_thief_with_the_database_and_every_key_cannot_rewrite_history(tmp_path
     with running_manager(tmp_path) as manager:
         device = manager.enrolled("press-2")
         moved = _moved(device, manager, tmp_path)
+        (alarm,) = parsed(sealane(state, "audit", "list", "--action", "alarm", "-o", "json"))
         refused = sealane(state, "audit", "verify")
         (state.operator / "audit-seen.json").unlink()
         assert sealane(state, "audit", "export", str(tmp_path / "new.jsonl")).exit_code == 0
 
+    assert alarm["actor"] == "device press-2"
+    assert "another audit log" in alarm["detail"]
     assert (moved.step, "does not continue" in str(moved)) == (Step.HISTORY, True)
     assert (refused.exit_code, "does not continue" in refused.output) == (3, True)
     code, said = offline(tmp_path / "new.jsonl", "--older", tmp_path / "old.jsonl")
@@ -226,8 +229,11 @@ def test_a_manager_put_back_from_a_backup_is_refused_until_the_loss_is_declared(
         again = Verifier(
             tmp_path / "trust", Files(_at(device, manager)), DeviceId("press-1"), ManualClock()
         )
-        with pytest.raises(TrustError, match="newest were cut off"):
-            poll(again, _at(device, manager))
+        for _ in range(3):
+            with pytest.raises(TrustError, match="newest were cut off"):
+                poll(again, _at(device, manager))
+        (alarm,) = parsed(sealane(state, "audit", "list", "--action", "alarm", "-o", "json"))
+        assert (alarm["actor"], "here are" in alarm["detail"]) == ("device press-1", True)
         said = sealane(state, "audit", "declare-loss", "--reason", "disk died, backup of monday")
         assert said.exit_code == 0, said.output
         poll(again, _at(device, manager))

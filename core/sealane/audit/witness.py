@@ -17,7 +17,7 @@ Its operator declares the loss, which is an entry of its own, and every device t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sealane.audit.checkpoint import Checkpoint, parsed
@@ -44,8 +44,11 @@ class Seen:
 
     @property
     def position(self) -> Position:
-        """Where the log was."""
-        return parsed(self.note).position if self.note else NOWHERE
+        """Where the log was, and what was there."""
+        if not self.note:
+            return NOWHERE
+        checkpoint = parsed(self.note)
+        return replace(checkpoint.position, root=checkpoint.root)
 
 
 NOTHING: Final = Seen()

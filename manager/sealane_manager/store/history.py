@@ -63,6 +63,10 @@ class History:
             raise NotKnown(f"the audit log has no entry {index} among its first {size}")
         return self._hashes(merkle.inclusion(index, size))
 
+    def root_at(self, size: int) -> bytes:
+        """The root of the tree when it had so many entries, at most as many as now."""
+        return self._hashes((Span(0, size),))[0] if size else merkle.EMPTY
+
     def entries(self, start: int, end: int) -> tuple[Entry, ...]:
         """Entries from `start` up to, not including, `end`; at most PAGE."""
         query = (

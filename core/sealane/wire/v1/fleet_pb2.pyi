@@ -295,18 +295,22 @@ class AssignmentRequest(google.protobuf.message.Message):
     NONCE_FIELD_NUMBER: builtins.int
     LOG_EPOCH_FIELD_NUMBER: builtins.int
     LOG_SIZE_FIELD_NUMBER: builtins.int
+    LOG_ROOT_FIELD_NUMBER: builtins.int
     nonce: builtins.str
     log_epoch: builtins.int
     """What the device has seen of the audit log: the answer carries a proof from there on."""
     log_size: builtins.int
+    log_root: builtins.bytes
+    """The root of the tree that it has seen: a manager that has another one tells."""
     def __init__(
         self,
         *,
         nonce: builtins.str = ...,
         log_epoch: builtins.int = ...,
         log_size: builtins.int = ...,
+        log_root: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["log_epoch", b"log_epoch", "log_size", b"log_size", "nonce", b"nonce"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["log_epoch", b"log_epoch", "log_root", b"log_root", "log_size", b"log_size", "nonce", b"nonce"]) -> None: ...
 
 global___AssignmentRequest = AssignmentRequest
 
