@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 QUIET_S = 60.0
 LOAD_VARIANT = Path(__file__).with_name("load_variant.py")
 ENDPOINT_GROUP = "system.slice/sealane-endpoint.service"
+STATE_OF_MANAGER = "/var/lib/sealane"
 UNITS = ("sealane-agent", "sealane-endpoint", "sealane-enroll")
 
 
@@ -269,6 +270,29 @@ def test_a_version_that_a_rollout_brings_costs_no_request_and_a_bad_one_goes_bac
     fleet.wait_connected(len(DEVICES))
     gap = asked.longest_gap_ms("one")
     fleet.clock.say(f"{len(asked.requests())} requests, none failed; longest gap {gap:.0f} ms")
+
+
+def test_a_lost_manager_is_put_back_from_its_backup_by_root_and_goes_on(
+    fleet: Fleet, models: Models
+) -> None:
+    box = fleet.manager
+    box.write("/etc/sealane/passphrase", "four words of a fleet\n", mode=0o600)
+    sealed = ("--passphrase-file", "/etc/sealane/passphrase")
+    fleet.sealane("backup", "/srv/backup", "--state", STATE_OF_MANAGER, *sealed)
+    assert box.run("find", STATE_OF_MANAGER, "!", "-user", "sealane") == ""
+    began = time.monotonic()
+    with traffic(fleet.devices, models.traffic, fleet.folder) as asked:
+        box.run("systemctl", "kill", "--signal=KILL", "sealane-manager")
+        box.run("systemctl", "stop", "sealane-manager")
+        box.run("sh", "-c", f"rm -rf {STATE_OF_MANAGER}/* {STATE_OF_MANAGER}/.[!.]*")
+        fleet.sealane("restore", "/srv/backup", STATE_OF_MANAGER, *sealed)
+        assert box.run("find", STATE_OF_MANAGER, "!", "-user", "sealane") == ""
+        box.run("systemctl", "start", "sealane-manager")
+        fleet.wait_connected(len(DEVICES))
+        asked.go_on()
+    assert asked.bad() == []
+    fleet.clock.say(f"manager lost and put back: every device is in session after {_since(began)}")
+    assert "restore" in fleet.sealane("audit", "list", "--action", "restore")
 
 
 def test_after_a_power_cut_a_machine_without_a_network_serves_its_last_good_model(
