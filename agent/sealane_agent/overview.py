@@ -6,9 +6,11 @@ import fcntl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sealane.names import AGENT_SLOT
+
 from sealane_agent.config import IdentityFiles
 from sealane_agent.endpoint.link import EndpointLink
-from sealane_agent.layout import LKG, Pointer
+from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.slot.journal import Journal
 from sealane_agent.slot.state import State
 
@@ -91,8 +93,8 @@ def _slot(
     return SlotOverview(
         slot=name,
         state=attempt.state if attempt else State.IDLE,
-        serves=str(serves.release) if serves else "",
-        last_good=_release(folder, name),
+        serves=str(serves.release) if serves else _version(folder, name),
+        last_good=_release(folder, name, LKG),
         attempt=str(attempt.release) if attempt else "",
         rollout=attempt.rollout if attempt else "",
         reason=attempt.failure.message if attempt and attempt.failure else "",
@@ -101,8 +103,13 @@ def _slot(
     )
 
 
-def _release(folder: StateFolder, slot: SlotName) -> str:
-    path = folder.pointer(slot, LKG)
+def _version(folder: StateFolder, slot: SlotName) -> str:
+    """Versions of the agent itself serve without the endpoint."""
+    return _release(folder, slot, ACTIVE) if slot == AGENT_SLOT else ""
+
+
+def _release(folder: StateFolder, slot: SlotName, which: str) -> str:
+    path = folder.pointer(slot, which)
     return str(Pointer.decode(path.read_bytes()).release) if path.is_file() else ""
 
 

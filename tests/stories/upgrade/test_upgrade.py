@@ -102,6 +102,9 @@ def test_a_version_comes_by_a_rollout_and_no_request_is_lost(
     ended = roll_out(plant, publish(plant, 1, "77.1"))
     assert ended["state"] == "succeeded", ended
     assert runs(plant, device) == "sealane/agent@1"
+    said = plant.processes.agent("status", "--state", str(plant.folder / device), "-o", "json")
+    served = {each["slot"]: each["serves"] for each in json.loads(said)["slots"]}
+    assert served[SLOT] == "sealane/agent@1"
     still_answered(traffic)
 
     hangs = "def run(settings):\n    import time\n    time.sleep(3600)\n"
