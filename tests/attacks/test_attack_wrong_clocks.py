@@ -6,15 +6,29 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.manager import running_manager
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from sealane.trust.identity import (
+    key_from_pem,
+    key_to_pem,
+    load_certificate,
+    make_csr,
+    new_key,
+)
+from sealane_manager.identity.ca import LocalAuthority
+from sealane_manager.identity.profile import Profile
+from support.manager import make_state, running_manager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sealane_manager.layout import StateFolder
     from support.manager import RunningManager
 
 LIBRARY = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
@@ -24,6 +38,7 @@ CLOCKS = {
     "2106": "@2106-02-07 06:28:15",
     "60 days behind": "-60d",
     "60 days ahead": "+60d",
+    "right": "+0",
 }
 
 pytestmark = [
@@ -69,7 +84,7 @@ def until(process: subprocess.Popen[str], text: str) -> list[str]:
     raise AssertionError(f"it ended before {text!r}: {''.join(lines)}")
 
 
-@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("clock", [name for name in CLOCKS if name != "right"])
 def test_a_device_with_a_wrong_clock_enrols_and_verifies_at_the_directors_time(
     manager: RunningManager, tmp_path: Path, clock: str
 ) -> None:
@@ -89,3 +104,47 @@ def test_a_device_with_a_wrong_clock_enrols_and_verifies_at_the_directors_time(
     assert ("behind" in lines[-1]) == (clock in ("1970", "60 days behind")), lines
     assert [line for line in lines if "document accepted" in line], lines
     assert not [line for line in lines if "refused" in line], lines
+
+
+def test_a_certificate_with_an_end_of_its_own_makes_the_agent_name_its_clock(
+    tmp_path: Path,
+) -> None:
+    """As of an authority that is not ours, or of a fleet that was made long ago."""
+    _ends_tomorrow(make_state(tmp_path))
+    with running_manager(tmp_path) as manager:
+        options = ("--name", "late", "--token", manager.token().encode())
+        state = ("--state", str(tmp_path / "device"))
+        with agent("60 days ahead", "enroll", *state, *options) as enrolling:
+            said = enrolling.communicate(timeout=PATIENCE_S)[0]
+            assert enrolling.returncode != 0, said
+        assert "certificate has expired" in said
+        assert "is the clock of this machine right? it says 20" in said
+        with agent("right", "enroll", *state, *options) as enrolling:
+            said = enrolling.communicate(timeout=PATIENCE_S)[0]
+            assert enrolling.returncode == 0, said
+        ports = ("--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
+        with agent("60 days ahead", "run", *state, *ports) as running:
+            try:
+                lines = until(running, "session lost")
+            finally:
+                running.terminate()
+                running.communicate(timeout=PATIENCE_S)
+    assert "is the clock of this machine right?" in lines[-1]
+
+
+def _ends_tomorrow(state: StateFolder) -> None:
+    now, key = datetime.now(UTC), new_key()
+    authority = LocalAuthority(
+        key_from_pem((state.ca / "ca.key").read_bytes()),
+        load_certificate((state.ca / "ca.pem").read_bytes()),
+    )
+    profile = Profile(
+        "127.0.0.1",
+        [x509.IPAddress(ip_address("127.0.0.1"))],
+        ExtendedKeyUsageOID.SERVER_AUTH,
+        now - timedelta(days=1),
+        now + timedelta(days=1),
+    )
+    pem = authority.issue(x509.load_der_x509_csr(make_csr(key)), profile)
+    (state.ca / "server.key").write_bytes(key_to_pem(key))
+    (state.ca / "server.pem").write_bytes(pem)

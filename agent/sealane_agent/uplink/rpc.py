@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -53,6 +54,8 @@ _METADATA_DEADLINE_S: Final = 60.0
 _BLOB_DEADLINE_S: Final = 3600.0
 _CHANNELS: Final = 2
 """A channel whose certificate was renewed lives until the next renewal."""
+
+_OF_DATES: Final = ("certificate has expired", "certificate is not yet valid")
 
 _HINT_KEY: Final = "sealane-hint-bin"
 
@@ -250,10 +253,20 @@ def enrol(address: str, ca: bytes, application: Application) -> Admission:
 def _unanswered(address: str, error: grpc.RpcError) -> Refused | Unreachable:
     if error.code() not in _UNREACHABLE:
         return Refused(_reason(error), hint=_hint(error))
+    reason = _reason(error)
     return Unreachable(
-        f"the manager at {address} does not answer ({_reason(error)})",
-        hint="is the manager running, and can this machine reach that address?",
+        f"the manager at {address} does not answer ({reason})",
+        hint=clock_hint(reason)
+        or "is the manager running, and can this machine reach that address?",
     )
+
+
+def clock_hint(reason: str) -> str:
+    """What to do when TLS refuses the manager's certificate for its dates; empty otherwise."""
+    if not any(words in reason for words in _OF_DATES):
+        return ""
+    now = datetime.now(UTC)
+    return f"is the clock of this machine right? it says {now:%Y-%m-%d %H:%M} UTC"
 
 
 def _options(profile: Profile) -> tuple[tuple[str, int], ...]:

@@ -25,7 +25,7 @@ from sealane.fleet import (
 from sealane.telemetry.types import TelemetryAck
 
 from sealane_agent.uplink.profile import DEFAULT
-from sealane_agent.uplink.rpc import SessionEnded
+from sealane_agent.uplink.rpc import SessionEnded, clock_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -56,6 +56,9 @@ REDIAL_REFUSED_S: Final = 300.0
 
 ASK_AGAIN_S: Final = 5.0
 """Pause after a document that could not be used; doubled each time, full jitter."""
+
+
+AGAIN: Final = "dialling again until it answers"
 
 
 class Line(Protocol):
@@ -154,7 +157,7 @@ class Session:
                 await self._converse_until_redial(device, chance)
             except (SessionEnded, SealaneError, OSError, sqlite3.Error) as why:
                 if str(why) != last_reason:
-                    self._log("session lost", reason=why, hint="dialling again until it answers")
+                    self._log("session lost", reason=why, hint=clock_hint(str(why)) or AGAIN)
                 last_reason = str(why)
                 refused = isinstance(why, SessionEnded) and why.refused
                 known = max(min(longest, REDIAL_MAX_S), self._window_s)
