@@ -34,6 +34,8 @@ from sealane_agent.identity.renewer import Renewer
 from sealane_agent.line.door import Door
 from sealane_agent.line.holds import Holds
 from sealane_agent.log import LineLog
+from sealane_agent.sampling.keeping import Samples
+from sealane_agent.sampling.sending import SampleSending
 from sealane_agent.slot.actions import Tools
 from sealane_agent.slot.journal import Journal
 from sealane_agent.slot.reports import Speaker
@@ -197,6 +199,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
     }
     if settings.telemetry:
         work["telemetry"] = telemetry.run()
+    work["samples"] = _samples(folder, passport, log).run(verifier.trusted_now)
     log("started", device=who.device, manager=who.address, state=folder.root)
     try:
         yield _Parts(supervisor, journal, versions, _keeper(settings, log), work)
@@ -233,6 +236,13 @@ def _telemetry(folder: StateFolder, times: Times, log: Log) -> tuple[Telemetry, 
     link = EndpointLink(folder.control_socket)
     around = Surroundings(folder.telemetry, link, Host(folder.root), times, boot_id())
     return Telemetry(around, log), link
+
+
+def _samples(folder: StateFolder, passport: Passport, log: Log) -> SampleSending:
+    def send(sealed: bytes) -> None:
+        rpc.put_sample(passport.membership, sealed)
+
+    return SampleSending(Samples(folder), send, log)
 
 
 def _pause(halt: threading.Event, tries: int) -> None:

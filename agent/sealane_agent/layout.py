@@ -132,6 +132,21 @@ class StateFolder:
         return self.root / "run" / "endpoint.windows"
 
     @property
+    def sampling(self) -> Path:
+        """JSON that the supervisor writes for the endpoint: which samples the director ordered."""
+        return self.root / "sampling.json"
+
+    @property
+    def never_sample(self) -> Path:
+        """While this file is here, no sample is kept or sent, whoever orders it."""
+        return self.root / "sampling.never"
+
+    @property
+    def samples(self) -> Path:
+        """Sealed samples that wait to be sent, and how much was spent today."""
+        return self.root / "samples"
+
+    @property
     def lock(self) -> Path:
         """Held by the one supervisor of this folder."""
         return self.root / "run" / "supervisor.lock"

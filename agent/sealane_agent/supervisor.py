@@ -6,9 +6,10 @@ import asyncio
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sealane import fileio
 from sealane.bundle.manifest import parse_manifest
 from sealane.errors import BundleError, TrustError
 from sealane.failure import Failure, FailureKind
@@ -16,6 +17,7 @@ from sealane.fleet import Hello, MetadataFile
 from sealane.names import AGENT_SLOT
 
 from sealane_agent.facts import agent_version
+from sealane_agent.sampling.orders import Order, encode
 from sealane_agent.slot.actions import Hands
 from sealane_agent.slot.loop import Desires, SlotLoop
 from sealane_agent.slot.state import State, Wanted
@@ -183,6 +185,7 @@ class Supervisor:
             await asyncio.to_thread(self._keep_manifests, accepted)
             if await asyncio.to_thread(self._tools.believe, accepted.authorities):
                 self._tools.log("authorities changed", bytes=len(accepted.authorities))
+            await asyncio.to_thread(self._order_samples, accepted)
         except TrustError as error:
             self._tools.log("document refused", step=error.step, reason=error, hint=error.hint)
             return False
@@ -229,6 +232,26 @@ class Supervisor:
         if error is None and wanted.slot == AGENT_SLOT and self._upgrades is not None:
             return self._upgrades.refusal
         return _refusal(wanted, error)
+
+    def _order_samples(self, accepted: Accepted) -> None:
+        """Tell the endpoint of what both authorities let be kept: of approved releases alone."""
+        shift = round((self._tools.now() - datetime.now(UTC)).total_seconds())
+        orders: dict[str, Order] = {
+            each.assignment.slot: Order(
+                release=str(each.assignment.release),
+                key=each.assignment.sampling.key,
+                until=int(each.assignment.sampling.until.timestamp()),
+                shift=shift,
+            )
+            for each in accepted.approved
+            if each.assignment.sampling is not None
+        }
+        path = self._tools.folder.sampling
+        try:
+            if orders or path.exists():
+                fileio.replace(path, encode(orders))
+        except OSError as error:  # what serves does not depend on it, and each order ends by itself
+            self._tools.log("sampling not changed", reason=error)
 
     # Slots
 

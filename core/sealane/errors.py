@@ -52,3 +52,7 @@ class ReceiptError(SealaneError):
 
 class TelemetryError(SealaneError):
     """Windows of telemetry are damaged, malformed or beyond a limit."""
+
+
+class SampleError(SealaneError):
+    """A sample of inputs is damaged, malformed, too large, or not for this key."""

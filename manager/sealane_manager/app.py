@@ -56,6 +56,8 @@ from sealane_manager.rpc.exports import ExportService
 from sealane_manager.rpc.fleet import FleetService, Reception
 from sealane_manager.rpc.operator import Offices, OperatorService
 from sealane_manager.rpc.peers import Door
+from sealane_manager.rpc.samples import SampleService
+from sealane_manager.sampling import Sampling
 from sealane_manager.sessions import Sessions
 from sealane_manager.store import open_store
 from sealane_manager.trust import keys
@@ -202,6 +204,7 @@ class _Parts:
     controller: Controller
     accounts: Accounts
     drifting: Drifting
+    sampling: Sampling
     references: BundleReferences
     channels: tuple[Channel, ...]
     clock: Clock
@@ -228,6 +231,7 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
         accounts=Accounts(store.accounts, clock),
         drifting=Drifting(store.telemetry, references),
         references=references,
+        sampling=Sampling(state, store, sessions, clock),
         channels=load_channels(state.alerts),
         clock=clock,
         started=clock.now(),
@@ -247,7 +251,8 @@ def _run_controller(stack: AsyncExitStack, controller: Controller) -> None:
 def _keep_house(stack: AsyncExitStack, parts: _Parts) -> None:
     resign = Chore("sign metadata again", RESIGN_EVERY, parts.repository.resign)
     forget = Chore("forget sessions that are over", FORGET_EVERY, parts.accounts.prune)
-    _keep(stack, (resign, forget, *store_chores(parts.store)), parts)
+    samples = Chore("delete samples that are over", FORGET_EVERY, parts.sampling.tidy)
+    _keep(stack, (resign, forget, samples, *store_chores(parts.store)), parts)
 
 
 def _keep(stack: AsyncExitStack, chores: Iterable[Chore], parts: _Parts) -> None:
@@ -329,6 +334,7 @@ class _Doors:
             OperatorService(door, offices),
             AlertService(door, self._alarms()),
             ExportService(door, parts.store),
+            SampleService(door, parts.sampling),
             AuditService(door, self._log()),
         )
 
@@ -348,7 +354,7 @@ class _Doors:
 
     def _desk(self) -> Desk:
         parts = self._parts
-        papers = Papers(parts.repository, parts.director, self._log())
+        papers = Papers(parts.repository, parts.director, self._log(), parts.sampling)
         return Desk(parts.store, papers, parts.clock, self._settings.pace)
 
     def _log(self) -> AuditLog:

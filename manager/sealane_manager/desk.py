@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sealane_manager.audit import AuditLog
     from sealane_manager.director import Director
     from sealane_manager.repository import Repository
+    from sealane_manager.sampling import Sampling
     from sealane_manager.store import Store
     from sealane_manager.store.records import Issue
 
@@ -72,8 +73,11 @@ class Pace:
 class Papers:
     """Makes director documents: what one device shall run, signed for it and its nonce."""
 
-    def __init__(self, repository: Repository, director: Director, log: AuditLog) -> None:
+    def __init__(
+        self, repository: Repository, director: Director, log: AuditLog, sampling: Sampling
+    ) -> None:
         self.repository, self._director, self._log = repository, director, log
+        self.sampling = sampling
 
     def contradiction(self, seen: Position) -> str:
         """Why a device that has seen this of the audit log refuses every document, or empty."""
@@ -94,7 +98,7 @@ class Papers:
             root_version=root,
             snapshot_version=snapshot,
             generation=issue.generation,
-            slots=issue.slots,
+            slots=self.sampling.ordered(device, issue.slots),
             log=evidence.note,
         )
         return Assignment(self._director.sign(document), evidence.proof)
@@ -157,6 +161,10 @@ class Desk:
         return self._store.telemetry.put(
             Arrived(device, batch.boot, batch.sequence, batch.body, first, received)
         )
+
+    def sample(self, device: DeviceId, sealed: bytes) -> None:
+        """Take a sealed sample; raises SampleError, NotAllowed or NoSpace."""
+        self._papers.sampling.take(device, sealed)
 
     def assignment(self, device: DeviceId, asked: AssignmentRequest) -> Assignment:
         """What the device shall run."""

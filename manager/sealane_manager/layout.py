@@ -58,6 +58,16 @@ class StateFolder:
         return self.root / "sso.json"
 
     @property
+    def samples(self) -> Path:
+        """Sealed samples of inputs, by the SHA-256 of their bytes."""
+        return self.root / "samples"
+
+    @property
+    def sample_key(self) -> Path:
+        """X25519 key that opens samples, PEM; there is none before the first order."""
+        return self.root / "keys" / "sample.pem"
+
+    @property
     def addresses(self) -> Path:
         """JSON written by `sealane serve` when it listens: fleet, enrol, operator."""
         return self.root / "run" / "serve.json"

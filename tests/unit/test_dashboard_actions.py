@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.audit import AuditLog
     from sealane_manager.director import Director
+    from sealane_manager.sampling import Sampling
 
 FORMS = (
     ("/rollouts/r-1/pause", Role.OPERATOR),
@@ -168,7 +169,8 @@ def test_a_device_is_put_into_quarantine_and_readmitted(dashboard: Dashboard) ->
 def admit(dashboard: Dashboard) -> None:
     """Ask the desk as a device does; raises NotAllowed."""
     offices = dashboard.offices
-    papers = Papers(offices.repository, cast("Director", None), cast("AuditLog", None))
+    nobody = (cast("Director", None), cast("AuditLog", None), cast("Sampling", None))
+    papers = Papers(offices.repository, *nobody)
     Desk(dashboard.store, papers, dashboard.clock, Pace()).admit(EDGE)
 
 

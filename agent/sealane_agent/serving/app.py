@@ -36,6 +36,7 @@ from sealane_agent.oip.rest_pages import RestPages, refuse
 from sealane_agent.serving.control import Control, ControlServer, bind
 from sealane_agent.serving.dataplane import Dataplane
 from sealane_agent.serving.recording import Recording
+from sealane_agent.serving.sampler import Sampling
 from sealane_agent.serving.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
@@ -131,8 +132,11 @@ class _Endpoint:
     def __init__(self, settings: EndpointSettings, start: StartWorker) -> None:
         self._settings = settings
         self._folder = StateFolder(settings.state)
+        self._sampling = Sampling(self._folder) if settings.telemetry else None
         self._recording = (
-            Recording(SystemClock(), self._folder.endpoint_windows) if settings.telemetry else None
+            Recording(SystemClock(), self._folder.endpoint_windows, self._sampling)
+            if settings.telemetry
+            else None
         )
         recorder = self._recording.recorder if self._recording else None
         self._near = settings.socket or self._folder.inference_socket
@@ -151,11 +155,13 @@ class _Endpoint:
         door = RestDoor(self._dataplane, RestPages(shared))
         http = HttpServer(door.answer, refuse, door.begin, regions.unregister)
         grpc = make_server(shared)
-        rest = near = recording = telling = None
+        rest = near = recording = sampling = telling = None
         service = ServiceManager.of(os.environ)
         try:
             if self._recording is not None:
                 recording = asyncio.create_task(self._recording.run(), name="recording")
+            if self._sampling is not None:
+                sampling = asyncio.create_task(self._sampling.run(), name="sampling")
             rest = await self._listen_rest(http)
             near = await self._listen_near(http)
             self._addresses = {
@@ -177,10 +183,12 @@ class _Endpoint:
                     listener.close()
             await asyncio.gather(control.close(), http.close(DRAIN_S), grpc.stop(DRAIN_S))
             await self._dataplane.close(DRAIN_S)
-            for task in (recording, telling):
+            for task in (recording, sampling, telling):
                 if task is not None:
                     task.cancel()
                     await asyncio.wait([task])
+            if self._sampling is not None:
+                self._sampling.close()
         remove(self._folder.endpoint_addresses)
         remove(self._folder.control_socket)
         remove(self._near)

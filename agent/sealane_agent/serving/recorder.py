@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 from sealane.telemetry.types import (
+    Arm,
     ErrorKind,
     HostWindow,
     ModelWindow,
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Deployment
     from sealane.clock import Clock
     from sealane.names import SlotName
-    from sealane.telemetry.types import Arm
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.folding import ClassOutput
     from sealane_agent.serving.inputs import Input
+    from sealane_agent.serving.sampler import Sampler, Sampling
     from sealane_agent.serving.types import Inference, Tensor
 
 WINDOW_S: Final = 60
@@ -61,6 +62,10 @@ VALUES_PER_S: Final = 65_536
 """Values of inputs that are counted in a second: a third of a percent of one core."""
 
 
+SAMPLED: Final = (Arm.ACTIVE, Arm.CANDIDATE)
+"""The arms of which samples are kept: those whose release the director named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """What one series counts."""
@@ -73,8 +78,12 @@ class Key:
 class Series:
     """One release in one slot and arm: what it did since the window was opened."""
 
-    def __init__(self, key: Key, wake: Callable[[Series], None]) -> None:
+    def __init__(
+        self, key: Key, wake: Callable[[Series], None], sampling: Sampling | None = None
+    ) -> None:
         self.key = key
+        self._sampling = sampling
+        self._sampler: Sampler | None = None
         self.waits = array("d")
         self._wake = wake
         self._deployment: Deployment | None = None
@@ -92,6 +101,8 @@ class Series:
             self._output = class_output(deployment)
             self._counts.understand(deployment)
             self._sample_at = 0.0 if self._counts.inputs else inf
+            if self._sampling is not None and self.key.arm in SAMPLED:
+                self._sampler = self._sampling.of(self.key.slot, self.key.release, deployment)
 
     def answer(
         self, now: float, seconds: float, inference: Inference, tensors: tuple[Tensor, ...]
@@ -117,12 +128,16 @@ class Series:
         if now >= self._sample_at:
             values = self._counts.sample(inference)
             self._sample_at = now + max(SAMPLE_S, values / VALUES_PER_S)
+        if self._sampler is not None:
+            self._sampler.answered(now, inference, tensors)
         if len(waiting) >= FOLD_REQUESTS or len(self._answers) > FOLD_BYTES:
             self.fold()
 
-    def fail(self, kind: ErrorKind, *, fallback: bool = False) -> None:
+    def fail(self, kind: ErrorKind, inference: Inference, *, fallback: bool = False) -> None:
         """Count one request that this release did not answer; `fallback`: the previous one did."""
         self._wake(self)
+        if self._sampler is not None:
+            self._sampler.failed(kind, inference)
         self._counts.requests += 1
         self._counts.fallbacks += fallback
         self._counts.count_error(kind)
@@ -209,8 +224,10 @@ def _named(name: str, tensors: tuple[Tensor, ...]) -> bytes | memoryview:
 class Recorder:
     """Every series of this endpoint, and the window that is open."""
 
-    def __init__(self, clock: Clock, closed: Callable[[Window], None]) -> None:
-        self._clock, self._closed = clock, closed
+    def __init__(
+        self, clock: Clock, closed: Callable[[Window], None], sampling: Sampling | None = None
+    ) -> None:
+        self._clock, self._closed, self._sampling = clock, closed, sampling
         self._known: WeakValueDictionary[Key, Series] = WeakValueDictionary()
         self._awake: dict[Key, Series] = {}
         self._probation: set[str] = set()
@@ -222,7 +239,7 @@ class Recorder:
     def series(self, slot: SlotName, pointer: Pointer, arm: Arm) -> Series:
         """Where the requests of this release in this slot and arm are counted."""
         key = Key(slot, str(pointer.release), arm)
-        found = self._known.get(key) or Series(key, self._wake)
+        found = self._known.get(key) or Series(key, self._wake, self._sampling)
         self._known[key] = found
         return found
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sealane.clock import Clock
 
+    from sealane_agent.serving.sampler import Sampling
     from sealane_agent.serving.waiting import Offer
 
 LOOK_S: Final = 1.0
@@ -32,12 +33,12 @@ _log = logging.getLogger(__name__)
 class Recording:
     """The recorder of this endpoint and the windows that it closed."""
 
-    def __init__(self, clock: Clock, path: Path) -> None:
+    def __init__(self, clock: Clock, path: Path, sampling: Sampling | None = None) -> None:
         self._path = path
         self._waiting = Waiting(uuid4().hex)
         self._writing = asyncio.Lock()
         self._take_over()
-        self.recorder = Recorder(clock, self._waiting.add)
+        self.recorder = Recorder(clock, self._waiting.add, sampling)
 
     async def run(self) -> None:
         """Close windows in time, until cancelled; then close the open one, too."""

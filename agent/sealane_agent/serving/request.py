@@ -206,14 +206,14 @@ class Request:
         if answered is own:
             own.stumble(kind or ErrorKind.CRASHED)
         elif kind or (answered and answered.key.arm is not Arm.ACTIVE):
-            own.fail(kind or ErrorKind.CRASHED, fallback=True)
+            own.fail(kind or ErrorKind.CRASHED, self._inference, fallback=True)
 
     def _record_failure(self, own: Series) -> None:
         """Whoever tried failed it; nobody who could be blamed: the client went away."""
         if own not in dict(self._blamed):
             self._blamed.append((own, ErrorKind.CANCELLED))
         for series, kind in self._blamed:
-            series.fail(kind)
+            series.fail(kind, self._inference)
 
 
 def _why_nobody(error: ServingError) -> ErrorKind:

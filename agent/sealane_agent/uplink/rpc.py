@@ -230,6 +230,18 @@ def rejoin(membership: Membership, csr: bytes) -> bytes:
             raise _unanswered(address, error) from error
 
 
+def put_sample(membership: Membership, sealed: bytes) -> None:
+    """Hand over a sealed sample; raises Refused or Unreachable."""
+    address = membership.address
+    with grpc.secure_channel(address, _mutual(membership), options=_OPTIONS) as channel:
+        try:
+            stub = fleet_pb2_grpc.FleetServiceStub(channel)
+            request = fleet_pb2.PutSampleRequest(sealed=sealed)
+            stub.PutSample(request, timeout=_ENROL_DEADLINE_S)
+        except grpc.RpcError as error:
+            raise _unanswered(address, error) from error
+
+
 def enrol(address: str, ca: bytes, application: Application) -> Admission:
     """Ask the manager to make this machine a device; raises Refused or Unreachable."""
     request = enrol_pb2.EnrolRequest(

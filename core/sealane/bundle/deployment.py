@@ -26,6 +26,7 @@ from sealane.bundle.unknown import listed, merged, unknown
 from sealane.errors import BundleError, InvalidName
 from sealane.limits import BLOB_BYTES, BUNDLE_FILES, DEPLOYMENT_BYTES
 from sealane.names import ReleaseName
+from sealane.sampling.terms import read_terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,14 +94,18 @@ def parse_deployment(content: bytes) -> Deployment:
         labels=found.texts("labels", LABELS),
         batch_rows=_batch_rows(found),
     )
+    if "sampling" in found.raw:
+        known = replace(known, sampling=read_terms(found.fields("sampling"), known.inputs))
     return replace(known, extra=unknown(found.raw, _known(known)))
 
 
 def _known(deployment: Deployment) -> dict[str, Any]:
     known = asdict(deployment) | {"format": FORMAT}
-    del known["extra"]
+    del known["extra"], known["sampling"]
     if not deployment.batch_rows:
         del known["batch_rows"]
+    if deployment.sampling is not None:
+        known["sampling"] = deployment.sampling.fields()
     plain: dict[str, Any] = listed(known)
     return plain
 

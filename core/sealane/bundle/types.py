@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sealane.names import Digest
+    from sealane.sampling.terms import SamplingTerms
 
 
 class DataType(StrEnum):
@@ -133,6 +134,7 @@ class Deployment:
     Attributes:
         batch_rows: rows of waiting requests that may be put into one call of the engine; 0: each
             request by itself.
+        sampling: what of its inputs may be kept; None: nothing.
         extra: fields that this version does not know, so that they survive a round trip.
     """
 
@@ -145,6 +147,7 @@ class Deployment:
     probation: ProbationLimits = field(default_factory=ProbationLimits)
     labels: tuple[str, ...] = ()
     batch_rows: int = 0
+    sampling: SamplingTerms | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -15,7 +15,8 @@ from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
 from sealane.audit.checkpoint import NOTE_CHARS
 from sealane.names import Digest, ReleaseName, hex_of, parse_device, parse_digest, parse_slot
 from sealane.policy import ANY_TIME, policy_from_json, policy_to_json
-from sealane.trust.documents import DirectorDocument, Lease, SlotAssignment
+from sealane.sampling.sealed import KEY_BYTES
+from sealane.trust.documents import DirectorDocument, Lease, SamplingOrder, SlotAssignment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,10 +62,15 @@ def _slot_to_json(slot: SlotAssignment) -> dict[str, Any]:
         "release": str(slot.release),
         "rollout": slot.rollout,
         "lease": lease and {"id": lease.id, "expires": _write_time(lease.expires)},
+        **({"sampling": _sampling_to_json(slot.sampling)} if slot.sampling else {}),
     }
     if slot.policy != ANY_TIME:
         fields["policy"] = policy_to_json(slot.policy)
     return fields
+
+
+def _sampling_to_json(order: SamplingOrder) -> dict[str, str]:
+    return {"key": order.key.hex(), "until": _write_time(order.until)}
 
 
 def from_targets(signed: Targets) -> DirectorDocument:
@@ -104,7 +110,15 @@ def _slot_from_json(
         rollout=_text(fields["rollout"]),
         lease=lease and Lease(_text(lease["id"]), _read_time(lease["expires"])),
         policy=policy_from_json(fields.get("policy")),
+        sampling=_sampling_from_json(fields["sampling"]) if fields.get("sampling") else None,
     )
+
+
+def _sampling_from_json(fields: Mapping[str, Any]) -> SamplingOrder:
+    key = bytes.fromhex(_text(fields["key"]))
+    if len(key) != KEY_BYTES:
+        raise ValueError("samples are sealed for a key of another length")
+    return SamplingOrder(key, _read_time(fields["until"]))
 
 
 def digest_of(target: TargetFile) -> Digest:

@@ -26,6 +26,19 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class SamplingOrder:
+    """Samples are wanted, as far as the release's own terms allow.
+
+    Attributes:
+        key: X25519 public key of the manager, 32 bytes: samples are sealed for it.
+        until: after this nothing is kept any more.
+    """
+
+    key: bytes
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SlotAssignment:
     """What the director wants in one slot.
 
@@ -37,6 +50,7 @@ class SlotAssignment:
         rollout: id of the rollout that brings it; empty outside one.
         lease: None while the device may fetch and stage, but not activate.
         policy: when it may fetch and activate, and what makes it the last known good one.
+        sampling: None while no samples are wanted.
     """
 
     slot: SlotName
@@ -46,6 +60,7 @@ class SlotAssignment:
     rollout: str = ""
     lease: Lease | None = None
     policy: Policy = ANY_TIME
+    sampling: SamplingOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.bundle.deployment import check_model_name, encode_deployment, parse_deployment
+from sealane.bundle.jsonform import load
 from sealane.bundle.types import Deployment, Golden, ProbationLimits
 from sealane.errors import BundleError
+from sealane.limits import DEPLOYMENT_BYTES
+from sealane.sampling.terms import read_terms
 
 from sealane_manager.bundle.assemble import assemble
 from sealane_manager.bundle.golden import choose_rows, golden_outputs, read_data
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     from sealane.bundle.types import Manifest, TensorSpec, Tolerance
+    from sealane.sampling.terms import SamplingTerms
 
     from sealane_manager.bundle.read_model import OnnxModel
 
@@ -49,6 +53,7 @@ class PackOrder:
         variants: further variants.
         tolerance: by variant; goes before the default of its precision.
         labels: names of the classes, in the order of the model's answer.
+        sampling: JSON file that says what of inputs may be kept; None: nothing.
     """
 
     model: str
@@ -60,6 +65,7 @@ class PackOrder:
     probation: ProbationLimits = field(default_factory=ProbationLimits)
     batch_rows: int = 0
     labels: tuple[str, ...] = ()
+    sampling: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,15 @@ def _deployment(order: PackOrder, material: _Material) -> Deployment:
         probation=order.probation,
         batch_rows=order.batch_rows,
         labels=order.labels,
+        sampling=_sampling(order.sampling, model.inputs),
     )
+
+
+def _sampling(path: Path | None, inputs: Sequence[TensorSpec]) -> SamplingTerms | None:
+    """What may be kept of inputs, by a file in the form that deployment.json has."""
+    if path is None:
+        return None
+    return read_terms(load(path.read_bytes(), DEPLOYMENT_BYTES, path.name), inputs)
 
 
 def _golden_paths(kind: str, specs: Sequence[TensorSpec]) -> dict[str, str]:

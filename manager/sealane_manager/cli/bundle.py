@@ -53,6 +53,9 @@ def pack(
     probation_requests: Annotated[
         int | None, typer.Option(min=0, help="requests it must have answered before it is kept")
     ] = None,
+    sampling: Annotated[
+        Path | None, typer.Option(help="JSON: what of its inputs may be kept; default: nothing")
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="name of a class; once for each, in order")
     ] = None,
@@ -78,6 +81,7 @@ def pack(
             probation=packing.probation_limits(probation_seconds, probation_requests),
             labels=tuple(label or ()),
             batch_rows=batch_rows,
+            sampling=sampling,
         )
         _emit_packed(packing.pack(order), out, output)
 

@@ -18,6 +18,7 @@ from sealane_manager.cli import (
     init,
     release,
     rollout,
+    sample,
     serve,
     trust,
     user,
@@ -44,6 +45,7 @@ app.add_typer(gate.app, name="gate")
 app.add_typer(alert.app, name="alert")
 app.add_typer(audit.app, name="audit")
 app.add_typer(authority.app, name="authority")
+app.add_typer(sample.app, name="sample")
 app.add_typer(export.app, name="export")
 app.add_typer(trust.app, name="trust")
 app.add_typer(user.app, name="user")

@@ -111,6 +111,16 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             )
         return wire.RenewResponse(certificate=certificate)
 
+    async def PutSample(
+        self, request: wire.PutSampleRequest, context: Context
+    ) -> wire.PutSampleResponse:
+        """A sealed sample of the device that calls."""
+        async with answering(context):
+            caller = await self._reception.admit_to_fetch(context)
+            device = parse_device(caller.name)
+            await asyncio.to_thread(self._reception.desk.sample, device, request.sealed)
+        return wire.PutSampleResponse()
+
 
 class _Conversation:
     """One Session call: Hello and Welcome, then an answer to each message."""

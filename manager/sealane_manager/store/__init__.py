@@ -22,6 +22,7 @@ from sealane_manager.store.overview import Overview
 from sealane_manager.store.progress import Progress
 from sealane_manager.store.restoring import Restoring
 from sealane_manager.store.rollouts import Rollouts
+from sealane_manager.store.samples import Samples
 from sealane_manager.store.schedules import Schedules
 from sealane_manager.store.telemetry import open_telemetry
 from sealane_manager.store.telemetry.directory import ControlDirectory
@@ -57,6 +58,7 @@ class Store:
         self.progress = Progress(database)
         self.alerts = Alerts(database)
         self.schedules = Schedules(database)
+        self.samples = Samples(database)
         self.restoring = Restoring(database)
         self.health = FleetHealth(database, self.devices, telemetry)
 

@@ -591,6 +591,33 @@ class RenewResponse(google.protobuf.message.Message):
 global___RenewResponse = RenewResponse
 
 @typing.final
+class PutSampleRequest(google.protobuf.message.Message):
+    """As `sealane.sampling.sealed` writes it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SEALED_FIELD_NUMBER: builtins.int
+    sealed: builtins.bytes
+    def __init__(
+        self,
+        *,
+        sealed: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["sealed", b"sealed"]) -> None: ...
+
+global___PutSampleRequest = PutSampleRequest
+
+@typing.final
+class PutSampleResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___PutSampleResponse = PutSampleResponse
+
+@typing.final
 class FetchMetadataRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

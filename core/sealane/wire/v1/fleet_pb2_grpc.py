@@ -54,6 +54,11 @@ class FleetServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewResponse.FromString,
                 _registered_method=True)
+        self.PutSample = channel.unary_unary(
+                '/sealane.wire.v1.FleetService/PutSample',
+                request_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.PutSampleRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.PutSampleResponse.FromString,
+                _registered_method=True)
 
 
 class FleetServiceServicer(object):
@@ -87,6 +92,13 @@ class FleetServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutSample(self, request, context):
+        """A sample that the director ordered, sealed for the manager. Sent again, it is the same sample.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +121,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.Renew,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewResponse.SerializeToString,
+            ),
+            'PutSample': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutSample,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.PutSampleRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.PutSampleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +236,33 @@ class FleetService(object):
             '/sealane.wire.v1.FleetService/Renew',
             sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_fleet__pb2.RenewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutSample(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.FleetService/PutSample',
+            sealane_dot_wire_dot_v1_dot_fleet__pb2.PutSampleRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_fleet__pb2.PutSampleResponse.FromString,
             options,
             channel_credentials,
             insecure,

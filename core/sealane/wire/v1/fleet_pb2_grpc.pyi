@@ -45,6 +45,12 @@ class FleetServiceStub:
     ]
     """A certificate for a new key. Asked again with the same key, it answers again."""
 
+    PutSample: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.fleet_pb2.PutSampleRequest,
+        sealane.wire.v1.fleet_pb2.PutSampleResponse,
+    ]
+    """A sample that the director ordered, sealed for the manager. Sent again, it is the same sample."""
+
 class FleetServiceAsyncStub:
     Session: grpc.aio.StreamStreamMultiCallable[
         sealane.wire.v1.fleet_pb2.SessionRequest,
@@ -69,6 +75,12 @@ class FleetServiceAsyncStub:
         sealane.wire.v1.fleet_pb2.RenewResponse,
     ]
     """A certificate for a new key. Asked again with the same key, it answers again."""
+
+    PutSample: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.fleet_pb2.PutSampleRequest,
+        sealane.wire.v1.fleet_pb2.PutSampleResponse,
+    ]
+    """A sample that the director ordered, sealed for the manager. Sent again, it is the same sample."""
 
 class FleetServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
@@ -102,5 +114,13 @@ class FleetServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[sealane.wire.v1.fleet_pb2.RenewResponse, collections.abc.Awaitable[sealane.wire.v1.fleet_pb2.RenewResponse]]:
         """A certificate for a new key. Asked again with the same key, it answers again."""
+
+    @abc.abstractmethod
+    def PutSample(
+        self,
+        request: sealane.wire.v1.fleet_pb2.PutSampleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.fleet_pb2.PutSampleResponse, collections.abc.Awaitable[sealane.wire.v1.fleet_pb2.PutSampleResponse]]:
+        """A sample that the director ordered, sealed for the manager. Sent again, it is the same sample."""
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -1,0 +1,127 @@
+"""Decides what of a model's inputs may be kept: the terms that a release's signers gave.
+
+They stand in `deployment.json` under `sampling`, so the director can only switch on what they
+allow. A bundle without them is never sampled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import BundleError
+from sealane.limits import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from sealane.bundle.jsonform import Fields
+    from sealane.bundle.types import TensorSpec
+
+RARELY: Final = 2**31 - 1
+"""The largest number of requests from one sample to the next."""
+
+DAY_BYTES: Final = 1024 * MIB
+"""The most that one slot may keep of a day."""
+
+KEPT_SECONDS: Final = 366 * 86_400
+COLUMNS: Final = 4096
+SHRINK: Final = 64
+
+_IMAGE_AXES: Final = 4
+_TABLE_AXES: Final = 2
+
+
+class Trigger(StrEnum):
+    """Why a request was kept."""
+
+    EVERY = "every"
+    """It was the n-th."""
+    UNSURE = "unsure"
+    """The first class was less sure than the terms say."""
+    ERROR = "error"
+    """The release did not answer it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputTerms:
+    """What of one input is kept.
+
+    Attributes:
+        columns: of a table, these alone; none: all.
+        shrink: of an image, the mean of squares of so many pixels a side; 1: as it is.
+    """
+
+    columns: tuple[int, ...] = ()
+    shrink: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingTerms:
+    """What may be kept of requests.
+
+    Attributes:
+        every: each n-th request; 0: none.
+        confidence_below: requests whose first class has a smaller probability; 0: none.
+        errors: requests that the engine failed, or died or hung on.
+        bytes_per_day: of one slot on one device, sealed.
+        seconds_kept: after which device and manager delete a sample.
+        inputs: those that may be kept; the others are left out.
+    """
+
+    every: int
+    confidence_below: float
+    errors: bool
+    bytes_per_day: int
+    seconds_kept: int
+    inputs: Mapping[str, InputTerms]
+
+    def fields(self) -> dict[str, Any]:
+        """As they stand in deployment.json."""
+        return {
+            "every": self.every,
+            "confidence_below": self.confidence_below,
+            "errors": self.errors,
+            "bytes_per_day": self.bytes_per_day,
+            "seconds_kept": self.seconds_kept,
+            "inputs": {
+                name: {"columns": list(terms.columns), "shrink": terms.shrink}
+                for name, terms in self.inputs.items()
+            },
+        }
+
+
+def read_terms(found: Fields, inputs: Sequence[TensorSpec]) -> SamplingTerms:
+    """The terms in an object; raises BundleError, also for an input that the model has not."""
+    specs = {spec.name: spec for spec in inputs}
+    wanted = found.fields("inputs")
+    if not wanted.raw or (strange := set(wanted.raw).difference(specs)):
+        what = f"names {min(strange)[:40]!r}, which is no input" if wanted.raw else "is empty"
+        raise BundleError(f"{wanted.where} {what}", hint=f"inputs: {', '.join(specs)[:200]}")
+    if type(found.raw.get("errors")) is not bool:
+        raise BundleError(f"{found.where}: errors is neither true nor false")
+    return SamplingTerms(
+        every=found.integer("every", 0, RARELY),
+        confidence_below=found.number("confidence_below", 0, 1),
+        errors=found.raw["errors"],
+        bytes_per_day=found.integer("bytes_per_day", 1, DAY_BYTES),
+        seconds_kept=found.integer("seconds_kept", 1, KEPT_SECONDS),
+        inputs={name: _input(wanted.fields(name), specs[name]) for name in wanted.raw},
+    )
+
+
+def _input(found: Fields, spec: TensorSpec) -> InputTerms:
+    columns = tuple(found.items("columns", COLUMNS))
+    shrink = found.integer("shrink", 1, SHRINK)
+    width = spec.shape[1] if len(spec.shape) == _TABLE_AXES else 0
+    if any(type(column) is not int or not 0 <= column < width for column in columns):
+        raise BundleError(f"{found.where}: columns are no columns of {spec.name[:40]}")
+    if shrink > 1 and not _is_image(spec):
+        raise BundleError(f"{found.where}: {spec.name[:40]} is no image, it cannot shrink")
+    return InputTerms(columns, shrink)
+
+
+def _is_image(spec: TensorSpec) -> bool:
+    return len(spec.shape) in {_IMAGE_AXES - 1, _IMAGE_AXES}

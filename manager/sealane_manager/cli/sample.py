@@ -1,0 +1,116 @@
+"""`sealane sample`: samples of inputs, as far as their release lets them be kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path  # noqa: TC003 - Typer reads annotations
+from typing import Annotated
+
+import typer
+from sealane import fileio
+from sealane.errors import SampleError
+
+from sealane_manager.cli.arguments import parse_duration
+from sealane_manager.cli.context import ContextOption, connect
+from sealane_manager.cli.output import Format, OutputOption, emit, reported
+from sealane_manager.export.npy import npy
+from sealane_manager.sampling import Wish
+
+app = typer.Typer(no_args_is_help=True, help="Samples of inputs, sealed on their device.")
+
+_COLUMNS = ("id", "device", "slot", "release", "trigger", "taken_at", "keep_until", "bytes")
+_ORDER_COLUMNS = ("device", "slot", "until", "by", "reason")
+_SHOWN = 16
+
+SlotOption = Annotated[str, typer.Option(help="of which slot")]
+SelectorOption = Annotated[str, typer.Option(help="from which devices; all without one")]
+ReasonOption = Annotated[str, typer.Option(help="why, for the decision log")]
+
+
+@app.command()
+def on(
+    slot: SlotOption,
+    lasts: Annotated[str, typer.Option("--for", help="how long: 30m, 4h, 7d; at most 30d")],
+    reason: ReasonOption,
+    selector: SelectorOption = "",
+    context: ContextOption = None,
+) -> None:
+    """Order samples for a while: devices keep what the release's own terms allow, and no more."""
+    _order(Wish(selector, slot, parse_duration(lasts)), reason, context)
+
+
+@app.command()
+def off(
+    slot: SlotOption,
+    reason: ReasonOption,
+    selector: SelectorOption = "",
+    context: ContextOption = None,
+) -> None:
+    """Order no more samples; those that are here stay until their time is over."""
+    _order(Wish(selector, slot, timedelta(0)), reason, context)
+
+
+@app.command()
+def orders(output: OutputOption = Format.TABLE, context: ContextOption = None) -> None:
+    """List the orders that hold now."""
+    with reported(), connect(context) as manager:
+        emit([asdict(each) for each in manager.samples.orders()], _ORDER_COLUMNS, output)
+
+
+@app.command("list")
+def list_samples(
+    device: Annotated[str, typer.Option(help="only of this device")] = "",
+    slot: Annotated[str, typer.Option(help="only of this slot")] = "",
+    release: Annotated[str, typer.Option(help="only of this release")] = "",
+    output: OutputOption = Format.TABLE,
+    context: ContextOption = None,
+) -> None:
+    """List samples, the newest first, without opening them."""
+    with reported(), connect(context) as manager:
+        rows = [asdict(each) for each in manager.samples.list(device, slot, release)]
+    if output is Format.TABLE:
+        rows = [row | {"taken_at": f"{row['taken_at']:%Y-%m-%d %H:%M:%S}"} for row in rows]
+    emit(rows, _COLUMNS, output)
+
+
+@app.command()
+def view(
+    sample: str,
+    folder: Annotated[Path, typer.Argument(help="where its tensors are written, as .npy")],
+    reason: ReasonOption,
+    context: ContextOption = None,
+) -> None:
+    """Open one sample; the decision log says who did and why."""
+    with reported(), connect(context) as manager:
+        record, parts = manager.samples.view(sample, reason)
+        fileio.make_folder(folder)
+        content = asdict(record) | {
+            "tensors": [{**asdict(part), "data": len(part.data)} for part in parts]
+        }
+        fileio.replace(folder / "sample.json", json.dumps(content, indent=2, default=str).encode())
+        for number, part in enumerate(parts):
+            _write(folder / f"{part.kind}-{number}", part.datatype, part.shape, part.data)
+    typer.echo(f"wrote {folder}: {len(parts)} tensors")
+
+
+@app.command()
+def delete(sample: str, reason: ReasonOption, context: ContextOption = None) -> None:
+    """Delete one sample before its time."""
+    with reported(), connect(context) as manager:
+        manager.samples.delete(sample, reason)
+
+
+def _order(wish: Wish, reason: str, context: Path | None) -> None:
+    with reported(), connect(context) as manager:
+        devices = manager.samples.order(wish, reason)
+    typer.echo(f"{len(devices)} devices")
+
+
+def _write(path: Path, datatype: str, shape: tuple[int, ...], data: bytes) -> None:
+    """As .npy; what has no such form as it is."""
+    try:
+        fileio.replace(path.with_suffix(".npy"), npy(datatype, shape, data))
+    except SampleError:
+        fileio.replace(path.with_suffix(".bin"), data)

@@ -1,0 +1,75 @@
+"""What a release lets be kept: read strictly, written the one way, nothing without it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sealane.bundle.deployment import encode_deployment, parse_deployment
+from sealane.bundle.jsonform import Fields
+from sealane.bundle.types import DataType, TensorSpec
+from sealane.errors import BundleError
+from sealane.sampling.terms import InputTerms, read_terms
+from support.bundles import tiny_deployment
+from support.samples import some_terms
+
+INPUTS = (
+    TensorSpec("x", DataType.FP32, (-1, 4)),
+    TensorSpec("photo", DataType.UINT8, (-1, 64, 64, 3)),
+)
+
+
+def terms(**changes: Any) -> Any:
+    return read_terms(Fields.of(some_terms().fields() | changes, "sampling"), INPUTS)
+
+
+def test_a_bundle_without_terms_has_none_and_the_bytes_that_it_always_had() -> None:
+    content = encode_deployment(tiny_deployment())
+    assert b"sampling" not in content
+    assert parse_deployment(content).sampling is None
+
+
+def test_terms_survive_a_round_trip() -> None:
+    wanted = some_terms(every=100, confidence_below=0.6, errors=True)
+    deployment = replace(tiny_deployment(), sampling=wanted)
+    content = encode_deployment(deployment)
+    assert parse_deployment(content).sampling == wanted
+    assert encode_deployment(parse_deployment(content)) == content
+
+
+def test_a_field_that_a_later_version_knows_is_kept() -> None:
+    raw = json.loads(encode_deployment(replace(tiny_deployment(), sampling=some_terms())))
+    raw["sampling"]["moon"] = "full"
+    again = parse_deployment(json.dumps(raw).encode())
+    assert json.loads(encode_deployment(again))["sampling"]["moon"] == "full"
+
+
+def test_an_image_shrinks_and_a_table_has_columns() -> None:
+    found = terms(
+        inputs={"x": {"columns": [3, 0], "shrink": 1}, "photo": {"columns": [], "shrink": 8}}
+    )
+    assert found.inputs == {"x": InputTerms((3, 0)), "photo": InputTerms((), 8)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"inputs": {}}, "is empty"),
+        ({"inputs": {"y": {"columns": [], "shrink": 1}}}, "names 'y', which is no input"),
+        ({"inputs": {"x": {"columns": [4], "shrink": 1}}}, "are no columns of x"),
+        ({"inputs": {"x": {"columns": [True], "shrink": 1}}}, "are no columns of x"),
+        ({"inputs": {"x": {"columns": [], "shrink": 2}}}, "is no image"),
+        ({"inputs": {"photo": {"columns": [0], "shrink": 1}}}, "are no columns of photo"),
+        ({"errors": 1}, "errors is neither true nor false"),
+        ({"every": -1}, "every is not a whole number"),
+        ({"confidence_below": 1.5}, "confidence_below is not a number"),
+        ({"bytes_per_day": 0}, "bytes_per_day"),
+        ({"bytes_per_day": 2**40}, "bytes_per_day"),
+        ({"seconds_kept": 0}, "seconds_kept"),
+    ],
+)
+def test_terms_that_mean_nothing_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(BundleError, match=said):
+        terms(**changes)
