@@ -11,6 +11,7 @@ import secrets
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -51,6 +52,7 @@ from sealane_agent.upgrade.staging import AgentStaging
 from sealane_agent.upgrade.versions import Versions
 from sealane_agent.uplink import rpc
 from sealane_agent.uplink.profile import DEFAULT, METERED
+from sealane_agent.uplink.rate import Rate
 from sealane_agent.uplink.session import Session
 from sealane_agent.zone import device_zone
 
@@ -155,16 +157,12 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
     profile = METERED if settings.metered else DEFAULT
     who, passport = _identity(IdentityFiles(folder.identity))
     journal, store = Journal(folder.journal), Store(folder)
-    downloads, link = (
-        rpc.Downloads(lambda: passport.membership, profile),
-        EndpointLink(folder.control_socket),
-    )
-    metadata = rpc.ManagerMetadata(downloads)
-    verifier = Verifier(folder.trust, metadata, who.device, clock)
-    blobs, halt = rpc.ManagerBlobs(downloads), threading.Event()
-    telemetry, windows = _telemetry(
-        folder, Times(clock, verifier.trusted_now, verifier.clock_offset), log
-    )
+    halt, link = threading.Event(), EndpointLink(folder.control_socket)
+    downloads = rpc.Downloads(lambda: passport.membership, profile)
+    verifier = Verifier(folder.trust, rpc.ManagerMetadata(downloads), who.device, clock)
+    blobs = _blobs(downloads, settings, halt)
+    times = Times(clock, verifier.trusted_now, verifier.clock_offset)
+    telemetry, windows = _telemetry(folder, times, log)
     sending = telemetry.sending if settings.telemetry else None
     telemetry.sending.bytes_s = profile.telemetry_bytes_s
     session = Session(lambda: rpc.Line(passport.membership, profile), journal, log, sending)
@@ -230,6 +228,13 @@ def _upgrades(
         return versions, Upgrades(own, left_to_the_package())
     folder.begin()
     return versions, Upgrades(own)
+
+
+def _blobs(
+    downloads: rpc.Downloads, settings: RunSettings, halt: threading.Event
+) -> rpc.ManagerBlobs:
+    rate = Rate(settings.rate_kb * 1000, time.monotonic, halt.wait)
+    return rpc.ManagerBlobs(downloads, rate)
 
 
 def _telemetry(folder: StateFolder, times: Times, log: Log) -> tuple[Telemetry, EndpointLink]:

@@ -23,6 +23,9 @@ DEPLOYMENT_BYTES: Final = 4 * MIB
 BLOB_BYTES: Final = 16 * GIB
 """One blob: larger models are split into external data files by their exporters."""
 
+PATCH_BYTES: Final = 256 * MIB
+"""A blob for which a patch is made or taken: it and its base are held in memory."""
+
 BUNDLE_FILES: Final = 512
 """Files in one bundle."""
 

@@ -40,6 +40,7 @@ from sealane_manager.members import Members
 from sealane_manager.metrics.otlp import Origin
 from sealane_manager.metrics.push import Endpoint, Push
 from sealane_manager.metrics.survey import VERSION, Survey
+from sealane_manager.patches import Patches
 from sealane_manager.people.accounts import Accounts
 from sealane_manager.people.sign_on import SignOn
 from sealane_manager.people.sign_on import load as load_sso
@@ -350,7 +351,7 @@ class _Doors:
             self._renewal(),
             parts.controller.wake,
         )
-        return FleetService(reception, Content(parts.repository, parts.blobs))
+        return FleetService(reception, Content(parts.repository, parts.blobs, self._patches()))
 
     def _desk(self) -> Desk:
         parts = self._parts
@@ -374,6 +375,9 @@ class _Doors:
         return Enrolment(
             self._fleet.fleet, parts.store, parts.repository, parts.issuer, parts.clock
         )
+
+    def _patches(self) -> Patches:
+        return Patches(self._settings.state.patches, self._parts.blobs)
 
     def _offices(self, enrolment: Enrolment, enrol_address: str) -> Offices:
         parts = self._parts

@@ -72,6 +72,12 @@ class BlobStore:
         file.seek(offset)
         return file
 
+    def small(self, digest: Digest, limit: int) -> bytes | None:
+        """A blob as a whole, None above `limit` bytes; raises NotKnown."""
+        with self.open(digest) as file:
+            size = os.fstat(file.fileno()).st_size
+            return file.read() if size <= limit else None
+
     def content(self, digest: Digest, limit: int) -> bytes:
         """A small blob as a whole; raises NotKnown, or BundleError above `limit` bytes."""
         with self.open(digest) as file:

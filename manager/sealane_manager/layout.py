@@ -77,6 +77,11 @@ class StateFolder:
         """Blobs that are still being uploaded."""
         return self.root / "blobs" / "partial"
 
+    @property
+    def patches(self) -> Path:
+        """Patches between blobs, as devices asked for them; may be deleted at any time."""
+        return self.root / "blobs" / "patches"
+
     def blob(self, digest: Digest) -> Path:
         """A blob of a bundle."""
         return self.root / "blobs" / "sha256" / hex_of(digest)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from sealane.bundle.types import Manifest
     from sealane.names import Digest
+    from sealane_agent.uplink.fetch import Base
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +51,9 @@ class Source:
     def fetch(self, digest: Digest, offset: int) -> Iterator[bytes]:
         self.asked.append(digest)
         yield blob_path(self.layout, digest).read_bytes()[offset:]
+
+    def patched(self, digest: Digest, base: Base) -> Iterator[bytes]:  # noqa: ARG002 - no patches here
+        return self.fetch(digest, 0)
 
 
 @dataclass

@@ -18,6 +18,8 @@ from sealane_agent.uplink.fetch import SourceTrouble
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sealane_agent.uplink.fetch import Base
+
 CAM = SlotName("cam")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -158,6 +160,8 @@ class FakeBlobs:
     breaks: list[int | None] = field(default_factory=list)
     asked: list[tuple[Digest, int]] = field(default_factory=list)
     chunk: int = 4
+    garbage: list[bytes] = field(default_factory=list)
+    asked_patches: list[tuple[Digest, Digest]] = field(default_factory=list)
 
     def fetch(self, digest: Digest, offset: int) -> Iterator[bytes]:
         self.asked.append((digest, offset))
@@ -167,6 +171,13 @@ class FakeBlobs:
             if after is not None and start >= after:
                 raise SourceTrouble("the link broke")
             yield content[start : start + self.chunk]
+
+    def patched(self, digest: Digest, base: Base) -> Iterator[bytes]:
+        """The patches there are: `garbage` in place of the blob, or the blob itself."""
+        self.asked_patches.append((digest, base.digest))
+        yield from self.garbage or ()
+        if not self.garbage:
+            yield from self.fetch(digest, 0)
 
 
 @dataclass

@@ -18,6 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _TABLE_ROW = re.compile(r"^\| (sealane[\w\[\]-]*) \| ([\w-]+) \| (.+) \|$", re.MULTILINE)
 _PROVIDES = {
     "python-pkcs11": {"pkcs11"},
+    "backports-zstd": {"backports", "compression"},
     "argon2-cffi": {"argon2"},
     "fastapi": {"fastapi", "pydantic", "starlette"},
     "grpcio": {"grpc"},

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from sealane.bundle.types import Layer
     from sealane.names import SlotName
     from sealane.receipt import SignedReceipt
 
@@ -156,7 +157,12 @@ class Hands:
         return signed
 
     async def _fetch(self, attempt: Attempt, seen: Observed) -> None:
-        policy = Policy(self._tools.pause, lambda: self._stops(attempt, seen))
+        policy = Policy(
+            self._tools.pause,
+            lambda: self._stops(attempt, seen),
+            self._begun,
+            seen.active.manifest if seen.active else None,
+        )
         try:
             limits = await asyncio.to_thread(self._tools.staging.fetch, attempt, policy)
         except Stopped:
@@ -165,6 +171,10 @@ class Hands:
             await self._failed(attempt, error, seen)
         else:
             await self._enter(outcomes.fetched(attempt, limits), seen)
+
+    def _begun(self, layer: Layer, offset: int) -> None:
+        blob = layer.digest.removeprefix("sha256:")[:12]
+        self._tools.log("download", slot=self._slot, blob=blob, offset=offset, size=layer.size)
 
     def _stops(self, attempt: Attempt, seen: Observed) -> bool:
         """Whether a fetch ends here; what arrived stays for its next window."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.bundle.deployment import parse_deployment
@@ -11,18 +11,19 @@ from sealane.bundle.manifest import DEPLOYMENT_PATH, layer_at, parse_manifest
 from sealane.bundle.references import check_references
 from sealane.errors import BundleError
 from sealane.failure import Failure, FailureKind
-from sealane.limits import DEPLOYMENT_BYTES
+from sealane.limits import DEPLOYMENT_BYTES, PATCH_BYTES
 
 from sealane_agent.errors import Failed
 from sealane_agent.layout import Pointer
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.slot import variants
 from sealane_agent.slot.state import Choice
-from sealane_agent.uplink.fetch import fetch_all
+from sealane_agent.uplink.fetch import Base, fetch_all
 
 if TYPE_CHECKING:
     from sealane.bundle.types import Deployment, Layer, Manifest, ProbationLimits, Variant
     from sealane.fleet import DeviceFacts
+    from sealane.names import Digest
 
     from sealane_agent.endpoint.seam import Endpoint
     from sealane_agent.serving.messages import Proved
@@ -77,8 +78,9 @@ class Staging:
     def fetch(self, attempt: Attempt, policy: Policy) -> ProbationLimits:
         """Bring every blob that the attempt needs into the store; blocks.
 
-        Only what an eligible variant needs is fetched. Returns the limits of its probation. Raises
-        Failed or Stopped.
+        Only what an eligible variant needs is fetched; a file that the bundle before has under the
+        same name may come as a patch. Returns the limits of its probation. Raises Failed or
+        Stopped.
         """
         manifest = self._manifest(attempt)
         contract = tuple(item for item in manifest.layers if item.path == DEPLOYMENT_PATH)
@@ -88,8 +90,24 @@ class Staging:
         fetch_all(self.store, self.source, contract, policy)
         bundle = self._bundle(attempt, manifest)
         self.store.require_space(bundle.layers)
-        fetch_all(self.store, self.source, bundle.layers, policy)
+        patched = replace(policy, bases=self._bases(bundle.layers, policy.before))
+        fetch_all(self.store, self.source, bundle.layers, patched)
         return bundle.deployment.probation
+
+    def _bases(self, layers: tuple[Layer, ...], before: Digest | None) -> dict[Digest, Base]:
+        """Files of the bundle before that lie here under the names of the new ones."""
+        if before is None:
+            return {}
+        try:
+            old = parse_manifest(self.store.path(before).read_bytes()).layers
+        except (BundleError, OSError):
+            return {}
+        here = {item.path: item.digest for item in old if item.size <= PATCH_BYTES}
+        return {
+            item.digest: Base(here[item.path], self.store.path(here[item.path]))
+            for item in layers
+            if item.path in here and self.store.has(here[item.path])
+        }
 
     async def prove(self, attempt: Attempt) -> Choice:
         """Measure every eligible variant; the fastest one stays loaded.

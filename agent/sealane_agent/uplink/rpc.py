@@ -7,6 +7,7 @@ their own, so that a large blob never delays a heartbeat.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections import deque
 from datetime import UTC, datetime
@@ -17,7 +18,8 @@ import grpc.experimental
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hashes import SHA256
 from sealane import codec, limits
-from sealane.errors import SealaneError
+from sealane.errors import BundleError, SealaneError
+from sealane.patches import applied
 from sealane.trust import identity
 from sealane.trust.source import MetadataMissing
 from sealane.wire.v1 import enrol_pb2, enrol_pb2_grpc, fleet_pb2, fleet_pb2_grpc
@@ -27,7 +29,7 @@ from sealane_agent.identity.keys import HeldKey
 from sealane_agent.identity.membership import Admission
 from sealane_agent.uplink.fetch import SourceTrouble
 from sealane_agent.uplink.profile import DEFAULT
-from sealane_agent.uplink.watchdog import watched
+from sealane_agent.uplink.watchdog import watched_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from sealane.names import Digest
 
     from sealane_agent.identity.membership import Application, Membership
+    from sealane_agent.uplink.fetch import Base
     from sealane_agent.uplink.profile import Profile
+    from sealane_agent.uplink.rate import Rate
 
 # A link that was cut is noticed by pings; a channel without calls is silent.
 _OPTIONS: Final = (
@@ -158,10 +162,31 @@ class Downloads:
 
     def blob(self, digest: Digest, offset: int) -> Iterator[bytes]:
         """One blob from an offset in chunks; raises SourceTrouble."""
-        request = fleet_pb2.FetchBlobRequest(digest=digest, offset=offset)
+        for answer in self._answers(fleet_pb2.FetchBlobRequest(digest=digest, offset=offset)):
+            yield answer.chunk
+
+    def patched(self, digest: Digest, base: Base) -> Iterator[bytes]:
+        """One blob as a whole, by a patch if the manager has one; raises SourceTrouble."""
+        request = fleet_pb2.FetchBlobRequest(digest=digest, base=base.digest)
+        answers = self._answers(request)
+        first = next(answers, None)
+        if first is None:
+            return
+        chunks = (answer.chunk for answer in itertools.chain((first,), answers))
+        if not first.patch:
+            yield from chunks
+            return
+        try:
+            yield from applied(base.path.read_bytes(), chunks)
+        except (BundleError, OSError) as error:
+            raise SourceTrouble(str(error)) from error
+
+    def _answers(
+        self, request: fleet_pb2.FetchBlobRequest
+    ) -> Iterator[fleet_pb2.FetchBlobResponse]:
         call: Any = self._stub().FetchBlob(request, timeout=_BLOB_DEADLINE_S)
         try:
-            yield from watched(call)
+            yield from watched_answers(call)
         except grpc.RpcError as error:
             raise SourceTrouble(_reason(error)) from error
         finally:
@@ -187,12 +212,16 @@ class ManagerMetadata:
 class ManagerBlobs:
     """The blob half of the downloads, as the fetcher wants it."""
 
-    def __init__(self, downloads: Downloads) -> None:
-        self._downloads = downloads
+    def __init__(self, downloads: Downloads, rate: Rate) -> None:
+        self._downloads, self._rate = downloads, rate
 
     def fetch(self, digest: Digest, offset: int) -> Iterator[bytes]:
         """One blob; raises SourceTrouble."""
-        return self._downloads.blob(digest, offset)
+        return self._rate.kept(self._downloads.blob(digest, offset))
+
+    def patched(self, digest: Digest, base: Base) -> Iterator[bytes]:
+        """One blob, by a patch if there is one; raises SourceTrouble."""
+        return self._rate.kept(self._downloads.patched(digest, base))
 
 
 def renew(membership: Membership, csr: bytes) -> bytes:

@@ -20,6 +20,12 @@ PATIENCE_S: Final = 60.0
 
 def watched(call: Any, patience_s: float = PATIENCE_S) -> Iterator[bytes]:
     """The chunks of a call; one that is too slow is cancelled, and raises what calls raise."""
+    for answer in watched_answers(call, patience_s):
+        yield answer.chunk
+
+
+def watched_answers(call: Any, patience_s: float = PATIENCE_S) -> Iterator[Any]:
+    """The same, each chunk in its answer."""
     waited, got = 0.0, 0
     while True:
         watchdog = threading.Timer(patience_s - waited, call.cancel)
@@ -35,4 +41,4 @@ def watched(call: Any, patience_s: float = PATIENCE_S) -> Iterator[bytes]:
         waited, got = waited + time.monotonic() - began, got + len(answer.chunk)
         if got >= ENOUGH_BYTES:
             waited, got = 0.0, 0
-        yield answer.chunk
+        yield answer

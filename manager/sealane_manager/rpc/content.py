@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sealane_manager.blobs import BlobStore
+    from sealane_manager.patches import Patches
     from sealane_manager.repository import Repository
 
 
 class Content:
     """The files of one manager's repository and blob store."""
 
-    def __init__(self, repository: Repository, blobs: BlobStore) -> None:
-        self._repository, self._blobs = repository, blobs
+    def __init__(self, repository: Repository, blobs: BlobStore, patches: Patches) -> None:
+        self._repository, self._blobs, self._patches = repository, blobs, patches
 
     async def metadata(self, name: str) -> AsyncIterator[bytes]:
         """One file of the repository; raises InvalidName or NotKnown."""
@@ -35,5 +36,16 @@ class Content:
         """One blob from an offset; raises InvalidName or NotKnown."""
         name = parse_digest(digest)
         with await asyncio.to_thread(self._blobs.open, name, offset) as file:
+            while chunk := await asyncio.to_thread(file.read, BLOB_CHUNK_BYTES):
+                yield chunk
+
+    async def patch(self, digest: str, base: str) -> AsyncIterator[bytes]:
+        """A patch that makes the blob of another; nothing when there is none worth it."""
+        found = await asyncio.to_thread(
+            self._patches.between, parse_digest(base), parse_digest(digest)
+        )
+        if found is None:
+            return
+        with await asyncio.to_thread(found.open, "rb") as file:
             while chunk := await asyncio.to_thread(file.read, BLOB_CHUNK_BYTES):
                 yield chunk

@@ -98,6 +98,14 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         """One blob from an offset, in chunks."""
         async with answering(context):
             caller = await self._reception.admit_to_fetch(context)
+            patched = False
+            if request.base and not request.offset:
+                async for chunk in self._content.patch(request.digest, request.base):
+                    self._reception.door.check(caller)
+                    patched = True
+                    yield wire.FetchBlobResponse(chunk=chunk, patch=True)
+            if patched:
+                return
             async for chunk in self._content.blob(request.digest, request.offset):
                 self._reception.door.check(caller)
                 yield wire.FetchBlobResponse(chunk=chunk)

@@ -653,15 +653,19 @@ class FetchBlobRequest(google.protobuf.message.Message):
 
     DIGEST_FIELD_NUMBER: builtins.int
     OFFSET_FIELD_NUMBER: builtins.int
+    BASE_FIELD_NUMBER: builtins.int
     digest: builtins.str
     offset: builtins.int
+    base: builtins.str
+    """A blob that the device holds: the answer may be a patch against it. Empty asks for the blob."""
     def __init__(
         self,
         *,
         digest: builtins.str = ...,
         offset: builtins.int = ...,
+        base: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["digest", b"digest", "offset", b"offset"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["base", b"base", "digest", b"digest", "offset", b"offset"]) -> None: ...
 
 global___FetchBlobRequest = FetchBlobRequest
 
@@ -670,12 +674,16 @@ class FetchBlobResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CHUNK_FIELD_NUMBER: builtins.int
+    PATCH_FIELD_NUMBER: builtins.int
     chunk: builtins.bytes
+    patch: builtins.bool
+    """The chunks are a zstd frame with the base as its prefix; the same in every message of an answer."""
     def __init__(
         self,
         *,
         chunk: builtins.bytes = ...,
+        patch: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk", b"chunk"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk", b"chunk", "patch", b"patch"]) -> None: ...
 
 global___FetchBlobResponse = FetchBlobResponse
