@@ -44,7 +44,7 @@ series = {}
 def switch(number, frame):
     for place in [item for item in gc.get_objects() if type(item) is Place]:
         place.series = series.setdefault(place, place.series) if number == signal.SIGUSR1 else None
-        place._worker.record_waits(place.series.waits if place.series else None)
+        place._introduce()
 
 signal.signal(signal.SIGUSR1, switch)
 signal.signal(signal.SIGUSR2, switch)
