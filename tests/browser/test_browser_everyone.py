@@ -21,6 +21,14 @@ AXE = (
 )
 
 
+TOO_WIDE = """
+[...document.querySelectorAll("body *")].filter(
+  (each) => each.getBoundingClientRect().right > window.innerWidth + 1
+).map((each) => each.outerHTML.slice(0, 200)).slice(-4)
+"""
+"""What reaches beyond the screen, the innermost last."""
+
+
 def findings(page: Page) -> list[str]:
     """What axe finds on the page as it stands."""
     page.evaluate(AXE.read_text())
@@ -58,7 +66,7 @@ def test_no_page_is_wider_than_the_screen(page: Page, site: Site, width: int) ->
     for name, path in paths:
         page.goto(path)
         if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
-            wide.append(name)
+            wide.append(f"{name}: {page.evaluate(TOO_WIDE)}")
     assert wide == []
 
 

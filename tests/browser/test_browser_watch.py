@@ -92,7 +92,7 @@ def test_charts_are_tables_without_scripts(page: Page, site: Site, browser: Brow
 
 def test_drift_is_shown_by_input_and_by_device(page: Page, site: Site) -> None:
     wait_for_telemetry(page, site)
-    page.get_by_role("link", name="Data & drift").click()
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Data & drift").click()
     page.locator("main tbody a[href^='/drift/input']").first.click()
     expect(page.locator(".histogram").first).to_be_visible()
     page.get_by_text("As a table").first.click()
