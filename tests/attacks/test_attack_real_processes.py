@@ -6,7 +6,8 @@ import json
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -17,11 +18,14 @@ from sealane.trust.identity import key_from_pem, make_csr, new_key
 from sealane.trust.token import JoinToken
 from sealane.wire.v1 import fleet_pb2, fleet_pb2_grpc
 from sealane_manager.client import Operator
+from sealane_manager.store.summaries import AuditFilter
 from support.device import Device, enrol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sealane_manager.store.summaries import AuditLine
 
 pytestmark = pytest.mark.slow
 
@@ -46,14 +50,15 @@ def said(plant: Plant, process: str, text: str) -> None:
     wait_for(f"{text!r} in {log.name}", lambda: text in log.read_text(errors="replace") or None)
 
 
-def audit(plant: Plant, action: str) -> list[dict[str, Any]]:
-    listed = plant.processes.sealane("audit", "list", "--action", action, "-o", "json")
-    rows: list[dict[str, Any]] = json.loads(listed)
-    return rows
+def audit(plant: Plant, action: str) -> tuple[AuditLine, ...]:
+    with Operator(plant.state / "operator") as operator:
+        return operator.audit.lines(AuditFilter(action=action, size=9))
 
 
 def joined(plant: Plant, name: str) -> Device:
-    return enrol(JoinToken.parse(plant.processes.sealane("device", "token").strip()), name)
+    with Operator(plant.state / "operator") as operator:
+        token = operator.create_join_token({}, 1, timedelta(hours=1))
+    return enrol(JoinToken.parse(token), name)
 
 
 def test_an_open_session_ends_within_a_second_of_its_revocation(
@@ -70,7 +75,7 @@ def test_an_open_session_ends_within_a_second_of_its_revocation(
             took.append(time.monotonic() - began)
         assert ended.code() is grpc.StatusCode.PERMISSION_DENIED
         assert "was revoked" in str(ended.details())
-        assert "stolen" in audit(plant, "revoke")[0]["detail"]
+        assert "stolen" in audit(plant, "revoke")[0].detail
     with capsys.disabled():
         sys.stdout.write(f"\n  a revoked session ended after at most {max(took) * 1e3:.0f} ms\n")
     assert max(took) < REVOKED_S
@@ -105,8 +110,8 @@ def test_the_agent_whose_folder_was_copied_is_quarantined_and_the_alarm_is_in_th
         assert session.end().code() is grpc.StatusCode.PERMISSION_DENIED
     said(plant, "copied", "is in quarantine")
     (alarm,) = audit(plant, "quarantine")
-    assert alarm["actor"] == "device copied"
-    assert "the device may have been copied" in alarm["detail"]
+    assert alarm.actor == "device copied"
+    assert "the device may have been copied" in alarm.detail
     plant.processes.sealane("audit", "verify")
 
 
