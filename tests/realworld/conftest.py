@@ -76,6 +76,7 @@ def build(folder: Path, *arguments: str) -> Path:
 def build_elsewhere(folder: Path, *arguments: str) -> Path:
     """The same from a copy of the tree, in other surroundings; returns where they lie."""
     copied, out = folder / "tree", folder / "out"
+    folder.mkdir(exist_ok=True)
     shutil.copytree(ROOT, copied, ignore=shutil.ignore_patterns(".venv", ".*_cache", "dist"))
     (copied / ".venv").symlink_to(ROOT / ".venv")
     subprocess.run(

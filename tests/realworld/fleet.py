@@ -107,6 +107,12 @@ class Fleet:
         full = f"{self.manager.name.removesuffix('manager')}{name}"
         return Box(full, folder / name, self.network.join(full))
 
+    def leave(self, place: str) -> None:
+        """Revoke the devices of a place, so that no rollout waits for a machine that is gone."""
+        listed = self.sealane("device", "list", "-o", "json", "--selector", f"place={place}")
+        for row in json.loads(listed):
+            self.sealane("device", "revoke", row["id"], "--reason", "its machine is gone")
+
     def sealane(self, *arguments: str) -> str:
         """The operator's command line on the manager's machine."""
         return self.manager.run("sealane", *arguments, variables={"SEALANE_STATE": STATE})

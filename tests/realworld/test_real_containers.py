@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import json
 import secrets
 import shutil
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from packager.image import USER
-from realworld.conftest import build, build_elsewhere
+from realworld.conftest import build
 from realworld.container import Container, Image
 from realworld.fleet import ENDED
 from realworld.machine import BoxError, eventually
@@ -84,14 +83,6 @@ def _begin(made: dict[str, Container], token: Path) -> None:
     enrol = ("enroll", "--token-file", "/secrets/join-token", "--if-needed")
     assert "enrolled as device" in agent.run(*enrol)
     agent.start()
-
-
-def test_a_second_build_of_an_image_elsewhere_gives_the_same_bytes(
-    archives: dict[str, Path], tmp_path: Path
-) -> None:
-    again = build_elsewhere(tmp_path, "--form", "image", "sealane-agent")
-    name = archives["sealane-agent"].name
-    assert filecmp.cmp(archives["sealane-agent"], again / name, shallow=False)
 
 
 def test_manager_and_agent_come_up_as_nobody_in_particular_on_a_root_nobody_can_write(

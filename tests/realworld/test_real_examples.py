@@ -123,6 +123,7 @@ def press(
         box.wait_up()
         box.copy(packages["sealane-agent"], "/srv")
         yield box
+        fleet.leave("press")
     finally:
         box.stop()
         box.remove()

@@ -51,6 +51,7 @@ def other(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bo
         box.start()
         box.wait_up()
         yield box
+        fleet.leave("other")
     finally:
         box.stop()
         box.remove()
