@@ -90,7 +90,7 @@ def test_the_rpm_holds_what_the_tarball_holds_and_says_what_it_needs(built: Path
     rpm, tarball = next(built.glob("*.rpm")), next(built.glob("*.tar.gz"))
     listed = set(_said("rpm", "--query", "--list", "--package", str(rpm)).split("\n"))
     with tarfile.open(tarball) as archive:
-        below = f"{tarball.name.removesuffix('.tar.gz')}/root/"
+        below = "/".join((tarball.name.removesuffix(".tar.gz"), "root", ""))
         names = [each.name for each in archive if not each.isdir()]
     packed = {f"/{name.removeprefix(below)}" for name in names if name.startswith(below)}
     assert len(packed) > 1000
