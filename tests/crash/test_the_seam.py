@@ -19,8 +19,12 @@ ELSEWHERE: Final = {
     "agent/sealane_agent/app.py": "the lock has no content",
     "agent/sealane_agent/database.py": "it is the seam of databases",
     "agent/sealane_agent/endpoint/keeper.py": "the endpoint's log may be lost",
+    "agent/sealane_agent/line/door.py": "a socket's name is made anew at each start",
+    "agent/sealane_agent/oip/regions.py": "shared memory is no disk",
+    "agent/sealane_agent/sampling/sending.py": "a delivered sample that comes back is sent again",
     "agent/sealane_agent/serving/app.py": "the lock has no content",
     "agent/sealane_agent/serving/control.py": "a socket's name is made anew at each start",
+    "agent/sealane_agent/upgrade/unpack.py": "the interpreter's link is made anew at each start",
     "agent/sealane_agent/worker/host.py": "it speaks to the kernel",
 }
 """Files of the agent that change a disk beside the seam, and why that loses nothing."""
