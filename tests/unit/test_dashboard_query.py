@@ -20,6 +20,7 @@ from support.rollouts import START
         ("https://m/devices?q=pa", {"q": "pa", "site": "berlin"}, False),
         ("https://m/devices?q=pa&site=berlin", {"q": "par", "site": "berlin", "status": ""}, True),
         ("https://m/devices?selector=a", {"selector": "a,b"}, True),
+        ("https://m/devices?q=pa", {"q": "pa"}, True),
         ("nonsense", {"q": "pa"}, False),
     ],
 )

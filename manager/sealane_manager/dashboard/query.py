@@ -81,12 +81,14 @@ def address(path: str, asked: Mapping[str, str], **changes: object) -> str:
 def types_on(before: str, asked: Mapping[str, str]) -> bool:
     """Whether a filter is a word that was typed on, given the address before: no step to go back.
 
-    That is so when it had a word there already and nothing else changed.
+    That is so when it had a word there already and nothing else changed, or nothing at all did.
     """
     had = dict(parse_qsl(urlsplit(before).query))
     now = {name: text for name, text in asked.items() if text.strip()}
     changed = {name for name in had.keys() | now.keys() if had.get(name) != now.get(name)}
-    return any(changed == {name} and had.get(name) and now.get(name) for name in TYPED)
+    return not changed or any(
+        changed == {name} and had.get(name) and now.get(name) for name in TYPED
+    )
 
 
 def sorted_by(asked: Mapping[str, str], column: str) -> str:
