@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final
 from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.gate import case, fell_silent, is_silent, listed
+from sealane_manager.rollout.pace import frozen, grantable
 from sealane_manager.rollout.placement import places
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
+    Begin,
     Decision,
     DeviceState,
     Grant,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+_NAMED: Final = 3
 _HOLDS: Final = IN_FLIGHT | {DeviceState.SERVING, DeviceState.SUSPECT}
 
 
@@ -115,6 +118,20 @@ def _has_silent(seen: Look) -> bool:
     return bool(_silent(seen))
 
 
+def _is_agreed(seen: Look) -> bool:
+    return len(seen.rollout.approvals) >= seen.rollout.spec.terms.approvals
+
+
+def _is_due(seen: Look) -> bool:
+    start = seen.rollout.spec.terms.times.start
+    return not seen.rollout.blocked_by and (start is None or seen.now >= start)
+
+
+def _is_overdue(seen: Look) -> bool:
+    deadline, began = seen.rollout.spec.terms.times.deadline, seen.rollout.began_at
+    return deadline is not None and began is not None and seen.now - began > deadline
+
+
 def _gate_fails(seen: Look) -> bool:
     return seen.verdict is Verdict.FAIL
 
@@ -130,13 +147,8 @@ def _gate_passes(seen: Look) -> bool:
     return seen.verdict is Verdict.PASS
 
 
-def _grantable(seen: Look) -> tuple[RolloutDevice, ...]:
-    free = max(0, seen.places - moves.taken(seen.rollout))
-    return tuple(device for device in seen.waiting if device.reachable)[:free]
-
-
 def _has_grantable(seen: Look) -> bool:
-    return bool(_grantable(seen))
+    return bool(grantable(seen.rollout, seen.places, seen.now))
 
 
 def _stage_is_full(seen: Look) -> bool:
@@ -181,15 +193,34 @@ def _suspect(seen: Look) -> Step:
     return Step(replace(seen.rollout, devices=devices), marks)
 
 
+def _schedule(seen: Look) -> Step:
+    return moves.enter(seen.rollout, RolloutState.SCHEDULED, "approved", seen.now)
+
+
+def _begin(seen: Look) -> Step:
+    begun = replace(seen.rollout, began_at=seen.now)
+    step = moves.enter(begun, RolloutState.RUNNING, "begins", seen.now)
+    return replace(step, decisions=(*step.decisions, Begin()))
+
+
+def _expire(seen: Look) -> Step:
+    deadline = seen.rollout.spec.terms.times.deadline
+    return _stop(seen, f"it did not end within {deadline}: {seen.reason}")
+
+
 def _fail(seen: Look) -> Step:
+    step = _stop(seen, seen.reason)
+    return replace(step, decisions=(seen.judged, *step.decisions))
+
+
+def _stop(seen: Look, reason: str) -> Step:
     match seen.rollout.spec.on_failure:
         case OnFailure.REVERT:
-            step = moves.revert(seen.rollout, seen.reason, seen.now)
+            return moves.revert(seen.rollout, reason, seen.now)
         case OnFailure.KEEP:
-            step = moves.finish(seen.rollout, RolloutState.ABORTED, seen.reason, seen.now)
+            return moves.finish(seen.rollout, RolloutState.ABORTED, reason, seen.now)
         case OnFailure.PAUSE:
-            step = moves.enter(seen.rollout, RolloutState.PAUSED, seen.reason, seen.now)
-    return replace(step, decisions=(seen.judged, *step.decisions))
+            return moves.enter(seen.rollout, RolloutState.PAUSED, reason, seen.now)
 
 
 def _give_up(seen: Look) -> Step:
@@ -198,7 +229,7 @@ def _give_up(seen: Look) -> Step:
 
 
 def _grant(seen: Look) -> Step:
-    chosen = frozenset(device.device for device in _grantable(seen))
+    chosen = frozenset(device.device for device in grantable(seen.rollout, seen.places, seen.now))
     devices = tuple(
         replace(moves.moved(each, DeviceState.LEASED, "", seen.now), stage=seen.rollout.stage)
         if each.device in chosen
@@ -249,10 +280,26 @@ def _reverted(seen: Look) -> Step:
 def _explain(seen: Look) -> Step | None:
     reason = seen.reason
     if seen.rollout.phase is Phase.DISPATCH and not seen.running and seen.waiting:
-        reason = f"waits until it can reach {listed(seen.waiting)}"
+        frost = frozen(seen.rollout.spec.terms.times, seen.now)
+        reason = frost or f"waits until it can reach {listed(seen.waiting)}"
     if reason == seen.rollout.reason:
         return None
     return Step(replace(seen.rollout, reason=reason))
+
+
+def _say_what_is_missing(seen: Look) -> Step | None:
+    reason = missing_before_start(seen.rollout)
+    return Step(replace(seen.rollout, reason=reason)) if reason != seen.rollout.reason else None
+
+
+def missing_before_start(rollout: Rollout) -> str:
+    """What a rollout that has not begun waits for."""
+    terms = rollout.spec.terms
+    if rollout.state is RolloutState.WAITING_APPROVAL:
+        return f"{len(rollout.approvals)} of {terms.approvals} people have approved it"
+    if rollout.blocked_by:
+        return f"waits until {', '.join(rollout.blocked_by[:_NAMED])} has ended"
+    return f"begins at {terms.times.start}" if terms.times.start else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +314,13 @@ class Row:
 
 TABLE: Final = (
     # in this state            and phase        when            then
+    Row(RolloutState.WAITING_APPROVAL, None, _is_agreed, _schedule),
+    Row(RolloutState.WAITING_APPROVAL, None, _always, _say_what_is_missing),
+    Row(RolloutState.SCHEDULED, None, _is_due, _begin),
+    Row(RolloutState.SCHEDULED, None, _always, _say_what_is_missing),
     Row(RolloutState.RUNNING, None, _has_silent, _suspect),
     Row(RolloutState.RUNNING, None, _gate_fails, _fail),
+    Row(RolloutState.RUNNING, None, _is_overdue, _expire),
     Row(RolloutState.RUNNING, None, _nobody_is_left, _give_up),
     Row(RolloutState.RUNNING, None, _has_grantable, _grant),
     Row(RolloutState.RUNNING, Phase.DISPATCH, _stage_is_full, _soak),

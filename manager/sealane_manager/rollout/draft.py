@@ -11,6 +11,7 @@ from sealane.errors import InvalidName
 from sealane_manager.errors import Refused
 from sealane_manager.gate.types import Kind
 from sealane_manager.rollout.placement import order, places, plan, stage_of
+from sealane_manager.rollout.terms import OnConflict
 from sealane_manager.rollout.types import (
     DeviceState,
     Phase,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId, ReleaseName
 
     from sealane_manager.gate.types import Checks
+    from sealane_manager.rollout.terms import Terms
 
 LONGEST: Final = timedelta(days=365)
 """Longest soak or silence: a rollout that waits longer was mistyped."""
@@ -37,6 +39,11 @@ MOST: Final = 2**31 - 1
 _MOST_ALPHA: Final = 0.5
 _SHARES: Final = frozenset(Kind) - {Kind.ERRORS, Kind.LATENCY}
 """Checks that tolerate a share; the others tolerate a factor."""
+
+MOST_APPROVALS: Final = 16
+MOST_FREEZES: Final = 366
+MOST_LIMITS: Final = 8
+"""Of one rollout: more were mistyped."""
 
 _SHORTEST: Final = timedelta(seconds=1)
 _ALL: Final = 100
@@ -85,22 +92,25 @@ def draft(
         _waiting(changed[device], stage_of(position, counts), now)
         for position, device in enumerate(order(rollout, changed))
     )
+    state = opening(spec.terms, candidates, now)
     return Rollout(
         id=rollout,
         spec=replace(spec, stages=stages),
-        state=RolloutState.RUNNING,
+        state=state,
         stage=0,
         phase=Phase.DISPATCH,
         phase_since=now,
         reason="",
         devices=devices,
         created_at=now,
+        began_at=now if state is RolloutState.RUNNING else None,
     )
 
 
 def _check_numbers(spec: RolloutSpec) -> None:
     gate = spec.gate
     _check_evidence(gate.checks)
+    _check_terms(spec.terms)
     ranges = (
         ("the soak", spec.soak, timedelta(0), LONGEST),
         ("the time after which a device is silent", gate.silent_after, _SHORTEST, LONGEST),
@@ -111,6 +121,23 @@ def _check_numbers(spec: RolloutSpec) -> None:
     for what, value, least, most in ranges:
         if not least <= value <= most:  # type: ignore[operator]  # each row is of one type
             raise InvalidName(f"{what} is {value}, which is not between {least} and {most}")
+
+
+def _check_terms(terms: Terms) -> None:
+    pace, times = terms.pace, terms.times
+    counts = [pace.at_once, pace.ramp, *(limit.at_once for limit in pace.limits)]
+    if any(count is not None and not 1 <= count <= MOST for count in counts):
+        raise InvalidName("a limit of devices at once is not a count from 1 on")
+    if not 0 <= terms.approvals <= MOST_APPROVALS:
+        raise InvalidName(f"{terms.approvals} approvals are not between 0 and {MOST_APPROVALS}")
+    if times.deadline is not None and not _SHORTEST <= times.deadline <= LONGEST:
+        raise InvalidName(
+            f"the deadline is {times.deadline}, not between {_SHORTEST} and {LONGEST}"
+        )
+    if any(freeze.first > freeze.last for freeze in times.freezes):
+        raise InvalidName("a freeze ends before it begins")
+    if len(times.freezes) > MOST_FREEZES or len(pace.limits) > MOST_LIMITS:
+        raise InvalidName(f"at most {MOST_FREEZES} freezes and {MOST_LIMITS} limits are allowed")
 
 
 def _check_evidence(checks: Checks) -> None:
@@ -135,14 +162,24 @@ def _check_evidence(checks: Checks) -> None:
             )
 
 
+def opening(terms: Terms, candidates: Sequence[Candidate], now: datetime) -> RolloutState:
+    """The state in which a new rollout is made."""
+    if terms.approvals:
+        return RolloutState.WAITING_APPROVAL
+    later = terms.times.start is not None and terms.times.start > now
+    if later or any(each.busy for each in candidates):
+        return RolloutState.SCHEDULED
+    return RolloutState.RUNNING
+
+
 def _check_busy(spec: RolloutSpec, candidates: Sequence[Candidate]) -> None:
     busy = [each for each in candidates if each.busy]
-    if busy:
+    if busy and spec.terms.on_conflict is not OnConflict.QUEUE:
         first = busy[0]
         raise Refused(
             f"rollout {first.busy} is still changing slot {spec.slot} on {first.device}"
             + (f" and {len(busy) - 1} more" if len(busy) > 1 else ""),
-            hint=f"wait until it has ended, or abort it: sealane rollout abort {first.busy}",
+            hint="wait until it has ended, or start with --on-conflict queue or supersede",
         )
 
 

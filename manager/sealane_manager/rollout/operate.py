@@ -10,8 +10,10 @@ from sealane_manager.gate.ruling import Verdict
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.advance import go_on, look
 from sealane_manager.rollout.gate import is_lost, listed
+from sealane_manager.rollout.terms import Approval
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
+    PENDING,
     DeviceState,
     Note,
     Operation,
@@ -34,11 +36,12 @@ _STOPPABLE: Final = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What an operator says: who, what, why."""
+    """What an operator says: who, what, why, and of which device if it is about one."""
 
     operation: Operation
     reason: str
     actor: str
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,33 @@ def _accepted(device: RolloutDevice, names: set[DeviceId], now: datetime) -> Rol
     return replace(device, acknowledged=True)
 
 
+def _approve(asked: Asked) -> Step:
+    """Consent: by somebody else than the author, once each."""
+    actor = asked.word.actor
+    if actor == asked.rollout.author:
+        raise Refused(
+            f"{actor} started rollout {asked.rollout.id}, so somebody else must approve it"
+        )
+    if any(each.actor == actor for each in asked.rollout.approvals):
+        raise Refused(f"{actor} has approved rollout {asked.rollout.id} already")
+    given = (*asked.rollout.approvals, Approval(actor, asked.now, asked.word.reason))
+    return Step(replace(asked.rollout, approvals=given), (Note("approve", asked.why),))
+
+
+def _write_off(asked: Asked) -> Step:
+    """Accept the loss of one device: its place is free, and it goes back when it is seen."""
+    policy = asked.rollout.spec.gate
+    named = [d for d in asked.rollout.devices if d.device == asked.word.device]
+    if not named:
+        raise Refused(f"{asked.word.device or 'no device'} is not in rollout {asked.rollout.id}")
+    if not is_lost(named[0], policy, asked.now):
+        raise Refused(f"{named[0].device} is {named[0].state}: only a lost device is written off")
+    names = {named[0].device}
+    devices = tuple(_accepted(each, names, asked.now) for each in asked.rollout.devices)
+    note = Note("write off", f"{named[0].device}: {asked.why}")
+    return Step(replace(asked.rollout, devices=devices), (note, *moves.take_back(named)))
+
+
 def _promote(asked: Asked) -> Step:
     seen = look(asked.rollout, asked.now)
     if seen.verdict is Verdict.FAIL:
@@ -132,6 +162,8 @@ _ALLOWED: Final[Mapping[Operation, tuple[frozenset[RolloutState], Act]]] = {
     Operation.PAUSE: (frozenset({RolloutState.RUNNING}), _pause),
     Operation.RESUME: (frozenset({RolloutState.PAUSED}), _resume),
     Operation.PROMOTE: (frozenset({RolloutState.RUNNING}), _promote),
-    Operation.ABORT: (_STOPPABLE, _abort),
+    Operation.APPROVE: (frozenset({RolloutState.WAITING_APPROVAL}), _approve),
+    Operation.WRITE_OFF: (_STOPPABLE, _write_off),
+    Operation.ABORT: (_STOPPABLE | PENDING, _abort),
     Operation.REVERT: (_STOPPABLE, _revert),
 }

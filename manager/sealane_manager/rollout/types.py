@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from sealane_manager.gate.types import Checks
+from sealane_manager.rollout.terms import Approval, Terms
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -71,6 +72,8 @@ class Operation(StrEnum):
 
     PAUSE = "pause"
     RESUME = "resume"
+    APPROVE = "approve"
+    WRITE_OFF = "write_off"
     PROMOTE = "promote"
     ABORT = "abort"
     REVERT = "revert"
@@ -118,6 +121,7 @@ class RolloutSpec:
     soak: timedelta
     gate: GatePolicy = field(default_factory=GatePolicy)
     on_failure: OnFailure = OnFailure.REVERT
+    terms: Terms = field(default_factory=Terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ class RolloutDevice:
             says nothing about the device. None means for ever.
         served: whether its receipt proved, at any time, that the release serves there.
         hardware: its class: devices of the same class fail alike.
+        labels: those that a limit of the rollout counts by.
     """
 
     device: DeviceId
@@ -151,6 +156,7 @@ class RolloutDevice:
     watched_since: datetime | None = None
     served: bool = False
     hardware: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +169,10 @@ class Rollout:
         devices: in their order of placement.
         ended_at: None while it can still change something.
         seen: what was measured of it, as of now; None when nothing could be.
+        author: who started it: this person's approval does not count.
+        approvals: consents so far, the oldest first.
+        blocked_by: ids of rollouts that change the same slot of one of its devices, as of now.
+        began_at: when it began to run; None before.
     """
 
     id: str
@@ -176,6 +186,10 @@ class Rollout:
     created_at: datetime
     ended_at: datetime | None = None
     seen: Seen | None = None
+    author: str = ""
+    approvals: tuple[Approval, ...] = ()
+    blocked_by: tuple[str, ...] = ()
+    began_at: datetime | None = None
 
     @property
     def acknowledged_failures(self) -> int:
@@ -230,7 +244,12 @@ class Judged:
     case: Case
 
 
-Decision = Grant | TakeBack | Mark | Note | Judged
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """It runs now: what serves on its devices at this moment is what they go back to."""
+
+
+Decision = Grant | TakeBack | Mark | Note | Judged | Begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +262,9 @@ class Step:
 
 LIVE: Final = frozenset({RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.REVERTING})
 """States in which a rollout can still change something on a device."""
+
+PENDING: Final = frozenset({RolloutState.WAITING_APPROVAL, RolloutState.SCHEDULED})
+"""States in which it has changed nothing yet."""
 
 IN_FLIGHT: Final = frozenset(
     {

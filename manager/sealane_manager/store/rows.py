@@ -12,6 +12,7 @@ from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 
 from sealane_manager.gate.record import checks_from_json, checks_to_json
 from sealane_manager.rollout.placement import parse_stage, stage_text
+from sealane_manager.rollout.terms import Approval, terms_from_json, terms_to_json
 from sealane_manager.rollout.types import (
     DeviceState,
     GatePolicy,
@@ -138,6 +139,8 @@ def rollout_row(rollout: Rollout, made: Draft) -> RolloutRow:
         by_evidence=spec.gate.by_evidence,
         checks=checks_to_json(spec.gate.checks),
         on_failure=spec.on_failure,
+        terms=terms_to_json(spec.terms),
+        author=rollout.author,
         created_at=rollout.created_at,
         **standing(rollout),
     )
@@ -152,6 +155,11 @@ def standing(rollout: Rollout) -> dict[str, Any]:
         "phase_since": rollout.phase_since,
         "reason": rollout.reason,
         "ended_at": rollout.ended_at,
+        "began_at": rollout.began_at,
+        "approvals": [
+            {"actor": each.actor, "at": each.at.isoformat(), "reason": each.reason}
+            for each in rollout.approvals
+        ],
     }
 
 
@@ -168,6 +176,12 @@ def rollout(row: RolloutRow, devices: Sequence[RolloutDevice]) -> Rollout:
         devices=tuple(devices),
         created_at=row.created_at,
         ended_at=row.ended_at,
+        author=row.author,
+        approvals=tuple(
+            Approval(each["actor"], datetime.fromisoformat(each["at"]), each["reason"])
+            for each in row.approvals
+        ),
+        began_at=row.began_at,
     )
 
 
@@ -188,6 +202,7 @@ def spec(row: RolloutRow) -> RolloutSpec:
             checks=checks_from_json(row.checks),
         ),
         on_failure=OnFailure(row.on_failure),
+        terms=terms_from_json(row.terms),
     )
 
 

@@ -145,6 +145,10 @@ class RolloutRow(Table, table=True):
     by_evidence: bool = False
     checks: dict[str, Any] = Field(sa_type=JSON)
     on_failure: str
+    terms: dict[str, Any] = Field(sa_type=JSON)
+    author: str = ""
+    approvals: list[dict[str, str]] = Field(default_factory=list, sa_type=JSON)
+    began_at: datetime | None = None
     state: str = Field(index=True)
     stage: int
     phase: str

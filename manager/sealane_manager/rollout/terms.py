@@ -1,0 +1,134 @@
+"""The terms of a rollout: how many devices at once, when, and with whose consent. Plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Devices that may be at risk at once with the same value of a label (site, line, group).
+
+    A device without the label is alone, and never limited by it.
+    """
+
+    label: str
+    at_once: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many devices may be at risk at once; a stage's places limit it as well.
+
+    Attributes:
+        at_once: in the whole rollout; None for no limit but the stage's.
+        ramp: so many at first, and one more for each device that serves; None for all at once.
+        limits: each for itself; a device is given a place when every one allows it.
+    """
+
+    at_once: int | None = None
+    ramp: int | None = None
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Days, both included, on which no device is given a place; by the calendar of UTC."""
+
+    first: date
+    last: date
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a rollout works.
+
+    Attributes:
+        start: not before; None for now.
+        deadline: when it did not end so long after it began to run, its gate fails; None for never.
+        freezes: days on which it gives no places.
+    """
+
+    start: datetime | None = None
+    deadline: timedelta | None = None
+    freezes: tuple[Freeze, ...] = ()
+
+
+class OnConflict(StrEnum):
+    """What to do when another rollout is changing the same slot of one of the devices."""
+
+    REJECT = "reject"
+    QUEUE = "queue"
+    SUPERSEDE = "supersede"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """All of them.
+
+    Attributes:
+        approvals: people, other than the author, who must agree before it runs.
+        joins: whether devices that match later join while it runs.
+    """
+
+    pace: Pace = Pace()
+    times: Times = Times()
+    approvals: int = 0
+    on_conflict: OnConflict = OnConflict.REJECT
+    joins: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Somebody's consent."""
+
+    actor: str
+    at: datetime
+    reason: str
+
+
+def terms_to_json(terms: Terms) -> dict[str, Any]:
+    """The terms, as a value for JSON; times in seconds."""
+    pace, times = terms.pace, terms.times
+    return {
+        "at_once": pace.at_once,
+        "ramp": pace.ramp,
+        "limits": [[limit.label, limit.at_once] for limit in pace.limits],
+        "start": times.start.isoformat() if times.start else None,
+        "deadline_s": times.deadline.total_seconds() if times.deadline else None,
+        "freezes": [[each.first.isoformat(), each.last.isoformat()] for each in times.freezes],
+        "approvals": terms.approvals,
+        "on_conflict": str(terms.on_conflict),
+        "joins": terms.joins,
+    }
+
+
+def terms_from_json(value: Mapping[str, Any]) -> Terms:
+    """The terms; what an earlier version did not write has its default."""
+    if not value:
+        return Terms()
+    start, deadline = value["start"], value["deadline_s"]
+    return Terms(
+        Pace(
+            value["at_once"],
+            value["ramp"],
+            tuple(Limit(label, at_once) for label, at_once in value["limits"]),
+        ),
+        Times(
+            datetime.fromisoformat(start) if start else None,
+            timedelta(seconds=deadline) if deadline else None,
+            tuple(
+                Freeze(date.fromisoformat(first), date.fromisoformat(last))
+                for first, last in value["freezes"]
+            ),
+        ),
+        value["approvals"],
+        OnConflict(value["on_conflict"]),
+        value["joins"],
+    )
