@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
+    from sealane.names import ReleaseName
+
     from sealane_manager.rollout.types import Operation, RolloutSpec
     from sealane_manager.schedule import Schedule
-    from sealane_manager.store.records import JudgementRecord
+    from sealane_manager.store.records import JudgementRecord, QuarantineRecord
     from sealane_manager.views import DeviceView, ReleaseView, RolloutView
 
 _CALL_SECONDS: Final = 30
@@ -185,6 +187,24 @@ class Operator:
             )
         return convert.rollout_from_wire(answer.rollout)
 
+    def quarantine(self, release: ReleaseName, reason: str) -> int:
+        """Take a release off every device; returns how many must hear of it."""
+        request = wire.QuarantineReleaseRequest(release=str(release), reason=reason)
+        with understood(self._address):
+            return self._stub.QuarantineRelease(request, timeout=_CALL_SECONDS).devices
+
+    def lift_quarantine(self, release: ReleaseName, reason: str) -> None:
+        """Let a release be rolled out again."""
+        request = wire.LiftQuarantineRequest(release=str(release), reason=reason)
+        with understood(self._address):
+            self._stub.LiftQuarantine(request, timeout=_CALL_SECONDS)
+
+    def quarantined(self) -> tuple[QuarantineRecord, ...]:
+        """Every release in quarantine, the newest first."""
+        with understood(self._address):
+            answer = self._stub.ListQuarantine(wire.ListQuarantineRequest(), timeout=_CALL_SECONDS)
+        return tuple(convert.quarantined_from_wire(each) for each in answer.releases)
+
     def judgements(self, rollout: str) -> tuple[JudgementRecord, ...]:
         """What the gate of a rollout said, each time with all that it saw."""
         with understood(self._address):
@@ -203,9 +223,13 @@ class Operator:
         finally:
             call.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs leaves it without types
 
-    def control_rollout(self, rollout: str, operation: Operation, reason: str = "") -> RolloutView:
-        """Pause, resume, promote, abort or revert a rollout."""
-        request = wire.ControlRolloutRequest(id=rollout, action=operation, reason=reason)
+    def control_rollout(
+        self, rollout: str, operation: Operation, reason: str = "", device: str = ""
+    ) -> RolloutView:
+        """Do something with a rollout; `device` is the one that is written off."""
+        request = wire.ControlRolloutRequest(
+            id=rollout, action=operation, reason=reason, device=device
+        )
         with understood(self._address):
             answer = self._stub.ControlRollout(request, timeout=_CALL_SECONDS)
         return convert.rollout_from_wire(answer.rollout)

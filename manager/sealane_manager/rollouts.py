@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from sealane.names import ReleaseName
+
 from sealane_manager.rollout.placement import stage_text
 from sealane_manager.views import DecisionView, RolloutDeviceView, RolloutView
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollout.operate import Word
     from sealane_manager.rollout.types import Rollout, RolloutDevice, RolloutSpec
-    from sealane_manager.store.records import DecisionRecord, JudgementRecord
+    from sealane_manager.store.records import DecisionRecord, JudgementRecord, QuarantineRecord
 
 
 class Rollouts:
@@ -29,8 +31,7 @@ class Rollouts:
 
     def operate(self, rollout: str, word: Word) -> RolloutView:
         """Do what an operator asks; raises NotKnown or Refused."""
-        done = self._controller.operate(rollout, word.operation, word.reason, word.actor)
-        return self._shown(done)
+        return self._shown(self._controller.operate(rollout, word))
 
     def get(self, rollout: str) -> RolloutView:
         """One rollout; raises NotKnown."""
@@ -39,6 +40,18 @@ class Rollouts:
     def judgements(self, rollout: str) -> tuple[JudgementRecord, ...]:
         """What the gate of one rollout said, with all that it saw; raises NotKnown."""
         return self._controller.judgements(rollout)
+
+    def quarantine(self, release: str, reason: str, actor: str) -> int:
+        """Take a release off every device; raises InvalidName, NotKnown or Refused."""
+        return self._controller.quarantine(ReleaseName.parse(release), reason, actor)
+
+    def lift(self, release: str, reason: str, actor: str) -> None:
+        """Let a release be rolled out again; raises InvalidName or NotKnown."""
+        self._controller.lift(ReleaseName.parse(release), reason, actor)
+
+    def quarantined(self) -> tuple[QuarantineRecord, ...]:
+        """Every release in quarantine, the newest first."""
+        return self._controller.quarantined()
 
     def list(self) -> tuple[RolloutView, ...]:
         """Every rollout, the newest first, without devices and decisions."""

@@ -16,6 +16,7 @@ from sealane.names import DeviceId, SlotName
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.housekeeping import Chore, Housekeeping, store_chores
 from sealane_manager.rollout.controller import Controller, World
+from sealane_manager.rollout.operate import Word
 from sealane_manager.rollout.types import (
     DeviceState,
     GatePolicy,
@@ -191,13 +192,13 @@ def test_pause_resume_promote_and_abort_by_an_operator(plant: Plant) -> None:
     rollout = plant.controller.create(a_spec("1", "100%"), "ada", "")
     plant.tick(rollout)
     (first,) = plant.leased(rollout)
-    assert ask(rollout.id, Operation.PAUSE, "lunch", "ada").state is RolloutState.PAUSED
-    assert ask(rollout.id, Operation.RESUME, "", "ada").state is RolloutState.RUNNING
+    assert ask(rollout.id, Word(Operation.PAUSE, "lunch", "ada")).state is RolloutState.PAUSED
+    assert ask(rollout.id, Word(Operation.RESUME, "", "ada")).state is RolloutState.RUNNING
     plant.prove(rollout, first)
     plant.tick(rollout)
-    assert ask(rollout.id, Operation.PROMOTE, "urgent", "ada").stage == 1
+    assert ask(rollout.id, Word(Operation.PROMOTE, "urgent", "ada")).stage == 1
     plant.tick(rollout)
-    ended = ask(rollout.id, Operation.ABORT, "enough", "ada")
+    ended = ask(rollout.id, Word(Operation.ABORT, "enough", "ada"))
     assert ended.state is RolloutState.ABORTED
     still = {each.id for each in plant.store.devices.list() if plant.store.desired.get(each.id)[1]}
     assert still == {first}
@@ -223,7 +224,7 @@ async def _watched(plant: Plant) -> list[RolloutState]:
     while not plant.told:
         revision = await plant.controller.changed(revision)
     ask = plant.controller.operate
-    await asyncio.to_thread(ask, rollout.id, Operation.ABORT, "", "ada")
+    await asyncio.to_thread(ask, rollout.id, Word(Operation.ABORT, "", "ada"))
     revision = await plant.controller.changed(revision)
     states.append(plant.controller.get(rollout.id).state)
     running.cancel()

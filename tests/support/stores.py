@@ -71,7 +71,7 @@ def start(store: Store, rollout: str = "r-1", **changes: Any) -> Rollout:
     spec = a_spec(*changes.pop("stages", ()), **changes)
     source = NEW_SOURCE if spec.release == NEW else OLD_SOURCE
     draft = Draft(rollout, spec, source, parse(spec.selector))
-    return store.rollouts.create(draft, ADA)
+    return store.rollouts.create(draft, ADA).rollout
 
 
 def signed(device: str, **changes: Any) -> SignedReceipt:

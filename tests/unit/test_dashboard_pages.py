@@ -11,6 +11,7 @@ from sealane.names import DeviceId
 from sealane.telemetry.types import Window
 from sealane_manager.dashboard.headers import POLICY
 from sealane_manager.people.access import Role
+from sealane_manager.rollout.operate import Word
 from sealane_manager.rollout.types import Operation
 from support.dashboard import Dashboard, a_dashboard
 from support.recorded import arrived
@@ -210,7 +211,8 @@ def test_a_rollout_shows_its_stages_gate_and_log(admin: Browser) -> None:
 
 
 def test_a_stopped_rollout_says_why(dashboard: Dashboard, admin: Browser) -> None:
-    dashboard.offices.controller.operate("r-1", Operation.ABORT, "smoke in hall 3", "ada")
+    word = Word(Operation.ABORT, "smoke in hall 3", "ada")
+    dashboard.offices.controller.operate("r-1", word)
     assert "smoke in hall 3" in admin.text("/rollouts/r-1")
     assert "smoke in hall 3" in admin.text("/")
     assert "3 devices" in admin.text("/rollouts/r-1")

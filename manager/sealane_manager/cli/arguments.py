@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import typer
+
+from sealane_manager.rollout.terms import Freeze, Limit
 
 _DURATION: Final = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -29,6 +31,32 @@ def parse_moment(text: str, now: datetime) -> int:
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is no moment: write 24h or 2026-05-04T12:00") from error
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+
+
+def parse_start(text: str) -> datetime:
+    """When to begin, with its offset from UTC, which is UTC if there is none; a usage error."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no moment: write 2026-12-24T06:00+01:00") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def parse_limit(text: str) -> Limit:
+    """A limit by label, written as label=count; a usage error otherwise."""
+    label, _, count = text.partition("=")
+    if not label or not count.isdecimal():
+        raise typer.BadParameter(f"{text!r} is not a limit: write site=2")
+    return Limit(label, int(count))
+
+
+def parse_freeze(text: str) -> Freeze:
+    """Days from..to, or one day; a usage error otherwise."""
+    first, _, last = text.partition("..")
+    try:
+        return Freeze(date.fromisoformat(first), date.fromisoformat(last or first))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} are no days: write 2026-12-24..2027-01-02") from error
 
 
 def parse_labels(texts: list[str]) -> dict[str, str]:

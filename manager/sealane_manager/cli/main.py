@@ -16,6 +16,7 @@ from sealane_manager.cli import (
     export,
     gate,
     init,
+    quarantine,
     release,
     rollout,
     sample,
@@ -41,6 +42,7 @@ app.add_typer(bundle.app, name="bundle")
 app.add_typer(agent.app, name="agent")
 app.add_typer(release.app, name="release")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(gate.app, name="gate")
 app.add_typer(alert.app, name="alert")
 app.add_typer(audit.app, name="audit")

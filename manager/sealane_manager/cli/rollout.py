@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from sealane.names import ReleaseName, parse_slot
 
-from sealane_manager.cli.arguments import parse_duration
+from sealane_manager.cli.arguments import (
+    parse_duration,
+    parse_freeze,
+    parse_limit,
+    parse_start,
+)
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Exit, Format, OutputOption, emit, emit_one, reported
 from sealane_manager.cli.watch import follow, follow_lines, lasting
 from sealane_manager.gate.types import ALPHA, CHECKS, Check, Checks, Kind, Mode
 from sealane_manager.rollout.placement import parse_stage
+from sealane_manager.rollout.terms import OnConflict, Pace, Terms, Times
 from sealane_manager.rollout.types import (
     GatePolicy,
     OnFailure,
@@ -61,6 +67,27 @@ def start(
     on_failure: Annotated[OnFailure, typer.Option(help="what a failed gate does")] = (
         OnFailure.REVERT
     ),
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="devices at risk at once; a stage limits them too")
+    ] = None,
+    ramp: Annotated[
+        int | None, typer.Option(min=1, help="so many at first, one more for each that serves")
+    ] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="at once with the same label: site=2, group=1")
+    ] = None,
+    start_at: Annotated[str, typer.Option(help="not before, like 2026-12-24T06:00+01:00")] = "",
+    deadline: Annotated[str, typer.Option(help="the gate fails when it takes longer")] = "",
+    freeze: Annotated[
+        list[str] | None, typer.Option(help="no places on these days: 2026-12-24..2027-01-02")
+    ] = None,
+    approvals: Annotated[int, typer.Option(min=0, help="people who must agree first")] = 0,
+    on_conflict: Annotated[OnConflict, typer.Option(help="with a rollout in the way")] = (
+        OnConflict.REJECT
+    ),
+    join: Annotated[
+        bool, typer.Option("--join", help="devices that match later join while it runs")
+    ] = False,
     reason: ReasonOption = "",
     output: OutputOption = Format.TABLE,
     context: ContextOption = None,
@@ -79,6 +106,17 @@ def start(
             soak=soaked,
             gate=gate,
             on_failure=on_failure,
+            terms=Terms(
+                Pace(at_once, ramp, tuple(parse_limit(text) for text in limit or ())),
+                Times(
+                    parse_start(start_at) if start_at else None,
+                    parse_duration(deadline) if deadline else None,
+                    tuple(parse_freeze(text) for text in freeze or ()),
+                ),
+                approvals,
+                on_conflict,
+                join,
+            ),
         )
         _emit_rollout(manager.create_rollout(spec, reason), output)
 
@@ -130,6 +168,22 @@ def resume(rollout: str, reason: ReasonOption = "", context: ContextOption = Non
 def promote(rollout: str, reason: ReasonOption = "", context: ContextOption = None) -> None:
     """End this stage's soak now."""
     _control(rollout, Operation.PROMOTE, reason, context)
+
+
+@app.command()
+def approve(rollout: str, reason: ReasonOption = "", context: ContextOption = None) -> None:
+    """Agree to a rollout that somebody else started."""
+    _control(rollout, Operation.APPROVE, reason, context)
+
+
+@app.command("write-off")
+def write_off(
+    rollout: str, device: str, reason: ReasonOption = "", context: ContextOption = None
+) -> None:
+    """Give up one lost device: its place is free, and it goes back when it is seen."""
+    with reported(), connect(context) as manager:
+        found = manager.control_rollout(rollout, Operation.WRITE_OFF, reason, device)
+        typer.echo(f"{found.id}  {found.state}  {found.reason}".rstrip())
 
 
 @app.command()

@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -25,22 +25,29 @@ from sealane_manager.store.records import By, Draft, ReleaseSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
     from sealane.clock import Clock
     from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 
     from sealane_manager.gate.types import Seen
     from sealane_manager.rollout.measure import Windows
-    from sealane_manager.rollout.types import Operation, Rollout, RolloutSpec
+    from sealane_manager.rollout.types import Rollout, RolloutSpec
     from sealane_manager.store import Store
-    from sealane_manager.store.records import Changed, DecisionRecord, JudgementRecord
+    from sealane_manager.store.records import (
+        Changed,
+        DecisionRecord,
+        JudgementRecord,
+        QuarantineRecord,
+    )
 
 TICK_S: Final = 1.0
 """Seconds between two looks at the live rollouts when nothing wakes the controller."""
 
 FLUSH_S: Final = 30.0
 """Seconds between two writes of when devices were last heard."""
+
+JOIN_EVERY: Final = timedelta(seconds=10)
+"""Between two looks for devices that may join a rollout."""
 
 DEAF_AFTER: Final = timedelta(seconds=60)
 """A gap between two ticks, or a jump of the clock, after which silence says nothing yet."""
@@ -111,6 +118,7 @@ class Controller:
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._measures = Measures(world.windows)
+        self._joined = datetime.min.replace(tzinfo=UTC)
         self._seen: dict[str, Seen] = {}
 
     # What operators ask
@@ -132,24 +140,52 @@ class Controller:
         source = self._source(spec.release, spec.slot)
         chosen = selector.parse(spec.selector)
         draft = Draft(rollout or new_id(), spec, source, chosen)
-        made = self._store.rollouts.create(draft, By(actor, reason, self._world.clock.now()))
+        changed = self._store.rollouts.create(draft, By(actor, reason, self._world.clock.now()))
+        self._tell(changed)
+        self._dirty.set()
         self.wake()
-        return self._with_sessions(made)
+        return self._with_sessions(changed.rollout)
 
-    def operate(self, rollout: str, operation: Operation, reason: str, actor: str) -> Rollout:
-        """Pause, resume, promote, abort or revert; raises NotKnown, or Refused with the reason."""
-        _check_reason(reason)
+    def operate(self, rollout: str, word: Word) -> Rollout:
+        """Do what an operator says; raises NotKnown, or Refused with the reason."""
+        _check_reason(word.reason)
         now = self._world.clock.now()
-        word = Word(operation, reason, actor)
         changed = self._store.rollouts.change(
             rollout,
             lambda found: operate(self._with_sessions(found), word, now),
-            By(actor, reason, now),
+            By(word.actor, word.reason, now),
         )
         self._tell(changed)
         self._dirty.set()
         self.wake()
         return changed.rollout
+
+    def quarantine(self, release: ReleaseName, reason: str, actor: str) -> int:
+        """Take a release off every device; returns how many must hear of it.
+
+        Raises NotKnown when it was never listed here, and Refused when it is in quarantine.
+        """
+        _check_reason(reason)
+        found = next((each for each in self._world.releases() if each.name == release), None)
+        if not found:
+            raise NotKnown(f"release {release} is not listed", hint="see `sealane release list`")
+        source = ReleaseSource(found.name, found.manifest, found.length)
+        by = By(actor, reason, self._world.clock.now())
+        told = self._store.quarantine.put(source, by)
+        for news in told.items():
+            self._told.put(news)
+        self._dirty.set()
+        self.wake()
+        return len(told)
+
+    def lift(self, release: ReleaseName, reason: str, actor: str) -> None:
+        """Let a release be rolled out again; raises NotKnown."""
+        _check_reason(reason)
+        self._store.quarantine.lift(str(release), By(actor, reason, self._world.clock.now()))
+
+    def quarantined(self) -> tuple[QuarantineRecord, ...]:
+        """Every release in quarantine."""
+        return self._store.quarantine.list()
 
     def get(self, rollout: str) -> Rollout:
         """One rollout as it stands; raises NotKnown."""
@@ -224,6 +260,7 @@ class Controller:
     def _turn(self, now: datetime) -> None:
         self._listen(now)
         by = By(ACTOR, "", now)
+        self._let_join(now)
         live = self._store.rollouts.live()
         self._measures.forget(frozenset(live))
         self._seen = {key: seen for key, seen in self._seen.items() if key in live}
@@ -234,6 +271,18 @@ class Controller:
                 self._tell(changed)
                 found = changed.rollout
             self._show(found)
+
+    def _let_join(self, now: datetime) -> None:
+        """Take devices that match by now into the rollouts that asked for it."""
+        if now - self._joined < JOIN_EVERY:
+            return
+        self._joined = now
+        for rollout in self._store.rollouts.live():
+            found = self._store.rollouts.get(rollout)
+            if found.spec.terms.joins and found.state is RolloutState.RUNNING:
+                source = self._source(found.spec.release, found.spec.slot)
+                draft = Draft(rollout, found.spec, source, selector.parse(found.spec.selector))
+                self._store.rollouts.join(draft, By(ACTOR, "", now))
 
     def _measured(self, found: Rollout, now: datetime) -> Rollout:
         """With what its devices reported; the same for all who look until it is read again."""

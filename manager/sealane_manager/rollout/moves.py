@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
+    PENDING,
     UNGRANTED,
     Decision,
     DeviceState,
@@ -50,6 +51,18 @@ def finish(rollout: Rollout, state: RolloutState, reason: str, now: datetime) ->
     back = [each for each in granted(rollout) if each.state is not DeviceState.SERVING]
     devices = tuple(_left_out(device, now) for device in rollout.devices)
     return Step(replace(ended.rollout, devices=devices), (*ended.decisions, *take_back(back)))
+
+
+def supersede(rollout: Rollout, successor: str, now: datetime) -> Step:
+    """End it for another: who serves keeps the release until the other changes it."""
+    return finish(rollout, RolloutState.SUPERSEDED, f"superseded by {successor}", now)
+
+
+def recall(rollout: Rollout, reason: str, now: datetime) -> Step:
+    """End it because its release shall serve nowhere: taken back, or never begun."""
+    if rollout.state in PENDING:
+        return finish(rollout, RolloutState.ABORTED, reason, now)
+    return revert(rollout, reason, now)
 
 
 def revert(rollout: Rollout, reason: str, now: datetime) -> Step:

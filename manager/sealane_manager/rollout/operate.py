@@ -71,8 +71,12 @@ def operate(rollout: Rollout, word: Word, now: datetime) -> Step:
 
 
 def possible(state: RolloutState) -> tuple[Operation, ...]:
-    """What can be asked of a rollout in this state."""
-    return tuple(operation for operation, (states, _) in _ALLOWED.items() if state in states)
+    """What can be asked of a whole rollout in this state."""
+    return tuple(
+        operation
+        for operation, (states, _) in _ALLOWED.items()
+        if state in states and operation is not Operation.WRITE_OFF
+    )
 
 
 def _hint(rollout: Rollout) -> str:

@@ -10,12 +10,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from sealane import codec
-from sealane.errors import InvalidName
 from sealane.names import ReleaseName, parse_device, parse_digest, parse_slot
 from sealane.wire.v1 import operator_pb2 as wire
 
 from sealane_manager.gate.types import Breach, Check, Checks, Kind, Mode
 from sealane_manager.rollout.placement import parse_stage, stage_text
+from sealane_manager.rollout.terms import Terms
 from sealane_manager.rollout.types import (
     DeviceState,
     GatePolicy,
@@ -25,7 +25,8 @@ from sealane_manager.rollout.types import (
     RolloutSpec,
     RolloutState,
 )
-from sealane_manager.store.records import JudgementRecord
+from sealane_manager.rpc.convert_terms import terms_from_wire, terms_to_wire, word
+from sealane_manager.store.records import JudgementRecord, QuarantineRecord
 from sealane_manager.views import (
     DecisionView,
     DeviceView,
@@ -39,15 +40,6 @@ if TYPE_CHECKING:
     from enum import StrEnum
 
     Word = TypeVar("Word", bound=StrEnum)
-
-
-def word(kind: type[Word], text: str) -> Word:
-    """The member of an enumeration; raises InvalidName and lists the members."""
-    try:
-        return kind(text)
-    except ValueError as error:
-        known = ", ".join(kind)
-        raise InvalidName(f"{text[:40]!r} is none of {known}") from error
 
 
 def _micros(moment: datetime | None) -> int:
@@ -126,6 +118,7 @@ def spec_to_wire(spec: RolloutSpec, reason: str) -> wire.CreateRolloutRequest:
         ),
         on_failure=spec.on_failure,
         reason=reason,
+        terms=terms_to_wire(spec.terms),
     )
 
 
@@ -139,6 +132,7 @@ def spec_from_wire(request: wire.CreateRolloutRequest) -> RolloutSpec:
         soak=timedelta(seconds=request.soak_s),
         gate=_gate_from_wire(request.gate) if request.HasField("gate") else GatePolicy(),
         on_failure=word(OnFailure, request.on_failure or OnFailure.REVERT),
+        terms=terms_from_wire(request.terms) if request.HasField("terms") else Terms(),
     )
 
 
@@ -177,6 +171,23 @@ def _checks_from_wire(checks: wire.GateChecks) -> Checks:
             for each in checks.checks
         ),
     )
+
+
+def quarantined_to_wire(record: QuarantineRecord) -> wire.QuarantinedRelease:
+    """One release in quarantine, for the wire."""
+    return wire.QuarantinedRelease(
+        release=record.release,
+        manifest=record.manifest,
+        at_us=codec.to_micros(record.at),
+        actor=record.actor,
+        reason=record.reason,
+    )
+
+
+def quarantined_from_wire(record: wire.QuarantinedRelease) -> QuarantineRecord:
+    """One release in quarantine."""
+    moment = codec.from_micros(record.at_us)
+    return QuarantineRecord(record.release, record.manifest, moment, record.actor, record.reason)
 
 
 def judgement_to_wire(judgement: JudgementRecord) -> wire.Judgement:

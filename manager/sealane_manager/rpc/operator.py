@@ -198,10 +198,11 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     async def ControlRollout(
         self, request: wire.ControlRolloutRequest, context: Context
     ) -> wire.ControlRolloutResponse:
-        """Pause, resume, promote, abort or revert."""
+        """Do what an operator says of a rollout."""
 
         def control(actor: str) -> wire.Rollout:
-            word = Word(convert.operation_from_wire(request), request.reason, actor)
+            operation = convert.operation_from_wire(request)
+            word = Word(operation, request.reason, actor, request.device)
             return convert.rollout_to_wire(self._offices.rollouts.operate(request.id, word))
 
         return wire.ControlRolloutResponse(rollout=await self._ask(context, control))
@@ -242,3 +243,30 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         rollouts = self._offices.rollouts
         found = await self._ask(context, lambda _: rollouts.judgements(request.rollout))
         return wire.GetJudgementsResponse(judgements=map(convert.judgement_to_wire, found))
+
+    async def QuarantineRelease(
+        self, request: wire.QuarantineReleaseRequest, context: Context
+    ) -> wire.QuarantineReleaseResponse:
+        """Take a release off every device."""
+        rollouts = self._offices.rollouts
+        told = await self._ask(
+            context, lambda actor: rollouts.quarantine(request.release, request.reason, actor)
+        )
+        return wire.QuarantineReleaseResponse(devices=told)
+
+    async def LiftQuarantine(
+        self, request: wire.LiftQuarantineRequest, context: Context
+    ) -> wire.LiftQuarantineResponse:
+        """Let a release be rolled out again."""
+        rollouts = self._offices.rollouts
+        await self._ask(
+            context, lambda actor: rollouts.lift(request.release, request.reason, actor)
+        )
+        return wire.LiftQuarantineResponse()
+
+    async def ListQuarantine(
+        self, _request: wire.ListQuarantineRequest, context: Context
+    ) -> wire.ListQuarantineResponse:
+        """Every release in quarantine."""
+        found = await self._ask(context, lambda _: self._offices.rollouts.quarantined())
+        return wire.ListQuarantineResponse(releases=map(convert.quarantined_to_wire, found))

@@ -20,6 +20,7 @@ from sealane_manager.store.identities import Identities
 from sealane_manager.store.judgements import Judgements
 from sealane_manager.store.overview import Overview
 from sealane_manager.store.progress import Progress
+from sealane_manager.store.quarantine import Quarantine
 from sealane_manager.store.restoring import Restoring
 from sealane_manager.store.rollouts import Rollouts
 from sealane_manager.store.samples import Samples
@@ -49,6 +50,7 @@ class Store:
         self.events = Events(database)
         self.desired = Desired(database)
         self.rollouts = Rollouts(database, self.devices)
+        self.quarantine = Quarantine(database, self.rollouts)
         self.decisions = Decisions(database)
         self.judgements = Judgements(database)
         self.accounts = Accounts(database)

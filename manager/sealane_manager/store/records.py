@@ -127,6 +127,17 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantineRecord:
+    """A release that shall serve nowhere, who said so, and why."""
+
+    release: str
+    manifest: str
+    at: datetime
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class JudgementRecord:
     """What a gate said of a stage (from 0), and the bytes from which it follows."""
 

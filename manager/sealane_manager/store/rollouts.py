@@ -2,58 +2,44 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
-from sealane.names import DeviceId, ReleaseName
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import insert
 from sqlalchemy import select as core_select
 from sqlmodel import col, select
 
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.draft import Candidate, draft
-from sealane_manager.rollout.types import (
-    IN_FLIGHT,
-    LIVE,
-    Grant,
-    Judged,
-    Mark,
-    Note,
-    Rollout,
-    RolloutState,
-    TakeBack,
-)
+from sealane_manager.rollout.moves import supersede
+from sealane_manager.rollout.terms import OnConflict
+from sealane_manager.rollout.types import LIVE, PENDING, Note, Rollout, RolloutState
 from sealane_manager.store import rows
-from sealane_manager.store.decisions import log
-from sealane_manager.store.desired import Wanted, assign, bump
-from sealane_manager.store.devices import conditions
-from sealane_manager.store.judgements import keep
-from sealane_manager.store.records import Changed, DecisionRecord, ReleaseSource, Standing
-from sealane_manager.store.tables import (
-    DesiredRow,
-    DeviceRow,
-    RolloutDeviceRow,
-    RolloutRow,
-    SlotRow,
-    metadata,
-)
+from sealane_manager.store.candidates import candidates, device_row
+from sealane_manager.store.consequences import Change, carry_out, say
+from sealane_manager.store.desired import bump
+from sealane_manager.store.quarantine import refuse
+from sealane_manager.store.records import Changed
+from sealane_manager.store.tables import LabelRow, RolloutDeviceRow, RolloutRow, metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Row
+    from sealane.names import DeviceId
     from sqlmodel import Session
 
-    from sealane_manager.rollout.types import Decision, RolloutDevice, Step
+    from sealane_manager.rollout.types import Step
     from sealane_manager.store.database import Database
     from sealane_manager.store.devices import Devices
-    from sealane_manager.store.records import By, Draft
+    from sealane_manager.store.records import By, Draft, ReleaseSource
 
-_NAMED: Final = 5
+    Found = Mapping[Candidate, ReleaseSource | None]
+
 _MEMBERS: Final = metadata.tables["rollout_device"]
 _DEVICES: Final = metadata.tables["device"]
 _LIVE: Final = [str(state) for state in LIVE]
+_WORKED_ON: Final = [str(state) for state in LIVE | PENDING]
 
 
 class Rollouts:
@@ -63,48 +49,50 @@ class Rollouts:
         self._database = database
         self._devices = devices
 
-    def create(self, wanted: Draft, by: By) -> Rollout:
-        """Start a rollout; raises Refused when it would change nothing or collide with another."""
+    def create(self, wanted: Draft, by: By) -> Changed:
+        """Start a rollout, and end those that it supersedes.
+
+        Raises Refused when it would change nothing or collide with another.
+        """
         with self._database.write() as session:
             if session.get(RolloutRow, wanted.id):
                 raise Refused(f"rollout {wanted.id} was started already")
-            found = _candidates(session, wanted)
-            made = draft(wanted.id, wanted.spec, list(found), by.at)
-            before = {each.device: source for each, source in found.items()}
+            refuse(session, wanted.source)
+            concerned = self._supersede(session, wanted, by)
+            found = candidates(session, wanted)
+            made = replace(draft(wanted.id, wanted.spec, list(found), by.at), author=by.actor)
             session.add(rows.rollout_row(made, wanted))
             session.flush()
-            session.connection().execute(
-                insert(RolloutDeviceRow),
-                [
-                    _device_row(made.id, position, device, before[device.device])
-                    for position, device in enumerate(made.devices)
-                ],
-            )
+            _add(session, made, found, 0)
             detail = _created(made, len(found))
-            _say(session, made.id, by, Note("start", f"{detail}; {by.reason}".rstrip("; ")))
-        return self.get(wanted.id)
+            say(session, made.id, by, Note("start", f"{detail}; {by.reason}".rstrip("; ")))
+            generations = bump(session, concerned)
+        return Changed(self.get(wanted.id), generations)
 
     def preview(self, wanted: Draft, now: datetime) -> Rollout:
         """The rollout that `create` would make; raises Refused as it would."""
         with self._database.read() as session:
-            return draft(wanted.id, wanted.spec, list(_candidates(session, wanted)), now)
+            found = candidates(session, wanted)
+            if wanted.spec.terms.on_conflict is OnConflict.SUPERSEDE:
+                found = {replace(each, busy=""): source for each, source in found.items()}
+            return draft(wanted.id, wanted.spec, list(found), now)
 
     def get(self, rollout: str) -> Rollout:
         """One rollout; raises NotKnown."""
         with self._database.read() as session:
-            return self._load(session, _known(session, rollout))
+            return self.load(session, _known(session, rollout))
 
     def list(self) -> tuple[Rollout, ...]:
         """Every rollout, newest first."""
         query = select(RolloutRow).order_by(col(RolloutRow.created_at).desc(), RolloutRow.id)
         with self._database.read() as session:
-            return tuple(self._load(session, row) for row in session.exec(query).all())
+            return tuple(self.load(session, row) for row in session.exec(query).all())
 
     def live(self) -> tuple[str, ...]:
-        """Ids of the rollouts that can still change something, oldest first."""
+        """Ids of the rollouts that change something or may still begin, oldest first."""
         query = (
             select(RolloutRow.id)
-            .where(col(RolloutRow.state).in_(_LIVE))
+            .where(col(RolloutRow.state).in_(_WORKED_ON))
             .order_by(col(RolloutRow.created_at), RolloutRow.id)
         )
         with self._database.read() as session:
@@ -117,21 +105,48 @@ class Rollouts:
         """
         with self._database.write() as session:
             row = _known(session, rollout)
-            before = self._load(session, row)
+            before = self.load(session, row)
             step = decide(before)
-            row.sqlmodel_update(rows.standing(step.rollout))
-            session.add(row)
-            session.flush()
-            _move(session, before, step.rollout)
-            changed = _carry_out(session, row, step)
-            for judged in (each for each in step.decisions if isinstance(each, Judged)):
-                keep(session, before, judged, by)
-            for note in _notes(step.decisions):
-                _say(session, rollout, by, note)
-            generations = bump(session, changed | _leases_changed(before, step.rollout))
+            concerned = carry_out(session, row, Change(before, step, by))
+            generations = bump(session, concerned)
         return Changed(step.rollout, generations)
 
-    def _load(self, session: Session, row: RolloutRow) -> Rollout:
+    def join(self, wanted: Draft, by: By) -> tuple[DeviceId, ...]:
+        """Take devices that match by now into a rollout, last in turn; who is busy has to wait."""
+        with self._database.write() as session:
+            rollout = self.load(session, _known(session, wanted.id))
+            members = {device.device for device in rollout.devices}
+            found = {
+                each: source
+                for each, source in candidates(session, wanted).items()
+                if each.device not in members
+                and not each.busy
+                and not each.has(wanted.spec.release)
+            }
+            if not found:
+                return ()
+            made = draft(wanted.id, wanted.spec, list(found), by.at)
+            last = len(rollout.spec.stages) - 1
+            joining = tuple(replace(device, stage=last) for device in made.devices)
+            _add(session, replace(made, devices=joining), found, len(members))
+            names = ", ".join(device.device for device in joining)
+            say(session, wanted.id, by, Note("join", names[:_MOST_NAMES]))
+        return tuple(device.device for device in joining)
+
+    def _supersede(self, session: Session, wanted: Draft, by: By) -> set[DeviceId]:
+        """End the rollouts that are in the way, when that was asked for."""
+        if wanted.spec.terms.on_conflict is not OnConflict.SUPERSEDE:
+            return set()
+        concerned: set[DeviceId] = set()
+        for old in sorted({each.busy for each in candidates(session, wanted) if each.busy}):
+            row = _known(session, old)
+            before = self.load(session, row)
+            step = supersede(before, wanted.id, by.at)
+            concerned |= carry_out(session, row, Change(before, step, by))
+        return concerned
+
+    def load(self, session: Session, row: RolloutRow) -> Rollout:
+        """A rollout from its row, within a transaction."""
         query = (
             core_select(_MEMBERS, _DEVICES.c.last_seen, _DEVICES.c.facts)
             .join(_DEVICES, _DEVICES.c.id == _MEMBERS.c.device)
@@ -144,7 +159,16 @@ class Rollouts:
             )
             for each in session.connection().execute(query)
         ]
-        return rows.rollout(row, devices)
+        found = rows.rollout(row, devices)
+        if found.spec.terms.pace.limits:
+            found = _with_labels(session, found)
+        if found.state is RolloutState.SCHEDULED:
+            found = replace(found, blocked_by=_blockers(session, row))
+        return found
+
+
+_MOST_NAMES: Final = 500
+"""Characters of names in one line of the log."""
 
 
 def _known(session: Session, rollout: str) -> RolloutRow:
@@ -154,56 +178,16 @@ def _known(session: Session, rollout: str) -> RolloutRow:
     return row
 
 
-def _candidates(session: Session, wanted: Draft) -> Mapping[Candidate, ReleaseSource | None]:
-    """The devices that the selector means, each with what is assigned to it now."""
-    slot = wanted.spec.slot
-    where = (*conditions(wanted.selector), col(DeviceRow.state) == str(Standing.ACTIVE))
-    query = (
-        select(DeviceRow.id, DesiredRow, SlotRow.active_release)
-        .outerjoin(
-            DesiredRow,
-            (col(DesiredRow.device) == col(DeviceRow.id)) & (col(DesiredRow.slot) == slot),
-        )
-        .outerjoin(
-            SlotRow, (col(SlotRow.device) == col(DeviceRow.id)) & (col(SlotRow.slot) == slot)
-        )
-        .where(*where)
+def _add(session: Session, made: Rollout, found: Found, first: int) -> None:
+    """Write devices of a rollout, from this position on."""
+    before = {each.device: source for each, source in found.items()}
+    session.connection().execute(
+        insert(RolloutDeviceRow),
+        [
+            device_row(made.id, position, device, before[device.device])
+            for position, device in enumerate(made.devices, first)
+        ],
     )
-    busy = _busy(session, slot)
-    found: dict[Candidate, ReleaseSource | None] = {}
-    for name, desired, active in session.exec(query):
-        source = _source(desired) if desired else None
-        device = DeviceId(name)
-        assigned = source.name if source else None
-        found[Candidate(device, assigned, active or "", busy.get(device, ""))] = source
-    return found
-
-
-def _busy(session: Session, slot: str) -> Mapping[str, str]:
-    query = (
-        select(RolloutDeviceRow.device, RolloutRow.id)
-        .join(RolloutRow, col(RolloutRow.id) == col(RolloutDeviceRow.rollout))
-        .where(RolloutRow.slot == slot, col(RolloutRow.state).in_(_LIVE))
-    )
-    return dict(session.exec(query).all())
-
-
-def _source(row: DesiredRow) -> ReleaseSource:
-    return ReleaseSource(ReleaseName.parse(row.release), rows.digest(row.manifest), row.length)
-
-
-def _device_row(
-    rollout: str, position: int, device: RolloutDevice, before: ReleaseSource | None
-) -> dict[str, Any]:
-    return {
-        "rollout": rollout,
-        "device": device.device,
-        "position": position,
-        "previous": str(before.name) if before else None,
-        "previous_manifest": before.manifest if before else None,
-        "previous_length": before.length if before else None,
-        **rows.moving(device),
-    }
 
 
 def _created(made: Rollout, matching: int) -> str:
@@ -212,101 +196,36 @@ def _created(made: Rollout, matching: int) -> str:
     return f"{text}; {already} serve it already" if already else text
 
 
-def _move(session: Session, before: Rollout, after: Rollout) -> None:
-    """Write the devices that moved, in one statement."""
-    moved = [new for old, new in zip(before.devices, after.devices, strict=True) if old != new]
-    if not moved:
-        return
-    columns = tuple(rows.moving(moved[0]))
-    statement = (
-        update(RolloutDeviceRow)
+def _with_labels(session: Session, rollout: Rollout) -> Rollout:
+    """The labels of its devices that its limits count by."""
+    wanted = [limit.label for limit in rollout.spec.terms.pace.limits]
+    query = (
+        select(LabelRow.device, LabelRow.key, LabelRow.value)
+        .join(RolloutDeviceRow, col(RolloutDeviceRow.device) == col(LabelRow.device))
+        .where(RolloutDeviceRow.rollout == rollout.id, col(LabelRow.key).in_(wanted))
+    )
+    labels: dict[str, list[tuple[str, str]]] = {}
+    for device, key, value in session.exec(query):
+        labels.setdefault(device, []).append((key, value))
+    devices = tuple(
+        replace(each, labels=tuple(sorted(labels.get(each.device, ())))) for each in rollout.devices
+    )
+    return replace(rollout, devices=devices)
+
+
+def _blockers(session: Session, row: RolloutRow) -> tuple[str, ...]:
+    """Rollouts that are changing the same slot of one of its devices."""
+    others = _MEMBERS.alias()
+    query = (
+        select(RolloutRow.id)
+        .join(others, others.c.rollout == col(RolloutRow.id))
+        .join(_MEMBERS, (_MEMBERS.c.device == others.c.device) & (_MEMBERS.c.rollout == row.id))
         .where(
-            col(RolloutDeviceRow.rollout) == after.id,
-            col(RolloutDeviceRow.device) == bindparam("moved_device"),
+            RolloutRow.slot == row.slot,
+            RolloutRow.id != row.id,
+            col(RolloutRow.state).in_(_LIVE),
         )
-        .values({name: bindparam(f"moved_{name}") for name in columns})
+        .distinct()
+        .order_by(RolloutRow.id)
     )
-    session.connection().execute(
-        statement,
-        [
-            {f"moved_{name}": value for name, value in rows.moving(device).items()}
-            | {"moved_device": device.device}
-            for device in moved
-        ],
-    )
-    session.expire_all()
-
-
-def _carry_out(session: Session, row: RolloutRow, step: Step) -> set[DeviceId]:
-    """Give and take back; returns the devices whose desired state changed."""
-    slot = step.rollout.spec.slot
-    release = ReleaseSource(step.rollout.spec.release, rows.digest(row.manifest), row.length)
-    before = _before(session, row.id) if _takes_back(step.decisions) else {}
-    last: dict[DeviceId, Wanted] = {}
-    for each in step.decisions:
-        match each:
-            case Grant(device):
-                last[device] = Wanted(device, slot, release, step.rollout.id)
-            case TakeBack(device, _):
-                last[device] = Wanted(device, slot, before[device], "")
-            case Mark() | Note() | Judged():
-                pass
-    return assign(session, list(last.values()))
-
-
-def _takes_back(decisions: Iterable[Decision]) -> bool:
-    return any(isinstance(each, TakeBack) for each in decisions)
-
-
-def _before(session: Session, rollout: str) -> Mapping[DeviceId, ReleaseSource | None]:
-    query = core_select(_MEMBERS).where(_MEMBERS.c.rollout == rollout)
-    return {DeviceId(row.device): _was(row) for row in session.connection().execute(query)}
-
-
-def _was(row: Row[Any]) -> ReleaseSource | None:
-    if not (row.previous and row.previous_manifest):
-        return None
-    manifest = rows.digest(row.previous_manifest)
-    return ReleaseSource(ReleaseName.parse(row.previous), manifest, row.previous_length or 0)
-
-
-def _leases_changed(before: Rollout, after: Rollout) -> set[DeviceId]:
-    """Devices that must hear that their lease was withheld, or given again."""
-    if (before.state is RolloutState.PAUSED) == (after.state is RolloutState.PAUSED):
-        return set()
-    return {device.device for device in after.devices if device.state in IN_FLIGHT}
-
-
-def _notes(decisions: Sequence[Decision]) -> Iterable[Note]:
-    """The lines of the log: one for each run of decisions of a kind."""
-    for kind, group in groupby(decisions, key=type):
-        run = list(group)
-        if kind is Note:
-            yield from (each for each in run if isinstance(each, Note))
-        elif kind is not Judged:
-            named = ", ".join(_named(each) for each in run[:_NAMED])
-            more = f" and {len(run) - _NAMED} more" if len(run) > _NAMED else ""
-            yield Note(_ACTIONS[kind], named + more)
-
-
-_ACTIONS: Final[Mapping[type[Decision], str]] = {
-    Grant: "grant",
-    TakeBack: "take back",
-    Mark: "mark",
-}
-
-
-def _named(decision: Decision) -> str:
-    match decision:
-        case Grant(device):
-            return device
-        case TakeBack(device, release):
-            return f"{device} (to {release or 'nothing'})"
-        case Mark(device, state, detail):
-            return f"{device} ({state}: {detail})"
-        case Note(_, detail) | Judged(_, detail, _):
-            return detail
-
-
-def _say(session: Session, rollout: str, by: By, note: Note) -> None:
-    log(session, DecisionRecord(by.at, rollout, by.actor, note.action, note.detail))
+    return tuple(session.exec(query))

@@ -230,6 +230,18 @@ class JudgementRow(Table, table=True):
     inputs: bytes
 
 
+class QuarantineRow(Table, table=True):
+    """A release that shall serve nowhere any more, by the digest of its manifest."""
+
+    __tablename__ = "quarantine"
+
+    manifest: str = Field(primary_key=True)
+    release: str
+    at: datetime
+    actor: str
+    reason: str
+
+
 class EventRow(Table, table=True):
     """One event of a device's outbox, as it arrived."""
 

@@ -480,6 +480,7 @@ class CreateRolloutRequest(google.protobuf.message.Message):
     GATE_FIELD_NUMBER: builtins.int
     ON_FAILURE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    TERMS_FIELD_NUMBER: builtins.int
     release: builtins.str
     slot: builtins.str
     selector: builtins.str
@@ -493,6 +494,8 @@ class CreateRolloutRequest(google.protobuf.message.Message):
 
     @property
     def gate(self) -> global___GatePolicy: ...
+    @property
+    def terms(self) -> global___Terms: ...
     def __init__(
         self,
         *,
@@ -504,11 +507,100 @@ class CreateRolloutRequest(google.protobuf.message.Message):
         gate: global___GatePolicy | None = ...,
         on_failure: builtins.str = ...,
         reason: builtins.str = ...,
+        terms: global___Terms | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["gate", b"gate"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["gate", b"gate", "on_failure", b"on_failure", "reason", b"reason", "release", b"release", "selector", b"selector", "slot", b"slot", "soak_s", b"soak_s", "stages", b"stages"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["gate", b"gate", "terms", b"terms"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["gate", b"gate", "on_failure", b"on_failure", "reason", b"reason", "release", b"release", "selector", b"selector", "slot", b"slot", "soak_s", b"soak_s", "stages", b"stages", "terms", b"terms"]) -> None: ...
 
 global___CreateRolloutRequest = CreateRolloutRequest
+
+@typing.final
+class Terms(google.protobuf.message.Message):
+    """How many devices at once, when, and with whose consent."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AT_ONCE_FIELD_NUMBER: builtins.int
+    RAMP_FIELD_NUMBER: builtins.int
+    LIMITS_FIELD_NUMBER: builtins.int
+    START_US_FIELD_NUMBER: builtins.int
+    DEADLINE_S_FIELD_NUMBER: builtins.int
+    FREEZES_FIELD_NUMBER: builtins.int
+    APPROVALS_FIELD_NUMBER: builtins.int
+    ON_CONFLICT_FIELD_NUMBER: builtins.int
+    JOINS_FIELD_NUMBER: builtins.int
+    at_once: builtins.int
+    """Devices at risk at once in the whole rollout; 0 for no limit but the stage's."""
+    ramp: builtins.int
+    """So many at first, and one more for each device that serves; 0 for no ramp."""
+    start_us: builtins.int
+    """Not before this moment; 0 for now."""
+    deadline_s: builtins.int
+    """The gate fails when it did not end so long after it began; 0 for never."""
+    approvals: builtins.int
+    on_conflict: builtins.str
+    """reject, queue or supersede."""
+    joins: builtins.bool
+    @property
+    def limits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelLimit]: ...
+    @property
+    def freezes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Freeze]: ...
+    def __init__(
+        self,
+        *,
+        at_once: builtins.int = ...,
+        ramp: builtins.int = ...,
+        limits: collections.abc.Iterable[global___LabelLimit] | None = ...,
+        start_us: builtins.int = ...,
+        deadline_s: builtins.int = ...,
+        freezes: collections.abc.Iterable[global___Freeze] | None = ...,
+        approvals: builtins.int = ...,
+        on_conflict: builtins.str = ...,
+        joins: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "at_once", b"at_once", "deadline_s", b"deadline_s", "freezes", b"freezes", "joins", b"joins", "limits", b"limits", "on_conflict", b"on_conflict", "ramp", b"ramp", "start_us", b"start_us"]) -> None: ...
+
+global___Terms = Terms
+
+@typing.final
+class LabelLimit(google.protobuf.message.Message):
+    """Devices at risk at once with the same value of a label."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: builtins.int
+    AT_ONCE_FIELD_NUMBER: builtins.int
+    label: builtins.str
+    at_once: builtins.int
+    def __init__(
+        self,
+        *,
+        label: builtins.str = ...,
+        at_once: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_once", b"at_once", "label", b"label"]) -> None: ...
+
+global___LabelLimit = LabelLimit
+
+@typing.final
+class Freeze(google.protobuf.message.Message):
+    """Days, both included, like 2026-12-24."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    first: builtins.str
+    last: builtins.str
+    def __init__(
+        self,
+        *,
+        first: builtins.str = ...,
+        last: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["first", b"first", "last", b"last"]) -> None: ...
+
+global___Freeze = Freeze
 
 @typing.final
 class GatePolicy(google.protobuf.message.Message):
@@ -832,18 +924,22 @@ class ControlRolloutRequest(google.protobuf.message.Message):
     ID_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    DEVICE_FIELD_NUMBER: builtins.int
     id: builtins.str
     action: builtins.str
-    """pause, resume, promote, abort or revert."""
+    """pause, resume, promote, abort, revert, approve or write_off."""
     reason: builtins.str
+    device: builtins.str
+    """Of a write-off: which device is given up."""
     def __init__(
         self,
         *,
         id: builtins.str = ...,
         action: builtins.str = ...,
         reason: builtins.str = ...,
+        device: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "id", b"id", "reason", b"reason"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "device", b"device", "id", b"id", "reason", b"reason"]) -> None: ...
 
 global___ControlRolloutRequest = ControlRolloutRequest
 
@@ -1047,3 +1143,118 @@ class RemoveScheduleResponse(google.protobuf.message.Message):
     ) -> None: ...
 
 global___RemoveScheduleResponse = RemoveScheduleResponse
+
+@typing.final
+class QuarantineReleaseRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    release: builtins.str
+    reason: builtins.str
+    def __init__(
+        self,
+        *,
+        release: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "release", b"release"]) -> None: ...
+
+global___QuarantineReleaseRequest = QuarantineReleaseRequest
+
+@typing.final
+class QuarantineReleaseResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: builtins.int
+    devices: builtins.int
+    """Devices whose desired state has changed."""
+    def __init__(
+        self,
+        *,
+        devices: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["devices", b"devices"]) -> None: ...
+
+global___QuarantineReleaseResponse = QuarantineReleaseResponse
+
+@typing.final
+class LiftQuarantineRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    release: builtins.str
+    reason: builtins.str
+    def __init__(
+        self,
+        *,
+        release: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "release", b"release"]) -> None: ...
+
+global___LiftQuarantineRequest = LiftQuarantineRequest
+
+@typing.final
+class LiftQuarantineResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___LiftQuarantineResponse = LiftQuarantineResponse
+
+@typing.final
+class ListQuarantineRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListQuarantineRequest = ListQuarantineRequest
+
+@typing.final
+class ListQuarantineResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RELEASES_FIELD_NUMBER: builtins.int
+    @property
+    def releases(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___QuarantinedRelease]: ...
+    def __init__(
+        self,
+        *,
+        releases: collections.abc.Iterable[global___QuarantinedRelease] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["releases", b"releases"]) -> None: ...
+
+global___ListQuarantineResponse = ListQuarantineResponse
+
+@typing.final
+class QuarantinedRelease(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: builtins.int
+    MANIFEST_FIELD_NUMBER: builtins.int
+    AT_US_FIELD_NUMBER: builtins.int
+    ACTOR_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    release: builtins.str
+    manifest: builtins.str
+    at_us: builtins.int
+    actor: builtins.str
+    reason: builtins.str
+    def __init__(
+        self,
+        *,
+        release: builtins.str = ...,
+        manifest: builtins.str = ...,
+        at_us: builtins.int = ...,
+        actor: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "at_us", b"at_us", "manifest", b"manifest", "reason", b"reason", "release", b"release"]) -> None: ...
+
+global___QuarantinedRelease = QuarantinedRelease

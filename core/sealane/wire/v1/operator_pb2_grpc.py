@@ -124,6 +124,21 @@ class OperatorServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleResponse.FromString,
                 _registered_method=True)
+        self.QuarantineRelease = channel.unary_unary(
+                '/sealane.wire.v1.OperatorService/QuarantineRelease',
+                request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.QuarantineReleaseRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.QuarantineReleaseResponse.FromString,
+                _registered_method=True)
+        self.LiftQuarantine = channel.unary_unary(
+                '/sealane.wire.v1.OperatorService/LiftQuarantine',
+                request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.LiftQuarantineRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.LiftQuarantineResponse.FromString,
+                _registered_method=True)
+        self.ListQuarantine = channel.unary_unary(
+                '/sealane.wire.v1.OperatorService/ListQuarantine',
+                request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListQuarantineRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListQuarantineResponse.FromString,
+                _registered_method=True)
         self.GetJudgements = channel.unary_unary(
                 '/sealane.wire.v1.OperatorService/GetJudgements',
                 request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.GetJudgementsRequest.SerializeToString,
@@ -249,6 +264,25 @@ class OperatorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def QuarantineRelease(self, request, context):
+        """Takes a release off every device at once, and lets no rollout bring it again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftQuarantine(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQuarantine(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetJudgements(self, request, context):
         """What the gate of a rollout said, each time with everything that it saw.
         """
@@ -348,6 +382,21 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.RemoveSchedule,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleResponse.SerializeToString,
+            ),
+            'QuarantineRelease': grpc.unary_unary_rpc_method_handler(
+                    servicer.QuarantineRelease,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.QuarantineReleaseRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.QuarantineReleaseResponse.SerializeToString,
+            ),
+            'LiftQuarantine': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftQuarantine,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.LiftQuarantineRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.LiftQuarantineResponse.SerializeToString,
+            ),
+            'ListQuarantine': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuarantine,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListQuarantineRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListQuarantineResponse.SerializeToString,
             ),
             'GetJudgements': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJudgements,
@@ -841,6 +890,87 @@ class OperatorService(object):
             '/sealane.wire.v1.OperatorService/RemoveSchedule',
             sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_operator__pb2.RemoveScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QuarantineRelease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OperatorService/QuarantineRelease',
+            sealane_dot_wire_dot_v1_dot_operator__pb2.QuarantineReleaseRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_operator__pb2.QuarantineReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftQuarantine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OperatorService/LiftQuarantine',
+            sealane_dot_wire_dot_v1_dot_operator__pb2.LiftQuarantineRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_operator__pb2.LiftQuarantineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuarantine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OperatorService/ListQuarantine',
+            sealane_dot_wire_dot_v1_dot_operator__pb2.ListQuarantineRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_operator__pb2.ListQuarantineResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -116,6 +116,22 @@ class OperatorServiceStub:
         sealane.wire.v1.operator_pb2.RemoveScheduleResponse,
     ]
 
+    QuarantineRelease: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.QuarantineReleaseRequest,
+        sealane.wire.v1.operator_pb2.QuarantineReleaseResponse,
+    ]
+    """Takes a release off every device at once, and lets no rollout bring it again."""
+
+    LiftQuarantine: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.LiftQuarantineRequest,
+        sealane.wire.v1.operator_pb2.LiftQuarantineResponse,
+    ]
+
+    ListQuarantine: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.ListQuarantineRequest,
+        sealane.wire.v1.operator_pb2.ListQuarantineResponse,
+    ]
+
     GetJudgements: grpc.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.GetJudgementsRequest,
         sealane.wire.v1.operator_pb2.GetJudgementsResponse,
@@ -218,6 +234,22 @@ class OperatorServiceAsyncStub:
     RemoveSchedule: grpc.aio.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.RemoveScheduleRequest,
         sealane.wire.v1.operator_pb2.RemoveScheduleResponse,
+    ]
+
+    QuarantineRelease: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.QuarantineReleaseRequest,
+        sealane.wire.v1.operator_pb2.QuarantineReleaseResponse,
+    ]
+    """Takes a release off every device at once, and lets no rollout bring it again."""
+
+    LiftQuarantine: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.LiftQuarantineRequest,
+        sealane.wire.v1.operator_pb2.LiftQuarantineResponse,
+    ]
+
+    ListQuarantine: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.ListQuarantineRequest,
+        sealane.wire.v1.operator_pb2.ListQuarantineResponse,
     ]
 
     GetJudgements: grpc.aio.UnaryUnaryMultiCallable[
@@ -359,6 +391,28 @@ class OperatorServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.wire.v1.operator_pb2.RemoveScheduleRequest,
         context: _ServicerContext,
     ) -> typing.Union[sealane.wire.v1.operator_pb2.RemoveScheduleResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.RemoveScheduleResponse]]: ...
+
+    @abc.abstractmethod
+    def QuarantineRelease(
+        self,
+        request: sealane.wire.v1.operator_pb2.QuarantineReleaseRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.operator_pb2.QuarantineReleaseResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.QuarantineReleaseResponse]]:
+        """Takes a release off every device at once, and lets no rollout bring it again."""
+
+    @abc.abstractmethod
+    def LiftQuarantine(
+        self,
+        request: sealane.wire.v1.operator_pb2.LiftQuarantineRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.operator_pb2.LiftQuarantineResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.LiftQuarantineResponse]]: ...
+
+    @abc.abstractmethod
+    def ListQuarantine(
+        self,
+        request: sealane.wire.v1.operator_pb2.ListQuarantineRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.operator_pb2.ListQuarantineResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.ListQuarantineResponse]]: ...
 
     @abc.abstractmethod
     def GetJudgements(

@@ -1,0 +1,72 @@
+"""Converts the terms of a rollout between plain values and the wire; what does not fit raises."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from sealane import codec
+from sealane.errors import InvalidName
+from sealane.wire.v1 import operator_pb2 as wire
+
+from sealane_manager.rollout.terms import Freeze, Limit, OnConflict, Pace, Terms, Times
+
+if TYPE_CHECKING:
+    from enum import StrEnum
+
+    Word = TypeVar("Word", bound=StrEnum)
+
+
+def word(kind: type[Word], text: str) -> Word:
+    """The member of an enumeration; raises InvalidName and lists the members."""
+    try:
+        return kind(text)
+    except ValueError as error:
+        known = ", ".join(kind)
+        raise InvalidName(f"{text[:40]!r} is none of {known}") from error
+
+
+def terms_to_wire(terms: Terms) -> wire.Terms:
+    """The terms, for the wire."""
+    pace, times = terms.pace, terms.times
+    return wire.Terms(
+        at_once=pace.at_once or 0,
+        ramp=pace.ramp or 0,
+        limits=[wire.LabelLimit(label=each.label, at_once=each.at_once) for each in pace.limits],
+        start_us=codec.to_micros(times.start) if times.start else 0,
+        deadline_s=round(times.deadline.total_seconds()) if times.deadline else 0,
+        freezes=[
+            wire.Freeze(first=each.first.isoformat(), last=each.last.isoformat())
+            for each in times.freezes
+        ],
+        approvals=terms.approvals,
+        on_conflict=terms.on_conflict,
+        joins=terms.joins,
+    )
+
+
+def terms_from_wire(terms: wire.Terms) -> Terms:
+    """The terms; raises InvalidName."""
+    return Terms(
+        Pace(
+            terms.at_once or None,
+            terms.ramp or None,
+            tuple(Limit(each.label, each.at_once) for each in terms.limits),
+        ),
+        Times(
+            codec.from_micros(terms.start_us) if terms.start_us else None,
+            timedelta(seconds=terms.deadline_s) if terms.deadline_s else None,
+            tuple(Freeze(day(each.first), day(each.last)) for each in terms.freezes),
+        ),
+        terms.approvals,
+        word(OnConflict, terms.on_conflict or OnConflict.REJECT),
+        terms.joins,
+    )
+
+
+def day(text: str) -> date:
+    """A day of the calendar, like 2026-12-24; raises InvalidName."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidName(f"{text[:40]!r} is not a day like 2026-12-24") from error

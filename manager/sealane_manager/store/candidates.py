@@ -1,0 +1,91 @@
+"""Which devices a rollout may change: whom its selector means, and what is assigned to each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sealane.names import DeviceId, ReleaseName
+from sqlmodel import col, select
+
+from sealane_manager.rollout.draft import Candidate
+from sealane_manager.rollout.types import LIVE, Rollout
+from sealane_manager.store import rows
+from sealane_manager.store.devices import conditions
+from sealane_manager.store.records import ReleaseSource, Standing
+from sealane_manager.store.tables import (
+    DesiredRow,
+    DeviceRow,
+    RolloutDeviceRow,
+    RolloutRow,
+    SlotRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlmodel import Session
+
+    from sealane_manager.rollout.types import RolloutDevice
+    from sealane_manager.store.records import Draft
+
+_LIVE: Final = [str(state) for state in LIVE]
+
+
+def candidates(session: Session, wanted: Draft) -> Mapping[Candidate, ReleaseSource | None]:
+    """The devices that the selector means, each with what is assigned to it now."""
+    slot = wanted.spec.slot
+    where = (*conditions(wanted.selector), col(DeviceRow.state) == str(Standing.ACTIVE))
+    query = (
+        select(DeviceRow.id, DesiredRow, SlotRow.active_release)
+        .outerjoin(
+            DesiredRow,
+            (col(DesiredRow.device) == col(DeviceRow.id)) & (col(DesiredRow.slot) == slot),
+        )
+        .outerjoin(
+            SlotRow, (col(SlotRow.device) == col(DeviceRow.id)) & (col(SlotRow.slot) == slot)
+        )
+        .where(*where)
+    )
+    changing = busy(session, slot)
+    found: dict[Candidate, ReleaseSource | None] = {}
+    for name, desired, active in session.exec(query):
+        source = _source(desired) if desired else None
+        device = DeviceId(name)
+        assigned = source.name if source else None
+        found[Candidate(device, assigned, active or "", changing.get(device, ""))] = source
+    return found
+
+
+def busy(session: Session, slot: str) -> Mapping[str, str]:
+    """The rollout that is changing this slot, of each device for which there is one."""
+    query = (
+        select(RolloutDeviceRow.device, RolloutRow.id)
+        .join(RolloutRow, col(RolloutRow.id) == col(RolloutDeviceRow.rollout))
+        .where(RolloutRow.slot == slot, col(RolloutRow.state).in_(_LIVE))
+    )
+    return dict(session.exec(query).all())
+
+
+def _source(row: DesiredRow) -> ReleaseSource:
+    return ReleaseSource(ReleaseName.parse(row.release), rows.digest(row.manifest), row.length)
+
+
+def device_row(
+    rollout: str, position: int, device: RolloutDevice, before: ReleaseSource | None
+) -> dict[str, Any]:
+    """A device's place in a rollout, as columns."""
+    return {
+        "rollout": rollout,
+        "device": device.device,
+        "position": position,
+        "previous": str(before.name) if before else None,
+        "previous_manifest": before.manifest if before else None,
+        "previous_length": before.length if before else None,
+        **rows.moving(device),
+    }
+
+
+def _created(made: Rollout, matching: int) -> str:
+    already = matching - len(made.devices)
+    text = f"{made.spec.release} in {made.spec.slot} on {len(made.devices)} devices"
+    return f"{text}; {already} serve it already" if already else text

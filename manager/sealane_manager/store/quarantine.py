@@ -1,0 +1,137 @@
+"""The kill switch: a release leaves every device, and no rollout brings it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sealane.names import DeviceId, SlotName
+from sqlalchemy import select as core_select
+from sqlmodel import col, select
+
+from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.rollout.moves import recall
+from sealane_manager.rollout.types import LIVE, PENDING
+from sealane_manager.store.consequences import Change, carry_out, was
+from sealane_manager.store.decisions import log
+from sealane_manager.store.desired import Wanted, assign, bump
+from sealane_manager.store.records import DecisionRecord, QuarantineRecord, ReleaseSource
+from sealane_manager.store.tables import DesiredRow, QuarantineRow, RolloutRow, metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlmodel import Session
+
+    from sealane_manager.store.database import Database
+    from sealane_manager.store.records import By
+    from sealane_manager.store.rollouts import Rollouts
+
+_MEMBERS = metadata.tables["rollout_device"]
+_ROLLOUTS = metadata.tables["rollout"]
+
+
+class Quarantine:
+    """Keeps which releases shall serve nowhere, and takes them off every device at once."""
+
+    def __init__(self, database: Database, rollouts: Rollouts) -> None:
+        self._database, self._rollouts = database, rollouts
+
+    def list(self) -> tuple[QuarantineRecord, ...]:
+        """Every release in quarantine, the newest first."""
+        query = select(QuarantineRow).order_by(col(QuarantineRow.at).desc())
+        with self._database.read() as session:
+            return tuple(
+                QuarantineRecord(row.release, row.manifest, row.at, row.actor, row.reason)
+                for row in session.exec(query)
+            )
+
+    def put(self, source: ReleaseSource, by: By) -> Mapping[DeviceId, int]:
+        """Take a release off every device, in one transaction; returns who must hear of it.
+
+        Its rollouts are taken back or ended, and each other device that it is assigned to gets back
+        what the last rollout replaced there. Raises Refused when it is in quarantine already.
+        """
+        with self._database.write() as session:
+            if session.get(QuarantineRow, source.manifest):
+                raise Refused(f"{source.name} is in quarantine already")
+            session.add(
+                QuarantineRow(
+                    manifest=source.manifest,
+                    release=str(source.name),
+                    at=by.at,
+                    actor=by.actor,
+                    reason=by.reason,
+                )
+            )
+            session.flush()
+            concerned = self._end_rollouts(session, source, by)
+            concerned |= assign(session, _taken_off(session, source))
+            detail = f"{source.name} from {len(concerned)} devices: {by.reason}"
+            log(session, DecisionRecord(by.at, "", by.actor, "quarantine", detail))
+            return bump(session, concerned)
+
+    def lift(self, release: str, by: By) -> None:
+        """Let a release be rolled out again; raises NotKnown."""
+        with self._database.write() as session:
+            row = session.exec(
+                select(QuarantineRow).where(QuarantineRow.release == release)
+            ).first()
+            if row is None:
+                raise NotKnown(
+                    f"{release} is not in quarantine", hint="see `sealane quarantine list`"
+                )
+            session.delete(row)
+            detail = f"{release}: {by.reason}".rstrip(": ")
+            log(session, DecisionRecord(by.at, "", by.actor, "lift quarantine", detail))
+
+    def _end_rollouts(self, session: Session, source: ReleaseSource, by: By) -> set[DeviceId]:
+        states = [str(state) for state in LIVE | PENDING]
+        query = select(RolloutRow).where(
+            RolloutRow.manifest == source.manifest, col(RolloutRow.state).in_(states)
+        )
+        concerned: set[DeviceId] = set()
+        for row in session.exec(query).all():
+            before = self._rollouts.load(session, row)
+            step = recall(before, f"{source.name} is in quarantine: {by.reason}", by.at)
+            concerned |= carry_out(session, row, Change(before, step, by))
+        return concerned
+
+
+def _taken_off(session: Session, source: ReleaseSource) -> list[Wanted]:
+    """What replaces the release where it is still assigned: what the last rollout replaced."""
+    query = select(DesiredRow).where(DesiredRow.manifest == source.manifest)
+    rows = session.exec(query).all()
+    bad = set(session.exec(select(QuarantineRow.manifest)).all())
+    before = _before(session, source, bad)
+    return [
+        Wanted(DeviceId(row.device), SlotName(row.slot), before.get((row.device, row.slot)), "")
+        for row in rows
+    ]
+
+
+def _before(
+    session: Session, source: ReleaseSource, bad: set[str]
+) -> Mapping[tuple[str, str], ReleaseSource]:
+    """What served before the release, by device and slot; the latest rollout says it last."""
+    query = (
+        core_select(_MEMBERS, _ROLLOUTS.c.slot)
+        .join(_ROLLOUTS, _ROLLOUTS.c.id == _MEMBERS.c.rollout)
+        .where(_ROLLOUTS.c.manifest == source.manifest)
+        .order_by(_ROLLOUTS.c.created_at)
+    )
+    found: dict[tuple[str, str], ReleaseSource] = {}
+    for row in session.connection().execute(query):
+        previous = was(row)
+        if previous and previous.manifest not in bad:
+            found[row.device, row.slot] = previous
+    return found
+
+
+def refuse(session: Session, source: ReleaseSource) -> None:
+    """Raises Refused when a release is in quarantine."""
+    row = session.get(QuarantineRow, source.manifest)
+    if row:
+        raise Refused(
+            f"{source.name} is in quarantine since {row.at:%Y-%m-%d %H:%M}: {row.reason}",
+            hint=f"sealane quarantine lift {source.name}",
+        )
