@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
-from support import attack_counts, crash_counts
+from support import attack_counts, crash_counts, rollout_counts
 
 if TYPE_CHECKING:
     import pytest
@@ -18,5 +18,6 @@ settings.load_profile("sealane")
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many cases the crash enumeration had and how many attacks, when they ran."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
-    for line in (*crash_counts.lines(reports), *attack_counts.lines(reports)):
-        terminalreporter.write_line(line)
+    for counts in (crash_counts, attack_counts, rollout_counts):
+        for line in counts.lines(reports):
+            terminalreporter.write_line(line)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sealane.receipt import Receipt
 from sealane_manager.errors import Refused
 from sealane_manager.rollout.advance import advance
+from sealane_manager.rollout.moves import supersede
 from sealane_manager.rollout.operate import Word, operate
+from sealane_manager.rollout.pace import is_at_risk
 from sealane_manager.rollout.placement import parse_stage, places, plan
+from sealane_manager.rollout.terms import Limit, Pace, Terms
 from sealane_manager.rollout.types import (
     LIVE,
     DeviceState,
@@ -22,29 +27,52 @@ from sealane_manager.rollout.types import (
     Operation,
     RolloutState,
 )
+from support.rollout_counts import ROLLOUT_STEPS
 from support.rollouts import Fleet, a_device, a_rollout, a_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealane.names import DeviceId
+    from sealane_manager.rollout.types import RolloutSpec
 
 STAGES = st.lists(
     st.sampled_from(["1", "2", "3", "10%", "40%", "50%", "100%"]), min_size=1, max_size=4
 )
 INDEX = st.integers(min_value=0, max_value=20)
 ENOUGH = 200
+COUNTED = {"steps": 0}
+IN_CI = os.environ.get("CI") == "true"
+EXAMPLES = 3500 if IN_CI else 60
+TERMS = st.builds(
+    Terms,
+    st.builds(
+        Pace,
+        st.none() | st.integers(1, 3),
+        st.none() | st.integers(1, 2),
+        st.lists(
+            st.builds(Limit, st.sampled_from(("site", "group")), st.integers(1, 2)), max_size=2
+        ).map(tuple),
+    ),
+)
+SPECS = st.builds(
+    lambda tolerated, on_failure, terms: a_spec(
+        on_failure=on_failure, gate=GatePolicy(max_failed=tolerated), terms=terms
+    ),
+    st.integers(min_value=0, max_value=2),
+    st.sampled_from(OnFailure),
+    TERMS,
+)
 
 
 class RolloutMachine(RuleBasedStateMachine):
-    @initialize(
-        stages=STAGES,
-        total=st.integers(min_value=1, max_value=8),
-        tolerated=st.integers(min_value=0, max_value=2),
-        on_failure=st.sampled_from(OnFailure),
-    )
-    def start(self, stages: list[str], total: int, tolerated: int, on_failure: OnFailure) -> None:
-        spec = a_spec(on_failure=on_failure, gate=GatePolicy(max_failed=tolerated))
+    @initialize(stages=STAGES, total=st.integers(min_value=1, max_value=8), spec=SPECS)
+    def start(self, stages: list[str], total: int, spec: RolloutSpec) -> None:
         wanted = plan([parse_stage(text) for text in stages], total)
-        members = [a_device(f"d{number}") for number in range(total)]
+        members = [
+            a_device(f"d{number}", labels=(("site", "ab"[number % 2]), ("group", str(number // 3))))
+            for number in range(total)
+        ]
         self.fleet = Fleet(a_rollout(replace(spec, stages=wanted), members))
         self.proved: set[str] = set()
 
@@ -91,6 +119,34 @@ class RolloutMachine(RuleBasedStateMachine):
         if agent.said:
             self.fleet.hear(agent.name, agent.said[which % len(agent.said)])
 
+    @rule(index=INDEX)
+    @precondition(lambda self: self.fleet.rollout.state in LIVE)
+    def a_device_is_written_off(self, index: int) -> None:
+        word = Word(Operation.WRITE_OFF, "gone", "ada", self.pick(index))
+        try:
+            self.fleet.apply(operate(self.fleet.seen(), word, self.fleet.now))
+        except Refused:
+            return
+
+    @rule()
+    @precondition(lambda self: self.fleet.rollout.state in LIVE)
+    def another_rollout_takes_over(self) -> None:
+        if self.fleet.rollout.state is not RolloutState.REVERTING:
+            self.fleet.apply(supersede(self.fleet.seen(), "r-2", self.fleet.now))
+
+    @rule()
+    def the_manager_starts_again(self) -> None:
+        """What only its memory held is gone; the devices' sessions are new."""
+        rollout = self.fleet.rollout
+        self.fleet.rollout = replace(
+            rollout,
+            seen=None,
+            devices=tuple(
+                replace(each, reachable=False, watched_since=self.fleet.now)
+                for each in rollout.devices
+            ),
+        )
+
     @rule(operation=st.sampled_from(Operation))
     @precondition(lambda self: self.fleet.rollout.state in LIVE)
     def an_operator_speaks(self, operation: Operation) -> None:
@@ -107,6 +163,21 @@ class RolloutMachine(RuleBasedStateMachine):
         rollout = self.fleet.rollout
         counts = places(rollout.spec.stages, len(rollout.devices))
         assert len(self.fleet.desired_new) <= counts[rollout.stage]
+
+    @invariant()
+    def no_more_devices_are_at_risk_than_every_limit_allows(self) -> None:
+        if not hasattr(self, "fleet"):
+            return
+        COUNTED["steps"] += 1
+        rollout = self.fleet.rollout
+        pace = rollout.spec.terms.pace
+        risk = [each for each in rollout.devices if is_at_risk(each)]
+        assert pace.at_once is None or len(risk) <= pace.at_once
+        serving = sum(each.served for each in rollout.devices)
+        assert pace.ramp is None or len(risk) <= pace.ramp + serving
+        for limit in pace.limits:
+            alike = Counter(dict(each.labels)[limit.label] for each in risk)
+            assert max(alike.values(), default=0) <= limit.at_once
 
     @invariant()
     def serving_means_that_a_receipt_arrived(self) -> None:
@@ -160,5 +231,15 @@ class RolloutMachine(RuleBasedStateMachine):
         self.fleet.apply(advance(self.fleet.seen(), self.fleet.now))
 
 
-RolloutMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+RolloutMachine.TestCase.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=40,
+    deadline=None,
+    phases=set(Phase) - {Phase.explain},
+)
 TestRolloutMachine = RolloutMachine.TestCase
+
+
+def test_so_many_steps_were_taken(record_property: Callable[[str, object], None]) -> None:
+    record_property(ROLLOUT_STEPS, COUNTED["steps"])
+    assert COUNTED["steps"] >= (100_000 if IN_CI else EXAMPLES)

@@ -80,5 +80,9 @@ def _keys(pace: Pace, device: RolloutDevice) -> list[tuple[str, str]]:
 
 
 def _fits(pace: Pace, used: Counter[tuple[str, str]], device: RolloutDevice) -> bool:
-    most = {limit.label: limit.at_once for limit in pace.limits}
-    return all(used[key] < most[key[0]] for key in _keys(pace, device))
+    return all(
+        used[label, value] < limit.at_once
+        for limit in pace.limits
+        for label, value in device.labels
+        if label == limit.label
+    )
