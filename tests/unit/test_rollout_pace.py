@@ -221,7 +221,9 @@ def test_terms_are_stored_and_read_back_alike(value: Terms) -> None:
 
 states = st.sampled_from((WAITING, WAITING, FETCHING, SERVING, SUSPECT, DeviceState.FAILED))
 members = st.lists(
-    st.tuples(states, st.sampled_from("ab"), st.sampled_from("xy"), st.booleans()), max_size=9
+    st.tuples(states, st.sampled_from("ab"), st.sampled_from("xy"), st.booleans()),
+    min_size=1,
+    max_size=9,
 )
 
 
@@ -233,7 +235,7 @@ def test_whoever_is_chosen_every_limit_holds(
         a_device(f"d{n}", state, labels=(("site", site), ("line", line)), reachable=there)
         for n, (state, site, line, there) in enumerate(group)
     ]
-    rollout = running(value, *devices) if devices else running(value, a_device("d0"))
+    rollout = running(value, *devices)
     chosen = grantable(rollout, places, START + timedelta(days=1))
     assert all(each.state is WAITING and each.reachable for each in chosen)
     risk = [d for d in rollout.devices if d.state in IN_FLIGHT or d.state is SUSPECT]

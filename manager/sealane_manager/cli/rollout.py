@@ -41,6 +41,32 @@ app = typer.Typer(no_args_is_help=True, help="Bring a release to devices, in sta
 _COLUMNS = ("id", "release", "slot", "selector", "state", "stage", "phase", "reason")
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="why, for the decision log")]
+EvidenceOption = Annotated[
+    bool, typer.Option("--by-evidence", help="evidence says how many devices may fail")
+]
+ProveOption = Annotated[
+    bool, typer.Option("--prove", help="pass a stage only when harmlessness is shown")
+]
+DryRunOption = Annotated[
+    list[Kind] | None, typer.Option(help="a check that only says what it would do")
+]
+AtOnceOption = Annotated[
+    int | None, typer.Option(min=1, help="devices at risk at once; a stage limits them too")
+]
+RampOption = Annotated[
+    int | None, typer.Option(min=1, help="so many at first, one more for each that serves")
+]
+LimitOption = Annotated[
+    list[str] | None, typer.Option(help="at once with the same label: site=2, group=1")
+]
+FreezeOption = Annotated[
+    list[str] | None, typer.Option(help="no places on these days: 2026-12-24..2027-01-02")
+]
+ConflictOption = Annotated[OnConflict, typer.Option(help="with a rollout in the way")]
+JoinOption = Annotated[
+    bool, typer.Option("--join", help="devices that match later join while it runs")
+]
+FailureOption = Annotated[OnFailure, typer.Option(help="what a failed gate does")]
 
 
 @app.command()
@@ -54,40 +80,20 @@ def start(
     max_failed_percent: Annotated[int, typer.Option(min=0, max=100, help="share that may")] = 0,
     min_requests: Annotated[int, typer.Option(min=0, help="each receipt shows so many")] = 0,
     silent_after: Annotated[str, typer.Option(help="a device silent for so long failed")] = "15m",
-    by_evidence: Annotated[
-        bool, typer.Option("--by-evidence", help="evidence says how many devices may fail")
-    ] = False,
-    prove: Annotated[
-        bool, typer.Option("--prove", help="pass a stage only when harmlessness is shown")
-    ] = False,
+    by_evidence: EvidenceOption = False,
+    prove: ProveOption = False,
     alpha: Annotated[float, typer.Option(help="chance of stopping a good release")] = ALPHA,
-    dry_run: Annotated[
-        list[Kind] | None, typer.Option(help="a check that only says what it would do")
-    ] = None,
-    on_failure: Annotated[OnFailure, typer.Option(help="what a failed gate does")] = (
-        OnFailure.REVERT
-    ),
-    at_once: Annotated[
-        int | None, typer.Option(min=1, help="devices at risk at once; a stage limits them too")
-    ] = None,
-    ramp: Annotated[
-        int | None, typer.Option(min=1, help="so many at first, one more for each that serves")
-    ] = None,
-    limit: Annotated[
-        list[str] | None, typer.Option(help="at once with the same label: site=2, group=1")
-    ] = None,
+    dry_run: DryRunOption = None,
+    on_failure: FailureOption = OnFailure.REVERT,
+    at_once: AtOnceOption = None,
+    ramp: RampOption = None,
+    limit: LimitOption = None,
     start_at: Annotated[str, typer.Option(help="not before, like 2026-12-24T06:00+01:00")] = "",
     deadline: Annotated[str, typer.Option(help="the gate fails when it takes longer")] = "",
-    freeze: Annotated[
-        list[str] | None, typer.Option(help="no places on these days: 2026-12-24..2027-01-02")
-    ] = None,
+    freeze: FreezeOption = None,
     approvals: Annotated[int, typer.Option(min=0, help="people who must agree first")] = 0,
-    on_conflict: Annotated[OnConflict, typer.Option(help="with a rollout in the way")] = (
-        OnConflict.REJECT
-    ),
-    join: Annotated[
-        bool, typer.Option("--join", help="devices that match later join while it runs")
-    ] = False,
+    on_conflict: ConflictOption = OnConflict.REJECT,
+    join: JoinOption = False,
     reason: ReasonOption = "",
     output: OutputOption = Format.TABLE,
     context: ContextOption = None,
