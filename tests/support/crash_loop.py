@@ -6,6 +6,7 @@ What belongs in a thread runs in the loop, so that the order of a run's operatio
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class _Skipping(selectors.SelectSelector):
-    """Lets the clock jump to the moment that the loop waits for."""
+    """Lets the clock jump to the moment that the loop waits for, or just behind it.
+
+    The clock counts whole microseconds: rounded down, it would never reach the moment.
+    """
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__()
@@ -26,7 +30,7 @@ class _Skipping(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[Any]:
         assert timeout is not None, "everybody waits for somebody else"
         if timeout > 0:
-            self._clock.advance(timedelta(seconds=timeout))
+            self._clock.advance(timedelta(microseconds=math.ceil(timeout * 1e6)))
         return []
 
 
