@@ -86,7 +86,9 @@ def test_a_release_goes_through_its_stages_and_a_bad_one_comes_back_under_reques
 
 def test_the_journal_finds_what_a_slot_did_by_its_fields(fleet: Fleet) -> None:
     journal = ("journalctl", "--output=json", "--unit=sealane-agent")
-    found = fleet.devices["one"].run(*journal, "SEALANE_SLOT=digits").splitlines()
+    found = (
+        fleet.devices["one"].run(*journal, "SEALANE_EVENT=slot", "SEALANE_SLOT=digits").splitlines()
+    )
     states = [str(json.loads(line)["SEALANE_STATE"]) for line in found]
     assert states[0] == "accepted"
     assert "committed" in states
