@@ -170,7 +170,8 @@ def test_a_restored_database_says_so_and_forgets_open_doors(
 ) -> None:
     with sqlite3.connect(state.database) as found:
         found.execute(
-            "INSERT INTO join_token VALUES ('t', x'00', '{}', 3, '2030-01-01', '2026-01-01', 'me')"
+            "INSERT INTO join_token"
+            " VALUES ('t', x'00', '{}', 3, '2030-01-01', '2026-01-01', 'me', 0)"
         )
     taken(state, tmp_path / "backup")
     put_back(tmp_path / "backup", tmp_path / "again")

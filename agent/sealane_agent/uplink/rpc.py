@@ -66,6 +66,7 @@ _HINT_KEY: Final = "sealane-hint-bin"
 _UNREACHABLE: Final = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 )
+_CLOSED: Final = "the session is closed"
 _REFUSED: Final = frozenset(
     {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.NOT_FOUND}
 )
@@ -101,7 +102,7 @@ class Line:
         except grpc.aio.AioRpcError as error:
             raise _ended(error) from error
         except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
-            raise SessionEnded("the session is closed") from error
+            raise await self._why_closed() from error
 
     async def hear(self) -> ManagerMessage | None:
         """The next message, None for one of an unknown kind; raises SessionEnded."""
@@ -114,6 +115,13 @@ class Line:
         except SealaneError as error:
             raise SessionEnded(f"the manager's message cannot be read: {error}") from error
         raise SessionEnded("the manager closed the session")
+
+    async def _why_closed(self) -> SessionEnded:
+        """What ended a call on which nothing can be said any more."""
+        if not self._call.done():
+            return SessionEnded(_CLOSED)
+        refused = await self._call.code() in _REFUSED
+        return SessionEnded(str(await self._call.details() or _CLOSED), refused=refused)
 
     async def close(self) -> None:
         """Hang up."""

@@ -39,7 +39,7 @@ def _devices(check: Check, seen: Mapping[str, outcomes.Outcomes], classes: int, 
     failed = sum(each.failed for each in seen.values())
     judged = sum(each.judged for each in seen.values())
     words = f"{failed} of {judged} devices {what}"
-    worst = max(seen, key=lambda name: seen[name].failed, default="")
+    worst = max(sorted(seen), key=lambda name: seen[name].failed, default="")
     if worst and len(seen) > 1 and failed:
         one = seen[worst]
         words += f", {one.failed} of them among {one.judged} of {worst or 'no class'}"
@@ -55,7 +55,7 @@ def errors_in_split(check: Check, seen: Seen) -> Bet:
 
 def latency_in_split(check: Check, seen: Seen) -> Bet:
     """Requests above each bound, the bounds averaged."""
-    splits = {share: arms.split for share, arms in seen.latency.items() if arms.split}
+    splits = {share: arms.split for share, arms in sorted(seen.latency.items()) if arms.split}
     log_e = evidence.mean([_split_evidence(split) for split in splits.values()])
     if not splits:
         return Bet(check, log_e, "no requests are split")
@@ -105,7 +105,7 @@ def between_devices(checks: Checks, seen: Seen) -> Iterable[Finding]:
 
 def slow_arms(seen: Seen) -> Arms | None:
     """The bound that devices are compared by: the one that enough, but not all requests exceed."""
-    usable = sorted(seen.latency, key=lambda share: abs(share - 0.9))
+    usable = sorted(seen.latency, key=lambda share: (abs(share - 0.9), share))
     return seen.latency[usable[0]] if usable else None
 
 

@@ -65,7 +65,10 @@ def log_evidence_by_class(
         sum(each.failed for each in seen.values()), sum(each.judged for each in seen.values())
     )
     count = max(classes, len(seen), 1)
-    logs = [log_evidence(together, allowed), *(log_evidence(e, allowed) for e in seen.values())]
+    logs = [
+        log_evidence(together, allowed),
+        *(log_evidence(seen[name], allowed) for name in sorted(seen)),
+    ]
     return evidence.mean(logs, [0.5, *([0.5 / count] * len(seen))])
 
 
