@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sealane import fileio
 from sealane.clock import SystemClock
 from sealane.service import ServiceManager
+from sealane.trust.director import DIRECTOR
 from sealane.trust.identity import DEVICE, OPERATOR
 
 from sealane_manager.alerts.channels import load as load_channels
@@ -34,7 +35,6 @@ from sealane_manager.identity.enrolment import Enrolment
 from sealane_manager.identity.renewal import Renewal
 from sealane_manager.members import Members
 from sealane_manager.people.accounts import Accounts
-from sealane_manager.publishing import Publishing
 from sealane_manager.repository import Repository
 from sealane_manager.rollout.controller import Controller, World
 from sealane_manager.rollouts import Rollouts
@@ -46,7 +46,7 @@ from sealane_manager.rpc.operator import Offices, OperatorService
 from sealane_manager.rpc.peers import Door
 from sealane_manager.sessions import Sessions
 from sealane_manager.store import open_store
-from sealane_manager.trust import keys
+from sealane_manager.trust.office import open_publishing
 from sealane_manager.trust.settings import FleetSettings
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
 
     from sealane_manager.layout import StateFolder
+    from sealane_manager.publishing import Publishing
     from sealane_manager.store import Store
 
 GRACE_S: Final = 2.0
@@ -137,6 +138,7 @@ class Manager:
             store = open_store(self._settings.state.database)
             stack.callback(store.close)
             parts = _build(self._settings, store, self._clock)
+            await asyncio.to_thread(parts.publishing.settle)
             await asyncio.to_thread(parts.repository.resign, self._clock.now())
             _run_controller(stack, parts.controller)
             _keep_house(stack, parts)
@@ -163,6 +165,7 @@ class _Parts:
     repository: Repository
     blobs: BlobStore
     issuer: Issuer
+    publishing: Publishing
     director: Director
     sessions: Sessions
     controller: Controller
@@ -183,7 +186,8 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
         repository=repository,
         blobs=blobs,
         issuer=Issuer(state.ca, clock, settings.pace.certificate_life),
-        director=Director(keys.key_path(state.keys, keys.DIRECTOR)),
+        publishing=open_publishing(state, repository, store, clock),
+        director=Director(lambda: repository.online_signer(DIRECTOR)),
         sessions=sessions,
         controller=Controller(store, world),
         accounts=Accounts(store.accounts, clock),
@@ -295,7 +299,7 @@ class _Doors:
         parts = self._parts
         return Offices(
             members=Members(parts.store, parts.sessions, enrolment, enrol_address, parts.clock),
-            publishing=Publishing(parts.repository, parts.blobs),
+            publishing=parts.publishing,
             blobs=parts.blobs,
             rollouts=Rollouts(parts.controller),
         )

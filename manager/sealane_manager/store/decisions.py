@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Decisions:
-    """Reads the decision log."""
+    """Reads the decision log, and adds what no other table shows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -29,6 +29,11 @@ class Decisions:
         )
         with self._database.read() as session:
             return tuple(rows.decision(row) for row in session.exec(query))
+
+    def note(self, record: DecisionRecord) -> None:
+        """Write a line about something that is kept elsewhere: before it happens."""
+        with self._database.write() as session:
+            log(session, record)
 
 
 def log(session: Session, record: DecisionRecord) -> None:

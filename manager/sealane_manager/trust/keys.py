@@ -1,4 +1,8 @@
-"""Signing keys of roles, as PEM files: Ed25519, one a role."""
+"""Keys that lie on the manager, as PEM files: Ed25519, `<role>.pem`.
+
+An online role that is about to get a new key has a second file, `<role>.<8 digits of its id>.pem`,
+until the root lists it and the old one goes.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,9 @@ SNAPSHOT: Final = "snapshot"
 TIMESTAMP: Final = "timestamp"
 DIRECTOR: Final = "director"
 
+_SHORT: Final = 8
+_DIGITS: Final = "[0-9a-f]" * _SHORT
+
 RESERVED: Final = frozenset({ROOT, TARGETS, SNAPSHOT, TIMESTAMP, DIRECTOR})
 """Roles that no family may be named after."""
 
@@ -34,6 +41,25 @@ def new_signer(folder: Path, role: str) -> CryptoSigner:
     fileio.make_folder(folder)
     fileio.replace(key_path(folder, role), signer.private_bytes)
     return signer
+
+
+def new_successor(folder: Path, role: str) -> CryptoSigner:
+    """Make the next key of a role, beside the one that is in use."""
+    signer = CryptoSigner.generate_ed25519()
+    short = signer.public_key.keyid[:_SHORT]
+    fileio.replace(folder / f"{role}.{short}.pem", signer.private_bytes)
+    return signer
+
+
+def load_signers(folder: Path, role: str) -> tuple[CryptoSigner, ...]:
+    """Every key of a role that lies here; raises SealaneError when one is damaged."""
+    paths = (key_path(folder, role), *sorted(folder.glob(f"{role}.{_DIGITS}.pem")))
+    return tuple(load_signer(path) for path in paths if path.is_file())
+
+
+def key_files(folder: Path) -> tuple[Path, ...]:
+    """Every key file that lies here."""
+    return tuple(sorted(folder.glob("*.pem")))
 
 
 def load_signer(path: Path) -> CryptoSigner:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sealane import limits
 from sealane.errors import InvalidName
 from sealane.names import Digest, ReleaseName, parse_family
-from sealane.trust.director import digest_of
+from sealane.trust.director import DIRECTOR, digest_of, director_role
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.serialization.json import JSONSerializer
 
 from sealane_manager.errors import Refused
 from sealane_manager.trust.keys import RESERVED
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tuf.api.metadata import TargetFile
+
+COMPACT: Final = JSONSerializer(compact=True)
+"""How metadata is written."""
 
 _Offline = TypeVar("_Offline", Root, Targets)
 _SUFFIX: Final = ".json"
@@ -62,25 +66,42 @@ def parse(kind: type[_Offline], content: bytes) -> Metadata[_Offline]:
     return metadata
 
 
-def judge_root(current: Root, new: Metadata[Root], now: datetime) -> None:
+def judge_root(current: Root | None, new: Metadata[Root], now: datetime) -> None:
     """Raise Refused unless the new root follows the current one and both agree on it."""
-    _judge_age(Root.type, new.signed, current.version, now)
-    _judge_signatures(current, Root.type, new)
+    judge_root_form(current.version if current else 0, new.signed, now)
+    if current is not None:
+        _judge_signatures(current, Root.type, new)
     _judge_signatures(new.signed, Root.type, new)
+
+
+def judge_root_form(current: int, new: Root, now: datetime) -> None:
+    """Raise Refused unless the root follows this version and its roles can be met."""
+    _judge_age(Root.type, new, current, now)
+    try:
+        director = director_role(new).get_delegated_role(DIRECTOR)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refused("the new root names no director") from error
+    for name, role in (*new.roles.items(), (DIRECTOR, director)):
+        if len(set(role.keyids)) < role.threshold:
+            raise Refused(f"{name} would have {len(role.keyids)} keys and need {role.threshold}")
 
 
 def judge_targets(root: Root, current: int, new: Metadata[Targets], now: datetime) -> None:
     """Raise Refused unless the new top-level targets only delegate, each family its own paths."""
-    _judge_age(Targets.type, new.signed, current, now)
+    judge_targets_form(current, new.signed, now)
     _judge_signatures(root, Targets.type, new)
-    if new.signed.targets:
+
+
+def judge_targets_form(current: int, new: Targets, now: datetime) -> None:
+    """Raise Refused unless the targets follow this version and do nothing but delegate."""
+    _judge_age(Targets.type, new, current, now)
+    if new.targets:
         raise Refused("the targets role only delegates: a release belongs to its family's role")
-    delegations = new.signed.delegations
-    if delegations is None:
+    if new.delegations is None:
         return
-    if delegations.roles is None:
+    if new.delegations.roles is None:
         raise Refused("the targets role delegates to families by name only")
-    for name, role in delegations.roles.items():
+    for name, role in new.delegations.roles.items():
         _family(name)
         if role.paths != [f"{name}/*"] or not role.terminating:
             raise Refused(f"role {name} must sign {name}/*, nothing else, and end the search")
@@ -93,12 +114,20 @@ def judge_family(
 
     `current` is the family's name and the version of its metadata, 0 when it has none.
     """
+    listed = judge_family_form(current, new.signed, now)
+    _judge_signatures(targets, current[0], new)
+    return listed
+
+
+def judge_family_form(
+    current: tuple[str, int], new: Targets, now: datetime
+) -> tuple[ListedRelease, ...]:
+    """The same, whoever signed it."""
     family, version = current
-    _judge_age(family, new.signed, version, now)
-    _judge_signatures(targets, family, new)
-    if new.signed.delegations is not None:
+    _judge_age(family, new, version, now)
+    if new.delegations is not None:
         raise Refused(f"role {family} may not delegate")
-    return listed_in(family, new.signed)
+    return listed_in(family, new)
 
 
 def listed_in(family: str, signed: Targets) -> tuple[ListedRelease, ...]:

@@ -61,8 +61,8 @@ class SettingsPages:
             "settings.html",
             users=kept.users(),
             tokens=kept.tokens(),
-            trust=roles_of(repository),
-            root=root_fingerprint(repository),
+            trust=roles_of(repository.current),
+            root=root_fingerprint(repository.current),
             roles=tuple(Role),
             secret=secret,
         )
