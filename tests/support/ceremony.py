@@ -1,4 +1,4 @@
-"""A fleet and the people around it, in one process: proposals, signatures, what was written down."""
+"""A fleet and the people around it in one process: proposals, signatures, what was written down."""
 
 from __future__ import annotations
 
