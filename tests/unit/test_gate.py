@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from sealane_manager.gate.ruling import Verdict, decide
-from sealane_manager.rollout.gate import case, tolerated
+from sealane_manager.rollout.case import case, tolerated
 from sealane_manager.rollout.types import DeviceState, GatePolicy, RolloutDevice
 from support.rollouts import START, a_device, a_rollout, a_spec, devices
 

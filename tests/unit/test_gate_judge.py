@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sealane_manager.gate.difference import Unit
-from sealane_manager.gate.judge import judge
+from sealane_manager.gate.judge import _average, _exact_findings, judge
+from sealane_manager.gate.looks import Bet
 from sealane_manager.gate.odds import Split, Stratum
 from sealane_manager.gate.outcomes import Outcomes
 from sealane_manager.gate.shift import Predicted
@@ -147,3 +150,19 @@ def test_more_stages_ask_for_more_evidence() -> None:
     seen = replace(NOTHING, outcomes={"": Outcomes(3, 4)})
     assert judge(DEFAULT, seen).fails
     assert not judge(DEFAULT, replace(seen, stages=20)).fails
+
+
+@given(
+    st.lists(st.floats(-3, 12), min_size=1, max_size=5),
+    st.lists(st.booleans(), min_size=5, max_size=5),
+    st.sampled_from((0.8, 1.9, 5.8)),
+)
+def test_enough_evidence_together_always_names_what_it_comes_from(
+    logs: list[float], dry: list[bool], needed: float
+) -> None:
+    bets = [
+        Bet(replace(check, mode=Mode.DRY_RUN if skipped else Mode.ENFORCE), log_e, "seen")
+        for check, log_e, skipped in zip(CHECKS, logs, dry, strict=False)
+    ]
+    named = any(finding.counts for finding in _exact_findings(bets, needed))
+    assert named == (_average(bets) >= needed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout.advance import advance
-from sealane_manager.rollout.gate import case, fell_silent
+from sealane_manager.rollout.case import case, fell_silent
 from sealane_manager.rollout.observe import proven, reported, target
 from sealane_manager.rollout.types import DeviceState, GatePolicy, RolloutState
 from support.rollouts import (

@@ -11,7 +11,7 @@ import pytest
 from sealane_manager.gate.judge import judge
 from sealane_manager.gate.outcomes import Outcomes
 from sealane_manager.gate.types import Seen
-from sealane_manager.rollout.gate import asked
+from sealane_manager.rollout.case import asked
 from sealane_manager.rollout.types import GatePolicy
 from support.repository import ROOT, documents, relative, shell_lines
 

@@ -10,7 +10,7 @@ from sealane_manager.gate.explain import explained, lines
 from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.advance import look
-from sealane_manager.rollout.gate import is_lost, is_silent, tolerated
+from sealane_manager.rollout.case import is_lost, is_silent, tolerated
 from sealane_manager.rollout.types import IN_FLIGHT, DeviceState, Phase, RolloutState
 
 if TYPE_CHECKING:

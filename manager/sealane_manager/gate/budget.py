@@ -37,7 +37,8 @@ _MODEL: Final[Mapping[bool, float]] = {True: 0.3, False: 0.6}
 """Shares of the chance of a false alarm, with requests split within devices and without."""
 _METRICS: Final[Mapping[Kind, float]] = {Kind.ERRORS: 2 / 3, Kind.LATENCY: 1 / 3}
 _SIDES: Final = 2
-_WATCH: Final = 0.5
+WATCH: Final = 0.5
+"""Part of the way to enough evidence at which it is watched: a stage does not pass over it."""
 
 
 def exact(alpha: float, stages: int, *, split: bool) -> float:
@@ -63,8 +64,3 @@ def harmless() -> float:
 def harmless_between() -> float:
     """The same between devices, where only one side counts."""
     return enough(_SIDES * BETA)
-
-
-def watched(log_e: float, needed: float) -> bool:
-    """Whether evidence of harm has come so far that a stage should not pass over it."""
-    return log_e >= _WATCH * needed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sealane_manager.gate.budget import WATCH
 from sealane_manager.gate.record import recorded
 from sealane_manager.gate.ruling import decide
 
@@ -28,9 +29,6 @@ class Line:
     words: str
 
 
-_GROWING = 0.5
-
-
 def explained(inputs: bytes) -> tuple[Line, ...]:
     """What each check of a judgement found."""
     _, _, found = decide(recorded(inputs))
@@ -52,6 +50,6 @@ def _line(finding: Finding) -> Line:
     verdict = "clear"
     if finding.breached:
         verdict = "harm"
-    elif finding.level >= _GROWING:
+    elif finding.level >= WATCH:
         verdict = "growing"
     return Line(finding.kind, finding.level, verdict, finding.mode, finding.words)

@@ -16,7 +16,7 @@ from sealane_manager.gate.proof import missing_proof
 from sealane_manager.gate.types import Breach, Finding, Judgement, Kind, Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sealane_manager.gate.types import Checks, Seen
 
@@ -31,9 +31,8 @@ def judge(checks: Checks, seen: Seen) -> Judgement:
     """Say what each check found, and why the release must be stopped or must not pass yet."""
     bets = _exact_bets(checks, seen)
     needed = budget.exact(checks.alpha, seen.stages, split=seen.split)
-    together = _average(bets)
     findings = (
-        *(_exact_finding(bet, needed, together) for bet in bets),
+        *_exact_findings(bets, needed),
         *looks.between_devices(checks, seen),
         *looks.predictions(checks, seen),
     )
@@ -64,25 +63,22 @@ def _average(bets: Sequence[looks.Bet]) -> float:
     return evidence.mean([bet.log_e for bet in counted], weights) if counted else evidence.NONE
 
 
-def _exact_finding(bet: looks.Bet, needed: float, together: float) -> Finding:
-    """What one bet says; it is breached with the others when their average is enough."""
-    alone = evidence.mean([bet.log_e], [budget.WEIGHTS[bet.check.kind]])
-    dry = bet.check.mode is Mode.DRY_RUN
-    share = alone if dry else together
-    breached = share >= needed and _contributes(bet, needed)
-    return Finding(
-        bet.check.kind,
-        max(0.0, alone / needed),
-        breached,
-        bet.words,
-        bet.check.mode,
-        bet.check.breach,
-    )
+def _exact_findings(bets: Sequence[looks.Bet], needed: float) -> Iterable[Finding]:
+    """What each bet says; when their average is enough, the strongest and the strong are named."""
+    enough = _average(bets) >= needed
+    deciding = [_alone(bet) for bet in bets if bet.check.mode is Mode.ENFORCE]
+    named = min(budget.WATCH * needed, max(deciding, default=needed))
+    for bet in bets:
+        alone, check = _alone(bet), bet.check
+        dry = check.mode is Mode.DRY_RUN
+        breached = alone >= needed if dry else enough and alone >= named
+        level = max(0.0, alone / needed)
+        yield Finding(check.kind, level, breached, bet.words, check.mode, check.breach)
 
 
-def _contributes(bet: looks.Bet, needed: float) -> bool:
-    """Whether this bet alone is at least half of the way: the others are named with it or not."""
-    return budget.watched(evidence.mean([bet.log_e], [budget.WEIGHTS[bet.check.kind]]), needed)
+def _alone(bet: looks.Bet) -> float:
+    """What the average would be if nothing else were seen."""
+    return evidence.mean([bet.log_e], [budget.WEIGHTS[bet.check.kind]])
 
 
 # What keeps a stage from passing
@@ -96,10 +92,7 @@ def _holds(checks: Checks, seen: Seen, findings: Sequence[Finding]) -> str:
         return f"telemetry arrives from {seen.reporting} of {seen.active} devices with the release"
     if seen.shock >= SHOCK:
         return f"devices without the release got {seen.shock:.1f} times worse too: an incident"
-    growing = [e for e in findings if e.mode is Mode.ENFORCE and _WATCH <= e.level < 1]
+    growing = [e for e in findings if e.mode is Mode.ENFORCE and budget.WATCH <= e.level < 1]
     if growing:
         return f"evidence of harm grows: {growing[0].words}"
     return missing_proof(checks, seen) if checks.prove else ""
-
-
-_WATCH: Final = 0.5

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout import moves
-from sealane_manager.rollout.gate import case, fell_silent, is_silent, listed
+from sealane_manager.rollout.case import case, fell_silent, is_silent, listed
 from sealane_manager.rollout.pace import frozen, grantable
 from sealane_manager.rollout.placement import places
 from sealane_manager.rollout.types import (

@@ -9,7 +9,7 @@ from sealane_manager.errors import Refused
 from sealane_manager.gate.ruling import Verdict
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.advance import go_on, look
-from sealane_manager.rollout.gate import is_lost, listed
+from sealane_manager.rollout.case import is_lost, listed
 from sealane_manager.rollout.terms import Approval
 from sealane_manager.rollout.types import (
     IN_FLIGHT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.errors import InvalidName
@@ -79,11 +80,15 @@ class ExportCalls:
         try:
             with understood(self._address):
                 for answer in call:
-                    for found in answer.windows:
-                        for window in decode_windows(found.body):
-                            yield Stored(found.device, found.site, found.late, window)
+                    yield from chain.from_iterable(map(_from_wire, answer.windows))
         finally:
             call.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs leaves it without types
+
+
+def _from_wire(kept: wire.StoredWindow) -> Iterator[Stored]:
+    return (
+        Stored(kept.device, kept.site, kept.late, window) for window in decode_windows(kept.body)
+    )
 
 
 def _to_wire(kept: Kept) -> wire.StoredWindow:

@@ -133,5 +133,5 @@ def refuse(session: Session, source: ReleaseSource) -> None:
     if row:
         raise Refused(
             f"{source.name} is in quarantine since {row.at:%Y-%m-%d %H:%M}: {row.reason}",
-            hint=f"sealane quarantine lift {source.name}",
+            hint=f"sealane quarantine lift {source.name} --reason …",
         )
