@@ -5,9 +5,9 @@ A policy is part of the signed assignment, and is judged on the device, offline 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sealane.windows import MAX_WINDOWS, Window, is_open, next_opening, parse_window
 
@@ -39,6 +39,33 @@ class Commit(StrEnum):
     BOTH = "both"
 
 
+LONGEST_TRIAL_S: Final = 7 * 24 * 3600.0
+"""No release is tried for longer beside the one before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a release is tried on a device beside the one before, until it is kept.
+
+    Attributes:
+        share: of the requests that it answers while it is on probation, drawn by chance for each;
+            the release before answers the others. 1 for all of them.
+        seconds: its probation lasts at least so long.
+    """
+
+    share: float = 1.0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.share <= 1.0:
+            raise ValueError("a share of requests is above 0 and at most 1")
+        if not 0.0 <= self.seconds <= LONGEST_TRIAL_S:
+            raise ValueError(f"a trial takes 0 to {LONGEST_TRIAL_S:.0f} seconds")
+
+
+WHOLE = Trial()
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What holds for one slot.
@@ -46,12 +73,14 @@ class Policy:
     Attributes:
         download, activation: timetables; in each of them a window must be open. A timetable comes
             from one schedule of the manager, and none means any time.
+        trial: as the rollout says that brings the release.
     """
 
     download: tuple[tuple[Window, ...], ...] = ()
     activation: tuple[tuple[Window, ...], ...] = ()
     trigger: Trigger = Trigger.WINDOW
     commit: Commit = Commit.LOCAL_HEALTH
+    trial: Trial = WHOLE
 
 
 ANY_TIME = Policy()
@@ -74,6 +103,7 @@ def policy_to_json(policy: Policy) -> dict[str, Any]:
         "activation": [[str(each) for each in windows] for windows in policy.activation],
         "trigger": str(policy.trigger),
         "commit": str(policy.commit),
+        **({} if policy.trial == WHOLE else {"trial": trial_to_json(policy.trial)}),
     }
 
 
@@ -86,7 +116,20 @@ def policy_from_json(fields: Mapping[str, Any] | None) -> Policy:
         activation=_timetables(fields["activation"]),
         trigger=Trigger(fields["trigger"]),
         commit=Commit(fields["commit"]),
+        trial=trial_from_json(fields.get("trial")),
     )
+
+
+def trial_to_json(trial: Trial) -> dict[str, Any]:
+    """As it is written beside other terms."""
+    return asdict(trial)
+
+
+def trial_from_json(fields: Mapping[str, Any] | None) -> Trial:
+    """Read one, nothing for none; raises ValueError, KeyError or TypeError."""
+    if fields is None:
+        return WHOLE
+    return Trial(float(fields["share"]), float(fields["seconds"]))
 
 
 def _timetables(value: Any) -> tuple[tuple[Window, ...], ...]:

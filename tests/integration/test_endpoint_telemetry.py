@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 from sealane.clock import SystemClock
 from sealane.telemetry.codec import decode_windows
 from sealane.telemetry.merging import merge_models
 from sealane.telemetry.types import Arm, ErrorKind, ModelWindow, TelemetryAck
 from sealane_agent.endpoint.link import EndpointLink
+from sealane_agent.oip.wire import open_inference_pb2 as wire
 from sealane_agent.telemetry.collector import Collector, Times
 from sealane_agent.telemetry.host import Host
 from sealane_agent.telemetry.spool import Spool
 from support.endpoints import SLOT, endpoint, lay_out, tiny_pointer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sealane_agent.layout import StateFolder
@@ -40,10 +44,10 @@ def ask(address: str, times: int, content: object = GOOD, version: int = 0) -> N
     connection.close()
 
 
-async def switch(folder: StateFolder, version: int) -> None:
+async def switch(folder: StateFolder, version: int, share: float = 1.0) -> None:
     link = EndpointLink(folder.control_socket)
     proved = await link.load(SLOT, tiny_pointer(version), 60)
-    await link.activate(SLOT, proved.worker, probation=True)
+    await link.activate(SLOT, proved.worker, probation=True, share=share)
     await link.close()
 
 
@@ -98,6 +102,53 @@ def test_an_endpoint_that_ends_in_order_loses_no_count(tmp_path: Path) -> None:
     assert timings.batch.sum == 2000
     assert timings.queue.sum < timings.latency.sum
     assert found[second].predictions.classes == (0, 0, 2000)
+
+
+def test_requests_that_are_split_tell_their_arm_at_both_doors_and_are_counted_in_it(
+    tmp_path: Path,
+) -> None:
+    folder = lay_out(tmp_path, 1, 2)
+    told: Counter[tuple[str, str]] = Counter()
+    with endpoint(folder) as running:
+        ask(running.rest, 9)
+        asyncio.run(switch(folder, 2, share=0.25))
+        told.update(arms_over_rest(running.rest, 200))
+        told.update(arms_over_grpc(running.grpc, 200))
+    with endpoint(folder):
+        _, body = asyncio.run(offered(folder))
+    before, *windows = decode_windows(body)
+    assert [model.requests for model in before.models] == [9]
+    found = [model for window in windows for model in window.models]
+    counted_now: Counter[tuple[str, str]] = Counter()
+    for model in found:
+        counted_now[model.release[-1], model.arm] += model.requests
+    assert told == counted_now
+    assert set(told) == {("1", "active"), ("2", "candidate")}
+    # 400 draws of a quarter: outside of these lies less than one run in a million.
+    assert 55 < told["2", "candidate"] < 150
+
+
+def arms_over_rest(address: str, times: int) -> Iterator[tuple[str, str]]:
+    connection = http.client.HTTPConnection(address, timeout=30)
+    for _ in range(times):
+        connection.request("POST", f"/v2/models/{SLOT}/infer", json.dumps(GOOD))
+        answer = json.loads(connection.getresponse().read())
+        yield answer["model_version"], answer["parameters"]["arm"]
+    connection.close()
+
+
+def arms_over_grpc(address: str, times: int) -> Iterator[tuple[str, str]]:
+    request = wire.ModelInferRequest(model_name=SLOT, raw_input_contents=[bytes(32)])
+    request.inputs.add(name="x", datatype="FP32", shape=[2, 4])
+    with grpc.insecure_channel(address) as channel:
+        infer = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=wire.ModelInferRequest.SerializeToString,
+            response_deserializer=wire.ModelInferResponse.FromString,
+        )
+        for _ in range(times):
+            answer = infer(request, timeout=30)
+            yield answer.model_version, answer.parameters["arm"].string_param
 
 
 def test_a_killed_endpoint_loses_its_open_window_at_most(tmp_path: Path) -> None:

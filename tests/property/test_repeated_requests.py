@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sealane.bundle.types import DataType
 from sealane_agent.oip.http_reader import HEADS, Budget, Heads, HttpRefused, Request, RequestReader
-from sealane_agent.oip.rest_codec import PLANS, Answers, Plans, RestInference, decode_infer
+from sealane_agent.oip.rest_codec import (
+    PLANS,
+    Answers,
+    Computed,
+    Plans,
+    RestInference,
+    decode_infer,
+)
 from sealane_agent.oip.rest_codec import encode_infer as encode
 from sealane_agent.serving.types import Tensor
 
@@ -95,9 +102,10 @@ def test_a_known_answer_is_encoded_as_an_unknown_one(
     for request_id, rows, wanted in asked:
         read = plans.decode(*body_of(request_id, rows, b"", wanted))
         outputs = (Tensor("y", DataType.FP32, (rows, 1), b"\2\0\0\0" * rows),)
-        assert joined(answers.encode(("cam", 3), read, outputs)) == joined(
-            encode(("cam", 3), read, outputs)
-        )
+        for arm in (None, "active", "candidate"):
+            model = Computed("cam", 3, arm)
+            known = answers.encode(model, read, outputs)
+            assert joined(known) == joined(encode(model, read, outputs))
 
 
 def joined(answer: RestAnswer) -> tuple[bytes, int | None]:

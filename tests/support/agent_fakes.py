@@ -67,6 +67,7 @@ class FakeEndpoint:
     gone: bool = False
     loaded: dict[str, Pointer] = field(default_factory=dict)
     statuses: dict[str, SlotStatus] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
     workers: int = 0
     dies_after: str = ""
 
@@ -88,10 +89,13 @@ class FakeEndpoint:
         self._die("load")
         return proved(worker, self.latency_us.get(pointer.variant, 100))
 
-    async def activate(self, slot: str, worker: str, *, probation: bool) -> SlotStatus:
+    async def activate(
+        self, slot: str, worker: str, *, probation: bool, share: float = 1.0
+    ) -> SlotStatus:
         self._answer()
         status = self._slot(slot)
         assert worker in status.standby
+        self.shares[slot] = share
         self.statuses[slot] = replace(
             status,
             active=self.loaded[worker],

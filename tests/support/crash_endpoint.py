@@ -80,11 +80,13 @@ class Endpoint(FakeEndpoint):
         self._require_whole(pointer)
         return await super().load(slot, pointer, deadline_s)
 
-    async def activate(self, slot: str, worker: str, *, probation: bool) -> SlotStatus:
+    async def activate(
+        self, slot: str, worker: str, *, probation: bool, share: float = 1.0
+    ) -> SlotStatus:
         self._require_supervisor()
         if worker in self.loaded and self.loaded[worker].manifest in self.put_away:
             self.wrong.append(f"{self.loaded[worker].release} is in quarantine, and was activated")
-        status = await super().activate(slot, worker, probation=probation)
+        status = await super().activate(slot, worker, probation=probation, share=share)
         return self._counted(status)
 
     async def settle(self, slot: str) -> SlotStatus:

@@ -6,7 +6,8 @@ import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
-from sealane_manager.cli.arguments import parse_duration, parse_labels
+from sealane.policy import WHOLE, Trial
+from sealane_manager.cli.arguments import parse_duration, parse_labels, parse_trial
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,24 @@ def test_labels_are_key_equals_value_and_values_may_hold_an_equals_sign() -> Non
     assert parse_labels(["site=berlin", "note=a=b"]) == {"site": "berlin", "note": "a=b"}
     with pytest.raises(typer.BadParameter):
         parse_labels(["site"])
+
+
+def test_a_trial_is_a_share_and_a_time() -> None:
+    assert parse_trial("", "") == WHOLE
+    assert parse_trial("25%", "") == Trial(0.25, 0)
+    assert parse_trial("50%", "30m") == Trial(0.5, 1800)
+
+
+@pytest.mark.parametrize(
+    ("split", "lasts", "why"),
+    [
+        ("", "30m", "needs --split"),
+        ("50", "", "1% to 99%"),
+        ("0%", "", "1% to 99%"),
+        ("100%", "", "1% to 99%"),
+        ("50%", "8d", "a trial takes"),
+    ],
+)
+def test_a_trial_that_makes_no_sense_is_a_usage_error(split: str, lasts: str, why: str) -> None:
+    with pytest.raises(typer.BadParameter, match=why):
+        parse_trial(split, lasts)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sealane.bundle.types import ProbationLimits
 from sealane.failure import FailureKind
-from sealane.policy import Commit, Policy, Trigger
+from sealane.policy import Commit, Policy, Trial, Trigger
 from sealane.receipt import ROLLED_BACK
 from sealane.windows import parse_window
 from sealane_agent.layout import ACTIVE, LKG, Pointer
@@ -356,6 +356,18 @@ def test_the_pointer_is_flipped_before_the_endpoint_is_told() -> None:
     assert plan(wanted(), known, seen(ready, active=NEW), START) == Switch("cam-9")
     serving = seen(status(NEW, probation=True), active=NEW)
     assert entered(plan(wanted(), known, serving, START)).state is State.PROBATION
+
+
+def test_a_release_that_is_tried_gets_its_share_and_its_time() -> None:
+    tried = Policy(trial=Trial(0.25, 600))
+    known = record(attempt(State.ACTIVATING, policy=tried))
+    ready = status(standby=("cam-9",))
+    assert plan(wanted(), known, seen(ready, active=NEW), START) == Switch("cam-9", 0.25)
+    known = record(attempt(State.PROBATION, policy=tried))
+    healthy = status(NEW, probation=True, traffic=Traffic(500))
+    assert plan(wanted(), known, seen(healthy, NEW, for_s=599), START) == Rest()
+    kept = entered(plan(wanted(), known, seen(healthy, NEW, for_s=600), START))
+    assert kept.state is State.COMMITTED
 
 
 def test_an_interrupted_activation_puts_the_pointer_back() -> None:

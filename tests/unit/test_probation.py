@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from sealane.bundle.types import ProbationLimits
 from sealane_agent.serving.messages import Traffic
-from sealane_agent.slot.probation import Decision, judge
+from sealane_agent.slot.probation import Decision, judge, lengthened
 
 LIMITS = ProbationLimits(seconds=30, min_requests=10, deadline_seconds=600)
 
@@ -69,3 +69,9 @@ def test_a_ratio_of_zero_switches_the_latency_check_off() -> None:
     unlimited = ProbationLimits(max_latency_ratio=0)
     slow = Traffic(100, latency_p95_us=9999, baseline_p99_us=1)
     assert judge(slow, unlimited, 1).decision is Decision.WATCH
+
+
+def test_a_trial_lengthens_a_probation_and_its_deadline_and_never_shortens_it() -> None:
+    longer = lengthened(LIMITS, 1800)
+    assert (longer.seconds, longer.deadline_seconds) == (1800, 2370)
+    assert lengthened(LIMITS, 1) == LIMITS

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sealane.errors import InvalidName
+from sealane.policy import Trial
 from sealane_manager.errors import Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.draft import Candidate, draft
@@ -33,6 +34,7 @@ from sealane_manager.rollout.types import (
     RolloutDevice,
     RolloutState,
 )
+from sealane_manager.rpc.convert_terms import terms_from_wire, terms_to_wire
 from support.rollouts import OLD, START, a_device, a_rollout, a_spec
 
 WAITING, FETCHING, SERVING = DeviceState.WAITING, DeviceState.FETCHING, DeviceState.SERVING
@@ -211,12 +213,21 @@ terms = st.builds(
     st.integers(0, 16),
     st.sampled_from(OnConflict),
     st.booleans(),
+    st.builds(Trial, st.sampled_from((0.01, 0.5, 0.99, 1.0)), st.integers(0, 9).map(float)),
 )
 
 
 @given(terms)
-def test_terms_are_stored_and_read_back_alike(value: Terms) -> None:
+def test_terms_are_stored_sent_and_read_back_alike(value: Terms) -> None:
     assert terms_from_json(terms_to_json(value)) == value
+    assert terms_from_wire(terms_to_wire(value)).trial == value.trial
+
+
+def test_a_trial_that_no_device_could_make_is_refused() -> None:
+    wrong = terms_to_wire(Terms())
+    wrong.split_percent, wrong.split_s = 101, 5
+    with pytest.raises(InvalidName, match="share of requests"):
+        terms_from_wire(wrong)
 
 
 states = st.sampled_from((WAITING, WAITING, FETCHING, SERVING, SUSPECT, DeviceState.FAILED))

@@ -47,8 +47,8 @@ async def serve(slot: Slot, workshop: FakeWorkshop, version: int, **how: bool) -
 
 
 async def answered_by(slot: Slot, wanted: int | None = None) -> int:
-    release, _ = await slot.infer(wanted, inference())
-    return release.release.version
+    answered = await slot.infer(wanted, inference())
+    return answered.pointer.release.version
 
 
 def test_a_slot_without_an_active_worker_is_not_ready() -> None:
@@ -63,7 +63,7 @@ def test_a_slot_without_an_active_worker_is_not_ready() -> None:
 def test_the_active_worker_answers_and_names_its_release() -> None:
     async def test(slot: Slot, workshop: FakeWorkshop) -> None:
         await serve(slot, workshop, 7)
-        release, (tensor,) = await slot.infer(None, inference(b"abcdefgh"))
+        release, (tensor,), _ = await slot.infer(None, inference(b"abcdefgh"))
         assert (release.release.version, bytes(tensor.data)) == (7, b"abcdefgh")
 
     run(test)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.names import DeviceId
+from sealane.policy import Policy, Trial
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.operate import Word, operate
+from sealane_manager.rollout.terms import Terms
 from sealane_manager.rollout.types import (
     DeviceState,
     GatePolicy,
@@ -252,3 +254,11 @@ def test_a_fleet_is_placed_and_granted_in_few_statements(store: Store) -> None:
     assert len(tick(store).generations) == 30
     (line,) = [each for each in store.decisions.of("r-1") if each.action == "grant"]
     assert line.detail.endswith("and 25 more")
+
+
+def test_a_device_is_told_how_the_rollout_wants_the_release_tried(store: Store) -> None:
+    enrol(store, "edge-1")
+    start(store, "r-1", terms=Terms(trial=Trial(0.5, 600)))
+    tick(store)
+    (issued,) = store.desired.issue(EDGE, LATER).slots
+    assert issued.policy == Policy(trial=Trial(0.5, 600))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sealane.errors import InvalidName
-from sealane.policy import Policy, policy_from_json, policy_to_json, waits_until
+from sealane.policy import Policy, Trial, policy_from_json, policy_to_json, waits_until
 from sealane.windows import Window, is_open, next_opening, parse_window
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -136,11 +137,15 @@ def test_every_timetable_has_to_be_open() -> None:
 def test_a_policy_is_read_as_it_is_written_and_garbage_is_refused() -> None:
     policy = Policy(activation=((parse_window("daily 22:00-05:00"),),))
     assert policy_from_json(policy_to_json(policy)) == policy
+    tried = replace(policy, trial=Trial(0.5, 600))
+    assert policy_from_json(policy_to_json(tried)) == tried
     for wrong in (
         {**policy_to_json(policy), "activation": ["daily 22:00-05:00"]},
         {**policy_to_json(policy), "activation": [[]]},
         {**policy_to_json(policy), "download": [["daily 22:00-05:00"] * 33]},
         {**policy_to_json(policy), "trigger": "later"},
+        {**policy_to_json(policy), "trial": {"share": 0, "seconds": 0}},
+        {**policy_to_json(policy), "trial": {"share": 0.5, "seconds": 1e9}},
     ):
         with pytest.raises((ValueError, TypeError)):
             policy_from_json(wrong)

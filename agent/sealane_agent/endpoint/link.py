@@ -89,9 +89,11 @@ class EndpointLink:
         """Start a standby worker and prove it; raises LoadFailed."""
         return read_proved(await self._ask(Load(slot, pointer, deadline_s), deadline_s))
 
-    async def activate(self, slot: str, worker: str, *, probation: bool) -> SlotStatus:
-        """Send the slot's requests to this worker; raises Failed."""
-        return read_status(await self._ask(Activate(slot, worker, probation)))
+    async def activate(
+        self, slot: str, worker: str, *, probation: bool, share: float = 1.0
+    ) -> SlotStatus:
+        """Send the slot's requests, or in probation a share of them, to this one; raises Failed."""
+        return read_status(await self._ask(Activate(slot, worker, probation, share)))
 
     async def settle(self, slot: str) -> SlotStatus:
         """End the probation; raises Failed."""

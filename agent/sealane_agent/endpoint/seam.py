@@ -20,8 +20,10 @@ class Endpoint(Protocol):
         """Start a standby worker and prove it; raises LoadFailed."""
         ...
 
-    async def activate(self, slot: str, worker: str, *, probation: bool) -> SlotStatus:
-        """Send the slot's requests to this worker."""
+    async def activate(
+        self, slot: str, worker: str, *, probation: bool, share: float = 1.0
+    ) -> SlotStatus:
+        """Send the slot's requests, or in probation a share of them, to this worker."""
         ...
 
     async def settle(self, slot: str) -> SlotStatus:

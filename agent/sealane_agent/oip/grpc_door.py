@@ -115,10 +115,13 @@ class GrpcDoor:
         version = parse_version(request.model_version)
         decoded = decode_infer(request, lambda name: self._shared.regions.find(client, name))
         inference = decoded.inference._replace(terms=terms_of(decoded.wanted, now, deadline))
-        pointer, outputs = await self._dataplane.infer(request.model_name, version, inference)
+        pointer, outputs, arm = await self._dataplane.infer(request.model_name, version, inference)
         if not decoded.wish.plain:
             outputs = self._shared.formed((request.model_name, client), decoded.wish, outputs)
-        return encode_infer(request, pointer.release.version, outputs, decoded.wish)
+        answer = encode_infer(request, pointer.release.version, outputs, decoded.wish)
+        if arm is not None:
+            answer.parameters["arm"].string_param = arm
+        return answer
 
     async def _model_stream_infer(
         self, requests: AsyncIterator[wire.ModelInferRequest], context: Context

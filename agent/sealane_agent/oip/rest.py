@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sealane_agent.oip.http import Response
 from sealane_agent.oip.http_reader import BODY_BYTES, HttpRefused
 from sealane_agent.oip.parameters import terms_of
-from sealane_agent.oip.rest_codec import Answers, Plans, decode_infer
+from sealane_agent.oip.rest_codec import Answers, Computed, Plans, decode_infer
 from sealane_agent.oip.rest_pages import JSON, failed, refuse
 from sealane_agent.oip.rest_paths import Resource, Route, parse_route
 from sealane_agent.serving.types import Inference, InvalidInference, ServingError, nothing
@@ -73,17 +73,18 @@ class RestDoor:
             done(failed(outcome))
             return
         route, client, request = asked
-        pointer, outputs = outcome
+        pointer, outputs, arm = outcome
         try:
             if not request.wish.plain:
                 outputs = self._pages.formed((route.model, client), request.wish, outputs)
-            response = self._encode((route.model, pointer.release.version), request, outputs)
+            model = Computed(route.model, pointer.release.version, arm)
+            response = self._encode(model, request, outputs)
         except ServingError as error:
             response = failed(error)
         done(response)
 
     def _encode(
-        self, model: tuple[str, int], asked: RestInference, outputs: tuple[Tensor, ...]
+        self, model: Computed, asked: RestInference, outputs: tuple[Tensor, ...]
     ) -> Response:
         answer = self._answers.encode(model, asked, outputs)
         if answer.json_bytes is None:
@@ -106,10 +107,12 @@ class RestDoor:
         body = await _inflated(request)
         find = self._pages.finder(request.client)
         asked = decode_infer(body, _json_length(request), find)
-        pointer, outputs = await self._dataplane.infer(route.model, route.version, _timed(asked))
+        pointer, outputs, arm = await self._dataplane.infer(
+            route.model, route.version, _timed(asked)
+        )
         if not asked.wish.plain:
             outputs = self._pages.formed((route.model, request.client), asked.wish, outputs)
-        return self._encode((route.model, pointer.release.version), asked, outputs)
+        return self._encode(Computed(route.model, pointer.release.version, arm), asked, outputs)
 
 
 def _timed(asked: RestInference) -> Inference:

@@ -119,6 +119,14 @@ class Plans:
         )
 
 
+class Computed(NamedTuple):
+    """Which model, in which version and part of a split, computed an answer."""
+
+    name: str
+    version: int
+    arm: str | None = None
+
+
 class RestAnswer(NamedTuple):
     """A response body in parts; `json_bytes` is None when it is only JSON."""
 
@@ -229,12 +237,14 @@ def _with_outputs(fields: dict[str, Any], tensors: tuple[Tensor, ...]) -> RestIn
 
 
 def encode_infer(
-    model: tuple[str, int], request: RestInference, outputs: tuple[Tensor, ...]
+    model: Computed, request: RestInference, outputs: tuple[Tensor, ...]
 ) -> RestAnswer:
     """Write a response; raises InvalidInference when an output has no JSON form."""
     parts: list[bytes | memoryview] = []
     described = [_describe(tensor, request, parts) for tensor in outputs]
-    fields: dict[str, Any] = {"model_name": model[0], "model_version": str(model[1])}
+    fields: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version)}
+    if model.arm is not None:
+        fields["parameters"] = {"arm": model.arm}
     if request.request_id:
         fields["id"] = request.request_id
     fields["outputs"] = described
@@ -254,7 +264,7 @@ class Answers:
         self._known: dict[Any, tuple[bytes, bytes]] = {}
 
     def encode(
-        self, model: tuple[str, int], request: RestInference, outputs: tuple[Tensor, ...]
+        self, model: Computed, request: RestInference, outputs: tuple[Tensor, ...]
     ) -> RestAnswer:
         """Write a response as `encode_infer` does."""
         inference, request_id, wish, _ = request

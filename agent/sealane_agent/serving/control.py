@@ -86,7 +86,9 @@ class Control:
         slot = self._dataplane.slot(command.slot)
         match command:
             case Activate():
-                return slot.activate(command.worker, probation=command.probation)
+                return slot.activate(
+                    command.worker, probation=command.probation, share=command.share
+                )
             case Settle():
                 return slot.settle()
             case Return():

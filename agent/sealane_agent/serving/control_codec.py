@@ -95,10 +95,18 @@ def _command(kind: type[Command], content: dict[str, Any]) -> Command:
     if kind is Load:
         return Load(slot, _pointer(content["pointer"]), float(content["deadline_s"]))
     if kind is Activate:
-        return Activate(slot, str(content["worker"]), content["probation"] is True)
+        return Activate(slot, str(content["worker"]), content["probation"] is True, _share(content))
     if kind is Drop:
         return Drop(slot, str(content["worker"]))
     return Settle(slot) if kind is Settle else Return(slot)
+
+
+def _share(content: dict[str, Any]) -> float:
+    """Of the requests; all of them for a supervisor that knows of no split."""
+    share = float(content.get("share", 1.0))
+    if not 0.0 < share <= 1.0:
+        raise ValueError("a share of requests is above 0 and at most 1")
+    return share
 
 
 def encode_answer(number: int, content: dict[str, Any]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sealane_agent.serving.recorder import Recorder
     from sealane_agent.serving.request import Outcome
     from sealane_agent.serving.slots import StartWorker
-    from sealane_agent.serving.types import Inference, Tensor
+    from sealane_agent.serving.types import Answered, Inference
 
 
 def _counted(name: str, place: Place) -> Counted:
@@ -47,8 +48,10 @@ class Dataplane:
         start: StartWorker,
         recorder: Recorder | None = None,
         pointers: Callable[[SlotName], Pointer | None] = lambda _: None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._start = start
+        self._chance = chance
         self._pointers = pointers
         self._recorder = recorder
         self._slots: dict[str, Slot] = {}
@@ -62,11 +65,9 @@ class Dataplane:
 
     def open(self, name: str) -> Slot:
         """A slot, made when it is new: for commands, never for requests."""
-        return self._slots.setdefault(name, Slot(name, self._start, self._recorder))
+        return self._slots.setdefault(name, Slot(name, self._start, self._recorder, self._chance))
 
-    async def infer(
-        self, name: str, version: int | None, inference: Inference
-    ) -> tuple[Pointer, tuple[Tensor, ...]]:
+    async def infer(self, name: str, version: int | None, inference: Inference) -> Answered:
         """Answer one request; raises what `Slot.infer` does."""
         return await self.slot(name).infer(version, inference)
 

@@ -52,13 +52,15 @@ class Activate:
     """Send the slot's requests to this worker from the next request on.
 
     The worker that served until now stays as warm previous. With `probation` a request on which
-    the new worker fails, hangs or crashes is answered by the previous one and counted. Answered by
+    the new worker fails, hangs or crashes is answered by the previous one and counted. `share` of
+    the requests go to it then, drawn by chance; the others to the previous one. Answered by
     `SlotStatus`.
     """
 
     slot: str
     worker: str
     probation: bool
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealane.bundle.types import Deployment
+    from sealane.telemetry.types import Arm
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.recorder import Series
@@ -65,7 +66,13 @@ class Owner(Protocol):
 
 
 class Place:
-    """One variant in a slot."""
+    """One variant in a slot.
+
+    Attributes:
+        series: counts the requests that are for it.
+        helping: counts those that it answered because the place they were for could not.
+        told_arm: its part in a split; None while there is none.
+    """
 
     def __init__(self, name: str, pointer: Pointer, owner: Owner) -> None:
         self.name = name
@@ -73,6 +80,8 @@ class Place:
         self.lifetime = Histogram()
         self.totals = Totals()
         self.series: Series | None = None
+        self.helping: Series | None = None
+        self.told_arm: Arm | None = None
         self._owner = owner
         self._worker: Worker | None = None
         self._deployment: Deployment | None = None
@@ -90,9 +99,9 @@ class Place:
             self._take(worker)
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
 
-    def record_in(self, series: Series) -> None:
-        """Count its requests there from now on."""
-        self.series = series
+    def record_in(self, series: Series, helping: Series) -> None:
+        """Count from now on what is for it in one series, and other places' requests in another."""
+        self.series, self.helping = series, helping
         self._introduce()
 
     def look(self) -> Standing:
@@ -206,8 +215,9 @@ class Place:
         if self._worker is not None:
             waits = self.series.waits if self.series else None
             self._worker.record_times(self.totals, waits)
-        if self.series is not None and self._deployment is not None:
-            self.series.understand(self._deployment)
+        for series in (self.series, self.helping):
+            if series is not None and self._deployment is not None:
+                series.understand(self._deployment)
 
     def _lose(self, worker: Worker, *, hung: bool) -> None:
         if worker is not self._worker:

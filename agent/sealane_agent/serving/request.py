@@ -1,6 +1,6 @@
 """Takes one request through a slot: every attempt, and what it says about the active release.
 
-What it comes to is a pair of the pointer whose release computed it and its tensors, or an error.
+What it comes to is `Answered`, or an error.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sealane.telemetry.types import Arm, ErrorKind
 
 from sealane_agent.serving.routing import Attempt, Choice, Result, choose, tally
 from sealane_agent.serving.types import (
+    Answered,
     Expired,
     InvalidInference,
     ModelFailed,
@@ -26,13 +27,12 @@ from sealane_agent.serving.types import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sealane_agent.layout import Pointer
     from sealane_agent.serving.place import Place
     from sealane_agent.serving.recorder import Series
     from sealane_agent.serving.slots import Slot
     from sealane_agent.serving.types import Answer, Inference
 
-    Outcome = tuple[Pointer, Answer] | ServingError
+    Outcome = Answered | ServingError
     Done = Callable[[Outcome], None]
 
 WAIT_S: Final = 20.0
@@ -74,7 +74,9 @@ class Request:
         self._done = done
         self._arrived = self._begun = perf_counter()
         self._active, self._counters, self._probation = slot.activation
-        self._addressee = self._active if wanted is None else slot.addressee(wanted)
+        self._addressee = slot.addressee(wanted)
+        self._arm = self._addressee.told_arm if self._addressee else None
+        self._turned = wanted is None and self._addressee is not self._active
         self._series = self._addressee.series if self._addressee else None
         self._blamed: list[tuple[Series, ErrorKind]] = []
         self._attempts: tuple[Attempt, ...] = ()
@@ -88,8 +90,8 @@ class Request:
 
     def begin(self) -> None:
         """Try until somebody answers or the routing gives up."""
-        place = self._slot.straight(self._wanted)
-        if place is None:
+        place = self._addressee
+        if place is None or not place.is_up:
             self._go_on(NotReady(f"{self._slot.name} serves nothing now"))
         else:
             self._try(place)
@@ -138,13 +140,17 @@ class Request:
         self._answered = place.name
         self._finished = True
         if self._series is not None:
-            series = self._series if place is self._addressee else place.series
+            series = self._series if place is self._addressee else place.helping
             if series is not None:
                 series.answer(now, now - self._arrived, self._inference, tensors)
             if series is not self._series or self._attempts:
                 self._record_detour(self._series, series)
         self._end()
-        self._done((place.pointer, tensors))
+        self._done(Answered(place.pointer, tensors, self._told(place)))
+
+    def _told(self, place: Place) -> Arm | None:
+        """The arm that the client is told: while requests are split, and only then."""
+        return self._arm if self._arm is None or place is self._addressee else Arm.PREVIOUS
 
     def _go_on(self, error: ServingError) -> None:
         """After an attempt, or when nobody could be tried at once."""
@@ -160,7 +166,8 @@ class Request:
             self._try(place)
 
     def _choose(self) -> Choice:
-        return choose(self._slot.situation(self._wanted, self._attempts))
+        situation = self._slot.situation(self._wanted, self._attempts, turned=self._turned)
+        return choose(situation)
 
     async def _wait(self, error: ServingError) -> None:
         self._deadline = self._deadline or asyncio.get_running_loop().time() + WAIT_S
@@ -183,20 +190,18 @@ class Request:
         self._done(error)
 
     def _end(self) -> None:
-        """Count the request, unless its client went away or asked for another version."""
+        """Count the request, unless its client went away or it was for another place."""
         self._over = True
         if self._answered is None and self._series is not None:
             self._record_failure(self._series)
         active = self._active
-        if not self._finished or active is None:
-            return
-        if self._wanted is None or self._wanted == active.pointer.release.version:
+        if self._finished and active is not None and self._addressee is active:
             self._counters.count(tally(active.name, self._attempts, self._answered))
 
     # Telemetry: an answer counts where it was computed, an error where it happened
 
     def _blame(self, place: Place | None, kind: ErrorKind) -> None:
-        series = self._series if place is None or place is self._addressee else place.series
+        series = self._series if place is None or place is self._addressee else place.helping
         if series is not None and series not in dict(self._blamed):
             self._blamed.append((series, kind))
 

@@ -3,7 +3,8 @@
 Pure: a `Situation` in, a `Choice` out. The rules:
 
 1. A request that names a version is answered by that version or not at all.
-2. Otherwise the active place answers; while it is down, the warm previous one does.
+2. Otherwise the active place answers; while it is down, the warm previous one does. In a split
+   chance turns some requests to the previous place first; while that is down, the active one does.
 3. A request on which the active place fails while it is in probation goes on to the previous one.
 4. A request whose worker died or hung is tried once more, elsewhere when possible: inference has no
    side effects. The second time it is given up, so that a poisonous input cannot walk around.
@@ -92,12 +93,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that the choice depends on."""
+    """All that the choice depends on.
+
+    `turned`: chance sent the request to the previous place first.
+    """
 
     active: Standing | None
     previous: Standing | None
     wanted: int | None = None
     attempts: tuple[Attempt, ...] = ()
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,8 @@ def choose(situation: Situation) -> Choice:
 
 def _eligible(situation: Situation) -> list[tuple[Choice, Standing]]:
     seats = [(Choice.ACTIVE, situation.active), (Choice.PREVIOUS, situation.previous)]
+    if situation.turned:
+        seats.reverse()
     return [
         (choice, standing)
         for choice, standing in seats

@@ -7,6 +7,7 @@ Which worker answers, and what happens after a failure, is decided in `routing`.
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.failure import Failure, FailureKind
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from sealane_agent.serving.messages import Proved
     from sealane_agent.serving.recorder import Recorder
     from sealane_agent.serving.request import Outcome
-    from sealane_agent.serving.types import Inference, Tensor, Worker
+    from sealane_agent.serving.types import Answered, Inference, Worker
+
+    Chance = Callable[[], float]
 
 START_DEADLINE_S: Final = 120.0
 """How long the endpoint's own start of a worker may take: nobody else gives a deadline then."""
@@ -44,6 +47,10 @@ START_GRACE_S: Final = 2.0
 
 WAITING: Final = 1024
 """Requests of one slot that may wait at once."""
+
+_WHOLE: Final = ((Arm.ACTIVE, Arm.ACTIVE), (Arm.PREVIOUS, Arm.PREVIOUS))
+_SPLIT: Final = ((Arm.CANDIDATE, Arm.PREVIOUS), (Arm.ACTIVE, Arm.PREVIOUS))
+"""The arms of the active place and of the previous one: for their own requests, and for others'."""
 
 
 class StartWorker(Protocol):
@@ -57,15 +64,23 @@ class StartWorker(Protocol):
 class Slot:
     """One slot: the active place, the warm previous one, and standbys."""
 
-    def __init__(self, name: str, start: StartWorker, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        start: StartWorker,
+        recorder: Recorder | None = None,
+        chance: Chance = random.random,
+    ) -> None:
         self.name = name
         self._start = start
         self._recorder = recorder
+        self._chance = chance
         self._names = 0
         self._active: Place | None = None
         self._previous: Place | None = None
         self._standby: dict[str, Place] = {}
         self._probation = False
+        self._share = 1.0
         self._counters = Counters()
         self._change = asyncio.Event()
         self._waiting = 0
@@ -73,10 +88,8 @@ class Slot:
 
     # Requests
 
-    async def infer(
-        self, wanted: int | None, inference: Inference
-    ) -> tuple[Pointer, tuple[Tensor, ...]]:
-        """Answer one request; the pointer says which release computed it.
+    async def infer(self, wanted: int | None, inference: Inference) -> Answered:
+        """Answer one request.
 
         Raises ModelUnknown, NotReady, InvalidInference, ModelFailed, Overloaded, WorkerDied or
         WorkerHung.
@@ -108,13 +121,6 @@ class Slot:
         request.begin()
         return request.cancel
 
-    def straight(self, wanted: int | None) -> Place | None:
-        """The active place when it is up and may answer: what `choose` says of a new request."""
-        active = self._active
-        if active is None or not active.is_up:
-            return None
-        return active if wanted is None or wanted == active.pointer.release.version else None
-
     def find(self, wanted: int | None) -> Place:
         """The place that would answer now; raises ModelUnknown or NotReady."""
         return self.seat(choose(self.situation(wanted)), NotReady(f"{self.name} is being loaded"))
@@ -129,13 +135,16 @@ class Slot:
         """The versions that a request may name, the active one first."""
         return tuple(dict.fromkeys(place.pointer.release.version for place in self.places))
 
-    def situation(self, wanted: int | None, attempts: tuple[Attempt, ...] = ()) -> Situation:
+    def situation(
+        self, wanted: int | None, attempts: tuple[Attempt, ...] = (), *, turned: bool = False
+    ) -> Situation:
         """What the routing decides on."""
         return Situation(
             self._active.look() if self._active else None,
             self._previous.look() if self._previous else None,
             wanted,
             attempts,
+            turned,
         )
 
     def seat(self, choice: Choice, error: ServingError) -> Place:
@@ -157,8 +166,13 @@ class Slot:
         return self._active, self._counters, self._probation
 
     def addressee(self, wanted: int | None) -> Place | None:
-        """The place that a request which comes now is for, whoever answers it."""
+        """The place that a request which comes now is for, whoever answers it.
+
+        In a split chance decides, anew for each request.
+        """
         active, previous = self._active, self._previous
+        if wanted is None and self._share < 1.0 and previous is not None:
+            return active if self._chance() < self._share else previous
         if wanted is None or active is None or wanted == active.pointer.release.version:
             return active
         if previous is None or wanted != previous.pointer.release.version:
@@ -226,11 +240,11 @@ class Slot:
         self._standby[name] = place
         return worker.proved
 
-    def activate(self, name: str, *, probation: bool) -> SlotStatus:
+    def activate(self, name: str, *, probation: bool, share: float = 1.0) -> SlotStatus:
         """Send requests to this standby from the next one on; raises NotReady.
 
         What was active becomes the warm previous, unless it was still in probation: nothing falls
-        back on a model that was not kept.
+        back on a model that was not kept. In probation it may get a share of the requests only.
         """
         if name not in self._standby:
             raise NotReady(f"{self.name} has no standby {name}", hint="load it first")
@@ -238,13 +252,13 @@ class Slot:
         if not self._probation:
             former, self._previous = self._previous, self._active
         self._active = self._standby.pop(name)
-        self._begin_activation(probation=probation)
+        self._begin_activation(probation=probation, share=share)
         self._retire(former)
         return self.status()
 
     def settle(self) -> SlotStatus:
         """End the probation."""
-        self._probation = False
+        self._probation, self._share = False, 1.0
         self._record_arms()
         return self.status()
 
@@ -284,20 +298,30 @@ class Slot:
         self.changed()
         await asyncio.gather(*self._closing)
 
-    def _begin_activation(self, *, probation: bool) -> None:
-        self._probation = probation
+    def _begin_activation(self, *, probation: bool, share: float = 1.0) -> None:
+        self._probation, self._share = probation, share if probation else 1.0
         self._counters = Counters()
         self._record_arms()
         self.changed()
 
     def _record_arms(self) -> None:
-        if self._recorder is None:
-            return
-        for place, arm in ((self._active, Arm.ACTIVE), (self._previous, Arm.PREVIOUS)):
-            if place is not None:
-                series = self._recorder.series(SlotName(self.name), place.pointer, arm)
-                place.record_in(series)
-        self._recorder.pace(SlotName(self.name), probation=self._probation)
+        split = self._share < 1.0 and self._previous is not None
+        parts = _SPLIT if split else _WHOLE
+        if split and self._recorder is not None:
+            # What came before the split may not be counted beside what chance decided.
+            self._recorder.close()
+        for place, (arm, helping) in zip((self._active, self._previous), parts, strict=True):
+            if place is None:
+                continue
+            place.told_arm = arm if split else None
+            if self._recorder is not None:
+                name, pointer = SlotName(self.name), place.pointer
+                place.record_in(
+                    self._recorder.series(name, pointer, arm),
+                    self._recorder.series(name, pointer, helping),
+                )
+        if self._recorder is not None:
+            self._recorder.pace(SlotName(self.name), probation=self._probation)
 
     def _retire(self, place: Place | None, drain_s: float = DRAIN_S) -> None:
         if place is not None:

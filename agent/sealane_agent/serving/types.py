@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sealane.bundle.types import DataType, Deployment
     from sealane.failure import Failure
+    from sealane.telemetry.types import Arm
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.messages import Proved
@@ -141,6 +142,19 @@ class LoadFailed(ServingError):  # noqa: N818 - the word says what happened
 
 Answer = tuple[Tensor, ...]
 """The outputs of a model."""
+
+
+class Answered(NamedTuple):
+    """What a request came to.
+
+    Attributes:
+        pointer: whose release computed it.
+        arm: for which part in a split it did; None when the slot's requests are not split.
+    """
+
+    pointer: Pointer
+    tensors: Answer
+    arm: Arm | None = None
 
 
 def nothing() -> None:

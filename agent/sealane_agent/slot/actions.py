@@ -114,8 +114,8 @@ class Hands:
             case SetPointer(which, pointer):
                 path = self._tools.folder.pointer(slot, which)
                 await asyncio.to_thread(_set_pointer, path, pointer.encode())
-            case Switch(worker):
-                await endpoint.activate(slot, worker, probation=True)
+            case Switch(worker, share):
+                await endpoint.activate(slot, worker, probation=True, share=share)
             case Settle():
                 await endpoint.settle(slot)
             case Restore():

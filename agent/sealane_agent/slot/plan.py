@@ -33,7 +33,7 @@ from sealane.receipt import ROLLED_BACK, SERVING
 
 from sealane_agent.layout import ACTIVE, LKG
 from sealane_agent.slot.permission import LEASE, before_activation, before_fetching, granted
-from sealane_agent.slot.probation import Decision, judge
+from sealane_agent.slot.probation import Decision, judge, lengthened
 from sealane_agent.slot.state import (
     ENDED,
     AskDocument,
@@ -55,6 +55,8 @@ from sealane_agent.slot.state import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
+
+    from sealane.bundle.types import ProbationLimits
 
     from sealane_agent.slot.state import Action, Observed, SlotRecord, Wanted
 
@@ -276,7 +278,8 @@ def _activating(slot: _Slot) -> Action:
     if seen.serving.active == pointer:
         return _enter(slot, State.PROBATION)
     worker = _worker(attempt)
-    return Switch(worker) if worker in seen.serving.standby else _stage_anew(slot)
+    switch = Switch(worker, attempt.policy.trial.share)
+    return switch if worker in seen.serving.standby else _stage_anew(slot)
 
 
 def _probation(slot: _Slot) -> Action:
@@ -297,17 +300,21 @@ def _hopeless(slot: _Slot) -> Action | None:
     attempt = slot.attempt
     if attempt.restarts > MAX_RESTARTS:
         return _go_back(slot, FailureKind.PERMANENT, "the device restarted too often under it")
-    if slot.seen.in_state_s > attempt.limits.deadline_seconds + PROBATION_GRACE_S:
+    if slot.seen.in_state_s > _limits(attempt).deadline_seconds + PROBATION_GRACE_S:
         return _go_back(slot, FailureKind.ENVIRONMENTAL, _unjudged(slot))
     if _taken_back(slot):
         return _go_back(slot, FailureKind.TRANSIENT, "the director took it back")
     return None
 
 
+def _limits(attempt: Attempt) -> ProbationLimits:
+    return lengthened(attempt.limits, attempt.policy.trial.seconds)
+
+
 def _judged(slot: _Slot) -> Action:
     serving = slot.seen.serving
     assert serving is not None  # noqa: S101 - asked by the rule before
-    verdict = judge(serving.traffic, slot.attempt.limits, slot.seen.in_state_s)
+    verdict = judge(serving.traffic, _limits(slot.attempt), slot.seen.in_state_s)
     if verdict.decision is Decision.BACK:
         return _go_back(slot, FailureKind.PERMANENT, verdict.reason)
     if not _may_commit(slot, healthy=verdict.decision is Decision.KEEP):

@@ -6,7 +6,7 @@ benefit of the doubt until the probation's time is over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +36,13 @@ class Verdict:
 
     decision: Decision
     reason: str = ""
+
+
+def lengthened(limits: ProbationLimits, seconds: float) -> ProbationLimits:
+    """The limits of a probation that lasts at least so long, and may wait as long after it."""
+    waits = limits.deadline_seconds - limits.seconds
+    longest = max(limits.seconds, seconds)
+    return replace(limits, seconds=longest, deadline_seconds=longest + waits)
 
 
 def judge(traffic: Traffic, limits: ProbationLimits, elapsed_s: float) -> Verdict:

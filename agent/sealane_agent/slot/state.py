@@ -240,9 +240,10 @@ class SetPointer:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """Let the endpoint send the slot's requests to this worker, on probation."""
+    """Let the endpoint send the slot's requests, or a share, to this worker, on probation."""
 
     worker: str
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,8 +110,14 @@ class Versions:
         await asyncio.to_thread(self._unpack, pointer, tree)
         return _proved(pointer, await asyncio.to_thread(_version_said, pointer, tree, deadline_s))
 
-    async def activate(self, _slot: str, _worker: str, *, probation: bool) -> SlotStatus:
-        """Give this process's place to what the active pointer names; does not return."""
+    async def activate(
+        self, _slot: str, _worker: str, *, probation: bool, share: float = 1.0
+    ) -> SlotStatus:
+        """Give this process's place to what the active pointer names; does not return.
+
+        A version of the agent answers no requests that could be split.
+        """
+        del share
         await asyncio.to_thread(self._prepare, probation=probation)
         self._relaunch.set()
         await asyncio.Event().wait()

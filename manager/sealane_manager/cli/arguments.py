@@ -7,10 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import typer
+from sealane.policy import WHOLE, Trial
 
 from sealane_manager.rollout.terms import Freeze, Limit
 
 _DURATION: Final = re.compile(r"([0-9]{1,6})(s|m|h|d)")
+_SHARE: Final = re.compile(r"([1-9][0-9]?)%")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -57,6 +59,22 @@ def parse_freeze(text: str) -> Freeze:
         return Freeze(date.fromisoformat(first), date.fromisoformat(last or first))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} are no days: write 2026-12-24..2027-01-02") from error
+
+
+def parse_trial(split: str, lasts: str) -> Trial:
+    """A share like 50% and how long it is kept, both empty for no split; a usage error."""
+    if not split:
+        if lasts:
+            raise typer.BadParameter("--split-for needs --split: say which share, like 50%")
+        return WHOLE
+    found = _SHARE.fullmatch(split)
+    if not found:
+        raise typer.BadParameter(f"{split!r} is no share of requests: write 1% to 99%")
+    seconds = parse_duration(lasts).total_seconds() if lasts else 0.0
+    try:
+        return Trial(int(found[1]) / 100, seconds)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def parse_labels(texts: list[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from sealane_manager.cli.arguments import (
     parse_freeze,
     parse_limit,
     parse_start,
+    parse_trial,
 )
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Exit, Format, OutputOption, emit, emit_one, reported
@@ -66,6 +67,9 @@ ConflictOption = Annotated[OnConflict, typer.Option(help="with a rollout in the 
 JoinOption = Annotated[
     bool, typer.Option("--join", help="devices that match later join while it runs")
 ]
+SplitOption = Annotated[
+    str, typer.Option(help="of a device's requests while it is on probation, like 50%")
+]
 FailureOption = Annotated[OnFailure, typer.Option(help="what a failed gate does")]
 
 
@@ -94,6 +98,10 @@ def start(
     approvals: Annotated[int, typer.Option(min=0, help="people who must agree first")] = 0,
     on_conflict: ConflictOption = OnConflict.REJECT,
     join: JoinOption = False,
+    split: SplitOption = "",
+    split_for: Annotated[
+        str, typer.Option(help="probation in a split lasts at least so long")
+    ] = "",
     reason: ReasonOption = "",
     output: OutputOption = Format.TABLE,
     context: ContextOption = None,
@@ -102,7 +110,7 @@ def start(
     checks = Checks(alpha, prove, tuple(_mode(check, dry_run or ()) for check in CHECKS))
     silent = parse_duration(silent_after)
     gate = GatePolicy(max_failed, max_failed_percent, silent, min_requests, by_evidence, checks)
-    soaked = parse_duration(soak)
+    soaked, tried = parse_duration(soak), parse_trial(split, split_for)
     with reported(), connect(context) as manager:
         spec = RolloutSpec(
             release=ReleaseName.parse(release),
@@ -122,6 +130,7 @@ def start(
                 approvals,
                 on_conflict,
                 join,
+                tried,
             ),
         )
         _emit_rollout(manager.create_rollout(spec, reason), output)

@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from sealane.policy import WHOLE, Trial, trial_from_json, trial_to_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -75,6 +77,7 @@ class Terms:
     Attributes:
         approvals: people, other than the author, who must agree before it runs.
         joins: whether devices that match later join while it runs.
+        trial: how each device tries the release beside the one before, until it is kept.
     """
 
     pace: Pace = Pace()
@@ -82,6 +85,7 @@ class Terms:
     approvals: int = 0
     on_conflict: OnConflict = OnConflict.REJECT
     joins: bool = False
+    trial: Trial = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ def terms_to_json(terms: Terms) -> dict[str, Any]:
         "approvals": terms.approvals,
         "on_conflict": str(terms.on_conflict),
         "joins": terms.joins,
+        "trial": trial_to_json(terms.trial),
     }
 
 
@@ -131,4 +136,5 @@ def terms_from_json(value: Mapping[str, Any]) -> Terms:
         value["approvals"],
         OnConflict(value["on_conflict"]),
         value["joins"],
+        trial_from_json(value.get("trial")),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sealane import codec
 from sealane.errors import InvalidName
+from sealane.policy import Trial
 from sealane.wire.v1 import operator_pb2 as wire
 
 from sealane_manager.rollout.terms import Freeze, Limit, OnConflict, Pace, Terms, Times
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from enum import StrEnum
 
     Word = TypeVar("Word", bound=StrEnum)
+
+_PERCENT: Final = 100
 
 
 def word(kind: type[Word], text: str) -> Word:
@@ -42,6 +45,8 @@ def terms_to_wire(terms: Terms) -> wire.Terms:
         approvals=terms.approvals,
         on_conflict=terms.on_conflict,
         joins=terms.joins,
+        split_percent=round(terms.trial.share * _PERCENT) % _PERCENT,
+        split_s=round(terms.trial.seconds),
     )
 
 
@@ -61,7 +66,15 @@ def terms_from_wire(terms: wire.Terms) -> Terms:
         terms.approvals,
         word(OnConflict, terms.on_conflict or OnConflict.REJECT),
         terms.joins,
+        _trial(terms),
     )
+
+
+def _trial(terms: wire.Terms) -> Trial:
+    try:
+        return Trial((terms.split_percent or _PERCENT) / _PERCENT, terms.split_s)
+    except ValueError as error:
+        raise InvalidName(str(error)) from error
 
 
 def day(text: str) -> date:

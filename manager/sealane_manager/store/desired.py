@@ -7,10 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sealane.names import DeviceId, ReleaseName, SlotName
+from sealane.policy import WHOLE
 from sealane.trust.documents import Lease, SlotAssignment
 from sqlalchemy import delete, insert, update
 from sqlmodel import col, select
 
+from sealane_manager.rollout.terms import terms_from_json
 from sealane_manager.rollout.types import IN_FLIGHT, RolloutState
 from sealane_manager.store import rows
 from sealane_manager.store.devices import active, known
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from sealane.policy import Trial
     from sqlmodel import Session
 
     from sealane_manager.store.database import Database
@@ -74,13 +77,20 @@ class Desired:
             for each in _of(session, device):
                 each.lease_expires = None if each.rollout in paused else expires
                 session.add(each)
-                slots.append(replace(_assignment(each, each.lease_expires), policy=policy))
+                tried = replace(policy, trial=_trial(session, each.rollout))
+                slots.append(replace(_assignment(each, each.lease_expires), policy=tried))
             return Issue(row.document_version, row.generation, tuple(slots))
 
 
 def _of(session: Session, device: DeviceId) -> Sequence[DesiredRow]:
     query = select(DesiredRow).where(DesiredRow.device == device).order_by(DesiredRow.slot)
     return session.exec(query).all()
+
+
+def _trial(session: Session, rollout: str) -> Trial:
+    """How the rollout that brought it wants it tried."""
+    row = session.get(RolloutRow, rollout) if rollout else None
+    return terms_from_json(row.terms).trial if row else WHOLE
 
 
 def _paused(session: Session, device: DeviceId) -> frozenset[str]:

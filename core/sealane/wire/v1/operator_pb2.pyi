@@ -529,6 +529,8 @@ class Terms(google.protobuf.message.Message):
     APPROVALS_FIELD_NUMBER: builtins.int
     ON_CONFLICT_FIELD_NUMBER: builtins.int
     JOINS_FIELD_NUMBER: builtins.int
+    SPLIT_PERCENT_FIELD_NUMBER: builtins.int
+    SPLIT_S_FIELD_NUMBER: builtins.int
     at_once: builtins.int
     """Devices at risk at once in the whole rollout; 0 for no limit but the stage's."""
     ramp: builtins.int
@@ -541,6 +543,10 @@ class Terms(google.protobuf.message.Message):
     on_conflict: builtins.str
     """reject, queue or supersede."""
     joins: builtins.bool
+    split_percent: builtins.int
+    """Share of its requests that the release answers on a device on probation, in percent; 0 for all."""
+    split_s: builtins.int
+    """Its probation lasts at least so long."""
     @property
     def limits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelLimit]: ...
     @property
@@ -557,8 +563,10 @@ class Terms(google.protobuf.message.Message):
         approvals: builtins.int = ...,
         on_conflict: builtins.str = ...,
         joins: builtins.bool = ...,
+        split_percent: builtins.int = ...,
+        split_s: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "at_once", b"at_once", "deadline_s", b"deadline_s", "freezes", b"freezes", "joins", b"joins", "limits", b"limits", "on_conflict", b"on_conflict", "ramp", b"ramp", "start_us", b"start_us"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "at_once", b"at_once", "deadline_s", b"deadline_s", "freezes", b"freezes", "joins", b"joins", "limits", b"limits", "on_conflict", b"on_conflict", "ramp", b"ramp", "split_percent", b"split_percent", "split_s", b"split_s", "start_us", b"start_us"]) -> None: ...
 
 global___Terms = Terms
 
