@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 from sealane.bundle.types import DataType
-from sealane_agent.oip.http_reader import HEADS, Budget, Heads, HttpRefused, Request, RequestReader
+from sealane_agent.oip.http_reader import (
+    HEADS,
+    LARGE_BYTES,
+    Budget,
+    Heads,
+    HttpRefused,
+    Request,
+    RequestReader,
+)
 from sealane_agent.oip.rest_codec import (
     PLANS,
     Answers,
@@ -51,6 +59,49 @@ def test_a_known_head_is_read_as_an_unknown_one(
                 assert isinstance(item, Request)
                 budget.give(len(item.body))
     assert budget._left == 10_000
+
+
+@given(
+    st.lists(st.integers(LARGE_BYTES - 1, LARGE_BYTES + 1), min_size=2, max_size=4),
+    st.lists(st.integers(1, 3 * LARGE_BYTES), max_size=4),
+    st.booleans(),
+)
+def test_a_large_body_is_the_same_however_it_came(
+    sizes: list[int],
+    cuts: list[int],
+    placed: bool,  # noqa: FBT001 - drawn
+) -> None:
+    budget = Budget(10 * LARGE_BYTES)
+    reader, fresh = RequestReader(budget, Heads()), RequestReader(Budget())
+    bodies = [bytes([number]) * size for number, size in enumerate(sizes)]
+    data = b"".join(request_bytes("a", {}, body) for body in bodies)
+    read: list[Request | HttpRefused] = []
+    at = 0
+    for cut in (*sorted(cuts), len(data)):
+        piece, at = data[at:cut], max(at, min(cut, len(data)))
+        while placed and reader.room is not None and piece:
+            count = min(len(piece), len(reader.room))
+            reader.room[:count] = piece[:count]
+            read += reader.filled(count)
+            piece = piece[count:]
+        read += reader.feed(piece)
+    assert read == fresh.feed(data)
+    for item in read:
+        assert isinstance(item, Request)
+        budget.give(len(item.body))
+    assert budget._left == 10 * LARGE_BYTES
+
+
+def test_a_large_body_that_never_ends_gives_its_bytes_back() -> None:
+    heads, budget = Heads(), Budget(3 * LARGE_BYTES)
+    data = request_bytes("a", {}, bytes(LARGE_BYTES))
+    RequestReader(Budget(), heads).feed(data)
+    reader = RequestReader(budget, heads)
+    assert reader.feed(data[:100]) == []
+    assert reader.room is not None
+    assert len(reader.room) == len(data) - 100
+    reader.drop()
+    assert budget._left == 3 * LARGE_BYTES
 
 
 def test_heads_that_differ_do_not_grow_without_bounds() -> None:

@@ -17,8 +17,9 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from sealane.limits import KIB
+from sealane.limits import KIB, MIB
 
+from sealane_agent.oip.bodies import Bodies
 from sealane_agent.oip.http_reader import Budget, Heads, HttpRefused, Request, RequestReader
 from sealane_agent.oip.peers import UNIX
 
@@ -44,6 +45,12 @@ IDLE_S: Final = 900.0
 
 JOINED_BYTES: Final = 64 * KIB
 """Responses up to here are copied into one write; larger ones are written in parts."""
+
+SCRATCH_BYTES: Final = 32 * KIB
+"""What is read at once, unless a large body is on its way: then all of it that is there."""
+
+WAKE_BYTES: Final = MIB
+"""Of a large body: so many bytes are waited for at once."""
 
 SWEEP_S: Final = 1.0
 """How often the time limits are looked at."""
@@ -84,6 +91,8 @@ class HttpServer:
         self.forget = forget
         self.budget = Budget()
         self.heads = Heads()
+        self.bodies = Bodies()
+        self.scratch = memoryview(bytearray(SCRATCH_BYTES))
         self.connections: set[HttpConnection] = set()
         self.closing = False
         self._left = asyncio.Event()
@@ -123,12 +132,13 @@ class HttpServer:
         self._left.set()
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(asyncio.BufferedProtocol):
     """One client's connection."""
 
     def __init__(self, server: HttpServer) -> None:
         self._server = server
-        self._reader = RequestReader(server.budget, server.heads)
+        self._reader = RequestReader(server.budget, server.heads, "", server.bodies)
+        self._scratch = server.scratch
         self._client = ""
         self._waiting: deque[Request | HttpRefused] = deque()
         self._busy = self._beginning = False
@@ -139,6 +149,8 @@ class HttpConnection(asyncio.Protocol):
         self._writable = True
         self._since = self._loop.time()
         self._paused = False
+        self._options: socket.socket | None = None
+        self._woken_for = 1
 
     # asyncio calls these
 
@@ -146,7 +158,8 @@ class HttpConnection(asyncio.Protocol):
         """A client connected."""
         self._transport = cast("asyncio.Transport", transport)
         self._client = _client(self._transport)
-        self._reader = RequestReader(self._server.budget, self._server.heads, self._client)
+        server = self._server
+        self._reader = RequestReader(server.budget, server.heads, self._client, server.bodies)
         self._server.connections.add(self)
         if len(self._server.connections) > CONNECTIONS:
             self._enqueue(HttpRefused(503, "too many connections: come back later"))
@@ -155,6 +168,8 @@ class HttpConnection(asyncio.Protocol):
         """The connection is gone, whoever ended it."""
         del exc
         self._server.left(self)
+        if self._options is not None:
+            self._options.close()
         self._server.forget(self._client)
         self._reader.drop()
         self._give_back()
@@ -166,10 +181,27 @@ class HttpConnection(asyncio.Protocol):
         if self._work is not None:
             self._work.cancel()
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes from the client."""
-        began = self._reader.in_request
-        items = self._reader.feed(data)
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the client's next bytes go.
+
+        To their place in a large body, or to the one scratch of all connections, which is read
+        before anything else comes.
+        """
+        del sizehint
+        room = self._reader.room
+        return self._scratch if room is None else room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes came from the client."""
+        reader = self._reader
+        began = reader.in_request
+        room = reader.room
+        if room is None:
+            items = reader.feed(bytes(self._scratch[:nbytes]))
+        else:
+            items = reader.filled(nbytes)
+        if room is not reader.room:
+            self._wake_for(reader.room)
         if items or not began:
             self._since = self._loop.time()
         for item in items:
@@ -180,6 +212,19 @@ class HttpConnection(asyncio.Protocol):
         if len(self._waiting) > PIPELINED and not self._paused:
             self._paused = True
             self._transport.pause_reading()
+
+    def _wake_for(self, room: memoryview | None) -> None:
+        """Be woken when the rest of a large body is there, not for each piece of it."""
+        size = 1 if room is None else min(len(room), WAKE_BYTES)
+        if size == self._woken_for:
+            return
+        if self._options is None:
+            # The transport's own socket would be made anew at each call.
+            self._options = socket.socket(
+                fileno=os.dup(self._transport.get_extra_info("socket").fileno())
+            )
+        self._options.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+        self._woken_for = size
 
     def eof_received(self) -> bool:
         """The client ended the connection: clients of this protocol do not half-close."""
@@ -264,6 +309,8 @@ class HttpConnection(asyncio.Protocol):
         if item is None or self._transport.is_closing():
             return
         self._server.budget.give(_held(item))
+        if isinstance(item, Request) and isinstance(item.body, memoryview):
+            self._server.bodies.give(cast("bytearray", item.body.obj))
         keep = isinstance(item, Request) and item.keep_alive and not self._server.closing
         self._write(response, keep=keep)
         self._since = self._loop.time()

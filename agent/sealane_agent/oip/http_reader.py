@@ -1,6 +1,7 @@
 """Cuts a byte stream into HTTP/1.1 requests within limits. No sockets and no clock in here.
 
 httptools parses; this file bounds what the parser would take: headers, bodies, requests read ahead.
+A large body behind a head that is known is not parsed at all: its bytes are read into their place.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Final, NamedTuple, NoReturn, Protocol
 import httptools
 from sealane.errors import SealaneError
 from sealane.limits import KIB, MIB
+
+from sealane_agent.oip.bodies import Bodies
 
 HEADER_BYTES: Final = 32 * KIB
 """Request line and headers of one request."""
@@ -28,6 +31,10 @@ HEADS: Final = 256
 KNOWN_BYTES: Final = 2 * KIB
 """The longest of them."""
 
+LARGE_BYTES: Final = 32 * KIB
+"""Bodies from here on are read into memory of their own, when their head is known."""
+
+_END: Final = b"\r\n\r\n"
 _NEVER_KEPT: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 
@@ -43,13 +50,14 @@ class Request(NamedTuple):
     """One whole request; header names are in lower case, and nobody changes `headers`.
 
     Attributes:
+        body: of a large one a view of memory that is used again once every view of it is gone.
         client: the connection that it came on, as `peers` names it.
     """
 
     method: str
     path: str
     headers: dict[bytes, bytes]
-    body: bytes
+    body: bytes | memoryview
     keep_alive: bool
     client: str = ""
 
@@ -64,29 +72,27 @@ class Heads:
 
     known: dict[bytes, tuple[Request, int]] = field(default_factory=dict)
 
-    def find(self, data: bytes, client: str) -> Request | None:
-        """The request that `data` is when its head is known and its body is all here."""
-        end = data.find(b"\r\n\r\n", 0, KNOWN_BYTES) + 4
-        found = self.known.get(data[:end])
-        if found is None:
-            return None
-        request, length = found
-        if length != len(data) - end:
-            return None
-        method, path, headers, _, keep_alive, _ = request
-        return Request(method, path, headers, data[end:], keep_alive, client)
+    def find(self, head: bytes) -> tuple[Request, int] | None:
+        """The request behind a head and the length of its body, if it is known."""
+        return self.known.get(head)
 
-    def remember(self, data: bytes, request: Request) -> None:
-        """Keep the head of a request that these bytes were, if they were nothing else."""
-        end = data.find(b"\r\n\r\n", 0, KNOWN_BYTES) + 4
+    def remember(self, head: bytes, request: Request) -> None:
+        """Keep the head of a request that was read whole."""
         headers = request.headers
         length = headers.get(b"content-length")
         if length is None or headers.keys() & _NEVER_KEPT or not request.keep_alive:
             return
-        if end > len(b"\r\n\r\n") and len(data) - end == int(length) == len(request.body):
+        if int(length) == len(request.body):
             while len(self.known) >= HEADS:
                 self.known.pop(next(iter(self.known)))
-            self.known[data[:end]] = (request._replace(body=b""), int(length))
+            self.known[head] = (request._replace(body=b""), int(length))
+
+
+class _Large(NamedTuple):
+    """A large body on its way: its request, and all of its memory."""
+
+    request: Request
+    body: memoryview
 
 
 class Budget:
@@ -126,17 +132,38 @@ class Parser(Protocol):
         ...
 
 
-class RequestReader:
-    """Feed it bytes; whole requests come out, and at the end of its life one refusal."""
+def _head_of(data: bytes) -> bytes:
+    """The head that these bytes begin with, if it is whole and not too long to be remembered."""
+    end = data.find(_END, 0, KNOWN_BYTES)
+    return data[: end + len(_END)] if end > 0 else b""
 
-    def __init__(self, budget: Budget, heads: Heads | None = None, client: str = "") -> None:
+
+class RequestReader:
+    """Feed it bytes; whole requests come out, and at the end of its life one refusal.
+
+    Attributes:
+        room: where the next bytes of a large body go. Who puts them there says so by `filled`
+            instead of feeding them.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        heads: Heads | None = None,
+        client: str = "",
+        bodies: Bodies | None = None,
+    ) -> None:
         self._client = client
         self._parser: Parser = httptools.HttpRequestParser(self)
         self._budget = budget
         self._heads = Heads() if heads is None else heads
+        self._bodies = Bodies() if bodies is None else bodies
         self._refusal: HttpRefused | None = None
         self._ready: list[Request | HttpRefused] = []
         self._body_bytes = 0
+        self._head, self._fed = b"", 0
+        self._large: _Large | None = None
+        self.room: memoryview | None = None
         self.in_request = False
         self.expects_continue = False
         self._begin()
@@ -145,12 +172,18 @@ class RequestReader:
         """Requests that these bytes completed; a refusal comes last, and nothing after it."""
         if self._refusal is not None:
             return []
+        if self.room is not None:
+            return self._feed_large(data, self.room)
         whole = not self.in_request
+        if whole:
+            self._head, self._fed = _head_of(data), 0
+        self._fed += len(data)
         try:
-            if whole and (request := self._heads.find(data, self._client)) is not None:
-                self._take(len(request.body))
-                self._body_bytes = 0
-                return [request]
+            if whole and (known := self._heads.find(self._head)) is not None:
+                ready = self._read_known(data, *known)
+                if ready is not None:
+                    self._head = b""
+                    return ready
             self._parse(data)
             if self.in_request and not self._headers_done:
                 self._count_header(len(data))
@@ -162,9 +195,58 @@ class RequestReader:
             self.drop()
             self._ready.append(self._refusal)
         ready, self._ready = self._ready, []
-        if whole and len(ready) == 1 and isinstance(ready[0], Request):
-            self._heads.remember(data, ready[0])
+        self._remember(ready)
         return ready
+
+    def filled(self, count: int) -> list[Request | HttpRefused]:
+        """So many more bytes of a large body were put into its `room`."""
+        assert self.room is not None  # noqa: S101 - without room nothing can be put there
+        assert self._large is not None  # noqa: S101 - and there is room only for a large body
+        self.room = self.room[count:]
+        if len(self.room):
+            return []
+        request, body = self._large
+        self._large = self.room = None
+        self.in_request = False
+        self._body_bytes = 0
+        return [request._replace(body=body)]
+
+    def _feed_large(self, data: bytes, room: memoryview) -> list[Request | HttpRefused]:
+        count = min(len(room), len(data))
+        room[:count] = data[:count]
+        ready = self.filled(count)
+        return ready + self.feed(data[count:]) if count < len(data) else ready
+
+    def _read_known(
+        self, data: bytes, request: Request, length: int
+    ) -> list[Request | HttpRefused] | None:
+        """The request, nothing yet when a large body follows, None when the parser must look."""
+        end = len(self._head)
+        here = len(data) - end
+        if here != length and (here > length or length < LARGE_BYTES):
+            return None
+        self._take(length)
+        method, path, headers, _, keep_alive, _ = request
+        if here == length:
+            self._body_bytes = 0
+            return [Request(method, path, headers, data[end:], keep_alive, self._client)]
+        body = memoryview(self._bodies.take(length))
+        body[:here] = data[end:]
+        self._large = _Large(request._replace(client=self._client), body)
+        self.room = body[here:]
+        self.in_request = True
+        return []
+
+    def _remember(self, ready: list[Request | HttpRefused]) -> None:
+        """Keep the head of a request that was all that came since its head did."""
+        if not ready:
+            return
+        head, self._head = self._head, b""
+        request = ready[0]
+        if not head or len(ready) > 1 or isinstance(request, HttpRefused):
+            return
+        if self._fed == len(head) + len(request.body):
+            self._heads.remember(head, request)
 
     def _parse(self, data: bytes) -> None:
         """An offer to upgrade is declined: the request is read again without it.
@@ -195,6 +277,7 @@ class RequestReader:
         """Give back what an unfinished request took."""
         self._budget.give(self._body_bytes)
         self._body_bytes = 0
+        self._large = self.room = None
 
     def _begin(self) -> None:
         self._url = b""

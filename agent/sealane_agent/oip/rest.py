@@ -130,7 +130,7 @@ def _json_length(request: Request) -> int | None:
     return int(text)
 
 
-async def _inflated(request: Request) -> bytes:
+async def _inflated(request: Request) -> bytes | memoryview:
     encoding = request.headers.get(b"content-encoding", b"identity").lower()
     if encoding == b"identity":
         return request.body
@@ -139,7 +139,7 @@ async def _inflated(request: Request) -> bytes:
     return await asyncio.to_thread(inflate, request.body, _WINDOW_BITS[encoding])
 
 
-def inflate(body: bytes, window_bits: int) -> bytes:
+def inflate(body: bytes | memoryview, window_bits: int) -> bytes:
     """Decompress, at most to the largest body; raises HttpRefused."""
     inflater = zlib.decompressobj(window_bits)
     try:

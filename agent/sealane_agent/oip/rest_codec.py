@@ -78,11 +78,13 @@ class Plans:
     def __init__(self) -> None:
         self._known: dict[bytes, Plan] = {}
 
-    def decode(self, body: bytes, json_bytes: int | None, find: Find = _nowhere) -> RestInference:
+    def decode(
+        self, body: bytes | memoryview, json_bytes: int | None, find: Find = _nowhere
+    ) -> RestInference:
         """Read a request as `decode_infer` does."""
         if json_bytes is None or json_bytes > PLAN_BYTES:
             return decode_infer(body, json_bytes, find)
-        head = body[:json_bytes]
+        head = bytes(body[:json_bytes])
         begin = _ID.match(head) if head[:5] == b'{"id"' else None
         key = head[begin.end() :] if begin else head
         request_id = begin[1].decode() if begin else ""
@@ -134,7 +136,9 @@ class RestAnswer(NamedTuple):
     json_bytes: int | None
 
 
-def decode_infer(body: bytes, json_bytes: int | None, find: Find = _nowhere) -> RestInference:
+def decode_infer(
+    body: bytes | memoryview, json_bytes: int | None, find: Find = _nowhere
+) -> RestInference:
     """Read a request.
 
     `json_bytes` is what Inference-Header-Content-Length said, `find` finds shared memory.
@@ -146,7 +150,7 @@ def decode_infer(body: bytes, json_bytes: int | None, find: Find = _nowhere) -> 
         raise InvalidInference(
             f"the JSON of a request is at most {REST_JSON_BYTES} bytes", hint="send binary data"
         )
-    fields = parse_object(body[:length] if length < len(body) else body)
+    fields = parse_object(bytes(body[:length]))
     inputs = _Inputs(memoryview(body)[length:], find)
     tensors = tuple(inputs.read(item) for item in _objects(fields, "inputs"))
     inputs.finish()

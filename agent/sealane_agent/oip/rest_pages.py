@@ -133,7 +133,7 @@ class RestPages:
 
 def _fields(request: Request) -> dict[str, Any]:
     """Stock clients may send no body at all."""
-    return parse_object(request.body) if request.body else {}
+    return parse_object(bytes(request.body)) if request.body else {}
 
 
 def _parameters(request: Request) -> dict[str, Any]:
