@@ -192,7 +192,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         "versions": versions.run(),
         "supervisor": supervisor.run(),
         "session": session.run(supervisor, random.random),
-        "line": Door(holds, log, supervisor.activating, supervisor.look).run(folder.line_socket),
+        "line": Door(holds, supervisor, log).run(folder.line_socket),
         "renewer": renewer.run(verifier.trusted_now, random.random),
     }
     if settings.telemetry:

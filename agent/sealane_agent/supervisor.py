@@ -139,6 +139,11 @@ class Supervisor:
             it.slot for it in loops if it.record.attempt and it.record.attempt.state in moving
         )
 
+    def health(self) -> Mapping[str, float | None]:
+        """What only this process knows: how far the clock is ahead of the manager's time."""
+        off = self._verifier.clock_offset()
+        return {"clock_ahead_s": None if off is None else off.total_seconds()}
+
     # The session's Device
 
     def hello(self) -> Hello:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,26 @@ if TYPE_CHECKING:
 ASKED = {"slot": "cam", "owner": "press 7", "reason": "batch 12", "seconds": 600}
 
 
+@dataclass(frozen=True)
+class FakeSlots:
+    late: tuple[str, ...] = ()
+
+    def activating(self) -> tuple[str, ...]:
+        return self.late
+
+    def look(self) -> None:
+        pass
+
+    def health(self) -> dict[str, Any]:
+        return {"clock_ahead_s": 7.5}
+
+
 @asynccontextmanager
 async def door(tmp_path: Path, late: tuple[str, ...] = ()) -> AsyncIterator[tuple[Path, Holds]]:
     journal, names = Journal(tmp_path / "journal.db"), count(1)
     holds = Holds(journal, lambda: datetime.now(UTC), lambda: f"h{next(names)}")
     path = tmp_path / "line.sock"
-    task = asyncio.create_task(Door(holds, Lines(), lambda: late, lambda: None).run(path))
+    task = asyncio.create_task(Door(holds, FakeSlots(late), Lines()).run(path))
     while not path.is_socket():  # noqa: ASYNC110 - there is no event for a name on the disk
         await asyncio.sleep(0.01)
     try:

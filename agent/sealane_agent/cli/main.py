@@ -1,6 +1,7 @@
 """`sealane-agent`: the command line of a device.
 
-Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by policy, 4 the manager does not answer.
+Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by policy, 4 the manager or the
+agent does not answer, 5 warnings (doctor, verify).
 """
 
 from __future__ import annotations
@@ -11,11 +12,38 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName, SealaneError, TokenError, TrustError
 
-from sealane_agent.cli import check_config, endpoint, enroll, hold, run, status, version
+from sealane_agent.cli import (
+    check_config,
+    doctor,
+    endpoint,
+    enroll,
+    history,
+    hold,
+    run,
+    status,
+    support,
+    version,
+)
 from sealane_agent.errors import AlreadyEnrolled, Refused, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_COMMANDS: Final = tuple(
+    module.add_parser
+    for module in (
+        enroll,
+        run,
+        status,
+        doctor,
+        history,
+        support,
+        hold,
+        endpoint,
+        check_config,
+        version,
+    )
+)
 
 _CODES: Final[tuple[tuple[type[SealaneError], int], ...]] = (
     (InvalidName, 2),
@@ -34,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="sealane-agent", description="Verifies, hot-swaps and serves models on this device."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    for module in (enroll, run, status, hold, endpoint, check_config, version):
-        module.add_parser(commands)
+    for add_parser in _COMMANDS:
+        add_parser(commands)
     parsed = parser.parse_args(arguments)
     try:
         return int(parsed.handler(parsed))

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.errors import InvalidName, SealaneError
 
@@ -15,13 +15,14 @@ from sealane_agent.errors import Refused
 from sealane_agent.line.requests import (
     REQUEST_BYTES,
     Ask,
+    Health,
     Release,
     parse_request,
     to_json,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import Any
 
@@ -33,18 +34,27 @@ MAX_CONNECTIONS: Final = 64
 _MODE: Final = 0o660
 
 
+class Slots(Protocol):
+    """The supervisor, as it is seen from the line."""
+
+    def activating(self) -> tuple[str, ...]:
+        """The slots that a hold comes too late for."""
+        ...
+
+    def look(self) -> None:
+        """A hold has begun or ended."""
+        ...
+
+    def health(self) -> Mapping[str, Any]:
+        """What only it knows."""
+        ...
+
+
 class Door:
-    """Listens until cancelled.
+    """Listens until cancelled."""
 
-    Attributes:
-        late: the slots that a hold comes too late for: they are being activated.
-        look: called when a hold has begun or ended.
-    """
-
-    def __init__(
-        self, holds: Holds, log: Log, late: Callable[[], tuple[str, ...]], look: Callable[[], None]
-    ) -> None:
-        self._holds, self._log, self._late, self._look = holds, log, late, look
+    def __init__(self, holds: Holds, slots: Slots, log: Log) -> None:
+        self._holds, self._slots, self._log = holds, slots, log
         self._open = 0
 
     async def run(self, path: Path) -> None:
@@ -83,7 +93,7 @@ class Door:
             await asyncio.to_thread(self._holds.end, name)
             self._log("hold ended", hold=name, reason="its holder is gone")
         if kept:
-            self._look()
+            self._slots.look()
 
     async def _answer(self, line: bytes, kept: set[str]) -> dict[str, Any]:
         try:
@@ -98,18 +108,20 @@ class Door:
                 if request.kept:
                     kept.add(hold.id)
                 self._log("held", **to_json(hold), kept=request.kept or "")
-                self._look()
+                self._slots.look()
                 return {**to_json(hold), "too_late": self._too_late(hold.slot)}
             case Release(name):
                 ended = await asyncio.to_thread(self._holds.end, name)
                 kept.discard(name)
                 self._log("hold ended", hold=name)
-                self._look()
+                self._slots.look()
                 return {"released": ended}
+            case Health():
+                return {**self._slots.health()}
         return {"holds": [to_json(hold) for hold in self._holds.all()]}
 
     def _too_late(self, slot: str) -> list[str]:
-        return [each for each in self._late() if slot in ("", each)]
+        return [each for each in self._slots.activating() if slot in ("", each)]
 
 
 def _listening(path: Path) -> socket.socket:

@@ -66,7 +66,7 @@ class Holds:
                 return True
             known = name in self._durable
         if known:
-            self._journal.release(name)
+            self._journal.release(name, self._now())
         with self._lock:
             self._durable.pop(name, None)
         return known

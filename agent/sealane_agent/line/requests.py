@@ -4,6 +4,7 @@
 {"keep": {…}}         the same, but it ends with the connection that asked for it
 {"release": "ID"}
 {"holds": true}
+{"health": true}      what only the running supervisor knows, for its doctor
 """
 
 from __future__ import annotations
@@ -57,7 +58,12 @@ class Show:
     """Say which holds there are."""
 
 
-Request = Ask | Release | Show
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Say what only the running supervisor knows."""
+
+
+Request = Ask | Release | Show | Health
 
 
 def parse_request(line: bytes) -> Request:
@@ -73,6 +79,8 @@ def parse_request(line: bytes) -> Request:
                 return Release(name)
             case {"holds": True}:
                 return Show()
+            case {"health": True}:
+                return Health()
     except (ValueError, RecursionError) as error:
         raise InvalidName(f"this is no JSON object: {line[:40]!r}") from error
     raise InvalidName(

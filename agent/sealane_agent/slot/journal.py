@@ -20,6 +20,7 @@ from sealane.names import Digest
 
 from sealane_agent.database import open_database, transaction
 from sealane_agent.errors import DiskTrouble, JournalDamaged
+from sealane_agent.slot import history
 from sealane_agent.slot.encoding import decode_attempt, decode_body, encode_attempt, encode_body
 from sealane_agent.slot.state import Hold, SlotRecord, State
 
@@ -42,6 +43,7 @@ _TABLES: Final = {
     "hold": "id TEXT PRIMARY KEY, slot TEXT NOT NULL, owner TEXT NOT NULL, reason TEXT NOT NULL, "
     "until TEXT NOT NULL",
     "counter": "name TEXT PRIMARY KEY, value INTEGER NOT NULL",
+    "history": history.TABLE,
 }
 
 
@@ -107,6 +109,7 @@ class Journal:
             self._set_attempt(database, entry)
             if entry.report is not None:
                 self._append(database, entry.at, entry.report)
+                history.add(database, _told(entry.at, entry.report))
             if entry.attempt is not None and entry.quarantine:
                 database.execute(
                     "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?)",
@@ -168,11 +171,21 @@ class Journal:
             database.executemany("DELETE FROM hold WHERE id = ?", ended)
             row = (hold.id, hold.slot, hold.owner, hold.reason, hold.until.isoformat())
             database.execute("INSERT INTO hold VALUES (?, ?, ?, ?, ?)", row)
+            said = f"{hold.owner} until {hold.until.isoformat()}: {hold.reason}"
+            history.add(database, history.Line(now, hold.slot, "held", reason=said))
 
-    def release(self, name: str) -> None:
+    def release(self, name: str, now: datetime) -> None:
         """Forget a hold."""
         with self._transaction() as database:
+            row = database.execute("SELECT slot, reason FROM hold WHERE id = ?", (name,)).fetchone()
             database.execute("DELETE FROM hold WHERE id = ?", (name,))
+            if row is not None:
+                history.add(database, history.Line(now, row[0], "hold ended", reason=row[1]))
+
+    def history(self, slot: str = "", most: int = history.LINES_KEPT) -> tuple[history.Line, ...]:
+        """What happened, oldest first: in one slot, or everywhere."""
+        with self._reading():
+            return history.read(self._database, slot, most)
 
     def pending(self) -> int:
         """How many events the manager has not stored yet."""
@@ -224,6 +237,13 @@ class Journal:
                     f"the journal cannot be read or written: {error}",
                     hint=_HINT,
                 ) from error
+
+
+def _told(at: datetime, report: SlotReport) -> history.Line:
+    reason = report.failure.message if report.failure else ""
+    return history.Line(
+        at, report.slot, report.state, report.attempt_release, report.rollout, reason
+    )
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -54,6 +54,7 @@ _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
 )
 _ENROL_DEADLINE_S: Final = 30.0
+_GREETING_DEADLINE_S: Final = 10.0
 _METADATA_DEADLINE_S: Final = 60.0
 _BLOB_DEADLINE_S: Final = 3600.0
 _CHANNELS: Final = 2
@@ -263,6 +264,19 @@ def rejoin(membership: Membership, csr: bytes) -> bytes:
                 certificate=membership.certificate, csr=csr, nonce=nonce, signature=signature
             )
             return stub.Rejoin(request, timeout=_ENROL_DEADLINE_S).certificate
+        except grpc.RpcError as error:
+            raise _unanswered(address, error) from error
+
+
+def greet(membership: Membership) -> None:
+    """Ask for what costs least and changes nothing; raises Refused or Unreachable."""
+    address = membership.address
+    with grpc.secure_channel(address, _mutual(membership), options=_options(DEFAULT)) as channel:
+        try:
+            stub = fleet_pb2_grpc.FleetServiceStub(channel)
+            request = fleet_pb2.FetchMetadataRequest(name="timestamp.json")
+            for _ in stub.FetchMetadata(request, timeout=_GREETING_DEADLINE_S):
+                return
         except grpc.RpcError as error:
             raise _unanswered(address, error) from error
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CACHE: Final = "tuf"
-_HISTORY: Final = "root_history"
+ROOTS: Final = "root_history"
 _ONLINE: Final = frozenset({Timestamp.type, Snapshot.type})
 
 
@@ -40,7 +40,7 @@ def files(folder: Path, above: Mapping[str, int]) -> Iterator[MetadataFile]:
     """Metadata of these roles above these versions: roots in order, then targets, then families."""
     cache = folder / CACHE
     if Root.type in above:
-        yield from _roots(cache / _HISTORY, above[Root.type])
+        yield from _roots(cache / ROOTS, above[Root.type])
     known = dict(_roles(cache))
     for role in sorted(above, key=lambda role: (role != "targets", role)):
         if role != Root.type and role in known and _version(known[role]) > above[role]:

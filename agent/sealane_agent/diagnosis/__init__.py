@@ -1,0 +1,1 @@
+"""Says what is wrong with a device, and what to do about it; changes nothing."""

@@ -1,0 +1,127 @@
+"""Measures a device for its doctor: time, identity, disk, runtimes, processes, slots."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import SealaneError
+from sealane.trust import anchor
+from sealane.trust.authorities import parse_authorities
+from sealane.trust.identity import BACKDATED
+
+from sealane_agent.config import IdentityFiles
+from sealane_agent.diagnosis.findings import (
+    ClockReading,
+    DiskReading,
+    RuntimeReading,
+    failed,
+    judge_certificate,
+    judge_clock,
+    judge_disk,
+    judge_runtimes,
+    well,
+)
+from sealane_agent.identity.lifetime import lifetime
+from sealane_agent.identity.passport import Passport
+from sealane_agent.line.client import ask
+from sealane_agent.runtimes.inventory import installed_runtimes
+from sealane_agent.store import RESERVE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sealane.fleet import RuntimeFact
+
+    from sealane_agent.diagnosis.findings import Finding
+    from sealane_agent.identity.membership import Membership
+    from sealane_agent.layout import StateFolder
+
+_ENGINE_S: Final = 60.0
+_ASK_ENGINE: Final = (
+    "import json, sys; from sealane_agent.runtimes.registry import find_runtime; "
+    "print(json.dumps(find_runtime(sys.argv[1]).accelerators()))"
+)
+_LATEST: Final = 1.0
+"""A renewal is late when the latest moment for it is over."""
+
+
+def clock(folder: StateFolder) -> Finding:
+    """The machine's clock, compared with what signed documents proved."""
+    ahead = None
+    with suppress(SealaneError, TypeError, ValueError):  # no supervisor, or one that is older
+        told = ask(folder.line_socket, {"health": True})["clock_ahead_s"]
+        ahead = None if told is None else timedelta(seconds=float(told))
+    return judge_clock(ClockReading(datetime.now(UTC), _floor(folder), ahead))
+
+
+def certificates(folder: StateFolder) -> tuple[tuple[Finding, ...], Membership | None]:
+    """What device and manager know each other by, and what may be shown to the manager."""
+    files = IdentityFiles(folder.identity)
+    try:
+        passport = Passport(files, files.read())
+        ends = max(each.not_valid_after_utc for each in parse_authorities(files.ca.read_bytes()))
+    except (SealaneError, OSError) as error:
+        hint = getattr(error, "hint", "") or "move the state folder away, enrol again"
+        return (failed("certificates", str(error), hint),), None
+    own = passport.certificate
+    life = lifetime(own.not_valid_before_utc + BACKDATED, own.not_valid_after_utc, _LATEST)
+    now = max(datetime.now(UTC), _floor(folder))
+    return judge_certificate(life, now, ends), passport.membership
+
+
+def disk(folder: StateFolder) -> Finding:
+    """The file system of the state folder."""
+    found = os.statvfs(folder.root)
+    counted = found.f_favail if found.f_files else -1
+    free = found.f_bavail * found.f_frsize
+    read_only = bool(found.f_flag & os.ST_RDONLY)
+    return judge_disk(DiskReading(str(folder.root), free, RESERVE_BYTES, counted, read_only))
+
+
+def journal(folder: StateFolder) -> Finding:
+    """Whether the journal is whole; a device that has not run yet has none."""
+    if not folder.journal.is_file():
+        return well("journal", "there is none yet")
+    try:
+        with closing(sqlite3.connect(f"file:{folder.journal}?mode=ro", uri=True)) as database:
+            said = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        said = str(error)
+    if said == "ok":
+        return well("journal", "it is whole")
+    hint = "move it away and start again: the slots' pointers keep the models serving"
+    return failed("journal", f"it is damaged: {said}", hint)
+
+
+def runtimes(needed: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Every runtime that is installed, each started once in a process of its own.
+
+    `needed`: a runtime's name to the slot that needs it.
+    """
+    return judge_runtimes(map(_engine, installed_runtimes()), needed)
+
+
+def _engine(fact: RuntimeFact) -> RuntimeReading:
+    command = [sys.executable, "-c", _ASK_ENGINE, fact.name]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_ENGINE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return RuntimeReading(fact.name, fact.version, trouble=str(error))
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        trouble = said[-1] if said else f"it ended with {done.returncode}"
+        return RuntimeReading(fact.name, fact.version, trouble=trouble)
+    return RuntimeReading(fact.name, fact.version, tuple(json.loads(done.stdout)))
+
+
+def _floor(folder: StateFolder) -> datetime:
+    return datetime.fromtimestamp(anchor.known_floor(folder.trust), UTC)

@@ -1,0 +1,89 @@
+"""What a technician sees at the device, with the real programs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from demo_story.processes import BIN
+from support.stories import serve_release_1
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from demo_story.models import Models
+    from demo_story.plant import Plant
+
+pytestmark = pytest.mark.slow
+
+
+def looked(plant: Plant, command: str, *options: str) -> tuple[int, str]:
+    """A command's exit code and what it printed."""
+    done = subprocess.run(
+        [BIN / "sealane-agent", command, "--state", plant.folder / "box-1", *options],
+        env=plant.processes.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout
+
+
+def failed(text: str) -> list[str]:
+    found: dict[str, Any] = json.loads(text)
+    return [each["check"] for each in found["findings"] if each["level"] == "failed"]
+
+
+def test_a_device_says_itself_what_is_wrong_with_it(
+    plant: Plant, models: Models, tmp_path: Path
+) -> None:
+    serve_release_1(plant, models, "box-1")
+    state = plant.folder / "box-1"
+
+    code, text = looked(plant, "doctor", "--json")
+    assert failed(text) == [], text
+    findings = json.loads(text)["findings"]
+    assert "it agrees with the manager's time" in [each["says"] for each in findings]
+    assert sum(each["check"] == "manager" for each in findings) == 4, "name, port, TLS, answer"
+    assert (code, looked(plant, "verify")[0]) == (
+        0 if json.loads(text)["level"] == "well" else 5,
+        0,
+    )
+
+    events = [json.loads(line) for line in looked(plant, "history", "--json")[1].splitlines()]
+    told = [each["event"] for each in events if each["slot"] == "digits"]
+    assert told[0] == "accepted"
+    assert told[-1] == "committed"
+    log = plant.folder / "logs" / "box-1.log"
+    said = looked(plant, "logs", "--file", str(log), "--slot", "digits", "--json")[1]
+    assert json.loads(said.splitlines()[-1])["state"] == "committed"
+
+    assert plant.manager is not None
+    plant.manager.terminate()
+    plant.manager.wait()
+    code, text = looked(plant, "doctor", "--json")
+    assert (code, failed(text)) == (1, ["manager"])
+    assert looked(plant, "verify")[0] == 0, "verification needs no manager"
+
+    blobs = (state / "store" / "blobs" / "sha256").iterdir()
+    largest = max(blobs, key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    code, text = looked(plant, "verify", "--json")
+    assert (code, failed(text)) == (1, ["digits active", "digits lkg"])
+
+    archive = tmp_path / "support.tar.gz"
+    assert looked(plant, "support", "-o", str(archive)) == (0, f"{archive}\n")
+    key = (state / "identity" / "device.key").read_text().splitlines()[1].encode()
+    with tarfile.open(archive) as opened:
+        parts = {each.name: opened.extractfile(each) for each in opened}
+        texts = {name: part.read() for name, part in parts.items() if part is not None}
+    assert failed(json.dumps({"findings": json.loads(texts["support/verify.json"])}))
+    assert not [name for name, text in texts.items() if key in text or b"PRIVATE KEY" in text]
+    assert b"identity/device.key" in texts["support/files.txt"], "its name and size are no secret"
