@@ -17,7 +17,8 @@ _HEAD = """\
 # The operator's command line
 
 Made from the commands themselves by `scripts/cli-docs`; a test compares them. Exit codes: 0 done,
-1 failed, 2 wrong usage, 3 refused by a policy or a state, 4 the manager does not answer.
+1 failed, 2 wrong usage, 3 refused by a policy or a state, 4 the manager does not answer,
+5 something differs (`sealane diff`).
 Commands that list or show something take `--output table` or `--output json`; commands that ask the
 manager take `--context FOLDER` (or `SEALANE_CONTEXT`): an operator's context, by default the folder
 `operator` of `$SEALANE_STATE`, else `~/.config/sealane`.

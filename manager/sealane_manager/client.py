@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from sealane.names import ReleaseName
 
     from sealane_manager.rollout.types import Operation, RolloutSpec
+    from sealane_manager.rollout_file.applying import Wish
     from sealane_manager.schedule import Schedule
     from sealane_manager.store.records import JudgementRecord, QuarantineRecord
-    from sealane_manager.views import DeviceView, ReleaseView, RolloutView
+    from sealane_manager.views import AppliedView, DeviceView, ReleaseView, RolloutView
 
 _CALL_SECONDS: Final = 30
 _OPTIONS: Final = (
@@ -172,6 +173,15 @@ class Operator:
         with understood(self._address):
             answer = self._stub.CreateRollout(request, timeout=_CALL_SECONDS)
         return convert.rollout_from_wire(answer.rollout)
+
+    def apply_rollout(self, wish: Wish, reason: str = "") -> AppliedView:
+        """Start what a file asks for, unless the last rollout of its name does so already."""
+        request = wire.ApplyRolloutRequest(
+            name=wish.name, asked=convert.spec_to_wire(wish.spec, reason)
+        )
+        with understood(self._address):
+            answer = self._stub.ApplyRollout(request, timeout=_CALL_SECONDS)
+        return convert.applied_from_wire(answer)
 
     def list_rollouts(self) -> tuple[RolloutView, ...]:
         """Every rollout, without its devices and decisions."""

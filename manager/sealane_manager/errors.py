@@ -3,6 +3,7 @@
 SealaneError
 ├── Refused        a policy or a state does not allow it; trying again will not help
 │   └── NotAllowed the caller is not who may ask this
+├── WrongFile      a file that somebody wrote cannot be read; says in which line and column
 ├── NotKnown       no such device, release, rollout or token
 ├── NoSpace        the manager's disk is full
 └── Unreachable    the manager does not answer
@@ -19,6 +20,10 @@ class Refused(SealaneError):  # noqa: N818 - the word says what happened
 
 class NotAllowed(Refused):
     """The caller is not who may ask this."""
+
+
+class WrongFile(SealaneError):  # noqa: N818 - the word says what is wrong
+    """A file that somebody wrote cannot be read; says in which line and column."""
 
 
 class NotKnown(SealaneError):  # noqa: N818 - the word says what happened

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sealane.names import ReleaseName
 
 from sealane_manager.rollout.placement import stage_text
-from sealane_manager.views import DecisionView, RolloutDeviceView, RolloutView
+from sealane_manager.views import AppliedView, DecisionView, RolloutDeviceView, RolloutView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollout.operate import Word
     from sealane_manager.rollout.types import Rollout, RolloutDevice, RolloutSpec
+    from sealane_manager.rollout_file.applying import Wish
     from sealane_manager.store.records import DecisionRecord, JudgementRecord, QuarantineRecord
 
 
@@ -28,6 +29,11 @@ class Rollouts:
     def create(self, spec: RolloutSpec, actor: str, reason: str, rollout: str = "") -> RolloutView:
         """Start a rollout; raises NotKnown, InvalidName or Refused."""
         return self._shown(self._controller.create(spec, actor, reason, rollout))
+
+    def apply(self, wish: Wish, actor: str, reason: str) -> AppliedView:
+        """Do what a file asks for; raises NotKnown, InvalidName or Refused."""
+        followed, rollout = self._controller.apply(wish, actor, reason)
+        return AppliedView(followed, self._shown(rollout))
 
     def operate(self, rollout: str, word: Word) -> RolloutView:
         """Do what an operator asks; raises NotKnown or Refused."""
@@ -92,6 +98,8 @@ def view_of(
         decisions=tuple(DecisionView(d.at, d.actor, d.action, d.detail) for d in decisions),
         created_at=rollout.created_at,
         ended_at=rollout.ended_at,
+        name=rollout.name,
+        asked=rollout.request,
     )
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from sealane.fleet import DeviceFacts, SlotReport
     from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 
-    from sealane_manager.rollout.types import DeviceState, Phase, RolloutState
+    from sealane_manager.rollout.types import DeviceState, Phase, RolloutSpec, RolloutState
+    from sealane_manager.rollout_file.applying import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,12 @@ class DecisionView:
 
 @dataclass(frozen=True, slots=True)
 class RolloutView:
-    """One rollout; `devices` and `decisions` are empty in a list of rollouts."""
+    """One rollout; `devices` and `decisions` are empty in a list of rollouts.
+
+    Attributes:
+        name: what its file calls it; empty without one.
+        asked: what its author asked for, with the stages as they were written.
+    """
 
     id: str
     release: ReleaseName
@@ -81,6 +87,16 @@ class RolloutView:
     decisions: tuple[DecisionView, ...]
     created_at: datetime
     ended_at: datetime | None
+    name: str
+    asked: RolloutSpec
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedView:
+    """What applying a file did, and the rollout that stands for it now."""
+
+    outcome: Outcome
+    rollout: RolloutView
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,25 @@ release_views = st.builds(
     slots=st.lists(slots, max_size=3).map(tuple),
     listed=st.booleans(),
 )
+stages = st.builds(Stage, count=st.integers(1, 10**6)) | st.builds(
+    Stage, percent=st.integers(1, 100)
+)
+specs = st.builds(
+    RolloutSpec,
+    release=releases,
+    slot=slots,
+    selector=words,
+    stages=st.lists(stages, max_size=4).map(tuple),
+    soak=seconds,
+    gate=st.builds(
+        GatePolicy,
+        max_failed=counts,
+        max_failed_percent=st.integers(0, 100),
+        silent_after=seconds.filter(bool),
+        min_requests=st.integers(0, 2**50),
+    ),
+    on_failure=st.sampled_from(OnFailure),
+)
 rollout_views = st.builds(
     RolloutView,
     id=words,
@@ -104,25 +123,8 @@ rollout_views = st.builds(
     ),
     created_at=moments,
     ended_at=st.none() | moments,
-)
-stages = st.builds(Stage, count=st.integers(1, 10**6)) | st.builds(
-    Stage, percent=st.integers(1, 100)
-)
-specs = st.builds(
-    RolloutSpec,
-    release=releases,
-    slot=slots,
-    selector=words,
-    stages=st.lists(stages, max_size=4).map(tuple),
-    soak=seconds,
-    gate=st.builds(
-        GatePolicy,
-        max_failed=counts,
-        max_failed_percent=st.integers(0, 100),
-        silent_after=seconds.filter(bool),
-        min_requests=st.integers(0, 2**50),
-    ),
-    on_failure=st.sampled_from(OnFailure),
+    name=words,
+    asked=specs,
 )
 
 

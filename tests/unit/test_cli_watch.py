@@ -12,6 +12,7 @@ from sealane_manager.cli.watch import RETRIES, RETRY_S, lasting, new_lines, pict
 from sealane_manager.errors import Unreachable
 from sealane_manager.rollout.types import DeviceState, Phase, RolloutState
 from sealane_manager.views import DecisionView, RolloutDeviceView, RolloutView
+from support.rollouts import a_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,8 @@ def a_rollout() -> RolloutView:
         decisions=(DecisionView(NOW, "admin", "start", "try it"),),
         created_at=NOW,
         ended_at=None,
+        name="",
+        asked=a_spec("1", "100%"),
     )
 
 

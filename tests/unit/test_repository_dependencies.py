@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _TABLE_ROW = re.compile(r"^\| (sealane[\w\[\]-]*) \| ([\w-]+) \| (.+) \|$", re.MULTILINE)
 _PROVIDES = {
+    "pyyaml": {"yaml"},
     "python-pkcs11": {"pkcs11"},
     "backports-zstd": {"backports", "compression"},
     "argon2-cffi": {"argon2"},

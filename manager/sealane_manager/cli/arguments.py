@@ -2,63 +2,57 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
+from sealane.errors import InvalidName
 from sealane.policy import WHOLE, Trial
 
-from sealane_manager.rollout.terms import Freeze, Limit
+from sealane_manager.rollout import notation
 
-_DURATION: Final = re.compile(r"([0-9]{1,6})(s|m|h|d)")
-_SHARE: Final = re.compile(r"([1-9][0-9]?)%")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime, timedelta
+
+    from sealane_manager.rollout.terms import Freeze, Limit
+
+Value = TypeVar("Value")
+
+
+def usage(parse: Callable[[str], Value], text: str) -> Value:
+    """What the text means; a usage error when it means nothing."""
+    try:
+        return parse(text)
+    except InvalidName as error:
+        raise typer.BadParameter(": ".join(filter(None, (str(error), error.hint)))) from error
 
 
 def parse_duration(text: str) -> timedelta:
     """Return the duration; a usage error otherwise."""
-    found = _DURATION.fullmatch(text)
-    if not found:
-        raise typer.BadParameter(f"{text!r} is not a duration: write 90s, 30m, 24h or 7d")
-    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+    return usage(notation.parse_span, text)
 
 
 def parse_moment(text: str, now: datetime) -> int:
     """Seconds since 1970, of `24h` (so long ago) or `2026-05-04T12:00` (UTC); a usage error."""
-    if _DURATION.fullmatch(text):
-        return int((now - parse_duration(text)).timestamp())
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no moment: write 24h or 2026-05-04T12:00") from error
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+        return int((now - notation.parse_span(text)).timestamp())
+    except InvalidName:
+        return int(parse_start(text).timestamp())
 
 
 def parse_start(text: str) -> datetime:
     """When to begin, with its offset from UTC, which is UTC if there is none; a usage error."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no moment: write 2026-12-24T06:00+01:00") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return usage(notation.parse_start, text)
 
 
 def parse_limit(text: str) -> Limit:
     """A limit by label, written as label=count; a usage error otherwise."""
-    label, _, count = text.partition("=")
-    if not label or not count.isdecimal():
-        raise typer.BadParameter(f"{text!r} is not a limit: write site=2")
-    return Limit(label, int(count))
+    return usage(notation.parse_limit, text)
 
 
 def parse_freeze(text: str) -> Freeze:
     """Days from..to, or one day; a usage error otherwise."""
-    first, _, last = text.partition("..")
-    try:
-        return Freeze(date.fromisoformat(first), date.fromisoformat(last or first))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} are no days: write 2026-12-24..2027-01-02") from error
+    return usage(notation.parse_freeze, text)
 
 
 def parse_trial(split: str, lasts: str) -> Trial:
@@ -67,12 +61,10 @@ def parse_trial(split: str, lasts: str) -> Trial:
         if lasts:
             raise typer.BadParameter("--split-for needs --split: say which share, like 50%")
         return WHOLE
-    found = _SHARE.fullmatch(split)
-    if not found:
-        raise typer.BadParameter(f"{split!r} is no share of requests: write 1% to 99%")
+    share = usage(notation.parse_share, split)
     seconds = parse_duration(lasts).total_seconds() if lasts else 0.0
     try:
-        return Trial(int(found[1]) / 100, seconds)
+        return Trial(share, seconds)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -18,6 +18,7 @@ from sealane_manager.export.columns import Table
 from sealane_manager.export.files import Format
 from sealane_manager.metrics.grafana import dashboards
 from sealane_manager.metrics.rules import rules
+from sealane_manager.rollout_file.schema import schema
 from sealane_manager.rpc.exports import COHORTS, DEVICES
 from sealane_manager.store.telemetry.records import Span
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 app = typer.Typer(
-    no_args_is_help=True, help="Files for Prometheus, Grafana and whatever reads tables."
+    no_args_is_help=True, help="Files for Prometheus, Grafana, editors and whatever reads tables."
 )
 
 
@@ -41,7 +42,7 @@ FolderArgument = Annotated[Path, typer.Argument(help="where to write; made when 
 
 @app.callback()
 def export() -> None:
-    """Files for Prometheus, Grafana and whatever reads tables."""
+    """Files for Prometheus, Grafana, editors and whatever reads tables."""
 
 
 @app.command("rules")
@@ -54,6 +55,12 @@ def export_rules(folder: FolderArgument = Path()) -> None:
 def export_grafana(folder: FolderArgument = Path()) -> None:
     """Write dashboards for Grafana."""
     _write(folder, dashboards())
+
+
+@app.command("schema")
+def export_schema(folder: FolderArgument = Path()) -> None:
+    """Write the JSON schema of rollout files, for editors and pipelines."""
+    _write(folder, {"rollout.schema.json": schema()})
 
 
 @app.command("telemetry")

@@ -7,6 +7,7 @@ import typer
 from sealane_manager.cli import (
     agent,
     alert,
+    apply,
     audit,
     authority,
     backup,
@@ -34,6 +35,8 @@ app = typer.Typer(
 )
 app.command("init")(init.command)
 app.command("serve")(serve.command)
+app.command("apply")(apply.apply)
+app.command("diff")(apply.diff)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("check-config")(configured.check)

@@ -1,6 +1,6 @@
 """How every command prints and how it ends: tables or JSON, one-line errors, exit codes.
 
-Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by policy, 4 unreachable.
+Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by policy, 4 unreachable, 5 something differs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Exit(IntEnum):
     USAGE = 2
     REFUSED = 3
     UNREACHABLE = 4
+    DIFFERS = 5
 
 
 class Format(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,6 +31,8 @@ from sealane_manager.rollout.types import (
     RolloutSpec,
     RolloutState,
 )
+from sealane_manager.rollout_file import writing
+from sealane_manager.rollout_file.reading import RolloutFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -71,6 +74,14 @@ SplitOption = Annotated[
     str, typer.Option(help="of a device's requests while it is on probation, like 50%")
 ]
 FailureOption = Annotated[OnFailure, typer.Option(help="what a failed gate does")]
+
+
+class Shown(StrEnum):
+    """What `--output` takes where a rollout can be shown as its file."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
 
 
 @app.command()
@@ -151,10 +162,23 @@ def list_rollouts(output: OutputOption = Format.TABLE, context: ContextOption = 
 
 
 @app.command()
-def show(rollout: str, output: OutputOption = Format.TABLE, context: ContextOption = None) -> None:
-    """Show one rollout with its devices and its decision log."""
+def show(
+    rollout: str,
+    output: Annotated[Shown, typer.Option("--output", "-o", help="table, json or yaml")] = (
+        Shown.TABLE
+    ),
+    context: ContextOption = None,
+) -> None:
+    """Show one rollout with its devices and its decision log; as yaml, what it was asked to be.
+
+    That is a file which `sealane apply` takes, and which changes nothing.
+    """
     with reported(), connect(context) as manager:
-        _emit_rollout(manager.get_rollout(rollout), output)
+        found = manager.get_rollout(rollout)
+    if output is Shown.YAML:
+        typer.echo(writing.text(RolloutFile(found.name or found.id, found.asked)), nl=False)
+    else:
+        _emit_rollout(found, Format(output))
 
 
 @app.command()
@@ -220,7 +244,8 @@ def _control(rollout: str, operation: Operation, reason: str, context: Path | No
 
 
 def _row(rollout: RolloutView) -> dict[str, Any]:
-    return asdict(rollout) | {"release": str(rollout.release)}
+    asked = writing.written(RolloutFile(rollout.name or rollout.id, rollout.asked))
+    return asdict(rollout) | {"release": str(rollout.release), "asked": dict(asked)}
 
 
 def _emit_rollout(rollout: RolloutView, output: Format) -> None:
@@ -229,6 +254,7 @@ def _emit_rollout(rollout: RolloutView, output: Format) -> None:
         emit_one(row, output)
         return
     devices, decisions = row.pop("devices"), row.pop("decisions")
+    row.pop("asked")
     emit_one(row | {"stage": rollout.stage + 1, "stages": ", ".join(rollout.stages)}, output)
     if devices:
         typer.echo()

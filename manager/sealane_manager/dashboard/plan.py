@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName
 from sealane.names import ReleaseName, parse_slot
 
+from sealane_manager.rollout.notation import parse_span
 from sealane_manager.rollout.placement import parse_stage, stage_text
 from sealane_manager.rollout.types import GatePolicy, OnFailure, RolloutSpec
 
@@ -36,8 +36,6 @@ MAX_COUNT: Final = 10**9
 NAMED: Final = 24
 """Devices of one stage that the plan names."""
 
-_SPAN: Final = re.compile(r"([0-9]{1,6})\s*(s|m|h|d)")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _ID: Final = re.compile(r"r-[0-9a-f]{8}")
 
 
@@ -81,14 +79,6 @@ def spec_of(fields: Mapping[str, str]) -> RolloutSpec:
         gate=gate,
         on_failure=_on_failure(fields["on_failure"]),
     )
-
-
-def parse_span(text: str) -> timedelta:
-    """Read `90s`, `30m`, `24h` or `7d`; raises InvalidName."""
-    found = _SPAN.fullmatch(text.strip())
-    if not found:
-        raise InvalidName(f"{text[:40]!r} is not a duration", hint="write 90s, 30m, 24h or 7d")
-    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
 
 
 def parse_id(text: str) -> str:

@@ -21,6 +21,7 @@ from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.measure import Measures
 from sealane_manager.rollout.operate import Word, operate
 from sealane_manager.rollout.types import RolloutState, Step
+from sealane_manager.rollout_file.applying import Outcome, outcome
 from sealane_manager.store.records import By, Draft, ReleaseSource
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sealane_manager.gate.types import Seen
     from sealane_manager.rollout.measure import Windows
     from sealane_manager.rollout.types import Rollout, RolloutSpec
+    from sealane_manager.rollout_file.applying import Wish
     from sealane_manager.store import Store
     from sealane_manager.store.records import (
         Changed,
@@ -146,6 +148,26 @@ class Controller:
         self.wake()
         return self._with_sessions(changed.rollout)
 
+    def apply(self, wish: Wish, actor: str, reason: str) -> tuple[Outcome, Rollout]:
+        """Start what a file asks for, unless the last rollout of its name does so already.
+
+        Raises what `create` raises, and Refused when that rollout is not over and differs.
+        """
+        _check_reason(reason)
+        found = self._store.rollouts.named(wish.name)
+        if found and outcome(wish, found) is Outcome.UNCHANGED:
+            return Outcome.UNCHANGED, self._with_sessions(found)
+        source = self._source(wish.spec.release, wish.spec.slot)
+        chosen = selector.parse(wish.spec.selector)
+        draft = Draft(new_id(), wish.spec, source, chosen, wish.name)
+        followed, changed = self._store.rollouts.apply(
+            draft, By(actor, reason, self._world.clock.now())
+        )
+        self._tell(changed)
+        self._dirty.set()
+        self.wake()
+        return followed, self._with_sessions(changed.rollout)
+
     def operate(self, rollout: str, word: Word) -> Rollout:
         """Do what an operator says; raises NotKnown, or Refused with the reason."""
         _check_reason(word.reason)
@@ -201,8 +223,7 @@ class Controller:
 
     def judgements(self, rollout: str) -> tuple[JudgementRecord, ...]:
         """What the gate of one rollout said, in order; raises NotKnown."""
-        self._store.rollouts.get(rollout)
-        return self._store.judgements.of(rollout)
+        return self._store.judgements.of(self._store.rollouts.get(rollout).id)
 
     # What happens by itself
 

@@ -104,6 +104,7 @@ def draft(
         devices=devices,
         created_at=now,
         began_at=now if state is RolloutState.RUNNING else None,
+        asked=spec.stages,
     )
 
 

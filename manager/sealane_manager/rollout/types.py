@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -173,6 +173,8 @@ class Rollout:
         approvals: consents so far, the oldest first.
         blocked_by: ids of rollouts that change the same slot of one of its devices, as of now.
         began_at: when it began to run; None before.
+        name: what its file calls it; empty when it was started without one.
+        asked: the stages as they were asked for; `spec` has those that really run.
     """
 
     id: str
@@ -190,6 +192,13 @@ class Rollout:
     approvals: tuple[Approval, ...] = ()
     blocked_by: tuple[str, ...] = ()
     began_at: datetime | None = None
+    name: str = ""
+    asked: tuple[Stage, ...] = ()
+
+    @property
+    def request(self) -> RolloutSpec:
+        """What was asked for, before it was planned for the devices that matched."""
+        return replace(self.spec, stages=self.asked or self.spec.stages)
 
     @property
     def acknowledged_failures(self) -> int:

@@ -25,9 +25,12 @@ from sealane_manager.rollout.types import (
     RolloutSpec,
     RolloutState,
 )
+from sealane_manager.rollout_file.applying import Outcome, Wish
+from sealane_manager.rollout_file.fields import parse_name
 from sealane_manager.rpc.convert_terms import terms_from_wire, terms_to_wire, word
 from sealane_manager.store.records import JudgementRecord, QuarantineRecord
 from sealane_manager.views import (
+    AppliedView,
     DecisionView,
     DeviceView,
     ReleaseView,
@@ -234,6 +237,8 @@ def rollout_to_wire(rollout: RolloutView) -> wire.Rollout:
         decisions=[_decision_to_wire(decision) for decision in rollout.decisions],
         created_at_us=_micros(rollout.created_at),
         ended_at_us=_micros(rollout.ended_at),
+        name=rollout.name,
+        asked=spec_to_wire(rollout.asked, ""),
     )
 
 
@@ -254,7 +259,26 @@ def rollout_from_wire(rollout: wire.Rollout) -> RolloutView:
         decisions=tuple(_decision_from_wire(decision) for decision in rollout.decisions),
         created_at=codec.from_micros(rollout.created_at_us),
         ended_at=_moment(rollout.ended_at_us),
+        name=rollout.name,
+        asked=spec_from_wire(rollout.asked),
     )
+
+
+def wish_from_wire(request: wire.ApplyRolloutRequest) -> Wish:
+    """What a file asks for."""
+    return Wish(parse_name(request.name), spec_from_wire(request.asked))
+
+
+def applied_to_wire(applied: AppliedView) -> wire.ApplyRolloutResponse:
+    """What applying a file did, for the wire."""
+    return wire.ApplyRolloutResponse(
+        outcome=applied.outcome, rollout=rollout_to_wire(applied.rollout)
+    )
+
+
+def applied_from_wire(answer: wire.ApplyRolloutResponse) -> AppliedView:
+    """What applying a file did."""
+    return AppliedView(word(Outcome, answer.outcome), rollout_from_wire(answer.rollout))
 
 
 def _rollout_device_to_wire(device: RolloutDeviceView) -> wire.RolloutDevice:

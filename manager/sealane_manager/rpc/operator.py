@@ -169,6 +169,18 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
 
         return wire.CreateRolloutResponse(rollout=await self._ask(context, create))
 
+    async def ApplyRollout(
+        self, request: wire.ApplyRolloutRequest, context: Context
+    ) -> wire.ApplyRolloutResponse:
+        """Do what a file asks for."""
+
+        def apply(actor: str) -> wire.ApplyRolloutResponse:
+            wish = convert.wish_from_wire(request)
+            applied = self._offices.rollouts.apply(wish, actor, request.asked.reason)
+            return convert.applied_to_wire(applied)
+
+        return await self._ask(context, apply)
+
     async def ListRollouts(
         self, _request: wire.ListRolloutsRequest, context: Context
     ) -> wire.ListRolloutsResponse:

@@ -192,12 +192,13 @@ class By:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A rollout that is to be made."""
+    """A rollout that is to be made; `name` is what its file calls it."""
 
     id: str
     spec: RolloutSpec
     source: ReleaseSource
     selector: Selector
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from sealane_manager.rollout.draft import Candidate, draft
 from sealane_manager.rollout.moves import supersede
 from sealane_manager.rollout.terms import OnConflict
 from sealane_manager.rollout.types import LIVE, PENDING, Note, Rollout, RolloutState
+from sealane_manager.rollout_file.applying import Outcome, Wish, outcome
 from sealane_manager.store import rows
 from sealane_manager.store.candidates import candidates, device_row
 from sealane_manager.store.consequences import Change, carry_out, say
@@ -55,19 +56,46 @@ class Rollouts:
         Raises Refused when it would change nothing or collide with another.
         """
         with self._database.write() as session:
-            if session.get(RolloutRow, wanted.id):
-                raise Refused(f"rollout {wanted.id} was started already")
-            refuse(session, wanted.source)
-            concerned = self._supersede(session, wanted, by)
-            found = candidates(session, wanted)
-            made = replace(draft(wanted.id, wanted.spec, list(found), by.at), author=by.actor)
-            session.add(rows.rollout_row(made, wanted))
-            session.flush()
-            _add(session, made, found, 0)
-            detail = _created(made, len(found))
-            say(session, made.id, by, Note("start", f"{detail}; {by.reason}".rstrip("; ")))
-            generations = bump(session, concerned)
+            generations = self._create(session, wanted, by, set())
         return Changed(self.get(wanted.id), generations)
+
+    def apply(self, wanted: Draft, by: By) -> tuple[Outcome, Changed]:
+        """Start what a file asks for, unless the last rollout of its name does so already.
+
+        Raises Refused as `create` does, and when that rollout is not over and differs.
+        """
+        with self._database.write() as session:
+            row = _by_name(session, wanted.name)
+            found = self.load(session, row) if row else None
+            follows = outcome(Wish(wanted.name, wanted.spec), found)
+            if found and follows is Outcome.UNCHANGED:
+                return follows, Changed(found, {})
+            ended = {found.id} if found and follows is Outcome.SUPERSEDED else set()
+            generations = self._create(session, wanted, by, ended)
+        return follows, Changed(self.get(wanted.id), generations)
+
+    def named(self, name: str) -> Rollout | None:
+        """The last rollout of this name, or the one with this id."""
+        with self._database.read() as session:
+            row = _by_name(session, name)
+            return self.load(session, row) if row else None
+
+    def _create(
+        self, session: Session, wanted: Draft, by: By, ended: set[str]
+    ) -> Mapping[DeviceId, int]:
+        if session.get(RolloutRow, wanted.id):
+            raise Refused(f"rollout {wanted.id} was started already")
+        refuse(session, wanted.source)
+        concerned = self._supersede(session, wanted, by, ended)
+        found = candidates(session, wanted)
+        drafted = draft(wanted.id, wanted.spec, list(found), by.at)
+        made = replace(drafted, author=by.actor, name=wanted.name)
+        session.add(rows.rollout_row(made, wanted))
+        session.flush()
+        _add(session, made, found, 0)
+        detail = _created(made, len(found))
+        say(session, made.id, by, Note("start", f"{detail}; {by.reason}".rstrip("; ")))
+        return bump(session, concerned)
 
     def preview(self, wanted: Draft, now: datetime) -> Rollout:
         """The rollout that `create` would make; raises Refused as it would."""
@@ -133,12 +161,13 @@ class Rollouts:
             say(session, wanted.id, by, Note("join", names[:_MOST_NAMES]))
         return tuple(device.device for device in joining)
 
-    def _supersede(self, session: Session, wanted: Draft, by: By) -> set[DeviceId]:
-        """End the rollouts that are in the way, when that was asked for."""
+    def _supersede(self, session: Session, wanted: Draft, by: By, ended: set[str]) -> set[DeviceId]:
+        """End these rollouts, and those that are in the way when that was asked for."""
         if wanted.spec.terms.on_conflict is not OnConflict.SUPERSEDE:
             return set()
         concerned: set[DeviceId] = set()
-        for old in sorted({each.busy for each in candidates(session, wanted) if each.busy}):
+        busy = {each.busy for each in candidates(session, wanted) if each.busy}
+        for old in sorted(busy | ended):
             row = _known(session, old)
             before = self.load(session, row)
             step = supersede(before, wanted.id, by.at)
@@ -172,10 +201,22 @@ _MOST_NAMES: Final = 500
 
 
 def _known(session: Session, rollout: str) -> RolloutRow:
-    row = session.get(RolloutRow, rollout)
+    row = _by_name(session, rollout)
     if not row:
         raise NotKnown(f"there is no rollout {rollout}", hint="see `sealane rollout list`")
     return row
+
+
+def _by_name(session: Session, name: str) -> RolloutRow | None:
+    """The rollout with this id, or the last one that a file called so."""
+    if found := session.get(RolloutRow, name):
+        return found
+    query = (
+        select(RolloutRow)
+        .where(RolloutRow.name == name, RolloutRow.name != "")
+        .order_by(col(RolloutRow.created_at).desc(), RolloutRow.id)
+    )
+    return session.exec(query).first()
 
 
 def _add(session: Session, made: Rollout, found: Found, first: int) -> None:

@@ -140,6 +140,8 @@ def rollout_row(rollout: Rollout, made: Draft) -> RolloutRow:
         on_failure=spec.on_failure,
         terms=terms_to_json(spec.terms),
         author=rollout.author,
+        name=rollout.name,
+        asked=[stage_text(stage) for stage in rollout.asked],
         created_at=rollout.created_at,
         **standing(rollout),
     )
@@ -181,6 +183,8 @@ def rollout(row: RolloutRow, devices: Sequence[RolloutDevice]) -> Rollout:
             for each in row.approvals
         ),
         began_at=row.began_at,
+        name=row.name,
+        asked=tuple(parse_stage(text) for text in row.asked),
     )
 
 

@@ -149,6 +149,8 @@ class RolloutRow(Table, table=True):
     author: str = ""
     approvals: list[dict[str, str]] = Field(default_factory=list, sa_type=JSON)
     began_at: datetime | None = None
+    name: str = Field(default="", index=True)
+    asked: list[str] = Field(default_factory=list, sa_type=JSON)
     state: str = Field(index=True)
     stage: int
     phase: str

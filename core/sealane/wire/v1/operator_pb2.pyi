@@ -737,6 +737,8 @@ class Rollout(google.protobuf.message.Message):
     DECISIONS_FIELD_NUMBER: builtins.int
     CREATED_AT_US_FIELD_NUMBER: builtins.int
     ENDED_AT_US_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    ASKED_FIELD_NUMBER: builtins.int
     id: builtins.str
     release: builtins.str
     previous_release: builtins.str
@@ -748,12 +750,18 @@ class Rollout(google.protobuf.message.Message):
     phase: builtins.str
     created_at_us: builtins.int
     ended_at_us: builtins.int
+    name: builtins.str
+    """What its file calls it; empty without one."""
     @property
     def stages(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
     def devices(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RolloutDevice]: ...
     @property
     def decisions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Decision]: ...
+    @property
+    def asked(self) -> global___CreateRolloutRequest:
+        """What its author asked for, with the stages as they were written."""
+
     def __init__(
         self,
         *,
@@ -771,10 +779,55 @@ class Rollout(google.protobuf.message.Message):
         decisions: collections.abc.Iterable[global___Decision] | None = ...,
         created_at_us: builtins.int = ...,
         ended_at_us: builtins.int = ...,
+        name: builtins.str = ...,
+        asked: global___CreateRolloutRequest | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["created_at_us", b"created_at_us", "decisions", b"decisions", "devices", b"devices", "ended_at_us", b"ended_at_us", "id", b"id", "phase", b"phase", "previous_release", b"previous_release", "reason", b"reason", "release", b"release", "selector", b"selector", "slot", b"slot", "stage", b"stage", "stages", b"stages", "state", b"state"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["asked", b"asked"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["asked", b"asked", "created_at_us", b"created_at_us", "decisions", b"decisions", "devices", b"devices", "ended_at_us", b"ended_at_us", "id", b"id", "name", b"name", "phase", b"phase", "previous_release", b"previous_release", "reason", b"reason", "release", b"release", "selector", b"selector", "slot", b"slot", "stage", b"stage", "stages", b"stages", "state", b"state"]) -> None: ...
 
 global___Rollout = Rollout
+
+@typing.final
+class ApplyRolloutRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    ASKED_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """A later file of the same name is about the same rollout."""
+    @property
+    def asked(self) -> global___CreateRolloutRequest: ...
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        asked: global___CreateRolloutRequest | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["asked", b"asked"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["asked", b"asked", "name", b"name"]) -> None: ...
+
+global___ApplyRolloutRequest = ApplyRolloutRequest
+
+@typing.final
+class ApplyRolloutResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: builtins.int
+    ROLLOUT_FIELD_NUMBER: builtins.int
+    outcome: builtins.str
+    """started, unchanged or superseded."""
+    @property
+    def rollout(self) -> global___Rollout: ...
+    def __init__(
+        self,
+        *,
+        outcome: builtins.str = ...,
+        rollout: global___Rollout | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["rollout", b"rollout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["outcome", b"outcome", "rollout", b"rollout"]) -> None: ...
+
+global___ApplyRolloutResponse = ApplyRolloutResponse
 
 @typing.final
 class RolloutDevice(google.protobuf.message.Message):

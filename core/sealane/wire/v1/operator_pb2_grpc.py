@@ -89,6 +89,11 @@ class OperatorServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.CreateRolloutRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.CreateRolloutResponse.FromString,
                 _registered_method=True)
+        self.ApplyRollout = channel.unary_unary(
+                '/sealane.wire.v1.OperatorService/ApplyRollout',
+                request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ApplyRolloutRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ApplyRolloutResponse.FromString,
+                _registered_method=True)
         self.ListRollouts = channel.unary_unary(
                 '/sealane.wire.v1.OperatorService/ListRollouts',
                 request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListRolloutsRequest.SerializeToString,
@@ -220,6 +225,13 @@ class OperatorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApplyRollout(self, request, context):
+        """Starts what a file asks for, unless the last rollout of its name does so already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRollouts(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -347,6 +359,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.CreateRollout,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.CreateRolloutRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.CreateRolloutResponse.SerializeToString,
+            ),
+            'ApplyRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyRollout,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ApplyRolloutRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ApplyRolloutResponse.SerializeToString,
             ),
             'ListRollouts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRollouts,
@@ -701,6 +718,33 @@ class OperatorService(object):
             '/sealane.wire.v1.OperatorService/CreateRollout',
             sealane_dot_wire_dot_v1_dot_operator__pb2.CreateRolloutRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_operator__pb2.CreateRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OperatorService/ApplyRollout',
+            sealane_dot_wire_dot_v1_dot_operator__pb2.ApplyRolloutRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_operator__pb2.ApplyRolloutResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -79,6 +79,12 @@ class OperatorServiceStub:
         sealane.wire.v1.operator_pb2.CreateRolloutResponse,
     ]
 
+    ApplyRollout: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.ApplyRolloutRequest,
+        sealane.wire.v1.operator_pb2.ApplyRolloutResponse,
+    ]
+    """Starts what a file asks for, unless the last rollout of its name does so already."""
+
     ListRollouts: grpc.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.ListRolloutsRequest,
         sealane.wire.v1.operator_pb2.ListRolloutsResponse,
@@ -198,6 +204,12 @@ class OperatorServiceAsyncStub:
         sealane.wire.v1.operator_pb2.CreateRolloutRequest,
         sealane.wire.v1.operator_pb2.CreateRolloutResponse,
     ]
+
+    ApplyRollout: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.ApplyRolloutRequest,
+        sealane.wire.v1.operator_pb2.ApplyRolloutResponse,
+    ]
+    """Starts what a file asks for, unless the last rollout of its name does so already."""
 
     ListRollouts: grpc.aio.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.ListRolloutsRequest,
@@ -340,6 +352,14 @@ class OperatorServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.wire.v1.operator_pb2.CreateRolloutRequest,
         context: _ServicerContext,
     ) -> typing.Union[sealane.wire.v1.operator_pb2.CreateRolloutResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.CreateRolloutResponse]]: ...
+
+    @abc.abstractmethod
+    def ApplyRollout(
+        self,
+        request: sealane.wire.v1.operator_pb2.ApplyRolloutRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.operator_pb2.ApplyRolloutResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.ApplyRolloutResponse]]:
+        """Starts what a file asks for, unless the last rollout of its name does so already."""
 
     @abc.abstractmethod
     def ListRollouts(

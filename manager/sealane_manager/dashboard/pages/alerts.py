@@ -15,9 +15,9 @@ from sealane_manager.dashboard import query
 from sealane_manager.dashboard.alert_groups import by_site
 from sealane_manager.dashboard.front import go
 from sealane_manager.dashboard.live import Topic
-from sealane_manager.dashboard.plan import parse_span
 from sealane_manager.errors import NotKnown
 from sealane_manager.people.access import Act
+from sealane_manager.rollout.notation import parse_span
 from sealane_manager.store.alerts import SHOWN, AlertFilter
 
 if TYPE_CHECKING:
