@@ -41,11 +41,15 @@ def listed(scene: Scene, role: str, content: bytes) -> None:
     signed.targets[PATH] = target
     scene.authority.files[f"targets/fleet/{target.hashes['sha256']}.ca.pem"] = content
     if role == "targets":
-        signed.version += 1
-        scene.authority.publish_targets()
-        scene.authority.publish()
+        advance_targets(scene)
     else:
         scene.authority.advance_family(role)
+
+
+def advance_targets(scene: Scene) -> None:
+    scene.authority.targets.version += 1
+    scene.authority.publish_targets()
+    scene.authority.publish()
 
 
 def test_the_targets_keys_say_whom_to_believe_and_it_is_fetched_once(
@@ -81,6 +85,20 @@ def test_what_is_no_authority_is_not_believed_and_refuses_nothing_else(
     if kind == "other bytes":
         for name in [name for name in scene.authority.files if name.startswith("targets/fleet/")]:
             scene.authority.files[name] = authority(tmp_path / "thief")
+    accepted = scene.poll(slot)
+    assert accepted.authorities == b""
+    assert accepted.approved
+
+
+def test_an_authority_that_is_listed_without_a_sha256_refuses_nothing_else(
+    scene: Scene, tmp_path: Path
+) -> None:
+    slot = scene.authority.approve("digits/classifier@1")
+    content = authority(tmp_path / "ca")
+    listed(scene, "targets", content)
+    target = TargetFile.from_data(PATH, content, ["sha512"])
+    scene.authority.targets.targets[PATH] = target
+    advance_targets(scene)
     accepted = scene.poll(slot)
     assert accepted.authorities == b""
     assert accepted.approved

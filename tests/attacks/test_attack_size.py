@@ -9,13 +9,14 @@ import pytest
 from sealane import limits
 from sealane.errors import TrustError
 from sealane.trust.director import X_ASSIGNMENT, digest_of, to_targets
-from sealane.trust.verifier import Step
-from support.trust import FACTS, Scene, sign
+from sealane.trust.verifier import Step, Verifier
+from support.trust import DEVICE, FACTS, Scene, sign
 from tuf.api.metadata import TargetFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sealane.trust.source import MetadataSource
     from support.trust import ManualClock, Simulator
 
 CHUNK = b"x" * 65536
@@ -36,8 +37,9 @@ class Endless:
             yield CHUNK
 
 
-def _under(scene: Scene, source: object) -> None:
-    scene.verifier._source = source  # type: ignore[assignment] # a network of the attacker's
+def _under(scene: Scene, source: MetadataSource) -> None:
+    """A network of the attacker's."""
+    scene.verifier = Verifier(scene.folder, source, DEVICE, scene.clock)
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,11 @@ class RepositoryView:
 
     def fetch(self, target: TargetFile) -> bytes:
         """A target's bytes, of the length and hash that are listed."""
+        digest = target.hashes.get("sha256")
+        if digest is None:
+            raise RepositoryError(f"{target.path} is listed without a SHA-256")
         folder, slash, name = target.path.rpartition("/")
-        path = f"targets/{folder}{slash}{target.hashes['sha256']}.{name}"
+        path = f"targets/{folder}{slash}{digest}.{name}"
         content = self._fetcher.download_bytes(f"{BASE_URL}{path}", target.length)
         target.verify_length_and_hashes(content)
         return content

@@ -37,7 +37,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, Targets
 
 from sealane import limits
 from sealane.audit.checkpoint import verified
@@ -46,8 +46,8 @@ from sealane.audit.witness import Shown, declared_loss, witnessed
 from sealane.errors import InvalidName, TrustError
 from sealane.trust import anchor, director, held, highwater
 from sealane.trust.agreement import Agreement
-from sealane.trust.repository import RepositoryView
-from sealane.trust.source import BoundedFetcher, MetadataMissing, MetadataSource
+from sealane.trust.remembered import RememberedRepository
+from sealane.trust.source import MetadataMissing, MetadataSource
 from sealane.trust.steps import Step, refusing
 from sealane.trust.trusted_time import TrustedTime
 
@@ -56,11 +56,14 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
 
+    from tuf.api.metadata import Root
+
     from sealane.clock import Clock
     from sealane.fleet import DeviceFacts, Memory, MetadataFile
     from sealane.names import DeviceId, Digest, SlotName
     from sealane.trust.documents import ApprovedRelease, DirectorDocument
     from sealane.trust.highwater import Mark
+    from sealane.trust.repository import RepositoryView
 
 __all__ = ["Accepted", "MetadataMissing", "MetadataSource", "Step", "Verifier"]
 
@@ -109,7 +112,7 @@ class Verifier:
     ) -> None:
         self._folder = folder
         self._marks = folder / anchor.MARKS_FILE
-        self._source = source
+        self._repository = RememberedRepository(folder, source, clock)
         self._device = device
         self._clock = clock
         self._lock = Lock()
@@ -168,34 +171,18 @@ class Verifier:
         when the transport fails; then another document, with a new nonce, may be asked for.
         """
         with self._lock:
-            view, root = self._follow_roots()
+            view, root = self._repository.follow_roots()
             authority = _director_of(root)
             signed = _authentic(document, authority)
             wanted = self._addressed(signed, nonce)
             lost = self._judge_and_persist(_Candidate(wanted, proof), authority, root)
-            self._refresh(view, root)
+            self._repository.refresh(view, root, self.trusted_now())
             _as_new_as_named(view, wanted)
             agreement = Agreement(view, facts, self._manifests)
             approved, refused = agreement.judge(wanted.slots)
             self._manifests = {item.assignment.manifest: item.manifest for item in approved}
             self._authorities = view.authorities(self._authorities)
             return Accepted(wanted, approved, refused, lost, self._authorities)
-
-    def _follow_roots(self) -> tuple[RepositoryView, Root]:
-        """Step 1."""
-        marks = highwater.load(self._marks)
-        fetcher = BoundedFetcher(self._source, self._clock)
-        with refusing(Step.ROOT_CHAIN):
-            bootstrap = anchor.read_root(self._folder)
-            view = RepositoryView(self._folder / held.CACHE, bootstrap, fetcher)
-            root = view.follow_roots()
-        if root.version < marks.root:
-            raise TrustError(
-                Step.ROOT_CHAIN,
-                f"the repository shows root {root.version}, this device has seen {marks.root}",
-                hint="something between the manager and this device hides newer roots",
-            )
-        return view, root
 
     def _addressed(self, signed: Targets, nonce: str | None) -> DirectorDocument:
         """Steps 5 and 6."""
@@ -254,19 +241,6 @@ class Verifier:
             return TrustedTime(floor)
         return replace(self._time, floor=floor)
 
-    def _refresh(self, view: RepositoryView, root: Root) -> None:
-        """Step 12."""
-        with refusing(Step.REFRESH):
-            timestamp, snapshot = view.refresh(self.trusted_now())
-        marks = highwater.load(self._marks)
-        seen = replace(
-            marks,
-            timestamp=_not_rolled_back(marks.timestamp, root, Timestamp.type, timestamp),
-            snapshot=_not_rolled_back(marks.snapshot, root, Snapshot.type, snapshot),
-        )
-        if seen != marks:
-            highwater.save(self._marks, seen)
-
 
 def _director_of(root: Root) -> Targets:
     """Step 2."""
@@ -310,15 +284,6 @@ def _shown(candidate: _Candidate, authority: Targets) -> Shown | None:
     role = delegations.roles[director.DIRECTOR] if delegations and delegations.roles else None
     keys = delegations.keys if delegations else {}
     return Shown(note, verified(note, keys, role.threshold if role else 1), candidate.proof)
-
-
-def _not_rolled_back(mark: Mark, root: Root, role: str, version: int) -> Mark:
-    """Step 12, second half: our own memory of the online roles."""
-    keys = director.role_fingerprint(root, role)
-    if version < mark.floor(keys):
-        message = f"the repository shows {role} {version}, this device has seen {mark.version}"
-        raise TrustError(Step.REFRESH, message, hint="somebody serves an old repository")
-    return mark.raised(keys, version)
 
 
 def _as_new_as_named(view: RepositoryView, wanted: DirectorDocument) -> None:
