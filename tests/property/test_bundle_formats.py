@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -14,11 +15,13 @@ from sealane.bundle.golden import largest_deviation
 from sealane.bundle.manifest import parse_manifest
 from sealane.bundle.paths import check_path, check_paths
 from sealane.bundle.types import (
+    Agreement,
     DataType,
     Deployment,
     Golden,
     ProbationLimits,
     ReferenceBins,
+    Rule,
     TensorSpec,
     Tolerance,
     Variant,
@@ -85,6 +88,13 @@ DEPLOYMENTS = st.builds(
     probation=st.builds(ProbationLimits, seconds=st.floats(0, 600)),
     labels=st.lists(st.text(max_size=5), max_size=3).map(tuple),
 )
+AGREEMENTS = st.builds(
+    Agreement,
+    st.sampled_from(Rule),
+    least=st.floats(0, 1),
+    k=st.integers(1, 9),
+    margin=st.floats(0, 1),
+)
 
 
 @given(st.text(alphabet="aAbB.:/\\-_ \0\nCONcon1~") | st.text())
@@ -108,8 +118,11 @@ def test_paths_that_pass_together_never_meet(paths: list[str]) -> None:
         assert not files & folders
 
 
-@given(DEPLOYMENTS)
-def test_every_deployment_is_read_back_as_it_was_written(deployment: Deployment) -> None:
+@given(DEPLOYMENTS, AGREEMENTS)
+def test_every_deployment_is_read_back_as_it_was_written(
+    plain: Deployment, rule: Agreement
+) -> None:
+    deployment = replace(plain, agreement={plain.outputs[0].name: rule})
     content = encode_deployment(deployment)
     assert parse_deployment(content) == deployment
     assert encode_deployment(parse_deployment(content)) == content

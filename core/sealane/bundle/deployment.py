@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sealane.bundle.jsonform import Fields, dump, load
 from sealane.bundle.types import (
+    Agreement,
     DataType,
     Deployment,
     Golden,
     ProbationLimits,
     ReferenceBins,
+    Rule,
     TensorSpec,
     Tolerance,
     Variant,
@@ -96,14 +98,17 @@ def parse_deployment(content: bytes) -> Deployment:
     )
     if "sampling" in found.raw:
         known = replace(known, sampling=read_terms(found.fields("sampling"), known.inputs))
+    if "agreement" in found.raw:
+        known = replace(known, agreement=_agreement(found.fields("agreement"), known.outputs))
     return replace(known, extra=unknown(found.raw, _known(known)))
 
 
 def _known(deployment: Deployment) -> dict[str, Any]:
     known = asdict(deployment) | {"format": FORMAT}
     del known["extra"], known["sampling"]
-    if not deployment.batch_rows:
-        del known["batch_rows"]
+    for name in ("batch_rows", "agreement"):
+        if not known[name]:
+            del known[name]
     if deployment.sampling is not None:
         known["sampling"] = deployment.sampling.fields()
     plain: dict[str, Any] = listed(known)
@@ -224,6 +229,32 @@ def _probation(found: Fields) -> ProbationLimits:
 
 def _batch_rows(found: Fields) -> int:
     return found.integer("batch_rows", 0, BATCH_ROWS) if "batch_rows" in found.raw else 0
+
+
+def _agreement(found: Fields, outputs: tuple[TensorSpec, ...]) -> dict[str, Agreement]:
+    if strange := set(found.raw) - {spec.name for spec in outputs}:
+        raise BundleError(f"{found.where}: there is no output {min(strange)[:40]!r}")
+    return {name: read_agreement(found.fields(name)) for name in found.raw}
+
+
+def read_agreement(found: Fields) -> Agreement:
+    """One rule; a number that is left out is the rule's own. Raises BundleError."""
+    text = found.text("rule")
+    if text not in list(Rule):
+        raise BundleError(f"{found.where}: {text[:40]!r} is no rule: {', '.join(Rule)}")
+    given = Agreement(Rule(text))
+
+    def number(key: str, high: float) -> float:
+        return found.number(key, 0, high) if key in found.raw else getattr(given, key)
+
+    return Agreement(
+        given.rule,
+        atol=number("atol", TOLERANCE),
+        rtol=number("rtol", TOLERANCE),
+        least=number("least", 1),
+        k=found.integer("k", 1, LABELS) if "k" in found.raw else given.k,
+        margin=number("margin", TOLERANCE),
+    )
 
 
 def _check_unique(names: list[str], where: str) -> None:

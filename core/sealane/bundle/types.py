@@ -54,6 +54,39 @@ class Tolerance:
     rtol: float
 
 
+class Rule(StrEnum):
+    """How two answers are compared."""
+
+    CLOSE = "close"
+    """Every element within a tolerance, as golden outputs are."""
+    EXACT = "exact"
+    COSINE = "cosine"
+    """Each row points in nearly the same direction: embeddings."""
+    TOP_K = "top_k"
+    """The same classes come first in each row."""
+    OVERLAP = "overlap"
+    """Each box covers one of the other's: intersection over union."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """When two releases say the same in one output.
+
+    Attributes:
+        atol, rtol: of CLOSE: |got - want| <= atol + rtol * |want|.
+        least: of COSINE and OVERLAP: the smallest cosine, or share of covered area.
+        k: of TOP_K: how many classes.
+        margin: of TOP_K: where the k-th class is closer to the next than this, either will do.
+    """
+
+    rule: Rule
+    atol: float = 0.0
+    rtol: float = 0.0
+    least: float = 0.0
+    k: int = 1
+    margin: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """The same model for other hardware or precision.
@@ -135,6 +168,8 @@ class Deployment:
         batch_rows: rows of waiting requests that may be put into one call of the engine; 0: each
             request by itself.
         sampling: what of its inputs may be kept; None: nothing.
+        agreement: by output: when it says the same as another release does; an output that is not
+            named has the rule of its kind.
         extra: fields that this version does not know, so that they survive a round trip.
     """
 
@@ -148,6 +183,7 @@ class Deployment:
     labels: tuple[str, ...] = ()
     batch_rows: int = 0
     sampling: SamplingTerms | None = None
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

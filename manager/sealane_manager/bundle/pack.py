@@ -6,7 +6,12 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sealane.bundle.deployment import check_model_name, encode_deployment, parse_deployment
+from sealane.bundle.deployment import (
+    check_model_name,
+    encode_deployment,
+    parse_deployment,
+    read_agreement,
+)
 from sealane.bundle.jsonform import load
 from sealane.bundle.types import Deployment, Golden, ProbationLimits
 from sealane.errors import BundleError
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
-    from sealane.bundle.types import Manifest, TensorSpec, Tolerance
+    from sealane.bundle.types import Agreement, Manifest, TensorSpec, Tolerance
     from sealane.sampling.terms import SamplingTerms
 
     from sealane_manager.bundle.read_model import OnnxModel
@@ -54,6 +59,7 @@ class PackOrder:
         tolerance: by variant; goes before the default of its precision.
         labels: names of the classes, in the order of the model's answer.
         sampling: JSON file that says what of inputs may be kept; None: nothing.
+        agreement: JSON file of rules by output; None: those of their kinds.
     """
 
     model: str
@@ -66,6 +72,7 @@ class PackOrder:
     batch_rows: int = 0
     labels: tuple[str, ...] = ()
     sampling: Path | None = None
+    agreement: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,16 @@ def _deployment(order: PackOrder, material: _Material) -> Deployment:
         batch_rows=order.batch_rows,
         labels=order.labels,
         sampling=_sampling(order.sampling, model.inputs),
+        agreement=_agreement(order.agreement),
     )
+
+
+def _agreement(path: Path | None) -> dict[str, Agreement]:
+    """When an output says the same as another release's, in the form that deployment.json has."""
+    if path is None:
+        return {}
+    found = load(path.read_bytes(), DEPLOYMENT_BYTES, path.name)
+    return {name: read_agreement(found.fields(name)) for name in found.raw}
 
 
 def _sampling(path: Path | None, inputs: Sequence[TensorSpec]) -> SamplingTerms | None:

@@ -56,6 +56,9 @@ def pack(
     sampling: Annotated[
         Path | None, typer.Option(help="JSON: what of its inputs may be kept; default: nothing")
     ] = None,
+    agreement: Annotated[
+        Path | None, typer.Option(help="JSON: when an output says what another release says")
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="name of a class; once for each, in order")
     ] = None,
@@ -82,6 +85,7 @@ def pack(
             labels=tuple(label or ()),
             batch_rows=batch_rows,
             sampling=sampling,
+            agreement=agreement,
         )
         _emit_packed(packing.pack(order), out, output)
 
