@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import pairwise
@@ -119,6 +119,20 @@ def test_callers_in_several_threads_get_their_own_answers(model: Model) -> None:
         assert all(pool.map(ask, range(200)))
 
 
+def test_a_shared_model_answers_as_the_first_one_and_both_at_once(model: Model) -> None:
+    other = model.share()
+    for each in (model, other):
+        each.infer({"x": rows(1)})
+
+    def ask(number: int) -> bool:
+        inputs = rows(3, number)
+        answer = (model, other)[number % 2].infer({"x": inputs})
+        return np.allclose(answer["y"], expected(inputs), atol=1e-5)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(200)))
+
+
 @pytest.mark.parametrize(
     "tensors",
     [
@@ -183,6 +197,22 @@ def test_the_inventory_names_the_engines_that_are_installed() -> None:
     for name in RUNTIMES:
         assert facts[name].version == version(name)
         assert facts[name].accelerators == ("cpu",)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_who_shares_a_model_is_not_stopped_with_the_other(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "long.onnx"
+    path.write_bytes(long_model())
+    model = find_runtime(name).load(path, replace(HINTS, outputs=("y",)))
+    other = model.share()
+    for each in (model, other):
+        each.infer({"x": LONG[:100]})
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(other.infer, {"x": LONG[:2000]})
+        while not answer.done():
+            model.cancel()
+            wait([answer], timeout=0.01)
+        np.testing.assert_allclose(answer.result()["y"], LONG[:2000])
 
 
 @pytest.mark.parametrize("name", RUNTIMES)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from sealane_agent.serving.geometry import MAX_SLOTS, PAGE, Geometry
+from sealane_agent.serving.geometry import MAX_HANDS, MAX_SLOTS, PAGE, Geometry
 from sealane_agent.serving.ring import Handles, Ring, RingDamaged
 
 if TYPE_CHECKING:
@@ -80,14 +80,34 @@ def test_a_reader_does_not_sleep_over_what_came_before(ends: tuple[Ring, Ring]) 
 
 def test_what_the_worker_works_on_is_seen_by_the_endpoint(ends: tuple[Ring, Ring]) -> None:
     endpoint, worker = ends
-    assert endpoint.progress().current is None
+    (idle,) = endpoint.progress()
+    assert idle.current is None
     worker.begin_work(3)
-    begun = endpoint.progress()
+    (begun,) = endpoint.progress()
     worker.end_work()
-    ended = endpoint.progress()
+    (ended,) = endpoint.progress()
     assert begun.current == 3
     assert ended.current is None
     assert ended.since_s >= begun.since_s > 0
+
+
+def test_each_hand_of_the_worker_is_seen(ends: tuple[Ring, Ring]) -> None:
+    endpoint, worker = ends
+    worker.open_hands(2)
+    worker.begin_work(3, 1)
+    worker.begin_work(0, 0)
+    assert [hand.current for hand in endpoint.progress()] == [0, 3]
+    worker.end_work(0)
+    assert [hand.current for hand in endpoint.progress()] == [None, 3]
+
+
+@pytest.mark.parametrize("count", [0, 2**63])
+def test_a_worker_that_says_it_has_too_many_hands_or_none_is_seen_as_far_as_it_can_be(
+    ends: tuple[Ring, Ring], count: int
+) -> None:
+    endpoint, worker = ends
+    worker.open_hands(count)
+    assert len(endpoint.progress()) in {1, MAX_HANDS}
 
 
 @pytest.mark.parametrize("number", [-1, 4, 2**63])

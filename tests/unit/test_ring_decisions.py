@@ -73,28 +73,58 @@ def test_text_is_refused_because_no_worker_can_serve_it() -> None:
 
 def test_a_worker_is_judged_by_the_request_it_works_on() -> None:
     inside = {0: Waiting(0, 1), 1: Waiting(0, 60)}
-    busy = Progress(current=1, since_s=1)
+    busy = (Progress(current=1, since_s=1),)
     assert not is_stuck(inside, busy, now_s=50)
     assert is_stuck(inside, busy, now_s=61)
 
 
 def test_a_worker_that_takes_nothing_is_judged_by_the_oldest_request() -> None:
-    assert is_stuck({3: Waiting(5, 2)}, Progress(None, 1), now_s=7)
-    assert not is_stuck({3: Waiting(5, 2)}, Progress(None, 1), now_s=6.9)
+    assert is_stuck({3: Waiting(5, 2)}, (Progress(None, 1),), now_s=7)
+    assert not is_stuck({3: Waiting(5, 2)}, (Progress(None, 1),), now_s=6.9)
 
 
 def test_a_worker_that_just_finished_something_is_not_stuck() -> None:
-    assert not is_stuck({3: Waiting(5, 2)}, Progress(None, 6.9), now_s=7)
+    assert not is_stuck({3: Waiting(5, 2)}, (Progress(None, 6.9),), now_s=7)
 
 
 def test_a_worker_with_nothing_inside_is_never_stuck() -> None:
-    assert not is_stuck({}, Progress(None, 0), now_s=1e9)
+    assert not is_stuck({}, (Progress(None, 0),), now_s=1e9)
 
 
 def test_a_slot_that_the_worker_made_up_is_ignored() -> None:
-    assert worked_on({0: Waiting(0, 1)}, Progress(17, 0)) is None
+    assert worked_on({0: Waiting(0, 1)}, (Progress(17, 0),)) == ()
+
+
+def test_every_hand_is_judged_by_its_own_request() -> None:
+    inside = {0: Waiting(0, 60), 1: Waiting(0, 5)}
+    hands = (Progress(current=0, since_s=0), Progress(current=1, since_s=4))
+    assert not is_stuck(inside, hands, now_s=8.9)
+    assert is_stuck(inside, hands, now_s=9)
+
+
+def test_a_request_that_no_hand_takes_although_one_is_idle_is_judged_too() -> None:
+    inside = {0: Waiting(0, 60), 1: Waiting(0, 5)}
+    busy, idle = Progress(current=0, since_s=3), Progress(None, since_s=1)
+    assert not is_stuck(inside, (busy, idle), now_s=7.9)
+    assert is_stuck(inside, (busy, idle), now_s=8)
+    assert not is_stuck(inside, (busy,), now_s=8)
+
+
+@given(
+    st.dictionaries(st.integers(0, 3), st.integers(0, 100), max_size=4),
+    st.lists(st.tuples(st.none() | st.integers(0, 5), st.integers(0, 100)), min_size=1, max_size=4),
+)
+def test_a_worker_is_never_stuck_within_the_time_since_anything_began(
+    inside: dict[int, int], words: list[tuple[int | None, int]]
+) -> None:
+    waiting = {slot: Waiting(since_s, 5) for slot, since_s in inside.items()}
+    hands = tuple(Progress(*word) for word in words)
+    latest = max([*inside.values(), *(hand.since_s for hand in hands)])
+    assert not is_stuck(waiting, hands, now_s=min([latest, *inside.values()]) + 4.9)
+    if waiting:
+        assert is_stuck(waiting, hands, now_s=latest + 5)
 
 
 def test_only_requests_that_are_not_worked_on_run_out_of_time() -> None:
     old, young, current = Waiting(0, 1), Waiting(9.5, 1), Waiting(0, 1)
-    assert out_of_time((old, young, current), current, now_s=10) == (old,)
+    assert out_of_time((old, young, current), (current,), now_s=10) == (old,)

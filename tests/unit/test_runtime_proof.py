@@ -47,6 +47,9 @@ class HandMade:
     def cancel(self) -> None:
         raise AssertionError("nobody stops a proof")
 
+    def share(self) -> HandMade:
+        return self
+
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         inputs = tensors["x"]
         self.asked.append(len(inputs))

@@ -17,8 +17,6 @@ from sealane_agent.serving.ring_frames import (
     unset_wanted,
     write_frame,
 )
-from sealane_agent.worker.load import Loaded
-from sealane_agent.worker.orders import Evidence
 from sealane_agent.worker.service import Responder
 from support.workers import CLASSES, FEATURES, Recipe, deployment_of, expected, rows
 
@@ -41,6 +39,9 @@ class Calculator:
     def cancel(self) -> None:
         raise AssertionError("nobody stops it")
 
+    def share(self) -> Calculator:
+        return self
+
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         given = tensors["x"]
         self.calls.append(len(given))
@@ -52,7 +53,7 @@ class Calculator:
 
 def responder(model: Calculator) -> Responder:
     contract = replace(deployment_of(Recipe(b"")), batch_rows=MOST_ROWS)
-    return Responder(Loaded(model, contract, Evidence("1", 0.0, 10, 1)))
+    return Responder(model, contract)
 
 
 def slot_with(given: NDArray[np.float32], chosen: tuple[int, ...] = ()) -> memoryview:

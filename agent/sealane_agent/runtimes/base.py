@@ -62,6 +62,10 @@ class Model(Protocol):
         """Stop the inference that another thread is in, if any; it then raises InferenceFailed."""
         ...
 
+    def share(self) -> Model:
+        """The same loaded model for a second caller, who infers meanwhile and is stopped apart."""
+        ...
+
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Answer one batch; the arrays returned are the caller's own. Raises InferenceFailed."""
         ...

@@ -39,6 +39,10 @@ class OnnxModel:
         """The engine's version."""
         return str(onnxruntime.__version__)
 
+    def share(self) -> OnnxModel:
+        """The same session for one more caller."""
+        return OnnxModel(self._session, tuple(self._outputs))
+
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Answer one batch; raises InferenceFailed."""
         if self._run.terminate:

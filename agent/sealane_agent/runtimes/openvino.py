@@ -45,6 +45,7 @@ class OpenVinoModel:
     """
 
     def __init__(self, compiled: openvino.CompiledModel, outputs: tuple[str, ...]) -> None:
+        self._compiled = compiled
         self._request = compiled.create_infer_request()
         self._inputs = [(port.get_names(), number) for number, port in enumerate(compiled.inputs)]
         self._outputs = {name: _position(compiled, name) for name in outputs}
@@ -60,6 +61,10 @@ class OpenVinoModel:
     def cancel(self) -> None:
         """Stop the inference that another thread is in, unless the one before was short."""
         self._request.cancel()
+
+    def share(self) -> OpenVinoModel:
+        """One more infer request of the same compiled model."""
+        return OpenVinoModel(self._compiled, tuple(self._outputs))
 
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Answer one batch; raises InferenceFailed."""

@@ -237,7 +237,9 @@ class Exchange:
             self._line.remove(request)
         elif self._inside.get(request.slot) is request:
             unset_wanted(self._ring.slot(request.slot))
-            if self.interrupt is not None and self._ring.progress().current == request.slot:
+            if self.interrupt is not None and any(
+                hand.current == request.slot for hand in self._ring.progress()
+            ):
                 self.interrupt(request.slot)
 
     def _rung(self) -> None:
@@ -331,7 +333,7 @@ class Exchange:
             if request.done is not None and request.inference.terms.deadline_s <= now:
                 request.finish(_expired())
                 self._forget(request)
-        current = worked_on(self._inside, progress)
+        current = [request for request, _ in worked_on(self._inside, progress)]
         for request in out_of_time((*self._inside.values(), *self._line), current, now):
             self._send_away(request)
         self._advance()

@@ -19,6 +19,9 @@ PAGE: Final = 4096
 MAX_SLOTS: Final = 32
 """Requests inside one worker: enough that it never waits for the endpoint."""
 
+MAX_HANDS: Final = 4
+"""Requests that one worker computes at once: each keeps the engine's memory of one inference."""
+
 ROWS: Final = 64
 """Rows that one request has room for, while `SLOT_BYTES` allows it."""
 

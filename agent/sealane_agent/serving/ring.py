@@ -10,11 +10,12 @@ and asking whether the reader sleeps, so that no ring is lost.
 The memory is an anonymous sealed file: nobody finds it by name, and nobody can shrink it under the
 other's feet. Its head is one page of u64 words:
 
-    0 magic   1 slots   2 bytes of a slot   8 current: the slot that the worker works on, plus one
-    9 progress: CLOCK_MONOTONIC ns when the worker last took or finished a request
+    0 magic   1 slots   2 bytes of a slot   8 hands: how many requests the worker works on at once
     16 requests' tail   24 their reader sleeps   32 answers' tail   40 their reader sleeps
     64… entries of requests   64+MAX_SLOTS… entries of answers
     64+2·MAX_SLOTS… per slot: CLOCK_MONOTONIC ns when the worker last took a request in it
+    64+3·MAX_SLOTS… per hand two words: the slot that it works on, plus one; CLOCK_MONOTONIC ns when
+    it last took or finished a request
 """
 
 from __future__ import annotations
@@ -28,19 +29,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from sealane_agent.serving.geometry import MAX_SLOTS, PAGE, Geometry
+from sealane_agent.serving.geometry import MAX_HANDS, MAX_SLOTS, PAGE, Geometry
 from sealane_agent.serving.patience import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MAGIC: Final = 0x3130_474E_4952_4C53
+_MAGIC: Final = 0x3230_474E_4952_4C53
 _MAGIC_AT, _SLOTS_AT, _SLOT_BYTES_AT = 0, 1, 2
-_CURRENT_AT, _PROGRESS_AT = 8, 9
+_HANDS_COUNT_AT: Final = 8
 _REQUESTS_AT, _ANSWERS_AT = 16, 32
 _SLEEPS_FROM_TAIL: Final = 8
 _ENTRIES_AT: Final = 64
 _TAKEN_AT: Final = _ENTRIES_AT + 2 * MAX_SLOTS
+_HANDS_AT: Final = _TAKEN_AT + MAX_SLOTS
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
@@ -181,29 +183,39 @@ class Ring:
             raise RingDamaged(f"there is no slot {number}")
         return self._slots[number]
 
-    def begin_work(self, number: int) -> None:
-        """The worker took a request."""
+    def open_hands(self, count: int) -> None:
+        """The worker works on so many requests at once."""
+        self._words[_HANDS_COUNT_AT] = count
+
+    def begin_work(self, number: int, hand: int = 0) -> None:
+        """A hand of the worker took a request."""
+        at = _HANDS_AT + 2 * hand
         now = time.monotonic_ns()
-        self._words[_PROGRESS_AT] = self._words[_TAKEN_AT + number] = now
-        self._words[_CURRENT_AT] = number + 1
+        self._words[at + 1] = self._words[_TAKEN_AT + number] = now
+        self._words[at] = number + 1
 
     def take_along(self, number: int) -> None:
         """The worker took one more request, to answer it together with the one it works on."""
         self._words[_TAKEN_AT + number] = time.monotonic_ns()
 
-    def end_work(self) -> None:
-        """The worker finished it."""
-        self._words[_PROGRESS_AT] = time.monotonic_ns()
-        self._words[_CURRENT_AT] = 0
+    def end_work(self, hand: int = 0) -> None:
+        """The hand finished it."""
+        at = _HANDS_AT + 2 * hand
+        self._words[at + 1] = time.monotonic_ns()
+        self._words[at] = 0
 
     def taken_s(self, number: int) -> float:
         """When the worker took the request in a slot (monotonic clock); its own word."""
         return self._words[_TAKEN_AT + number] / 1e9
 
-    def progress(self) -> Progress:
-        """What the worker does; its own word, so a reader must not rely on it."""
-        current = self._words[_CURRENT_AT]
-        return Progress(current - 1 if current else None, self._words[_PROGRESS_AT] / 1e9)
+    def progress(self) -> tuple[Progress, ...]:
+        """What each hand of the worker does; its own word, so a reader must not rely on it."""
+        count = min(MAX_HANDS, max(1, self._words[_HANDS_COUNT_AT]))
+        words = self._words[_HANDS_AT : _HANDS_AT + 2 * count].tolist()
+        return tuple(
+            Progress(current - 1 if current else None, since / 1e9)
+            for current, since in zip(words[::2], words[1::2], strict=True)
+        )
 
     def close(self) -> None:
         """Unmap the memory and close the descriptors."""

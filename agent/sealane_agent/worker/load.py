@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sealane.errors import BundleError
@@ -17,6 +18,7 @@ from sealane_agent.runtimes.base import (
 )
 from sealane_agent.runtimes.registry import find_runtime
 from sealane_agent.worker.contract import read_variant
+from sealane_agent.worker.hands import batches_for, hands_for
 from sealane_agent.worker.host import (
     at_low_priority,
     memory_bytes,
@@ -30,6 +32,7 @@ from sealane_agent.worker.proof import (
     median_latency_us,
     one_row,
     read_golden,
+    rows_again,
 )
 
 if TYPE_CHECKING:
@@ -39,13 +42,14 @@ if TYPE_CHECKING:
 
     from sealane_agent.runtimes.base import Model, Runtime
     from sealane_agent.worker.orders import Order
+    from sealane_agent.worker.proof import Golden
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A proven model and what the proof measured."""
+    """A proven model and what the proof measured; `models`: the same one for each hand."""
 
-    model: Model
+    models: tuple[Model, ...]
     deployment: Deployment
     evidence: Evidence
 
@@ -54,8 +58,13 @@ def load(order: Order) -> Loaded:
     """Load, warm up, prove, measure; raises LoadFailed."""
     deployment, variant = read_variant(order.view, order.variant)
     model = _load_model(order.view, deployment, variant)
-    evidence = _prove(model, deployment, variant, order.view)
-    return Loaded(model, deployment, evidence)
+    golden, evidence = _prove(model, deployment, variant, order.view)
+    models = _warm_up(model, golden, (deployment, variant, evidence))
+    del golden
+    gc.collect()
+    gc.freeze()
+    return_free_memory()
+    return Loaded(models, deployment, replace(evidence, memory_bytes=memory_bytes()))
 
 
 def _load_model(view: Path, deployment: Deployment, variant: Variant) -> Model:
@@ -92,7 +101,9 @@ def _find(variant: Variant) -> Runtime:
     return runtime
 
 
-def _prove(model: Model, deployment: Deployment, variant: Variant, view: Path) -> Evidence:
+def _prove(
+    model: Model, deployment: Deployment, variant: Variant, view: Path
+) -> tuple[Golden, Evidence]:
     try:
         golden = read_golden(deployment, view)
         error = largest_error(model, golden, variant)
@@ -103,8 +114,32 @@ def _prove(model: Model, deployment: Deployment, variant: Variant, view: Path) -
         raise load_failed(FailureKind.PERMANENT, "runtime", variant.name, fault) from fault
     except MemoryError as fault:
         raise load_failed(FailureKind.ENVIRONMENTAL, "runtime", variant.name, fault) from fault
-    del golden
-    gc.collect()
-    gc.freeze()
-    return_free_memory()
-    return Evidence(model.version, error, latency_us, memory_bytes())
+    return golden, Evidence(model.version, error, latency_us, 0)
+
+
+def _warm_up(
+    model: Model, golden: Golden, facts: tuple[Deployment, Variant, Evidence]
+) -> tuple[Model, ...]:
+    """The model for each hand, with all that an engine does at its first calls done.
+
+    One thread warms all of it up: OpenVINO can deadlock when several do. Then the hands compute at
+    once, so that the memory which that takes is measured.
+    """
+    deployment, variant, evidence = facts
+    batching = golden.divisible and deployment.batch_rows
+    count = 1 if batching else hands_for(variant, evidence.latency_us, usable_processors())
+    models = (model, *(model.share() for _ in range(count - 1)))
+    row = one_row(golden)
+    try:
+        for size in batches_for(deployment.batch_rows) if batching else ():
+            model.infer(rows_again(golden, size))
+        for each in models[1:]:
+            each.infer(row)
+        if count > 1:
+            with ThreadPoolExecutor(count) as pool:
+                list(pool.map(lambda each: each.infer(row), models))
+    except InferenceFailed as fault:
+        raise load_failed(FailureKind.PERMANENT, "runtime", variant.name, fault) from fault
+    except MemoryError as fault:
+        raise load_failed(FailureKind.ENVIRONMENTAL, "runtime", variant.name, fault) from fault
+    return models

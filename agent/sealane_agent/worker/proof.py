@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from sealane.bundle.golden import largest_deviation, read_tensor
 from sealane.bundle.types import Tolerance
 from sealane.errors import BundleError, SealaneError
@@ -86,6 +87,11 @@ def largest_error(model: Model, golden: Golden, variant: Variant) -> float:
 def one_row(golden: Golden) -> Arrays:
     """The first golden row; all rows of a model whose batch is fixed."""
     return _slice(golden.inputs, 0, 1) if golden.divisible else golden.inputs
+
+
+def rows_again(golden: Golden, count: int) -> Arrays:
+    """So many golden rows, from the first on, over and over."""
+    return {name: array[np.arange(count) % golden.rows] for name, array in golden.inputs.items()}
 
 
 def median_latency_us(model: Model, row: Arrays) -> int:

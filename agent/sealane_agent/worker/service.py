@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import select
+import threading
 import time
+import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,7 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from sealane.bundle.types import Deployment
 
+    from sealane_agent.runtimes.base import Model
     from sealane_agent.serving.ring_frames import Layout
     from sealane_agent.worker.load import Loaded
 
@@ -60,33 +65,65 @@ def run(order: Order, control: socket.socket) -> int:
 
 
 class _Service:
-    """Takes requests from the ring, as many at once as the bundle allows."""
+    """Takes requests from the ring, one with each hand; a single hand may take several at once.
+
+    A hand is a thread. Who holds `_front` waits for the next request, the others compute or stand
+    behind: so a request goes straight to the thread that computes it.
+    """
 
     def __init__(self, loaded: Loaded, ring: Ring, control: socket.socket) -> None:
         self._ring = ring
-        self._responder = Responder(loaded)
+        self._responders = [Responder(model, loaded.deployment) for model in loaded.models]
         self._batch_rows = loaded.deployment.batch_rows if divisible(loaded.deployment) else 0
+        self._front, self._back = threading.Lock(), threading.Lock()
         self._watch = None
         self._poll = select.poll()
         self._poll.register(ring.handles.worker_bell, select.POLLIN)
         self._control = control.fileno()
         if loaded.evidence.latency_us >= WORTH_US:
-            self._watch = Watch(control, ring, loaded.model)
+            self._watch = Watch(control, ring, loaded.models)
             self._watch.start()
         else:
             self._poll.register(control, select.POLLIN)
 
     def serve(self) -> None:
         """Until the endpoint closes its end."""
-        take, sleep = self._ring.requests.take, self._ring.requests.sleep
+        hands = range(len(self._responders))
+        self._ring.open_hands(len(hands))
+        for hand in hands[1:]:
+            threading.Thread(target=self._beside, args=(hand,), daemon=True).start()
+        self._hand(0)
+
+    def _beside(self, hand: int) -> None:
+        """Whatever goes wrong ends the process, as in its first thread: the endpoint sees that."""
+        try:
+            self._hand(hand)
+        except BaseException:  # noqa: BLE001 - nothing is swallowed: the process ends
+            traceback.print_exc()
+            os._exit(1)
+
+    def _hand(self, hand: int) -> None:
         while True:
-            number = take()
+            with self._front:
+                number = self._next()
+            if number is None:
+                return
+            if self._batch_rows:
+                self._work_together(number)
+            else:
+                self._work(hand, number)
+
+    def _next(self) -> int | None:
+        """The next request, waited for; None at the end."""
+        requests = self._ring.requests
+        while True:
+            number = requests.take()
             if number is not None:
-                self._work(number)
-            elif sleep():
+                return number
+            if requests.sleep():
                 if self._left():
-                    return
-                self._ring.requests.silence()
+                    return None
+                requests.silence()
 
     def _left(self) -> bool:
         """Wait for the bell; whether it rang for the end."""
@@ -95,19 +132,17 @@ class _Service:
             return self._watch.left
         return any(descriptor == self._control for descriptor, _ in rung)
 
-    def _work(self, number: int) -> None:
-        if self._batch_rows:
-            self._work_together(number)
-            return
+    def _work(self, hand: int, number: int) -> None:
         ring, watch = self._ring, self._watch
-        ring.begin_work(number)
+        ring.begin_work(number, hand)
         if watch is not None:
-            watch.begin(number)
-        self._responder.respond(number, ring.slot(number))
+            watch.begin(hand, number)
+        self._responders[hand].respond(number, ring.slot(number))
         if watch is not None:
-            watch.begin(None)
-        ring.end_work()
-        ring.answers.put(number)
+            watch.begin(hand, None)
+        ring.end_work(hand)
+        with self._back:
+            ring.answers.put(number)
 
     def _work_together(self, first: int) -> None:
         """With what waits now, never waiting for more."""
@@ -117,7 +152,7 @@ class _Service:
             ring.take_along(number)
             numbers.append(number)
         slots = [(number, ring.slot(number)) for number in numbers]
-        for number in self._responder.respond_together(slots, self._batch_rows):
+        for number in self._responders[0].respond_together(slots, self._batch_rows):
             ring.answers.put(number)
         ring.end_work()
 
@@ -129,10 +164,10 @@ class Responder:
     with the same table in the same slot.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
-        self._model = loaded.model
-        self._inputs = loaded.deployment.inputs
-        self._outputs = loaded.deployment.outputs
+    def __init__(self, model: Model, deployment: Deployment) -> None:
+        self._model = model
+        self._inputs = deployment.inputs
+        self._outputs = deployment.outputs
         self._all = tuple(range(len(self._outputs)))
         self._seen: dict[tuple[int, bytes], Seen] = {}
         self._table_bytes = 0
