@@ -16,26 +16,15 @@ from sealane_manager.views import ChannelView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
 
     from sealane.clock import Clock
 
     from sealane_manager.alerts.channels import Channel
-    from sealane_manager.alerts.types import Alert, Silence
-    from sealane_manager.store.alerts import AlertFilter, Alerts
+    from sealane_manager.alerts.types import Alert, AlertFilter, Quiet, Silence
+    from sealane_manager.store.alerts import Alerts
 
 TRIED_AT_ONCE: Final = 8
 """Channels that are tried side by side."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quiet:
-    """What a silence shall hide; an empty field means any."""
-
-    rule: str
-    site: str
-    subject: str
-    lasts: timedelta
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ from sealane_manager.rpc.peers import Door
 from sealane_manager.rpc.samples import SampleService
 from sealane_manager.sampling import Sampling
 from sealane_manager.sessions import Sessions
-from sealane_manager.store import open_store
+from sealane_manager.store.store import open_store
 from sealane_manager.trust import keys
 from sealane_manager.trust.settings import FleetSettings
 
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.alerts.channels import Channel
     from sealane_manager.layout import StateFolder
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 GRACE_S: Final = 2.0
 """How long open calls may finish when the manager stops."""

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
 
     from sealane_manager.director import Director
-    from sealane_manager.store import Store
     from sealane_manager.store.decisions import Decisions
     from sealane_manager.store.history import Head
+    from sealane_manager.store.store import Store
     from sealane_manager.store.summaries import AuditFilter, AuditLine
     from sealane_manager.trust.publication import Publication
 

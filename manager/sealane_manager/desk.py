@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from sealane_manager.director import Director
     from sealane_manager.repository import Repository
     from sealane_manager.sampling import Sampling
-    from sealane_manager.store import Store
     from sealane_manager.store.records import Issue
+    from sealane_manager.store.store import Store
 
 _log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.alerts.watch import Watch
     from sealane_manager.drift.watch import Drifting
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 EVENTS_KEPT: Final = timedelta(days=30)
 """How long events of outboxes are kept; receipts and decisions are kept for ever."""

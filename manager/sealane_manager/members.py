@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sealane_manager.identity.enrolment import Enrolment, Terms
     from sealane_manager.schedule import Schedule
     from sealane_manager.sessions import Sessions
-    from sealane_manager.store import Store
     from sealane_manager.store.records import DeviceRecord
+    from sealane_manager.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId
 
     from sealane_manager.repository import Repository
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 _SUFFIX = ".json"
 _log = logging.getLogger(__name__)

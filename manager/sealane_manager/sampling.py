@@ -28,8 +28,7 @@ from sealane.trust.documents import SamplingOrder
 
 from sealane_manager.errors import NoSpace, NotAllowed, NotKnown, Refused
 from sealane_manager.selector import parse
-from sealane_manager.store.records import By
-from sealane_manager.store.samples import SampleRecord
+from sealane_manager.store.records import By, SampleRecord, SampleWish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +41,8 @@ if TYPE_CHECKING:
 
     from sealane_manager.layout import StateFolder
     from sealane_manager.sessions import Sessions
-    from sealane_manager.store import Store
-    from sealane_manager.store.samples import SampleOrder
+    from sealane_manager.store.records import SampleOrder
+    from sealane_manager.store.store import Store
 
 LONGEST: Final = timedelta(days=30)
 """An order ends by itself after so long at most."""
@@ -59,15 +58,6 @@ LATE: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """Which samples an operator wants; no time ends it."""
-
-    selector: str
-    slot: str
-    lasts: timedelta
-
-
-@dataclass(frozen=True, slots=True)
 class Sampling:
     """Every method blocks."""
 
@@ -76,7 +66,7 @@ class Sampling:
     sessions: Sessions
     clock: Clock
 
-    def order(self, wish: Wish, actor: str, reason: str) -> tuple[DeviceId, ...]:
+    def order(self, wish: SampleWish, actor: str, reason: str) -> tuple[DeviceId, ...]:
         """Want samples, or no more; the devices concerned. Raises Refused or NotKnown."""
         if not reason.strip():
             raise Refused("an order of samples has a reason", hint="say why with --reason")

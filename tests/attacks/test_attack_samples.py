@@ -23,8 +23,9 @@ from sealane.trust.director import from_targets, to_targets
 from sealane.trust.documents import DirectorDocument, SamplingOrder, SlotAssignment
 from sealane_manager.errors import NoSpace, NotAllowed, NotKnown, Refused
 from sealane_manager.layout import StateFolder
-from sealane_manager.sampling import KEPT_AT_MOST, LATE, LONGEST, TOTAL_BYTES, Sampling, Wish
+from sealane_manager.sampling import KEPT_AT_MOST, LATE, LONGEST, TOTAL_BYTES, Sampling
 from sealane_manager.sessions import Sessions
+from sealane_manager.store.records import SampleWish
 from sealane_manager.store.summaries import AuditFilter
 from support.rollouts import MANIFEST, NEW, START, FakeClock
 from support.samples import CAM, KEY, PUBLIC, SECRET, a_label, a_part, a_sample
@@ -50,7 +51,7 @@ def office(tmp_path: Path) -> Iterator[Sampling]:
 def ordered(office: Sampling, device: DeviceId = BOX) -> bytes:
     """Order samples of one device; the key that it is told."""
     office.store.devices.label(device, {"test": device}, (), ADA)
-    office.order(Wish(f"test={device}", CAM, HOUR), "ada", "to see what it sees")
+    office.order(SampleWish(f"test={device}", CAM, HOUR), "ada", "to see what it sees")
     (slot,) = office.ordered(device, (SlotAssignment(CAM, NEW, MANIFEST, 700),))
     assert slot.sampling is not None
     return slot.sampling.key
@@ -141,17 +142,17 @@ def test_an_order_travels_in_the_signed_document_and_is_read_strictly() -> None:
 
 def test_an_order_has_a_reason_and_an_end(office: Sampling) -> None:
     with pytest.raises(Refused, match="has a reason"):
-        office.order(Wish("", CAM, HOUR), "ada", " ")
+        office.order(SampleWish("", CAM, HOUR), "ada", " ")
     with pytest.raises(Refused, match="at most 30 days"):
-        office.order(Wish("", CAM, LONGEST + HOUR), "ada", "for ever")
+        office.order(SampleWish("", CAM, LONGEST + HOUR), "ada", "for ever")
     with pytest.raises(NotKnown):
-        office.order(Wish("site=nowhere", CAM, HOUR), "ada", "nobody")
+        office.order(SampleWish("site=nowhere", CAM, HOUR), "ada", "nobody")
     assert office.orders() == ()
 
 
 def test_who_ordered_what_and_why_is_in_the_log(office: Sampling) -> None:
     ordered(office)
-    office.order(Wish("", CAM, timedelta(0)), "bob", "enough")
+    office.order(SampleWish("", CAM, timedelta(0)), "bob", "enough")
     assert office.orders() == ()
     assert decisions(office)[:2] == ["bob end sampling", "ada sample"]
 

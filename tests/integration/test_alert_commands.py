@@ -11,7 +11,7 @@ import pytest
 from sealane.wire.v1 import alerts_pb2, alerts_pb2_grpc
 from sealane_manager.alerts.machine import look
 from sealane_manager.cli.main import app
-from sealane_manager.store import open_store
+from sealane_manager.store.store import open_store
 from support.alerting import a_finding, receiver
 from support.manager import make_state, running_manager
 from typer.testing import CliRunner

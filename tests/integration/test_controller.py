@@ -23,7 +23,7 @@ from sealane_manager.rollout.types import (
     Operation,
     RolloutState,
 )
-from sealane_manager.store import open_store
+from sealane_manager.store.store import open_store
 from support.rollouts import MANIFEST, NEW, OLD, OLD_MANIFEST, SLOT, FakeClock, a_report, a_spec
 from support.stores import a_store, an_event, enrol, signed
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sealane.names import Digest, ReleaseName
     from sealane_manager.rollout.types import Rollout
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 MINUTE = timedelta(minutes=1)
 HALF = timedelta(seconds=30)
@@ -282,7 +282,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from sealane_manager.rollout.advance import advance
-from sealane_manager.store import open_store
+from sealane_manager.store.store import open_store
 from support.rollouts import START
 from support.stores import enrol, start, ADA
 

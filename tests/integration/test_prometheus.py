@@ -40,7 +40,7 @@ from sealane_manager.metrics.push import Endpoint
 from sealane_manager.people.access import Grant, Role
 from sealane_manager.people.accounts import Accounts
 from sealane_manager.rollout.types import RolloutSpec, Stage
-from sealane_manager.store import open_store
+from sealane_manager.store.store import open_store
 from support.alerting import receiver
 from support.debian import needs
 from support.manager import SLOT, running_manager

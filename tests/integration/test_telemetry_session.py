@@ -11,7 +11,7 @@ from sealane.fleet import AssignmentRequest, Heartbeat
 from sealane.telemetry.codec import encode_windows
 from sealane.telemetry.types import TelemetryAck, TelemetryBatch
 from sealane.trust.identity import load_certificate
-from sealane_manager.store import open_store
+from sealane_manager.store.store import open_store
 from sealane_manager.store.telemetry.records import Span
 from support.manager import running_manager
 from support.telemetry import plain_window

@@ -11,7 +11,7 @@ from sealane_manager.backup.archive import Writer
 from sealane_manager.backup.restore import Restored, RestoreOrder, restore
 from sealane_manager.backup.take import BackupOrder, backup
 from sealane_manager.layout import StateFolder
-from sealane_manager.store import open_store
+from sealane_manager.store.store import open_store
 from support.manager import make_state
 
 if TYPE_CHECKING:

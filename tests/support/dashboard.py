@@ -25,7 +25,7 @@ from sealane_manager.people.access import Grant, Role
 from sealane_manager.people.accounts import Accounts
 from sealane_manager.publishing import Publishing
 from sealane_manager.rollouts import Rollouts
-from sealane_manager.store import open_store
+from sealane_manager.store.store import open_store
 from sealane_manager.trust.ceremony import init_development
 from starlette.testclient import TestClient
 from support.rollouts import MANIFEST, NEW, OLD, OLD_MANIFEST, START, FakeClock
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sealane.names import Digest, ReleaseName
     from sealane_manager.drift.watch import Scales
     from sealane_manager.sessions import Ending
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 ADDRESS = "https://manager.example"
 PASSWORD = "a long enough password"  # noqa: S105 - of users that live for one test

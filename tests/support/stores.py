@@ -14,8 +14,8 @@ from sealane import receipt as receipts
 from sealane.fleet import Event, SlotReport
 from sealane.names import DeviceId
 from sealane_manager.selector import parse
-from sealane_manager.store import open_store
 from sealane_manager.store.records import By, Draft, NewDevice, ReleaseSource
+from sealane_manager.store.store import open_store
 from support.rollouts import MANIFEST, NEW, OLD, OLD_MANIFEST, START, a_receipt, a_spec
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sealane.receipt import Receipt, SignedReceipt
     from sealane_manager.rollout.types import Rollout
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 from sealane_manager.store.records import DeviceRecord
 
 ADA = By("ada", "because", START)

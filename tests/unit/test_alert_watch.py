@@ -15,10 +15,10 @@ from sealane.fleet import SlotReport
 from sealane.names import DeviceId, SlotName
 from sealane_manager.alerts import messages
 from sealane_manager.alerts.channels import Alertmanager, Mail, Webhook, load
-from sealane_manager.alerts.types import AlertState
+from sealane_manager.alerts.types import AlertFilter, AlertState
 from sealane_manager.alerts.watch import Watch, Watched
 from sealane_manager.errors import NotKnown, Refused, Unreachable
-from sealane_manager.store.alerts import DEAD, SENT, WAITING, AlertFilter, new_silence
+from sealane_manager.store.alerts import DEAD, SENT, WAITING, new_silence
 from sealane_manager.store.records import By
 from support.alerting import FakeChannel, receiver
 from support.rollouts import START
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 ADA = By("ada", "on my way", START + timedelta(minutes=5))
 BOX = DeviceId("box-1")

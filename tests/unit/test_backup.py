@@ -14,7 +14,7 @@ from sealane.bundle.manifest import digest_of
 from sealane.names import hex_of
 from sealane_manager.backup.contents import Contents
 from sealane_manager.errors import Refused
-from sealane_manager.store import open_store
+from sealane_manager.store.store import open_store
 from support.backups import NOW, PASSPHRASE, files_of, put_back, served_state, taken
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sealane_manager.rollout.types import Rollout
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 EDGE = DeviceId("edge-1")
 NIGHT = Schedule("night", "site=berlin", activation=("daily 22:00-05:00",))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sealane_manager.rollout.types import Rollout
-    from sealane_manager.store import Store
     from sealane_manager.store.records import Changed
+    from sealane_manager.store.store import Store
 
 EDGE, SECOND = DeviceId("edge-1"), DeviceId("edge-2")
 QUEUE = Terms(on_conflict=OnConflict.QUEUE)

@@ -8,8 +8,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sealane_manager.errors import NotKnown, Refused
-from sealane_manager.store import open_store
 from sealane_manager.store.database import Database
+from sealane_manager.store.store import open_store
 from sealane_manager.store.tables import metadata
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sealane_manager.rollout.types import Rollout, Step
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 
 @pytest.fixture

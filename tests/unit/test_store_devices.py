@@ -15,9 +15,9 @@ from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.identity.succession import Key, Ruling, Shown
 from sealane_manager.rollout.types import DeviceState
 from sealane_manager.selector import matches, parse
-from sealane_manager.store import open_store
 from sealane_manager.store.devices import MAX_LABELS, MAX_SLOTS
 from sealane_manager.store.records import Standing
+from sealane_manager.store.store import open_store
 from support.rollouts import START, a_failure, a_hello, a_report
 from support.stores import ADA, a_new_device, a_store, enrol, start
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 EDGE = DeviceId("edge-1")
 LATER = START + timedelta(minutes=5)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sealane_manager.rollout.types import Rollout, RolloutDevice
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 EDGE = DeviceId("edge-1")
 

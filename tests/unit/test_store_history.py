@@ -13,10 +13,11 @@ from sealane.audit import merkle
 from sealane.audit.entry import encoded
 from sealane.audit.position import Position
 from sealane_manager.errors import NotKnown
-from sealane_manager.store import history, open_store
+from sealane_manager.store import history
 from sealane_manager.store.database import MIGRATIONS, Database
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import DecisionRecord
+from sealane_manager.store.store import open_store
 from sqlalchemy import create_engine
 from support.rollouts import START
 from support.stores import ADA, a_store, an_event, enrol, signed, start
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sealane.names import DeviceId
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 
 @pytest.fixture

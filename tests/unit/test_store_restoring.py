@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sealane.fleet import SlotReport
     from sealane_manager.rollout.types import Rollout
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 D1 = DeviceId("d1")
 LISTED = {str(each.name): each for each in (OLD_SOURCE, NEW_SOURCE)}

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sealane_manager.rollout.types import Rollout
-    from sealane_manager.store import Store
     from sealane_manager.store.records import Changed
+    from sealane_manager.store.store import Store
 
 EDGE = DeviceId("edge-1")
 LATER = START + timedelta(minutes=5)

@@ -16,7 +16,7 @@ from support.stores import ADA, a_new_device, a_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 LABELS = {"site": "berlin"}
 EDGE = a_new_device("edge-1")

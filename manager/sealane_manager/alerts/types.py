@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from sealane.failure import Failure
 
@@ -218,3 +218,28 @@ class Change:
     alerts: Mapping[tuple[str, str], Alert]
     gone: frozenset[tuple[str, str]]
     notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFilter:
+    """Which alerts; an empty field means any.
+
+    Attributes:
+        states: none means those that are open or acknowledged.
+    """
+
+    rule: str = ""
+    site: str = ""
+    severity: str = ""
+    text: str = ""
+    states: tuple[AlertState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """What a silence shall hide; an empty field means any."""
+
+    rule: str
+    site: str
+    subject: str
+    lasts: timedelta

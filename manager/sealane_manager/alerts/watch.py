@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from sealane_manager.alerts.channels import Channel
     from sealane_manager.alerts.types import Alert, Change, Drifted, ExportTrouble, Silence
-    from sealane_manager.store import Store
     from sealane_manager.store.alerts import Delivery
+    from sealane_manager.store.store import Store
 
 EVERY: Final = timedelta(seconds=15)
 """Between two looks at the fleet."""

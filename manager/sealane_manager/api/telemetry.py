@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Query
 from sealane.names import parse_device
 
-from sealane_manager.alerts.types import Alert, AlertState
+from sealane_manager.alerts.types import Alert, AlertFilter, AlertState
 from sealane_manager.api import models
 from sealane_manager.dashboard import query
 from sealane_manager.errors import Refused
-from sealane_manager.store.alerts import AlertFilter
 from sealane_manager.store.telemetry.records import Bucket, CohortFilter, Span
 
 if TYPE_CHECKING:

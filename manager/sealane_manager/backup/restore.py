@@ -22,8 +22,8 @@ from sealane_manager.backup.seal import unseal
 from sealane_manager.blobs import RESERVE_BYTES
 from sealane_manager.errors import NoSpace, Refused
 from sealane_manager.repository import Repository
-from sealane_manager.store import open_store
 from sealane_manager.store.copying import check_database
+from sealane_manager.store.store import open_store
 from sealane_manager.trust.settings import FleetSettings
 
 if TYPE_CHECKING:

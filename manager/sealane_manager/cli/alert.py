@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sealane_manager.alarms import Quiet
 from sealane_manager.alerts.types import (
-    AlertState,  # noqa: TC001 - Typer reads annotations
-    Severity,  # noqa: TC001 - the same
+    AlertFilter,
+    AlertState,
+    Quiet,
+    Severity,
 )
 from sealane_manager.cli.arguments import parse_duration
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Exit, Format, OutputOption, emit, emit_one, reported
-from sealane_manager.store.alerts import AlertFilter
 
 if TYPE_CHECKING:
     from sealane_manager.alerts.types import Alert

@@ -14,7 +14,7 @@ from sealane_manager.cli.output import reported
 from sealane_manager.identity import rotation
 from sealane_manager.layout import StateFolder
 from sealane_manager.repository import Repository
-from sealane_manager.store import open_store
+from sealane_manager.store.store import open_store
 from sealane_manager.trust.keys import TARGETS, key_path, load_signer
 from sealane_manager.trust.settings import FleetSettings
 

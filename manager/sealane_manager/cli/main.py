@@ -1,60 +1,87 @@
-"""`sealane`: the operator's command line; one noun a file."""
+"""`sealane`: the operator's command line; one noun a file, loaded when it is asked for."""
 
 from __future__ import annotations
 
-import typer
+import pkgutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-from sealane_manager.cli import (
-    agent,
-    alert,
-    apply,
-    audit,
-    authority,
-    backup,
-    bundle,
-    configured,
-    device,
-    export,
-    gate,
-    init,
-    quarantine,
-    release,
-    rollout,
-    sample,
-    serve,
-    trust,
-    user,
-    window,
-)
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+COMMANDS: Final = {
+    "init": "init:command",
+    "serve": "serve:command",
+    "apply": "apply:apply",
+    "diff": "apply:diff",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
+    "check-config": "configured:check",
+    "device": "device:app",
+    "bundle": "bundle:app",
+    "agent": "agent:app",
+    "release": "release:app",
+    "rollout": "rollout:app",
+    "quarantine": "quarantine:app",
+    "gate": "gate:app",
+    "alert": "alert:app",
+    "audit": "audit:app",
+    "authority": "authority:app",
+    "sample": "sample:app",
+    "export": "export:app",
+    "trust": "trust:app",
+    "user": "user:app",
+    "window": "window:app",
+}
+"""Where in this folder each word is: a function for a command, a Typer for a noun."""
+
+
+class _Loading(Mapping[str, Any]):
+    """The commands by name, each with what it needs imported when it is looked up.
+
+    An operator's question must not wait for what only the manager's own machine needs.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        found = pkgutil.resolve_name(f"sealane_manager.cli.{COMMANDS[name]}")
+        command: Any = get_group(found) if isinstance(found, typer.Typer) else _alone(name, found)
+        command.name = name
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _alone(name: str, function: Callable[..., None]) -> Any:
+    holder = typer.Typer(add_completion=False)
+    holder.command(name)(function)
+    return get_command(holder)
+
+
+class _Nouns(TyperGroup):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = _Loading()
+
 
 app = typer.Typer(
     name="sealane",
+    cls=_Nouns,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Brings machine-learning models to devices: signed, in stages, and back.",
 )
-app.command("init")(init.command)
-app.command("serve")(serve.command)
-app.command("apply")(apply.apply)
-app.command("diff")(apply.diff)
-app.command("backup")(backup.backup)
-app.command("restore")(backup.restore)
-app.command("check-config")(configured.check)
-app.add_typer(device.app, name="device")
-app.add_typer(bundle.app, name="bundle")
-app.add_typer(agent.app, name="agent")
-app.add_typer(release.app, name="release")
-app.add_typer(rollout.app, name="rollout")
-app.add_typer(quarantine.app, name="quarantine")
-app.add_typer(gate.app, name="gate")
-app.add_typer(alert.app, name="alert")
-app.add_typer(audit.app, name="audit")
-app.add_typer(authority.app, name="authority")
-app.add_typer(sample.app, name="sample")
-app.add_typer(export.app, name="export")
-app.add_typer(trust.app, name="trust")
-app.add_typer(user.app, name="user")
-app.add_typer(window.app, name="window")
+
+
+@app.callback()
+def sealane() -> None:
+    """Brings machine-learning models to devices: signed, in stages, and back."""
 
 
 def main() -> None:

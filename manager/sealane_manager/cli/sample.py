@@ -16,7 +16,7 @@ from sealane_manager.cli.arguments import parse_duration
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Format, OutputOption, emit, reported
 from sealane_manager.export.npy import npy
-from sealane_manager.sampling import Wish
+from sealane_manager.store.records import SampleWish
 
 app = typer.Typer(no_args_is_help=True, help="Samples of inputs, sealed on their device.")
 
@@ -38,7 +38,7 @@ def on(
     context: ContextOption = None,
 ) -> None:
     """Order samples for a while: devices keep what the release's own terms allow, and no more."""
-    _order(Wish(selector, slot, parse_duration(lasts)), reason, context)
+    _order(SampleWish(selector, slot, parse_duration(lasts)), reason, context)
 
 
 @app.command()
@@ -49,7 +49,7 @@ def off(
     context: ContextOption = None,
 ) -> None:
     """Order no more samples; those that are here stay until their time is over."""
-    _order(Wish(selector, slot, timedelta(0)), reason, context)
+    _order(SampleWish(selector, slot, timedelta(0)), reason, context)
 
 
 @app.command()
@@ -102,7 +102,7 @@ def delete(sample: str, reason: ReasonOption, context: ContextOption = None) -> 
         manager.samples.delete(sample, reason)
 
 
-def _order(wish: Wish, reason: str, context: Path | None) -> None:
+def _order(wish: SampleWish, reason: str, context: Path | None) -> None:
     with reported(), connect(context) as manager:
         devices = manager.samples.order(wish, reason)
     typer.echo(f"{len(devices)} devices")

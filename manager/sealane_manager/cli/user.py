@@ -41,7 +41,7 @@ def _accounts(state: Path) -> Iterator[Accounts]:
     from sealane_manager.people.accounts import (  # noqa: PLC0415 - no other command shall wait for it
         Accounts,
     )
-    from sealane_manager.store import open_store  # noqa: PLC0415 - the same
+    from sealane_manager.store.store import open_store  # noqa: PLC0415 - the same
 
     folder = StateFolder(state)
     if not folder.database.exists() and not folder.settings.exists():

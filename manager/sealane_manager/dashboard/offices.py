@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sealane_manager.repository import Repository
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollouts import Rollouts
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)

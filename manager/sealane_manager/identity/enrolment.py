@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from sealane_manager.identity.ca import Issuer
     from sealane_manager.repository import Repository
-    from sealane_manager.store import Store
     from sealane_manager.store.records import Redeemed
+    from sealane_manager.store.store import Store
 
 TOKEN_PART_CHARS: Final = 256
 """Id or secret of a join token; ours have less than 50."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sealane_manager.identity.ca import Issuer
     from sealane_manager.identity.succession import Shown
     from sealane_manager.sessions import Sessions
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 REASON: Final = "a key that it had replaced was used again: the device may have been copied"
 

@@ -12,7 +12,7 @@ from sealane_manager.store.summaries import Page
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
 
 VERSION: Final = version("sealane-manager")
 _LIVE_ROLLOUTS: Final = 1000

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from sealane_manager.rollout.measure import Windows
     from sealane_manager.rollout.types import Rollout, RolloutSpec
     from sealane_manager.rollout_file.applying import Wish
-    from sealane_manager.store import Store
     from sealane_manager.store.records import (
         Changed,
         DecisionRecord,
         JudgementRecord,
         QuarantineRecord,
     )
+    from sealane_manager.store.store import Store
 
 TICK_S: Final = 1.0
 """Seconds between two looks at the live rollouts when nothing wakes the controller."""

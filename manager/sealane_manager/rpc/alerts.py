@@ -10,11 +10,17 @@ from sealane import codec
 from sealane.wire.v1 import alerts_pb2 as wire
 from sealane.wire.v1 import alerts_pb2_grpc
 
-from sealane_manager.alarms import Quiet
-from sealane_manager.alerts.types import Alert, AlertState, Finding, Severity, Silence
+from sealane_manager.alerts.types import (
+    Alert,
+    AlertFilter,
+    AlertState,
+    Finding,
+    Quiet,
+    Severity,
+    Silence,
+)
 from sealane_manager.rpc.answers import answering, understood
 from sealane_manager.rpc.convert_terms import word
-from sealane_manager.store.alerts import AlertFilter
 from sealane_manager.views import ChannelView
 
 if TYPE_CHECKING:

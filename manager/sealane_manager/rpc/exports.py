@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import grpc
 
     from sealane_manager.rpc.peers import Door
-    from sealane_manager.store import Store
+    from sealane_manager.store.store import Store
     from sealane_manager.store.telemetry.pages import Kept
 
     Context = grpc.aio.ServicerContext[Any, Any]

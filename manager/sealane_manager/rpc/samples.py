@@ -13,8 +13,7 @@ from sealane.wire.v1 import samples_pb2 as wire
 from sealane.wire.v1 import samples_pb2_grpc
 
 from sealane_manager.rpc.answers import answering, understood
-from sealane_manager.sampling import Wish
-from sealane_manager.store.samples import SampleOrder, SampleRecord
+from sealane_manager.store.records import SampleOrder, SampleRecord, SampleWish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +49,7 @@ class SampleService(samples_pb2_grpc.SampleServiceServicer):
         self, request: wire.OrderSamplesRequest, context: Context
     ) -> wire.OrderSamplesResponse:
         """Want samples, or no more."""
-        wish = Wish(request.selector, request.slot, timedelta(seconds=request.seconds))
+        wish = SampleWish(request.selector, request.slot, timedelta(seconds=request.seconds))
         found = await self._ask(
             context, lambda actor: self._sampling.order(wish, actor, request.reason)
         )
@@ -100,7 +99,7 @@ class SampleCalls:
         self._stub = samples_pb2_grpc.SampleServiceStub(channel)
         self._address = address
 
-    def order(self, wish: Wish, reason: str) -> tuple[str, ...]:
+    def order(self, wish: SampleWish, reason: str) -> tuple[str, ...]:
         """Want samples, or no more; the devices concerned."""
         request = wire.OrderSamplesRequest(
             selector=wish.selector,

@@ -12,6 +12,7 @@ from sqlmodel import col, select
 from sealane_manager.alerts.machine import acknowledged
 from sealane_manager.alerts.types import (
     Alert,
+    AlertFilter,
     AlertState,
     Finding,
     Severity,
@@ -43,21 +44,6 @@ MAX_TEXT: Final = 500
 """Characters of a sentence; a part of it may be a device's."""
 
 _LIVE: Final = (str(AlertState.OPEN), str(AlertState.ACKNOWLEDGED))
-
-
-@dataclass(frozen=True, slots=True)
-class AlertFilter:
-    """Which alerts; an empty field means any.
-
-    Attributes:
-        states: none means those that are open or acknowledged.
-    """
-
-    rule: str = ""
-    site: str = ""
-    severity: str = ""
-    text: str = ""
-    states: tuple[AlertState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

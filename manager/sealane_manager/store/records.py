@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from sealane.fleet import DeviceFacts, SlotReport
-    from sealane.names import DeviceId, Digest, ReleaseName
+    from sealane.names import DeviceId, Digest, ReleaseName, SlotName
     from sealane.trust.documents import SlotAssignment
 
     from sealane_manager.people.access import Grant
@@ -244,3 +244,38 @@ class ApiToken:
     created_at: datetime
     created_by: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOrder:
+    """Samples of one slot of one device are wanted until a moment."""
+
+    device: DeviceId
+    slot: SlotName
+    until: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRecord:
+    """A sealed sample; `id` is the SHA-256 of its bytes."""
+
+    id: str
+    device: DeviceId
+    slot: SlotName
+    release: str
+    trigger: str
+    taken_at: datetime
+    received_at: datetime
+    keep_until: datetime
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleWish:
+    """Which samples an operator wants; no time ends it."""
+
+    selector: str
+    slot: str
+    lasts: timedelta

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sealane.names import DeviceId, ReleaseName, SlotName
@@ -12,7 +11,7 @@ from sqlmodel import col, func, select
 from sealane_manager.errors import NotKnown
 from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import bump
-from sealane_manager.store.records import DecisionRecord
+from sealane_manager.store.records import DecisionRecord, SampleOrder, SampleRecord
 from sealane_manager.store.tables import DesiredRow, SampleOrderRow, SampleRow
 
 if TYPE_CHECKING:
@@ -24,32 +23,6 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 500
 """Samples in one list."""
-
-
-@dataclass(frozen=True, slots=True)
-class SampleOrder:
-    """Samples of one slot of one device are wanted until a moment."""
-
-    device: DeviceId
-    slot: SlotName
-    until: datetime
-    by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SampleRecord:
-    """A sealed sample; `id` is the SHA-256 of its bytes."""
-
-    id: str
-    device: DeviceId
-    slot: SlotName
-    release: str
-    trigger: str
-    taken_at: datetime
-    received_at: datetime
-    keep_until: datetime
-    bytes: int
 
 
 class Samples:

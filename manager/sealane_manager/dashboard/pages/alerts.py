@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName
 
-from sealane_manager.alarms import Quiet
 from sealane_manager.alerts.rules import BY_NAME
-from sealane_manager.alerts.types import AlertState, Severity
+from sealane_manager.alerts.types import AlertFilter, AlertState, Quiet, Severity
 from sealane_manager.dashboard import query
 from sealane_manager.dashboard.alert_groups import by_site
 from sealane_manager.dashboard.front import go
@@ -18,7 +17,7 @@ from sealane_manager.dashboard.live import Topic
 from sealane_manager.errors import NotKnown
 from sealane_manager.people.access import Act
 from sealane_manager.rollout.notation import parse_span
-from sealane_manager.store.alerts import SHOWN, AlertFilter
+from sealane_manager.store.alerts import SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

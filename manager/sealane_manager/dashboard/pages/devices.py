@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.names import parse_device, parse_label
 
+from sealane_manager.alerts.types import AlertFilter
 from sealane_manager.dashboard import query
 from sealane_manager.dashboard.front import go
 from sealane_manager.dashboard.live import Topic
@@ -14,7 +15,6 @@ from sealane_manager.dashboard.pages.charts import Charting
 from sealane_manager.errors import Refused
 from sealane_manager.members import LabelChange
 from sealane_manager.people.access import Act
-from sealane_manager.store.alerts import AlertFilter
 from sealane_manager.store.summaries import AuditFilter, DeviceFilter, Page, Status
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from sealane_manager.alerts.types import AlertState, Severity
+from sealane_manager.alerts.types import AlertFilter, AlertState, Severity
 from sealane_manager.dashboard.live import Topic
 from sealane_manager.dashboard.pages.charts import Charting
-from sealane_manager.store.alerts import AlertFilter
 from sealane_manager.store.summaries import AuditFilter, Page, Status
 
 if TYPE_CHECKING:

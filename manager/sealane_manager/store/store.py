@@ -1,0 +1,83 @@
+"""Everything that a manager keeps, opened together: control.db and telemetry.db."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sealane.clock import SystemClock
+
+from sealane_manager.store.accounts import Accounts
+from sealane_manager.store.alerts import Alerts
+from sealane_manager.store.audit import Audit
+from sealane_manager.store.database import Database
+from sealane_manager.store.decisions import Decisions
+from sealane_manager.store.desired import Desired
+from sealane_manager.store.devices import Devices
+from sealane_manager.store.events import Events
+from sealane_manager.store.health import FleetHealth
+from sealane_manager.store.history import History
+from sealane_manager.store.identities import Identities
+from sealane_manager.store.judgements import Judgements
+from sealane_manager.store.overview import Overview
+from sealane_manager.store.progress import Progress
+from sealane_manager.store.quarantine import Quarantine
+from sealane_manager.store.restoring import Restoring
+from sealane_manager.store.rollouts import Rollouts
+from sealane_manager.store.samples import Samples
+from sealane_manager.store.schedules import Schedules
+from sealane_manager.store.telemetry import open_telemetry
+from sealane_manager.store.telemetry.directory import ControlDirectory
+from sealane_manager.store.tokens import Tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sealane_manager.store.telemetry import Telemetry
+
+TELEMETRY_FILE: Final = "telemetry.db"
+"""Beside control.db: what devices recorded, so that its size and its writes are its own."""
+
+
+class Store:
+    """Everything that a manager keeps, by subject. Calls block: from asyncio, use a thread."""
+
+    def __init__(self, database: Database, telemetry: Telemetry) -> None:
+        self._database = database
+        self.telemetry = telemetry
+        self.tokens = Tokens(database)
+        self.devices = Devices(database)
+        self.identities = Identities(database)
+        self.events = Events(database)
+        self.desired = Desired(database)
+        self.rollouts = Rollouts(database, self.devices)
+        self.quarantine = Quarantine(database, self.rollouts)
+        self.decisions = Decisions(database)
+        self.judgements = Judgements(database)
+        self.accounts = Accounts(database)
+        self.audit = Audit(database)
+        self.history = History(database)
+        self.overview = Overview(database)
+        self.progress = Progress(database)
+        self.alerts = Alerts(database)
+        self.schedules = Schedules(database)
+        self.samples = Samples(database)
+        self.restoring = Restoring(database)
+        self.health = FleetHealth(database, self.devices, telemetry)
+
+    def close(self) -> None:
+        """Write what is only in memory, and let the files go."""
+        self.telemetry.close()
+        self.devices.flush_seen()
+        self._database.close()
+
+
+def open_store(path: Path) -> Store:
+    """Open or create control.db and telemetry.db; raises Refused when one cannot be brought up."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database = Database(path)
+    try:
+        directory = ControlDirectory(database, SystemClock())
+        return Store(database, open_telemetry(path.with_name(TELEMETRY_FILE), directory))
+    except BaseException:
+        database.close()
+        raise
