@@ -6,7 +6,8 @@ SealaneError
 ├── WrongFile      a file that somebody wrote cannot be read; says in which line and column
 ├── NotKnown       no such device, release, rollout or token
 ├── NoSpace        the manager's disk is full
-└── Unreachable    the manager does not answer
+├── RegistryError  an OCI registry answers otherwise than its protocol says
+└── Unreachable    the manager, or another server, does not answer
 """
 
 from __future__ import annotations
@@ -34,5 +35,9 @@ class NoSpace(SealaneError):  # noqa: N818 - the word says what happened
     """The manager's disk is full."""
 
 
+class RegistryError(SealaneError):
+    """An OCI registry answers otherwise than its protocol says."""
+
+
 class Unreachable(SealaneError):  # noqa: N818 - the word says what happened
-    """The manager does not answer."""
+    """The manager, or another server, does not answer."""

@@ -9,6 +9,7 @@ from sealane.bundle.agent import AGENT_CONTRACT_BYTES, parse_contract, tree_of
 from sealane.bundle.deployment import parse_deployment
 from sealane.bundle.layout import blob_path, open_regular, read_layout, read_small
 from sealane.bundle.manifest import (
+    AGENT_ARTIFACT,
     AGENT_CONTRACT_PATH,
     DEPLOYMENT_PATH,
     check_config,
@@ -45,6 +46,13 @@ def check_agent_layout(folder: Path) -> tuple[Manifest, AgentContract]:
     contract = layer_at(manifest, AGENT_CONTRACT_PATH)
     content = read_small(blob_path(folder, contract.digest), AGENT_CONTRACT_BYTES)
     return manifest, parse_contract(content)
+
+
+def check_bundle(folder: Path) -> Manifest:
+    """Verify the layout of a bundle of either kind, or raise BundleError."""
+    if read_layout(folder).artifact == AGENT_ARTIFACT:
+        return check_agent_layout(folder)[0]
+    return check_layout(folder)[0]
 
 
 def _checked(folder: Path) -> Manifest:

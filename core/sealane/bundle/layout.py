@@ -87,9 +87,20 @@ def _fill(
         if layer.path not in files:
             raise BundleError(f"no content was given for {layer.path}")
         write(blob_path(folder, layer.digest), _checked(layer, files[layer.path]))
-    write(blob_path(folder, manifest.digest), iter([manifest.content]))
-    write(folder / "oci-layout", iter([dump({"imageLayoutVersion": LAYOUT_VERSION})]))
-    write(folder / "index.json", iter([_index(manifest)]))
+    complete_layout(folder, manifest, write)
+
+
+def complete_layout(folder: Path, manifest: Manifest, write: Write = write_new) -> None:
+    """Write what is missing of a layout whose blobs lie there; what an earlier try wrote goes."""
+    contents = {
+        blob_path(folder, manifest.digest): manifest.content,
+        folder / "oci-layout": dump({"imageLayoutVersion": LAYOUT_VERSION}),
+        folder / "index.json": _index(manifest),
+    }
+    for path, content in contents.items():
+        path.unlink(missing_ok=True)
+        write(path, iter([content]))
+    blobs = folder / "blobs" / "sha256"
     for written in (blobs, blobs.parent, folder):
         sync_folder(written)
 

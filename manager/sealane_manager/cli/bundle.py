@@ -1,4 +1,4 @@
-"""`sealane bundle`: make, look at, verify and publish bundles."""
+"""`sealane bundle`: make, look at, verify and publish bundles, and bring them to registries."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sealane.names import ReleaseName, parse_slot
 
 from sealane_manager.bundle import publish as publishing
 from sealane_manager.bundle.engines import require
+from sealane_manager.cli import registry
 from sealane_manager.cli.arguments import parse_labels
 from sealane_manager.cli.context import ContextOption, connect, context_folder
 from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, errors, reported
@@ -151,6 +152,10 @@ def publish(
             },
             output,
         )
+
+
+app.command()(registry.push)
+app.command()(registry.pull)
 
 
 @contextmanager
