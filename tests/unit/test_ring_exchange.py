@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from sealane_agent.serving.exchange import WAITING, Exchange
 from sealane_agent.serving.geometry import PAGE, Geometry
-from sealane_agent.serving.ring import Ring
+from sealane_agent.serving.ring import Handles, Ring
 from sealane_agent.serving.ring_frames import (
     Frame,
     Kind,
@@ -18,6 +21,7 @@ from sealane_agent.serving.ring_frames import (
     read_frame,
     write_frame,
 )
+from sealane_agent.serving.spinning import Spin
 from sealane_agent.serving.types import (
     Inference,
     InvalidInference,
@@ -43,10 +47,10 @@ Answer = tuple["Tensor", ...]
 class Stage:
     """An exchange and the worker's end of its ring."""
 
-    def __init__(self) -> None:
+    def __init__(self, spin: Spin | None = None) -> None:
         self.ring = Ring.create(Geometry(SLOTS, PAGE))
         self.stuck: list[str] = []
-        self.exchange = Exchange(self.ring, deployment_of(Recipe(b"")), self.on_stuck)
+        self.exchange = Exchange(self.ring, deployment_of(Recipe(b"")), self.on_stuck, spin)
 
     def on_stuck(self, why: str) -> None:
         self.stuck.append(why)
@@ -67,8 +71,8 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged() -> AsyncIterator[Stage]:
-    stage = Stage()
+async def staged(spin: Spin | None = None) -> AsyncIterator[Stage]:
+    stage = Stage(spin)
     try:
         yield stage
     finally:
@@ -272,6 +276,56 @@ def test_who_waits_behind_a_slow_request_is_told_to_come_back() -> None:
             stage.answer(slot, 9)
             assert label_of(await slow) == 9
             assert not stage.stuck
+
+    play(scene())
+
+
+class Patient(Spin):
+    """Looks for as long as the test says."""
+
+    patience_s = PATIENT_S
+
+    @property
+    def limit_s(self) -> float:
+        return self.patience_s
+
+
+def test_an_answer_that_is_looked_for_is_given_before_the_question_returns() -> None:
+    async def scene() -> None:
+        async with staged(Patient(2)) as stage:
+            worker = Ring.attach(Handles(*map(os.dup, stage.ring.handles.all())))
+
+            def work() -> None:
+                while (slot := worker.requests.take()) is None:
+                    time.sleep(0)
+                piece = Piece(1, (1,), (7).to_bytes(8, "little"))
+                write_frame(worker.slot(slot), Frame(Kind.ANSWER, (piece,)))
+                worker.answers.put(slot)
+
+            working = threading.Thread(target=work)
+            working.start()
+            heard: list[object] = []
+            stage.exchange.begin(ONE, PATIENT_S, heard.append)
+            assert len(heard) == 1
+            working.join()
+            worker.close()
+
+    play(scene())
+
+
+def test_who_asks_with_others_is_not_made_to_wait_for_each_answer() -> None:
+    async def scene() -> None:
+        spin = Patient(2)
+        async with staged(spin) as stage:
+            spin.patience_s = 0.0
+            others = stage.ask()
+            await settle()
+            spin.patience_s = PATIENT_S
+            heard: list[object] = []
+            stage.exchange.begin(ONE, PATIENT_S, heard.append)
+            assert not heard
+            stage.answer(stage.take(), 1)
+            assert label_of(await others) == 1
 
     play(scene())
 

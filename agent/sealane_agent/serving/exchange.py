@@ -30,6 +30,7 @@ from sealane_agent.serving.ring_frames import (
     unset_wanted,
     write_laid_out,
 )
+from sealane_agent.serving.spinning import Spin
 from sealane_agent.serving.totals import Totals
 from sealane_agent.serving.types import (
     Expired,
@@ -60,6 +61,9 @@ KNOWN: Final = 64
 
 TICK_S: Final = 0.05
 """How often timeouts are looked at while something is inside."""
+
+CROWD_S: Final = 30e-6
+"""Between an answer and the next request: less than the one client needs to ask again."""
 
 _log = logging.getLogger(__name__)
 
@@ -104,11 +108,18 @@ class _Known(NamedTuple):
 class Exchange:
     """The endpoint's side of one ring.
 
+    `spin`: whether to look for an answer before sleeping; without one this side always sleeps.
     `stuck` is called when the worker made no progress on a request for that request's time, or
     broke the ring's rules; it must end the worker and then call `fail_all`.
     """
 
-    def __init__(self, ring: Ring, deployment: Deployment, stuck: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        deployment: Deployment,
+        stuck: Callable[[str], None],
+        spin: Spin | None = None,
+    ) -> None:
         self._ring = ring
         self._deployment = deployment
         self._stuck = stuck
@@ -124,6 +135,8 @@ class Exchange:
         self._broken = False
         self._known: dict[bytes, tuple[_Known, ...]] = {}
         self._table_bytes = 0
+        self._spin = spin or Spin(1)
+        self._looked_s = self._waited_s = 0.0
         self.totals = Totals()
         self.waits: array[float] | None = None
         self.interrupt: Callable[[int], None] | None = None
@@ -148,7 +161,21 @@ class Exchange:
         request = _Request(layout, inference, done, timeout_s, now, now)
         self._line.put(request, terms.priority)
         self._advance()
+        if self._spin.limit_s and len(self._inside) == 1:
+            self._look_for_it(now)
         return lambda: self._forget(request)
+
+    def _look_for_it(self, now_s: float) -> None:
+        """The only request inside: its answer is expected before a bell could wake this side.
+
+        Who asks again at once is somebody else: while several ask, this side has better to do.
+        """
+        if now_s - self._looked_s < CROWD_S:
+            self._spin.put_aside()
+            return
+        self._ring.answers.look(self._spin)
+        self._collect()
+        self._looked_s = time.monotonic()
 
     def fail_all(self, error: Callable[[], ServingError]) -> None:
         """Collect what is answered already, then fail the rest."""
@@ -243,8 +270,10 @@ class Exchange:
                 self.interrupt(request.slot)
 
     def _rung(self) -> None:
+        woken_s = self._ring.answers.woken_s()
         self._ring.answers.silence()
         self._collect()
+        self._spin.slept(self._waited_s, woken_s)
 
     def _collect(self) -> None:
         """Take every answer, and sleep only when there was none at the second look."""
@@ -281,7 +310,9 @@ class Exchange:
         taken_s, totals = self._ring.taken_s(number), self.totals
         waited_s = taken_s - request.arrived_s
         totals.waited_s += waited_s
-        totals.computed_s += time.monotonic() - taken_s
+        now = time.monotonic()
+        totals.computed_s += now - taken_s
+        self._waited_s = now - request.since_s
         totals.calls += 1
         if self.waits is not None:
             self.waits.append(waited_s)

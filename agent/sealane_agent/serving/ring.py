@@ -11,7 +11,8 @@ The memory is an anonymous sealed file: nobody finds it by name, and nobody can 
 other's feet. Its head is one page of u64 words:
 
     0 magic   1 slots   2 bytes of a slot   8 hands: how many requests the worker works on at once
-    16 requests' tail   24 their reader sleeps   32 answers' tail   40 their reader sleeps
+    16 requests' tail   24 their reader sleeps   25 CLOCK_MONOTONIC ns when its bell was rung
+    32 answers' tail    40 and 41 the same of their reader
     64… entries of requests   64+MAX_SLOTS… entries of answers
     64+2·MAX_SLOTS… per slot: CLOCK_MONOTONIC ns when the worker last took a request in it
     64+3·MAX_SLOTS… per hand two words: the slot that it works on, plus one; CLOCK_MONOTONIC ns when
@@ -31,9 +32,12 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sealane_agent.serving.geometry import MAX_HANDS, MAX_SLOTS, PAGE, Geometry
 from sealane_agent.serving.patience import Progress
+from sealane_agent.serving.spinning import JUMP_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sealane_agent.serving.spinning import Spin
 
 _MAGIC: Final = 0x3230_474E_4952_4C53
 _MAGIC_AT, _SLOTS_AT, _SLOT_BYTES_AT = 0, 1, 2
@@ -109,7 +113,12 @@ class Line:
         self._barrier()
         if words[self._sleeps_at]:
             words[self._sleeps_at] = 0
+            words[self._sleeps_at + 1] = time.monotonic_ns()
             os.eventfd_write(self._bell, 1)
+
+    def woken_s(self) -> float:
+        """How long ago the bell was rung; the writer's own word."""
+        return (time.monotonic_ns() - self._words[self._sleeps_at + 1]) / 1e9
 
     def take(self) -> int | None:
         """The next slot, or None when the line is empty."""
@@ -128,6 +137,23 @@ class Line:
             return True
         self._words[self._sleeps_at] = 0
         return False
+
+    def look(self, spin: Spin) -> bool:
+        """Look for as long as it is worth it; whether something came. The writer rings no bell."""
+        words, tail_at, taken = self._words, self._tail_at, self._taken
+        words[self._sleeps_at] = 0
+        begun = last = time.perf_counter()
+        end = begun + spin.limit_s
+        while words[tail_at] == taken:
+            now = time.perf_counter()
+            if now - last > JUMP_S:
+                spin.put_aside()
+                return False
+            if now > end:
+                return False
+            last = now
+        spin.looked(last - begun)
+        return True
 
     def silence(self) -> None:
         """Take back what rang; the reader is awake."""

@@ -15,9 +15,11 @@ from sealane_agent.serving.exchange import Exchange
 from sealane_agent.serving.geometry import geometry_for
 from sealane_agent.serving.messages import Proved
 from sealane_agent.serving.ring import Ring
+from sealane_agent.serving.spinning import Spin
 from sealane_agent.serving.types import LoadFailed, WorkerDied, WorkerHung, nothing
 from sealane_agent.serving.worker_launch import Child, ended_early, launch
 from sealane_agent.worker.contract import read_variant
+from sealane_agent.worker.host import usable_processors
 from sealane_agent.worker.orders import (
     PACKET_BYTES,
     Evidence,
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 INTERRUPT_US: Final = 5000
 """Shortest inference, in microseconds, that a worker is told to stop: its `watch.WORTH_US`."""
 
+SPIN_US: Final = 60
+"""Longest inference, in microseconds, whose answer the endpoint may look for, not sleep."""
+
 LEAVE_S: Final = 2.0
 """What a worker gets to end by itself before it is killed."""
 
@@ -55,7 +60,8 @@ class WorkerProcess:
         self._child, ring = parts
         self._alive = True
         self._ended = asyncio.Event()
-        self._exchange = Exchange(ring, deployment, self._stuck)
+        spin = Spin(usable_processors()) if proved.latency_us < SPIN_US else None
+        self._exchange = Exchange(ring, deployment, self._stuck, spin)
         if proved.latency_us >= INTERRUPT_US:
             self._exchange.interrupt = self._interrupt
         asyncio.get_running_loop().add_reader(self._child.pidfd, self._on_end)

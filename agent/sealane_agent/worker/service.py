@@ -26,8 +26,10 @@ from sealane_agent.serving.ring_frames import (
     write_frame,
     write_laid_out,
 )
+from sealane_agent.serving.spinning import Spin
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.worker.arrays import bytes_of, divisible, rows_of, to_array, to_piece
+from sealane_agent.worker.host import usable_processors
 from sealane_agent.worker.load import load
 from sealane_agent.worker.orders import Order, encode_answer
 from sealane_agent.worker.watch import WORTH_US, Watch
@@ -76,6 +78,8 @@ class _Service:
         self._responders = [Responder(model, loaded.deployment) for model in loaded.models]
         self._batch_rows = loaded.deployment.batch_rows if divisible(loaded.deployment) else 0
         self._front, self._back = threading.Lock(), threading.Lock()
+        processors = usable_processors() if len(loaded.models) == 1 else 1
+        self._spin = Spin(processors)
         self._watch = None
         self._poll = select.poll()
         self._poll.register(ring.handles.worker_bell, select.POLLIN)
@@ -115,15 +119,20 @@ class _Service:
 
     def _next(self) -> int | None:
         """The next request, waited for; None at the end."""
-        requests = self._ring.requests
+        requests, spin = self._ring.requests, self._spin
         while True:
             number = requests.take()
             if number is not None:
                 return number
+            if spin.limit_s and requests.look(spin):
+                continue
+            begun = time.perf_counter()
             if requests.sleep():
                 if self._left():
                     return None
+                woken_s = requests.woken_s()
                 requests.silence()
+                spin.slept(time.perf_counter() - begun, woken_s)
 
     def _left(self) -> bool:
         """Wait for the bell; whether it rang for the end."""
