@@ -191,6 +191,7 @@ class Supervisor:
             if await asyncio.to_thread(self._tools.believe, accepted.authorities):
                 self._tools.log("authorities changed", bytes=len(accepted.authorities))
             await asyncio.to_thread(self._order_samples, accepted)
+            await asyncio.to_thread(self._obey, accepted)
         except TrustError as error:
             self._tools.log("document refused", step=error.step, reason=error, hint=error.hint)
             return False
@@ -199,6 +200,16 @@ class Supervisor:
             return False
         self._take_up(accepted)
         return True
+
+    def _obey(self, accepted: Accepted) -> None:
+        """Make durable what is in quarantine; a manager that says nothing of it changes nothing."""
+        ordered = accepted.document.quarantined
+        if ordered is None:
+            return
+        if self._tools.journal.obey(ordered):
+            names = ",".join(each.manifest.removeprefix("sha256:")[:12] for each in ordered)
+            self._tools.log("quarantine ordered", bundles=names or "none")
+        self._desires.ordered = frozenset(each.manifest for each in ordered)
 
     def _keep_manifests(self, accepted: Accepted) -> None:
         for release in accepted.approved:
@@ -305,6 +316,8 @@ class Supervisor:
         for loop in self._loops.values():
             if loop.record.attempt is not None:
                 yield loop.record.attempt.manifest
+            if loop.record.before is not None:
+                yield loop.record.before.manifest
             status = loop.seen.serving
             active, previous = (status.active, status.previous) if status else (None, None)
             for pointer in (loop.seen.active, loop.seen.lkg, active, previous):

@@ -32,6 +32,12 @@ BUNDLE_FILES: Final = 512
 DIRECTOR_DOCUMENT_BYTES: Final = 256 * KIB
 """A director document: a device with a thousand slots still fits."""
 
+QUARANTINED_RELEASES: Final = 256
+"""Releases in quarantine that one director document names; the newest, when there are more."""
+
+QUARANTINE_REASON_CHARS: Final = 200
+"""Of a person's reason, as much as travels to devices."""
+
 ROOT_BYTES: Final = 512 * KIB
 """root.json, with post-quantum keys."""
 

@@ -197,9 +197,12 @@ class Operator:
             )
         return convert.rollout_from_wire(answer.rollout)
 
-    def quarantine(self, release: ReleaseName, reason: str) -> int:
-        """Take a release off every device; returns how many must hear of it."""
-        request = wire.QuarantineReleaseRequest(release=str(release), reason=reason)
+    def quarantine(self, release: ReleaseName, reason: str, *, stops: bool = False) -> int:
+        """Take a release off every device; returns how many must hear of it.
+
+        `stops`: slots in which nothing else can serve are emptied.
+        """
+        request = wire.QuarantineReleaseRequest(release=str(release), reason=reason, stops=stops)
         with understood(self._address):
             return self._stub.QuarantineRelease(request, timeout=_CALL_SECONDS).devices
 

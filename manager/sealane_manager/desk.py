@@ -100,6 +100,7 @@ class Papers:
             generation=issue.generation,
             slots=self.sampling.ordered(device, issue.slots),
             log=evidence.note,
+            quarantined=issue.quarantined,
         )
         return Assignment(self._director.sign(document), evidence.proof)
 

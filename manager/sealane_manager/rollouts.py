@@ -47,9 +47,9 @@ class Rollouts:
         """What the gate of one rollout said, with all that it saw; raises NotKnown."""
         return self._controller.judgements(rollout)
 
-    def quarantine(self, release: str, reason: str, actor: str) -> int:
+    def quarantine(self, release: str, reason: str, actor: str, *, stops: bool = False) -> int:
         """Take a release off every device; raises InvalidName, NotKnown or Refused."""
-        return self._controller.quarantine(ReleaseName.parse(release), reason, actor)
+        return self._controller.quarantine(ReleaseName.parse(release), reason, actor, stops=stops)
 
     def lift(self, release: str, reason: str, actor: str) -> None:
         """Let a release be rolled out again; raises InvalidName or NotKnown."""

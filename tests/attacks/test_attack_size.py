@@ -187,6 +187,11 @@ def _break(path: tuple[str, ...], value: object) -> Callable[[dict[str, object]]
         (("slots", "cam", "lease"), {"id": "x"}),
         (("slots", "cam", "lease"), {"id": "x", "expires": "soon"}),
         (("slots", "cam", "lease"), "forever"),
+        (("quarantine",), ["sha256:00"]),
+        (("quarantine",), {"latest": {"reason": "x"}}),
+        (("quarantine",), {f"sha256:{0:064x}": "x"}),
+        (("quarantine",), {f"sha256:{0:064x}": {"reason": "x" * 201}}),
+        (("quarantine",), {f"sha256:{each:064x}": {"reason": "x"} for each in range(257)}),
     ],
 )
 def test_a_malformed_assignment_that_the_director_signed_is_refused(

@@ -13,6 +13,8 @@ from sealane.bundle.types import ProbationLimits
 from sealane.errors import TrustError
 from sealane.failure import FailureKind
 from sealane.names import SlotName
+from sealane.trust.documents import Quarantined
+from sealane_agent.layout import LKG, Pointer
 from sealane_agent.serving.messages import Traffic
 from sealane_agent.slot.loop import TICK_OPEN_S
 from sealane_agent.slot.state import State
@@ -373,5 +375,55 @@ def test_an_action_that_changes_nothing_is_repeated_at_a_walk(site: Site) -> Non
         async with site.supervisor() as run:
             await run.wait_for(lambda: len(dropped) > 3)
         assert dropped[3] - dropped[1] > TICK_OPEN_S
+
+    asyncio.run(story())
+
+
+def test_a_release_in_quarantine_goes_at_once_and_an_offline_restart_does_not_bring_it_back(
+    site: Site,
+) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        await serve(site, 2)
+        assert site.endpoint.statuses[CAM].previous is not None
+        away = (Quarantined(site.bundle(2).digest, "wrong labels"),)
+        site.want(quarantined=away)
+        async with site.supervisor() as run:
+            assert await run.hear()
+            await run.settled((1, 1))
+            await run.wait_for(lambda: site.endpoint.statuses[CAM].previous is None)
+            assert run.states()[-1] == "quarantined"
+            assert "quarantine ordered" in [event for event, _ in site.lines.events]
+        site.endpoint.begin(CAM, Pointer.decode(site.folder.pointer(CAM, LKG).read_bytes()))
+        async with site.supervisor() as run:
+            await run.settled((1, 1))
+            assert {*run.journal.read(CAM).ordered} == {site.bundle(2).digest}
+
+    asyncio.run(story())
+
+
+def test_a_good_release_serves_on_and_what_is_warm_beside_it_is_dropped(site: Site) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        await serve(site, 2)
+        wish = site.wish(2)
+        site.want(wish, quarantined=(Quarantined(site.bundle(1).digest, "wrong labels"),))
+        async with site.supervisor() as run:
+            assert await run.hear()
+            await run.wait_for(lambda: site.endpoint.statuses[CAM].previous is None)
+            await run.settled((2, 2))
+
+    asyncio.run(story())
+
+
+def test_a_manager_that_says_nothing_of_quarantine_changes_nothing_of_it(site: Site) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        site.want(site.wish(1), quarantined=(Quarantined(site.bundle(2).digest, "wrong"),))
+        async with site.supervisor() as run:
+            assert await run.hear()
+            site.want(site.wish(1))
+            assert await run.hear()
+            assert {*run.journal.read(CAM).ordered} == {site.bundle(2).digest}
 
     asyncio.run(story())

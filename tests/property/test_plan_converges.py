@@ -3,50 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from sealane.bundle.types import ProbationLimits
 from sealane.failure import FailureKind
 from sealane.policy import Commit, Policy, Trigger
-from sealane.trust.documents import Lease
-from sealane.windows import is_open, parse_window
+from sealane.trust.documents import Quarantined
+from sealane.windows import parse_window
 from sealane_agent.layout import ACTIVE, LKG, Pointer
-from sealane_agent.serving.messages import SlotStatus, Traffic
-from sealane_agent.slot import outcomes
-from sealane_agent.slot.plan import MAX_RESTARTS, plan, resumed
+from sealane_agent.serving.messages import Traffic
+from sealane_agent.slot.plan import MAX_RESTARTS, resumed
 from sealane_agent.slot.state import (
-    ENDED,
-    Action,
     AskDocument,
-    Attempt,
-    Choice,
-    DropWorkers,
-    Enter,
-    Fetch,
-    GiveUp,
     Hold,
-    Observed,
-    Remember,
     Rest,
-    Restore,
-    SetPointer,
-    Settle,
-    SlotRecord,
     Stage,
     State,
-    Switch,
     Wanted,
 )
-from support.agent_fakes import CAM, START, assignment, digest, empty, failure, pointer, proved
+from support.agent_fakes import CAM, assignment, digest, empty, failure, pointer
+from support.slot_world import SlotWorld
 
 if TYPE_CHECKING:
     from sealane.names import Digest
 
-LIMITS = ProbationLimits(seconds=10.0, deadline_seconds=60.0)
 VERSIONS = st.integers(1, 3)
 HOUR = ((parse_window("daily 10:00-11:00"),),)
 POLICIES = st.sampled_from(
@@ -62,30 +45,8 @@ POLICIES = st.sampled_from(
 MAX_STEPS = 60 * (MAX_RESTARTS + 2)
 
 
-class World(RuleBasedStateMachine):
+class World(SlotWorld, RuleBasedStateMachine):
     """One slot: what is durable, what the endpoint does, and what the supervisor remembers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now: datetime = START
-        self.record = SlotRecord(CAM)
-        self.pointers: dict[str, Pointer] = {}
-        self.endpoint: SlotStatus | None = empty(CAM)
-        self.loaded: dict[str, Pointer] = {}
-        self.workers = 0
-        self.wanted: Wanted | None = None
-        self.director: Wanted | None = None
-        self.heard = False
-        self.entered = START
-        self.fetching: FailureKind | None = None
-        self.unprovable: set[Digest] = set()
-        self.approved: set[Digest] = set()
-        self.committed: set[Pointer] = set()
-        self.served = False
-        self.holds: tuple[Hold, ...] = ()
-        self.boots = 1
-        self.quiet_s = 0.0
-        self.told = False
 
     # What happens around the supervisor
 
@@ -134,14 +95,49 @@ class World(RuleBasedStateMachine):
         why = failure(FailureKind.PERMANENT, component="verifier")
         self.says(Wanted(assignment(version), why))
 
+    @rule(version=VERSIONS, stops=st.booleans())
+    def put_into_quarantine(self, version: int, *, stops: bool) -> None:
+        order = Quarantined(digest(version), "it is wrong", stops)
+        self.orders({**self.record.ordered, digest(version): order})
+
+    @rule(
+        versions=st.permutations([1, 2, 3]),
+        then=st.sampled_from(["at rest", "in a trial", "half way", "off", "badly"]),
+        which=st.sampled_from([(0,), (1,), (0, 1)]),
+        stops=st.booleans(),
+    )
+    def kill_switch(
+        self, versions: list[int], then: str, which: tuple[int, ...], *, stops: bool
+    ) -> None:
+        """One release follows another, something else begins, and one or both are called off."""
+        old, new, other = versions
+        self.a_rollout_goes_well(old, "r1")
+        self.a_rollout_goes_well(new, "r2")
+        if then == "in a trial":
+            self.assigned(other, "r3", leased=True)
+            self.supervisor_works(8)
+        elif then == "half way":
+            self.assigned(other, "r3", leased=False)
+            self.supervisor_works(4)
+        elif then == "off":
+            self.endpoint_dies()
+            self.supervisor_dies()
+        for each in which:
+            self.put_into_quarantine((new, old)[each], stops=stops)
+        if then == "badly":
+            self.a_probation_goes_badly(other, "errors")
+
+    @rule(version=VERSIONS)
+    def quarantine_lifted(self, version: int) -> None:
+        left = {key: each for key, each in self.record.ordered.items() if key != digest(version)}
+        self.orders(left)
+
+    def orders(self, ordered: dict[Digest, Quarantined]) -> None:
+        self.record = replace(self.record, ordered=ordered)
+
     @rule()
     def withdrawn(self) -> None:
         self.says(None)
-
-    def says(self, wanted: Wanted | None) -> None:
-        """The director says what it wants, and the device hears it."""
-        self.director = self.wanted = wanted
-        self.heard = True
 
     @rule(kind=st.sampled_from([None, *FailureKind]))
     def transport_is(self, kind: FailureKind | None) -> None:
@@ -175,11 +171,17 @@ class World(RuleBasedStateMachine):
     def endpoint_dies(self) -> None:
         self.endpoint = None
 
-    @rule()
-    def endpoint_comes(self) -> None:
+    @rule(earlier=st.booleans())
+    def endpoint_comes(self, *, earlier: bool = False) -> None:
+        """Also one of an earlier version, which can drop nothing but standbys."""
         if self.endpoint is None:
             first = self.pointers.get(LKG) or self.pointers.get(ACTIVE)
-            self.endpoint = replace(empty(CAM), active=first)
+            self.workers += 1
+            name = f"cam-{self.workers}" if first else ""
+            drops = None if earlier else ""
+            self.endpoint = replace(
+                empty(CAM), active=first, active_worker=name, previous_worker=drops
+            )
 
     @rule(steps=st.integers(1, 12))
     def supervisor_works(self, steps: int) -> None:
@@ -235,7 +237,7 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def a_line_that_ran_keeps_running(self) -> None:
-        if self.served:
+        if self.served and not self.stopped:
             assert self.endpoint is None or self.endpoint.active is not None
             assert ACTIVE in self.pointers
 
@@ -246,7 +248,11 @@ class World(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Nothing more happens: the slot comes to rest."""
         self.endpoint_comes()
+        self.come_to_rest()
         self.machine_restarts()
+        self.come_to_rest()
+
+    def come_to_rest(self) -> None:
         self.told, self.quiet_s = True, 3600.0
         for _ in range(MAX_STEPS):
             action = self.planned()
@@ -271,153 +277,27 @@ class World(RuleBasedStateMachine):
         last = self.record.attempt
         if last is not None and last.state is State.COMMITTED:
             assert self.pointers[LKG] == last.pointer
+        self.check_quarantine()
 
-    # How actions come out
-
-    def answered(self) -> None:
-        """The manager is asked: what it wants, it allows again for five minutes."""
-        wanted = self.director
-        if wanted is not None and wanted.assignment.lease is not None:
-            lease = Lease("again", self.now + timedelta(seconds=300))
-            wanted = replace(wanted, assignment=replace(wanted.assignment, lease=lease))
-        self.says(wanted)
-
-    def is_settled(self) -> bool:
-        """Whether nothing is left to do, by this device: it waits for nobody but the manager."""
-        attempt = self.record.attempt
-        if attempt is None or attempt.state in ENDED:
-            return True
-        if attempt.state is State.WAITING:
-            asked = self.wanted.assignment if self.wanted else None
-            return not self.heard or asked is None or asked.lease is None
-        return self.fetching is FailureKind.TRANSIENT and attempt.state is State.FETCHING
-
-    def seen(self) -> Observed:
-        return Observed(
-            heard=self.heard,
-            active=self.pointers.get(ACTIVE),
-            lkg=self.pointers.get(LKG),
-            serving=self.endpoint,
-            in_state_s=(self.now - self.entered).total_seconds(),
-            holds=self.holds,
-            quiet_s=self.quiet_s,
-            boot=str(self.boots),
-            told=self.told,
-        )
-
-    def planned(self) -> Action:
-        return plan(self.wanted, self.record, self.seen(), self.now)
-
-    def act(self, action: Action) -> None:
-        match action:
-            case Enter():
-                self.enter(action)
-            case Remember(attempt):
-                assert self.record.attempt is not None
-                assert attempt.state is self.record.attempt.state
-                self.record = replace(self.record, attempt=attempt)
-            case GiveUp():
-                assert self.record.attempt is not None
-                assert self.record.attempt.state not in {State.ACTIVATING, State.PROBATION}
-                self.record = replace(self.record, attempt=None)
-            case Fetch(attempt):
-                self.fetch(attempt)
-            case Stage(attempt):
-                self.stage(attempt)
-            case SetPointer(which, target):
-                self.pointers[which] = target
-            case _:
-                self.command(action)
-
-    def enter(self, action: Enter) -> None:
-        old, new = self.record.attempt, action.attempt
-        if old is None or (old.key, old.state, old.since) != (new.key, new.state, new.since):
-            self.entered = self.now
-        if new.state is State.ACTIVATING:
-            assert new.lease_until is not None
-            assert self.now < new.lease_until
-            assert new.manifest not in self.record.quarantined
-            assert all(self.now >= hold.until for hold in self.holds)
-            self.require_window(new)
-        self.record = replace(self.record, attempt=new)
-        if new.state is State.COMMITTED:
-            assert new.pointer is not None
-            assert self.endpoint is not None
-            assert self.endpoint.active == new.pointer
-            self.committed.add(new.pointer)
-            self.record = replace(self.record, committed=new)
-        if action.quarantine:
-            away = {**self.record.quarantined, new.manifest: "bad"}
-            self.record = replace(self.record, quarantined=away)
-
-    def require_window(self, attempt: Attempt) -> None:
-        """Also offline, and whatever the policy was when the attempt began."""
-        if self.heard and self.wanted is not None:
-            assert attempt.policy == self.wanted.assignment.policy
-        emergency = attempt.policy.trigger is Trigger.NOW
-        for windows in attempt.policy.activation:
-            assert emergency or is_open(windows, self.now, UTC)
-
-    def fetch(self, attempt: Attempt) -> None:
-        assert attempt.manifest not in self.record.quarantined
-        for windows in attempt.policy.download:
-            assert is_open(windows, self.now, UTC)
-        if self.fetching is None:
-            self.enter(outcomes.fetched(attempt, LIMITS))
-        else:
-            why = failure(self.fetching, component="fetch")
-            self.enter(outcomes.failed(attempt, why, self.now, 0.5))
-
-    def stage(self, attempt: Attempt) -> None:
+    def check_quarantine(self) -> None:
+        """Nothing in quarantine serves or could, but for a slot with nothing else to serve."""
         assert self.endpoint is not None
-        assert attempt.fetched
-        self.endpoint = replace(self.endpoint, standby=())
-        if attempt.manifest in self.unprovable:
-            why = failure(FailureKind.PERMANENT)
-            self.enter(outcomes.failed(attempt, why, self.now, 0.5))
-            return
-        worker = self.load(pointer(attempt.release.version))
-        choice = Choice("onnx-fp32", "onnxruntime", "cpu", "fp32", proved(worker))
-        self.enter(outcomes.staged(attempt, choice, self.now))
-
-    def load(self, target: Pointer) -> str:
-        assert self.endpoint is not None
-        self.workers += 1
-        worker = f"cam-{self.workers}"
-        self.loaded[worker] = target
-        self.endpoint = replace(self.endpoint, standby=(*self.endpoint.standby, worker))
-        return worker
-
-    def command(self, action: Action) -> None:
-        match action:
-            case Switch(worker):
-                self.switch(worker, probation=True)
-            case Settle():
-                assert self.endpoint is not None
-                self.endpoint = replace(self.endpoint, probation=False)
-            case Restore(target):
-                assert target in self.pointers.values()
-                self.switch(self.load(target), probation=False)
-            case DropWorkers(workers):
-                assert self.endpoint is not None
-                assert self.endpoint.standby == workers
-                self.endpoint = replace(self.endpoint, standby=())
-
-    def switch(self, worker: str, *, probation: bool) -> None:
-        assert self.endpoint is not None
-        assert worker in self.endpoint.standby
-        target = self.loaded[worker]
-        assert not (probation and target.manifest in self.record.quarantined)
-        rest = tuple(name for name in self.endpoint.standby if name != worker)
-        self.endpoint = replace(
-            self.endpoint,
-            active=target,
-            active_worker=worker,
-            previous=self.endpoint.active,
-            probation=probation,
-            standby=rest,
-            traffic=Traffic(),
-        )
+        ordered, record = self.record.ordered, self.record
+        last_resort = self.pointers.get(ACTIVE)
+        if last_resort is not None and last_resort.manifest in ordered:
+            assert not ordered[last_resort.manifest].stops
+            assert self.pointers.get(LKG) in {None, last_resort}
+            known = [each.pointer for each in (record.before, record.committed) if each]
+            assert all(each.manifest in {*ordered, *record.quarantined} for each in known if each)
+        may: set[Pointer | None] = {last_resort}
+        if last_resort is not None and last_resort.manifest not in ordered:
+            may = set()
+        if self.endpoint.previous_worker is None and not self.pointers:
+            may.add(self.endpoint.active)
+        there = {self.endpoint.active, self.endpoint.previous, *self.pointers.values()}
+        there |= {self.loaded[worker] for worker in self.endpoint.standby}
+        assert not [each for each in there - may if each and each.manifest in ordered]
+        assert self.endpoint.previous is None or self.endpoint.previous.manifest not in ordered
 
 
 World.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)

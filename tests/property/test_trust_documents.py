@@ -16,7 +16,7 @@ from sealane.fleet import DeviceFacts
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 from sealane.trust import highwater
 from sealane.trust.director import from_targets, to_targets
-from sealane.trust.documents import DirectorDocument, Lease, SlotAssignment
+from sealane.trust.documents import DirectorDocument, Lease, Quarantined, SlotAssignment
 from sealane.trust.highwater import HighWater, Mark
 from sealane.trust.identity import parse_peer
 from sealane.trust.requirements import unmet
@@ -65,6 +65,10 @@ _documents = st.builds(
     snapshot_version=_numbers,
     generation=_numbers,
     slots=_slots(),
+    quarantined=st.none()
+    | st.dictionaries(_digests, st.tuples(st.text(max_size=200), st.booleans()), max_size=4).map(
+        lambda found: tuple(Quarantined(key, *found[key]) for key in sorted(found))
+    ),
 )
 
 

@@ -101,6 +101,7 @@ class FakeEndpoint:
             active=self.loaded[worker],
             active_worker=worker,
             previous=status.previous if status.probation else status.active,
+            previous_worker=(status.previous_worker if status.probation else status.active_worker),
             probation=probation,
             standby=tuple(name for name in status.standby if name != worker),
             traffic=Traffic(),
@@ -118,7 +119,13 @@ class FakeEndpoint:
         status = self._slot(slot)
         assert status.previous is not None
         self.statuses[slot] = replace(
-            status, active=status.previous, previous=None, probation=False, traffic=Traffic()
+            status,
+            active=status.previous,
+            active_worker=status.previous_worker or "",
+            previous=None,
+            previous_worker="",
+            probation=False,
+            traffic=Traffic(),
         )
         self._die("return")
         return self.statuses[slot]
@@ -127,7 +134,12 @@ class FakeEndpoint:
         self._answer()
         status = self._slot(slot)
         standby = tuple(name for name in status.standby if name != worker)
-        self.statuses[slot] = replace(status, standby=standby)
+        status = replace(status, standby=standby)
+        if worker == status.previous_worker:
+            status = replace(status, previous=None, previous_worker="")
+        if worker == status.active_worker:
+            status = replace(status, active=None, active_worker="")
+        self.statuses[slot] = status
 
     def begin(self, slot: str, pointer: Pointer | None) -> None:
         """Start again, as after a crash: only what the slot's pointer says serves."""
@@ -153,7 +165,8 @@ class FakeEndpoint:
 
 
 def empty(slot: str) -> SlotStatus:
-    return SlotStatus(slot, None, "", None, probation=False, standby=(), traffic=Traffic())
+    nothing = SlotStatus(slot, None, "", None, probation=False, standby=(), traffic=Traffic())
+    return replace(nothing, previous_worker="")
 
 
 @dataclass

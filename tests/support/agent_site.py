@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from sealane.trust.documents import (
     ApprovedRelease,
     DirectorDocument,
     Lease,
+    Quarantined,
     SlotAssignment,
 )
 from sealane.trust.identity import new_key
@@ -106,12 +107,18 @@ class Site:
         length = len(manifest.content)
         return SlotAssignment(slot, name, manifest.digest, length, rollout or f"r{version}", lease)
 
-    def want(self, *wishes: SlotAssignment, refused: TrustError | None = None) -> None:
+    def want(
+        self,
+        *wishes: SlotAssignment,
+        refused: TrustError | None = None,
+        quarantined: tuple[Quarantined, ...] | None = None,
+    ) -> None:
         """What the next document says."""
         now = datetime.now(UTC)
         document = DirectorDocument(
             DEVICE, 1, now, now + timedelta(hours=1), "nonce", 1, 1, 1, wishes
         )
+        document = replace(document, quarantined=quarantined)
         approved = tuple(
             ApprovedRelease(wish, self.bundle(wish.release.version).content) for wish in wishes
         )

@@ -8,6 +8,7 @@ import pytest
 from sealane.failure import FailureKind
 from sealane.fleet import SlotReport
 from sealane.receipt import SignedReceipt
+from sealane.trust.documents import Quarantined
 from sealane_agent.errors import DiskTrouble, JournalDamaged
 from sealane_agent.serving.messages import Traffic
 from sealane_agent.slot.journal import Entry, Journal
@@ -138,3 +139,45 @@ def test_a_journal_out_of_reach_is_not_called_damaged(tmp_path: Path) -> None:
     with pytest.raises(DiskTrouble, match="cannot be opened") as caught:
         Journal(tmp_path / "gone" / "journal.db")
     assert "nothing is lost" in caught.value.hint
+
+
+WRONG = Quarantined(digest(2), "wrong labels")
+
+
+def test_an_order_of_quarantine_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    assert journal.obey((WRONG, Quarantined(digest(3), "slow", stops=True)))
+    assert not journal.obey((Quarantined(digest(3), "slow", stops=True), WRONG))
+    assert journal.obey((WRONG,))
+    journal.close()
+    again = Journal(tmp_path / "journal.db")
+    assert again.read(CAM).ordered == {digest(2): WRONG}
+    assert again.read(CAM).quarantined == {}
+    again.close()
+
+
+def kept(version: int) -> Entry:
+    made = replace(FULL, release=release(version), manifest=digest(version), state=State.COMMITTED)
+    return entry(made)
+
+
+def before(journal: Journal) -> int:
+    found = journal.read(CAM).before
+    return found.release.version if found else 0
+
+
+def test_what_was_kept_before_is_remembered(journal: Journal) -> None:
+    journal.write(kept(1))
+    journal.write(kept(1))
+    assert before(journal) == 0
+    journal.write(kept(2))
+    journal.write(kept(3))
+    assert before(journal) == 2
+
+
+def test_what_is_in_quarantine_is_nothing_to_go_back_to(journal: Journal) -> None:
+    for version in (1, 2):
+        journal.write(kept(version))
+    journal.obey((WRONG,))
+    journal.write(kept(3))
+    assert before(journal) == 1

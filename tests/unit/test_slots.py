@@ -333,6 +333,35 @@ def test_a_dropped_standby_is_closed() -> None:
     run(test)
 
 
+def test_a_warm_previous_model_that_is_dropped_answers_nothing_any_more() -> None:
+    async def test(slot: Slot, workshop: FakeWorkshop) -> None:
+        old = await serve(slot, workshop, 1)
+        new = await serve(slot, workshop, 2, probation=True)
+        dropped = slot.status().previous_worker
+        assert dropped
+        slot.drop(dropped)
+        assert (slot.versions, slot.status().previous_worker) == ((2,), "")
+        await asyncio.sleep(0.01)
+        assert old.closed
+        new.fails_on = lambda _: True
+        with pytest.raises(ModelFailed):
+            await slot.infer(None, inference())
+
+    run(test)
+
+
+def test_a_slot_whose_active_worker_is_dropped_serves_nothing_until_another_is_activated() -> None:
+    async def test(slot: Slot, workshop: FakeWorkshop) -> None:
+        await serve(slot, workshop, 1)
+        slot.drop(slot.status().active_worker)
+        with pytest.raises(NotReady):
+            await slot.infer(None, inference())
+        await serve(slot, workshop, 2)
+        assert await answered_by(slot) == 2
+
+    run(test)
+
+
 def test_the_baseline_is_the_previous_models_latency() -> None:
     async def test(slot: Slot, workshop: FakeWorkshop) -> None:
         await serve(slot, workshop, 1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from sealane.names import DeviceId
+from sealane.limits import QUARANTINED_RELEASES
+from sealane.names import DeviceId, Digest
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.operate import Word, operate
@@ -124,6 +126,39 @@ def test_it_leaves_devices_whose_rollout_ended_long_ago_too(store: Store) -> Non
     told = store.quarantine.put(OLD_SOURCE, ADA)
     assert set(told) == {EDGE, SECOND}
     assert wants(store, "edge-1") == []
+
+
+def ordered(store: Store, device: str) -> dict[str, bool]:
+    """What a document tells the device of quarantine: digest, and whether it stops."""
+    found = store.desired.issue(DeviceId(device), START).quarantined
+    return {each.manifest: each.stops for each in found}
+
+
+def test_every_device_that_may_hold_it_is_told_and_told_again_when_it_is_lifted(
+    store: Store,
+) -> None:
+    serve_old(store)
+    start(store, "r-1")
+    tick(store, "r-1")
+    enrol(store, "edge-3", site="bern")
+    assert ordered(store, "edge-1") == {}
+    told = store.quarantine.put(OLD_SOURCE, ADA, stops=True)
+    assert set(told) == {EDGE, SECOND}, "it is warm there, although another one is assigned"
+    assert ordered(store, "edge-1") == {OLD_SOURCE.manifest: True}
+    assert ordered(store, "edge-3") == {}, "a device that never had the model is not told"
+    assert set(store.quarantine.lift(str(OLD), ADA)) == {EDGE, SECOND}
+    assert ordered(store, "edge-1") == {}
+
+
+def test_a_document_names_the_newest_and_not_more_than_a_device_takes(store: Store) -> None:
+    serve_old(store)
+    for number in range(QUARANTINED_RELEASES + 3):
+        name = replace(OLD, version=1000 + number)
+        source = replace(OLD_SOURCE, name=name, manifest=Digest(f"sha256:{number:064x}"))
+        store.quarantine.put(source, replace(ADA, at=START + timedelta(seconds=number)))
+    found = ordered(store, "edge-1")
+    assert len(found) == QUARANTINED_RELEASES
+    assert f"sha256:{2:064x}" not in found
 
 
 def test_nothing_brings_it_again_until_it_is_lifted(store: Store) -> None:

@@ -219,7 +219,12 @@ def _status(content: dict[str, Any]) -> SlotStatus:
         probation=content["probation"] is True,
         standby=tuple(content["standby"]),
         traffic=_plain(Traffic, content["traffic"]),
+        previous_worker=_name(content.get("previous_worker")),
     )
+
+
+def _name(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _failure(content: dict[str, Any]) -> Failure:

@@ -82,7 +82,10 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Stop a standby worker that was not activated. Answered by `{}`."""
+    """Stop a worker: a standby, the warm previous or, so that nothing serves, the active one.
+
+    Answered by `{}`, also when it is gone already.
+    """
 
     slot: str
     worker: str
@@ -135,7 +138,10 @@ class GivenUp:
 class SlotStatus:
     """One slot as the endpoint serves it; None where nothing does.
 
-    `given_up`: only of versions of the agent itself.
+    Attributes:
+        previous_worker: which `Drop` ends too, as the active one; None where only standbys can be
+            dropped, as in endpoints of earlier versions.
+        given_up: only of versions of the agent itself.
     """
 
     slot: str
@@ -146,6 +152,7 @@ class SlotStatus:
     standby: tuple[str, ...]
     traffic: Traffic
     given_up: GivenUp | None = None
+    previous_worker: str | None = None
 
 
 Command = Load | Activate | Settle | Return | Drop | Status | Telemetry

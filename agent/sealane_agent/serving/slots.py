@@ -272,8 +272,17 @@ class Slot:
         return self.status()
 
     def drop(self, name: str) -> None:
-        """End a standby; it may be gone already."""
-        self._retire(self._standby.pop(name, None))
+        """End a worker, whatever its place; it may be gone already."""
+        gone = [each for each in (*self.places, *self._standby.values()) if each.name == name]
+        self._standby.pop(name, None)
+        if self._previous in gone:
+            self._previous = None
+            self._record_arms()
+        if self._active in gone:
+            self._active = None
+            self._begin_activation(probation=False)
+        for place in gone:
+            self._retire(place)
 
     def status(self) -> SlotStatus:
         """As the supervisor is told."""
@@ -286,6 +295,7 @@ class Slot:
             probation=self._probation,
             standby=tuple(self._standby),
             traffic=self._counters.read(baseline),
+            previous_worker=self._previous.name if self._previous else "",
         )
 
     async def close(self, drain_s: float = DRAIN_S) -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sealane.receipt import SignedReceipt
 
     from sealane_agent.endpoint.seam import Endpoint
-    from sealane_agent.layout import StateFolder
+    from sealane_agent.layout import Pointer, StateFolder
     from sealane_agent.log import Log
     from sealane_agent.slot.journal import Journal
     from sealane_agent.slot.reports import Speaker
@@ -113,7 +113,7 @@ class Hands:
                 await self._give_up(attempt, seen)
             case SetPointer(which, pointer):
                 path = self._tools.folder.pointer(slot, which)
-                await asyncio.to_thread(_set_pointer, path, pointer.encode())
+                await asyncio.to_thread(_set_pointer, path, pointer)
             case Switch(worker, share):
                 await endpoint.activate(slot, worker, probation=True, share=share)
             case Settle():
@@ -216,6 +216,9 @@ class Hands:
         await endpoint.activate(slot, proved.worker, probation=False)
 
 
-def _set_pointer(path: Path, content: bytes) -> None:
+def _set_pointer(path: Path, pointer: Pointer | None) -> None:
     fileio.make_folder(path.parent)
-    fileio.replace(path, content)
+    if pointer is None:
+        fileio.remove(path)
+    else:
+        fileio.replace(path, pointer.encode())

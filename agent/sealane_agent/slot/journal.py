@@ -17,6 +17,7 @@ from sealane.errors import SealaneError
 from sealane.fleet import Event
 from sealane.limits import EVENTS_PER_MESSAGE, OUTBOX_EVENTS
 from sealane.names import Digest
+from sealane.trust.documents import Quarantined
 
 from sealane_agent.database import open_database, transaction
 from sealane_agent.errors import DiskTrouble, JournalDamaged
@@ -42,9 +43,22 @@ _TABLES: Final = {
     "outbox": "sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, body TEXT NOT NULL",
     "hold": "id TEXT PRIMARY KEY, slot TEXT NOT NULL, owner TEXT NOT NULL, reason TEXT NOT NULL, "
     "until TEXT NOT NULL",
+    "ordered": "digest TEXT PRIMARY KEY, reason TEXT NOT NULL, stops INTEGER NOT NULL",
+    "kept_before": "slot TEXT PRIMARY KEY, attempt TEXT NOT NULL",
     "counter": "name TEXT PRIMARY KEY, value INTEGER NOT NULL",
     "history": history.TABLE,
 }
+
+_KEEP_BEFORE: Final = """
+INSERT INTO kept_before
+SELECT name, committed FROM slot
+WHERE name = :slot AND committed IS NOT NULL
+AND json_extract(committed, '$.manifest') != :digest
+AND json_extract(committed, '$.manifest') NOT IN (SELECT digest FROM ordered)
+AND json_extract(committed, '$.manifest') NOT IN (SELECT digest FROM quarantine)
+ON CONFLICT (slot) DO UPDATE SET attempt = excluded.attempt
+"""
+"""What was kept until now is what the slot can go back to, unless it is in quarantine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +108,37 @@ class Journal:
             row = self._database.execute(
                 "SELECT attempt, committed FROM slot WHERE name = ?", (slot,)
             ).fetchone()
+            before = self._database.execute(
+                "SELECT attempt FROM kept_before WHERE slot = ?", (slot,)
+            ).fetchone()
             away = self._database.execute("SELECT digest, reason FROM quarantine").fetchall()
+            ordered = self._ordered()
         attempt, committed = row or (None, None)
         return SlotRecord(
             slot,
             _attempt(slot, attempt),
             _attempt(slot, committed),
+            _attempt(slot, before[0] if before else None),
             {Digest(digest): reason for digest, reason in away},
+            {each.manifest: each for each in ordered},
         )
+
+    def obey(self, quarantined: tuple[Quarantined, ...]) -> bool:
+        """Keep which releases are in quarantine by order, in place of those before.
+
+        Whether that is something new.
+        """
+        with self._reading():
+            known = self._ordered()
+        if {*known} == {*quarantined}:
+            return False
+        with self._transaction() as database:
+            database.execute("DELETE FROM ordered")
+            database.executemany(
+                "INSERT INTO ordered VALUES (?, ?, ?)",
+                [(each.manifest, each.reason, each.stops) for each in quarantined],
+            )
+        return True
 
     def write(self, entry: Entry) -> None:
         """Record one change."""
@@ -192,6 +229,10 @@ class Journal:
         with self._reading():
             return int(self._database.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
+    def _ordered(self) -> tuple[Quarantined, ...]:
+        rows = self._database.execute("SELECT digest, reason, stops FROM ordered").fetchall()
+        return tuple(Quarantined(Digest(digest), why, bool(stops)) for digest, why, stops in rows)
+
     @staticmethod
     def _set_attempt(database: sqlite3.Connection, entry: Entry) -> None:
         text = encode_attempt(entry.attempt) if entry.attempt else None
@@ -201,6 +242,7 @@ class Journal:
             (entry.slot, text),
         )
         if entry.attempt is not None and entry.attempt.state is State.COMMITTED:
+            database.execute(_KEEP_BEFORE, {"slot": entry.slot, "digest": entry.attempt.manifest})
             database.execute("UPDATE slot SET committed = ? WHERE name = ?", (text, entry.slot))
 
     @staticmethod

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealane.fleet import SlotReport
-    from sealane.names import SlotName
+    from sealane.names import Digest, SlotName
 
     from sealane_agent.slot.actions import Hands, Tools
     from sealane_agent.slot.state import Action, Attempt, Wanted
@@ -54,9 +54,12 @@ class Desires:
     def __init__(self) -> None:
         self.heard = False
         self.wanted: dict[SlotName, Wanted] = {}
+        self.ordered: frozenset[Digest] = frozenset()
 
     def unwanted(self, attempt: Attempt) -> bool:
         """Whether the director wants something else than this attempt; from any thread."""
+        if attempt.manifest in self.ordered:
+            return True
         if not self.heard:
             return False
         wanted = self.wanted.get(attempt.slot)
@@ -131,6 +134,7 @@ class SlotLoop:
         await self._hands.act(action, self.seen)
         self._resumed, self._trouble = True, 0
         if isinstance(action, Enter) and action.attempt.state in ENDED:
+            self.record = await asyncio.to_thread(self._tools.journal.read, self.slot)
             ended()
         repeated, self._acted = action == self._acted, action
         return TICK_OPEN_S if repeated else 0.0
@@ -160,6 +164,7 @@ class SlotLoop:
             zone=self._tools.zone,
             boot=self._tools.speaker.boot,
             told=await self._told(),
+            spare=await asyncio.to_thread(self._spare) if self.record.ordered else None,
         )
         self.seen = replace(self.seen, quiet_s=self._quiet())
 
@@ -170,6 +175,12 @@ class SlotLoop:
             fileio.sync_folder(folder)
         self._doubt = False
         return self._pointer(ACTIVE), self._pointer(LKG)
+
+    def _spare(self) -> Pointer | None:
+        """What was kept before, while an endpoint could load it."""
+        before = self.record.before.pointer if self.record.before else None
+        here = before is not None and self._tools.folder.view(before.manifest).is_dir()
+        return before if here else None
 
     def _pointer(self, which: str) -> Pointer | None:
         path = self._tools.folder.pointer(self.slot, which)

@@ -16,6 +16,7 @@
   rolling_back  pointer and endpoint are back at the last known good      rolled_back | safe_mode
   committed     (ended) the last known good pointer follows
 
+Releases that the manager put into quarantine come first: `slot/quarantine.py` says what follows.
 Whatever happens before `activating` changes nothing that serves. A state that outlives its deadline
 ends the attempt; an attempt that was begun anew too often ends too. Every action is idempotent and
 is planned again from what is seen, so that a crash at any point only repeats it.
@@ -34,6 +35,7 @@ from sealane.receipt import ROLLED_BACK, SERVING
 from sealane_agent.layout import ACTIVE, LKG
 from sealane_agent.slot.permission import LEASE, before_activation, before_fetching, granted
 from sealane_agent.slot.probation import Decision, judge, lengthened
+from sealane_agent.slot.quarantine import obeyed, said
 from sealane_agent.slot.state import (
     ENDED,
     AskDocument,
@@ -106,6 +108,8 @@ def plan(wanted: Wanted | None, record: SlotRecord, observed: Observed, now: dat
     slot = _Slot(wanted, record, observed, now)
     if record.attempt is not None and (lost := _lost(slot)) is not None:
         return lost
+    if (order := obeyed(record, observed, now)) is not None:
+        return order
     if record.attempt is None or record.attempt.state in ENDED:
         return _ended(slot)
     return _RULES[record.attempt.state](slot)
@@ -128,13 +132,20 @@ def _ended(slot: _Slot) -> Action:
     attempt = _begin(slot, wanted)
     if wanted.refusal:
         return Enter(replace(attempt, state=State.FAILED, failure=wanted.refusal))
-    if _serves_already(slot, wanted):
+    order = slot.record.ordered.get(attempt.manifest)
+    if order is None and _serves_already(slot, wanted):
         return _confirm(slot, attempt)
+    away = said(attempt, order) if order is not None else _put_away(slot, attempt)
+    return Enter(replace(attempt, state=State.QUARANTINED, failure=away) if away else attempt)
+
+
+def _put_away(slot: _Slot, attempt: Attempt) -> Failure | None:
+    """Why this device does not try a release again, if it does not."""
     reason = slot.record.quarantined.get(attempt.manifest)
-    if reason is not None:
-        failure = _failure(attempt, FailureKind.PERMANENT, _quarantined(reason))
-        return Enter(replace(attempt, state=State.QUARANTINED, failure=failure))
-    return Enter(attempt)
+    if reason is None:
+        return None
+    message = f"this device does not try these bytes again: {reason}"
+    return _failure(attempt, FailureKind.PERMANENT, message)
 
 
 def _begin(slot: _Slot, wanted: Wanted) -> Attempt:
@@ -158,6 +169,8 @@ def _is_done(slot: _Slot, wanted: Wanted) -> bool:
     last, asked = slot.record.attempt, wanted.assignment
     if last is None or last.key != (asked.slot, asked.manifest, asked.rollout):
         return False
+    if last.state is State.QUARANTINED:
+        return asked.manifest in {*slot.record.quarantined, *slot.record.ordered}
     if last.state is not State.FAILED or last.failure is None:
         return True
     if last.failure.component == "verifier":
@@ -177,7 +190,8 @@ def _serves_already(slot: _Slot, wanted: Wanted) -> bool:
 
 def _confirm(slot: _Slot, attempt: Attempt) -> Action:
     """A rollout asks for what already serves: the receipt says so, and nothing moves."""
-    before = slot.record.committed
+    kept = (slot.record.committed, slot.record.before)
+    before = next((each for each in kept if each and each.pointer == slot.seen.lkg), None)
     serving = slot.seen.serving
     if not attempt.rollout or before is None or serving is None:
         return _tidy(slot)
@@ -447,7 +461,3 @@ def _unjudged(slot: _Slot) -> str:
     if slot.attempt.policy.commit is not Commit.LOCAL_HEALTH and not slot.seen.told:
         return "the manager, whose acknowledgement its policy demands, did not answer in time"
     return "nobody could watch its probation"
-
-
-def _quarantined(reason: str) -> str:
-    return f"this device does not try these bytes again: {reason}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sealane.failure import Failure, FailureKind
@@ -41,8 +41,17 @@ def report(slot: SlotName, attempt: Attempt | None, seen: Observed, now: datetim
         lkg_release=_release(seen.lkg),
         attempt_release=str(attempt.release),
         rollout=attempt.rollout,
-        failure=attempt.failure or _waits_for(attempt, seen, now),
+        failure=_failure(attempt, serving) or _waits_for(attempt, seen, now),
     )
+
+
+def _failure(attempt: Attempt, serving: Pointer | None) -> Failure | None:
+    """Why it ended; of a release in quarantine also that it had to stay."""
+    failure = attempt.failure
+    stays = serving is not None and serving.manifest == attempt.manifest
+    if failure is None or attempt.state is not State.QUARANTINED or not stays:
+        return failure
+    return replace(failure, message=f"{failure.message}; it serves on: nothing else can here")
 
 
 def _waits_for(attempt: Attempt, seen: Observed, now: datetime) -> Failure | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sealane.failure import Failure
     from sealane.names import Digest, ReleaseName, SlotName
-    from sealane.trust.documents import SlotAssignment
+    from sealane.trust.documents import Quarantined, SlotAssignment
 
     from sealane_agent.serving.messages import Proved, SlotStatus
 
@@ -115,14 +115,18 @@ class SlotRecord:
 
     Attributes:
         attempt: the last one, open or ended; None before the first and after one was given up.
-        committed: the one behind the last known good model.
+        committed: the one that was kept last.
+        before: the one that was kept before it and might serve again.
         quarantined: digests that this device does not try again, with the reason.
+        ordered: releases that the manager put into quarantine, by digest.
     """
 
     slot: SlotName
     attempt: Attempt | None = None
     committed: Attempt | None = None
+    before: Attempt | None = None
     quarantined: Mapping[Digest, str] = field(default_factory=dict)
+    ordered: Mapping[Digest, Quarantined] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,7 @@ class Observed:
         quiet_s: how long nobody has asked the slot anything, as far as this supervisor has seen.
         boot: of the machine.
         told: the manager has stored everything that this device said.
+        spare: what was kept before the last known good model, while its files are here.
     """
 
     heard: bool
@@ -177,6 +182,7 @@ class Observed:
     quiet_s: float = 0.0
     boot: str = ""
     told: bool = True
+    spare: Pointer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +238,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class SetPointer:
-    """Flip one of the slot's pointers durably."""
+    """Flip one of the slot's pointers durably; None takes it away."""
 
     which: str
-    pointer: Pointer
+    pointer: Pointer | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +266,7 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class DropWorkers:
-    """Stop standby workers that no attempt needs."""
+    """Stop workers that no attempt needs, or that shall not serve any more."""
 
     workers: tuple[str, ...]
 

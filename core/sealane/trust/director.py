@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Final
 from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
 
 from sealane.audit.checkpoint import NOTE_CHARS
+from sealane.limits import QUARANTINE_REASON_CHARS, QUARANTINED_RELEASES
 from sealane.names import Digest, ReleaseName, hex_of, parse_device, parse_digest, parse_slot
 from sealane.policy import ANY_TIME, policy_from_json, policy_to_json
 from sealane.sampling.sealed import KEY_BYTES
-from sealane.trust.documents import DirectorDocument, Lease, SamplingOrder, SlotAssignment
+from sealane.trust.documents import (
+    DirectorDocument,
+    Lease,
+    Quarantined,
+    SamplingOrder,
+    SlotAssignment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,8 +59,16 @@ def to_targets(document: DirectorDocument) -> Targets:
         "generation": document.generation,
         "slots": {slot.slot: _slot_to_json(slot) for slot in document.slots},
         **({"log": document.log} if document.log else {}),
+        **_quarantine_to_json(document.quarantined),
     }
     return signed
+
+
+def _quarantine_to_json(found: tuple[Quarantined, ...] | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    said = {each.manifest: {"reason": each.reason, "stops": each.stops} for each in found}
+    return {"quarantine": said}
 
 
 def _slot_to_json(slot: SlotAssignment) -> dict[str, Any]:
@@ -93,6 +108,24 @@ def from_targets(signed: Targets) -> DirectorDocument:
             for name, slot in sorted(fields["slots"].items())
         ),
         log=_text(fields.get("log", ""), NOTE_CHARS),
+        quarantined=_quarantine_from_json(fields.get("quarantine")),
+    )
+
+
+def _quarantine_from_json(
+    found: Mapping[str, Mapping[str, Any]] | None,
+) -> tuple[Quarantined, ...] | None:
+    if found is None:
+        return None
+    if len(found) > QUARANTINED_RELEASES:
+        raise ValueError(f"more than {QUARANTINED_RELEASES} releases are said to be in quarantine")
+    return tuple(
+        Quarantined(
+            parse_digest(manifest),
+            _text(fields["reason"], QUARANTINE_REASON_CHARS),
+            fields.get("stops") is True,
+        )
+        for manifest, fields in sorted(found.items())
     )
 
 

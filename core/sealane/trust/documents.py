@@ -39,6 +39,21 @@ class SamplingOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A release that shall serve nowhere.
+
+    Attributes:
+        manifest: its digest.
+        reason: of whoever put it there; at most QUARANTINE_REASON_CHARS.
+        stops: a slot in which nothing else can serve is emptied; else it serves on there.
+    """
+
+    manifest: Digest
+    reason: str
+    stops: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SlotAssignment:
     """What the director wants in one slot.
 
@@ -74,6 +89,8 @@ class DirectorDocument:
         root_version, snapshot_version: the repository must be at least that new.
         generation: of the desired state this document was made from.
         log: the audit log's checkpoint, as `sealane.audit.checkpoint` signs it; may be empty.
+        quarantined: every release in quarantine that concerns the device; None says nothing of
+            it, as managers of earlier versions do.
     """
 
     device: DeviceId
@@ -86,6 +103,7 @@ class DirectorDocument:
     generation: int
     slots: tuple[SlotAssignment, ...]
     log: str = ""
+    quarantined: tuple[Quarantined, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

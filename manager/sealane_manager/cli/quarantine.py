@@ -16,15 +16,25 @@ app = typer.Typer(no_args_is_help=True, help="Take a release off every device at
 ReleaseArgument = Annotated[str, typer.Argument(help="family/model@version")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="why, for the decision log")]
 
-_COLUMNS = ("release", "at", "actor", "reason", "manifest")
+_COLUMNS = ("release", "at", "actor", "reason", "stops", "manifest")
 
 
 @app.command()
-def put(release: ReleaseArgument, reason: ReasonOption, context: ContextOption = None) -> None:
+def put(
+    release: ReleaseArgument,
+    reason: ReasonOption,
+    stop: Annotated[
+        bool,
+        typer.Option(
+            "--stop", help="also where nothing else can serve: such a slot answers nothing"
+        ),
+    ] = False,
+    context: ContextOption = None,
+) -> None:
     """Take it off every device: each gets back what it replaced; no rollout may bring it again."""
     with reported(), connect(context) as manager:
-        told = manager.quarantine(ReleaseName.parse(release), reason)
-    typer.echo(f"{release} is in quarantine; {told} devices go back")
+        told = manager.quarantine(ReleaseName.parse(release), reason, stops=stop)
+    typer.echo(f"{release} is in quarantine; {told} devices are told")
 
 
 @app.command()

@@ -25,7 +25,7 @@ from sealane_manager.rollout_file.applying import Outcome, outcome
 from sealane_manager.store.records import By, Draft, ReleaseSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from sealane.clock import Clock
     from sealane.names import DeviceId, Digest, ReleaseName, SlotName
@@ -182,10 +182,13 @@ class Controller:
         self.wake()
         return changed.rollout
 
-    def quarantine(self, release: ReleaseName, reason: str, actor: str) -> int:
+    def quarantine(
+        self, release: ReleaseName, reason: str, actor: str, *, stops: bool = False
+    ) -> int:
         """Take a release off every device; returns how many must hear of it.
 
-        Raises NotKnown when it was never listed here, and Refused when it is in quarantine.
+        `stops`: slots in which nothing else can serve are emptied. Raises NotKnown when it was
+        never listed here, and Refused when it is in quarantine.
         """
         _check_reason(reason)
         found = next((each for each in self._world.releases() if each.name == release), None)
@@ -193,17 +196,13 @@ class Controller:
             raise NotKnown(f"release {release} is not listed", hint="see `sealane release list`")
         source = ReleaseSource(found.name, found.manifest, found.length)
         by = By(actor, reason, self._world.clock.now())
-        told = self._store.quarantine.put(source, by)
-        for news in told.items():
-            self._told.put(news)
-        self._dirty.set()
-        self.wake()
-        return len(told)
+        return self._spread(self._store.quarantine.put(source, by, stops=stops))
 
     def lift(self, release: ReleaseName, reason: str, actor: str) -> None:
         """Let a release be rolled out again; raises NotKnown."""
         _check_reason(reason)
-        self._store.quarantine.lift(str(release), By(actor, reason, self._world.clock.now()))
+        by = By(actor, reason, self._world.clock.now())
+        self._spread(self._store.quarantine.lift(str(release), by))
 
     def quarantined(self) -> tuple[QuarantineRecord, ...]:
         """Every release in quarantine."""
@@ -346,6 +345,14 @@ class Controller:
     def _tell(self, changed: Changed) -> None:
         for news in changed.generations.items():
             self._told.put(news)
+
+    def _spread(self, generations: Mapping[DeviceId, int]) -> int:
+        """Tell devices at once that there is something new; returns how many."""
+        for news in generations.items():
+            self._told.put(news)
+        self._dirty.set()
+        self.wake()
+        return len(generations)
 
     def _deliver(self) -> None:
         if self._dirty.is_set():

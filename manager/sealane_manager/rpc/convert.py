@@ -184,13 +184,16 @@ def quarantined_to_wire(record: QuarantineRecord) -> wire.QuarantinedRelease:
         at_us=codec.to_micros(record.at),
         actor=record.actor,
         reason=record.reason,
+        stops=record.stops,
     )
 
 
 def quarantined_from_wire(record: wire.QuarantinedRelease) -> QuarantineRecord:
     """One release in quarantine."""
     moment = codec.from_micros(record.at_us)
-    return QuarantineRecord(record.release, record.manifest, moment, record.actor, record.reason)
+    return QuarantineRecord(
+        record.release, record.manifest, moment, record.actor, record.reason, record.stops
+    )
 
 
 def judgement_to_wire(judgement: JudgementRecord) -> wire.Judgement:

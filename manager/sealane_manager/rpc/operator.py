@@ -262,7 +262,10 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         """Take a release off every device."""
         rollouts = self._offices.rollouts
         told = await self._ask(
-            context, lambda actor: rollouts.quarantine(request.release, request.reason, actor)
+            context,
+            lambda actor: rollouts.quarantine(
+                request.release, request.reason, actor, stops=request.stops
+            ),
         )
         return wire.QuarantineReleaseResponse(devices=told)
 

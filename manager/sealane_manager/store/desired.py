@@ -16,6 +16,7 @@ from sealane_manager.rollout.terms import terms_from_json
 from sealane_manager.rollout.types import IN_FLIGHT, RolloutState
 from sealane_manager.store import rows
 from sealane_manager.store.devices import active, known
+from sealane_manager.store.orders import quarantined_for
 from sealane_manager.store.records import Issue
 from sealane_manager.store.schedules import policy_for
 from sealane_manager.store.tables import DesiredRow, DeviceRow, RolloutDeviceRow, RolloutRow
@@ -79,7 +80,8 @@ class Desired:
                 session.add(each)
                 tried = replace(policy, trial=_trial(session, each.rollout))
                 slots.append(replace(_assignment(each, each.lease_expires), policy=tried))
-            return Issue(row.document_version, row.generation, tuple(slots))
+            away = quarantined_for(session, device)
+            return Issue(row.document_version, row.generation, tuple(slots), away)
 
 
 def _of(session: Session, device: DeviceId) -> Sequence[DesiredRow]:

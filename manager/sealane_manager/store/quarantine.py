@@ -14,6 +14,7 @@ from sealane_manager.rollout.types import LIVE, PENDING
 from sealane_manager.store.consequences import Change, carry_out, was
 from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import Wanted, assign, bump
+from sealane_manager.store.orders import holders
 from sealane_manager.store.records import DecisionRecord, QuarantineRecord, ReleaseSource
 from sealane_manager.store.tables import DesiredRow, QuarantineRow, RolloutRow, metadata
 
@@ -41,15 +42,18 @@ class Quarantine:
         query = select(QuarantineRow).order_by(col(QuarantineRow.at).desc())
         with self._database.read() as session:
             return tuple(
-                QuarantineRecord(row.release, row.manifest, row.at, row.actor, row.reason)
+                QuarantineRecord(
+                    row.release, row.manifest, row.at, row.actor, row.reason, row.stops
+                )
                 for row in session.exec(query)
             )
 
-    def put(self, source: ReleaseSource, by: By) -> Mapping[DeviceId, int]:
+    def put(self, source: ReleaseSource, by: By, *, stops: bool = False) -> Mapping[DeviceId, int]:
         """Take a release off every device, in one transaction; returns who must hear of it.
 
-        Its rollouts are taken back or ended, and each other device that it is assigned to gets back
-        what the last rollout replaced there. Raises Refused when it is in quarantine already.
+        `stops`: slots in which nothing else can serve are emptied. Its rollouts are taken back or
+        ended, and each other device that it is assigned to gets back what the last rollout
+        replaced there. Raises Refused when it is in quarantine already.
         """
         with self._database.write() as session:
             if session.get(QuarantineRow, source.manifest):
@@ -61,17 +65,20 @@ class Quarantine:
                     at=by.at,
                     actor=by.actor,
                     reason=by.reason,
+                    stops=stops,
                 )
             )
             session.flush()
             concerned = self._end_rollouts(session, source, by)
             concerned |= assign(session, _taken_off(session, source))
-            detail = f"{source.name} from {len(concerned)} devices: {by.reason}"
+            concerned |= holders(session, str(source.name), source.manifest)
+            also = ", also where nothing else can serve" if stops else ""
+            detail = f"{source.name} from {len(concerned)} devices{also}: {by.reason}"
             log(session, DecisionRecord(by.at, "", by.actor, "quarantine", detail))
             return bump(session, concerned)
 
-    def lift(self, release: str, by: By) -> None:
-        """Let a release be rolled out again; raises NotKnown."""
+    def lift(self, release: str, by: By) -> Mapping[DeviceId, int]:
+        """Let a release be rolled out again; returns who must hear of it; raises NotKnown."""
         with self._database.write() as session:
             row = session.exec(
                 select(QuarantineRow).where(QuarantineRow.release == release)
@@ -83,6 +90,7 @@ class Quarantine:
             session.delete(row)
             detail = f"{release}: {by.reason}".rstrip(": ")
             log(session, DecisionRecord(by.at, "", by.actor, "lift quarantine", detail))
+            return bump(session, holders(session, release, row.manifest))
 
     def _end_rollouts(self, session: Session, source: ReleaseSource, by: By) -> set[DeviceId]:
         states = [str(state) for state in LIVE | PENDING]

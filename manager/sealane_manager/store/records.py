@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sealane.fleet import DeviceFacts, SlotReport
     from sealane.names import DeviceId, Digest, ReleaseName, SlotName
-    from sealane.trust.documents import SlotAssignment
+    from sealane.trust.documents import Quarantined, SlotAssignment
 
     from sealane_manager.people.access import Grant
     from sealane_manager.rollout.types import Rollout, RolloutSpec
@@ -124,17 +124,22 @@ class Issue:
     version: int
     generation: int
     slots: tuple[SlotAssignment, ...]
+    quarantined: tuple[Quarantined, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantineRecord:
-    """A release that shall serve nowhere, who said so, and why."""
+    """A release that shall serve nowhere, who said so, and why.
+
+    `stops`: also where nothing else can serve.
+    """
 
     release: str
     manifest: str
     at: datetime
     actor: str
     reason: str
+    stops: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,6 +242,7 @@ class QuarantineRow(Table, table=True):
     at: datetime
     actor: str
     reason: str
+    stops: bool = False
 
 
 class EventRow(Table, table=True):

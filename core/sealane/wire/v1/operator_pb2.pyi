@@ -1211,15 +1211,19 @@ class QuarantineReleaseRequest(google.protobuf.message.Message):
 
     RELEASE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    STOPS_FIELD_NUMBER: builtins.int
     release: builtins.str
     reason: builtins.str
+    stops: builtins.bool
+    """Empty slots in which nothing else can serve."""
     def __init__(
         self,
         *,
         release: builtins.str = ...,
         reason: builtins.str = ...,
+        stops: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["reason", b"reason", "release", b"release"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "release", b"release", "stops", b"stops"]) -> None: ...
 
 global___QuarantineReleaseRequest = QuarantineReleaseRequest
 
@@ -1229,7 +1233,7 @@ class QuarantineReleaseResponse(google.protobuf.message.Message):
 
     DEVICES_FIELD_NUMBER: builtins.int
     devices: builtins.int
-    """Devices whose desired state has changed."""
+    """Devices that are told: it is assigned to them, or they may hold it."""
     def __init__(
         self,
         *,
@@ -1302,11 +1306,13 @@ class QuarantinedRelease(google.protobuf.message.Message):
     AT_US_FIELD_NUMBER: builtins.int
     ACTOR_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    STOPS_FIELD_NUMBER: builtins.int
     release: builtins.str
     manifest: builtins.str
     at_us: builtins.int
     actor: builtins.str
     reason: builtins.str
+    stops: builtins.bool
     def __init__(
         self,
         *,
@@ -1315,7 +1321,8 @@ class QuarantinedRelease(google.protobuf.message.Message):
         at_us: builtins.int = ...,
         actor: builtins.str = ...,
         reason: builtins.str = ...,
+        stops: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["actor", b"actor", "at_us", b"at_us", "manifest", b"manifest", "reason", b"reason", "release", b"release"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "at_us", b"at_us", "manifest", b"manifest", "reason", b"reason", "release", b"release", "stops", b"stops"]) -> None: ...
 
 global___QuarantinedRelease = QuarantinedRelease

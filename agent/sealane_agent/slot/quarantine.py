@@ -1,0 +1,134 @@
+"""Decides what a slot does about releases that the manager put into quarantine. Pure.
+
+  in quarantine is                       what follows, one action at a time
+  -------------------------------------  ---------------------------------------------------------
+  an attempt that nothing serves yet     it ends: quarantined
+  the one that is being tried            rolling_back
+  the one that was kept                  it ends: quarantined; said first, then acted upon
+  the last known good one                the one that was kept before it takes its place; without
+                                         one nothing does, as soon as something allowed serves
+  what serves                            the last known good one is restored
+  the warm previous one                  its worker ends
+  all that can serve here                it serves on, and the slot says so; by an order that says
+                                         it stops, the slot is emptied
+
+A slot at rest afterwards neither serves anything in quarantine nor could fall back on it, but for
+the last line. A version of the agent itself is not tried any more; what runs of it is the
+director's to replace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from sealane.failure import Failure, FailureKind
+from sealane.names import AGENT_SLOT
+
+from sealane_agent.layout import ACTIVE, LKG
+from sealane_agent.slot.state import DropWorkers, Enter, Restore, SetPointer, State
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sealane.trust.documents import Quarantined
+
+    from sealane_agent.layout import Pointer
+    from sealane_agent.slot.state import Action, Attempt, Observed, SlotRecord
+
+_TRIED: Final = frozenset({State.ACTIVATING, State.PROBATION})
+_OVER: Final = frozenset(
+    {State.FAILED, State.ROLLING_BACK, State.ROLLED_BACK, State.QUARANTINED, State.SAFE_MODE}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    record: SlotRecord
+    seen: Observed
+    now: datetime
+
+    def bad(self, pointer: Pointer | None) -> Quarantined | None:
+        """The order about what a pointer names."""
+        return self.record.ordered.get(pointer.manifest) if pointer else None
+
+    @property
+    def spare(self) -> Pointer | None:
+        """What was kept before, if it is here and may serve."""
+        spare, away = self.seen.spare, {**self.record.ordered, **self.record.quarantined}
+        return spare if spare is not None and spare.manifest not in away else None
+
+    @property
+    def tried(self) -> bool:
+        """Whether something is being tried that may still become the good one."""
+        attempt = self.record.attempt
+        return attempt is not None and attempt.state in _TRIED
+
+
+def obeyed(record: SlotRecord, seen: Observed, now: datetime) -> Action | None:
+    """The next action that an order of quarantine asks for; None when there is none."""
+    if not record.ordered:
+        return None
+    slot = _Slot(record, seen, now)
+    ended = _attempt_ended(slot)
+    if ended is not None or record.slot == AGENT_SLOT:
+        return ended
+    return _pointers(slot) or _workers(slot)
+
+
+def said(attempt: Attempt, order: Quarantined) -> Failure:
+    """Why an attempt ends by an order; the order may be lifted, so it is not for good."""
+    return Failure(
+        FailureKind.TRANSIENT,
+        phase=str(attempt.state),
+        component="director",
+        element=str(attempt.release),
+        message=f"the manager put it into quarantine: {order.reason}",
+    )
+
+
+def _attempt_ended(slot: _Slot) -> Action | None:
+    attempt = slot.record.attempt
+    order = slot.record.ordered.get(attempt.manifest) if attempt is not None else None
+    if attempt is None or order is None or attempt.state in _OVER:
+        return None
+    after = State.ROLLING_BACK if attempt.state in _TRIED else State.QUARANTINED
+    return Enter(replace(attempt, state=after, since=slot.now, failure=said(attempt, order)))
+
+
+def _pointers(slot: _Slot) -> Action | None:
+    lkg, active, serving = slot.seen.lkg, slot.seen.active, slot.seen.serving
+    order = slot.bad(lkg) if lkg is not None else slot.bad(active)
+    if order is None:
+        return None
+    if slot.spare is not None:
+        return SetPointer(LKG, slot.spare)
+    if active is not None and not slot.bad(active):
+        # Until it runs, an endpoint that starts anew had better begin with what is known to run.
+        runs = serving is not None and serving.active == active
+        return SetPointer(LKG, None) if runs else None
+    if not order.stops:
+        return None
+    return SetPointer(LKG if active is None else ACTIVE, None)
+
+
+def _workers(slot: _Slot) -> Action | None:
+    seen, serving = slot.seen, slot.seen.serving
+    if serving is None:
+        return None
+    if slot.bad(serving.previous) and serving.previous_worker:
+        return DropWorkers((serving.previous_worker,))
+    home = seen.lkg or seen.active
+    if slot.tried or slot.bad(home):
+        return None
+    if slot.bad(serving.active):
+        return Restore(home) if home else _emptied(slot)
+    # An endpoint of an earlier version cannot end it alone: what serves takes its place.
+    stays = slot.bad(serving.previous) and serving.active == home
+    return Restore(home) if stays and home else None
+
+
+def _emptied(slot: _Slot) -> Action | None:
+    serving = slot.seen.serving
+    droppable = serving is not None and serving.previous_worker is not None
+    return DropWorkers((serving.active_worker,)) if serving and droppable else None

@@ -1,0 +1,74 @@
+"""What the manager orders a device beside releases: which of them are in quarantine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sealane.limits import QUARANTINE_REASON_CHARS, QUARANTINED_RELEASES
+from sealane.names import DeviceId, ReleaseName
+from sealane.trust.documents import Quarantined
+from sqlmodel import col, or_, select
+
+from sealane_manager.store import rows
+from sealane_manager.store.tables import (
+    DesiredRow,
+    QuarantineRow,
+    RolloutDeviceRow,
+    RolloutRow,
+    SlotRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlmodel import Session
+
+
+def quarantined_for(session: Session, device: DeviceId) -> tuple[Quarantined, ...]:
+    """Releases in quarantine of every model that the device may hold; the newest ones."""
+    found = session.exec(select(QuarantineRow).order_by(col(QuarantineRow.at).desc())).all()
+    if not found:
+        return ()
+    models = _models(session, device)
+    concerned = [row for row in found if _model(row.release) in models]
+    return tuple(
+        Quarantined(rows.digest(row.manifest), row.reason[:QUARANTINE_REASON_CHARS], row.stops)
+        for row in concerned[:QUARANTINED_RELEASES]
+    )
+
+
+def holders(session: Session, release: str, manifest: str) -> set[DeviceId]:
+    """Devices that may hold a release: assigned, serving, warm, staged or on disk."""
+    took_part = select(RolloutDeviceRow.device).where(
+        col(RolloutDeviceRow.rollout).in_(
+            select(RolloutRow.id).where(RolloutRow.manifest == manifest)
+        )
+    )
+    named = (SlotRow.active_release, SlotRow.lkg_release, SlotRow.attempt_release)
+    reported = select(SlotRow.device).where(or_(*(col(name) == release for name in named)))
+    assigned = select(DesiredRow.device).where(DesiredRow.manifest == manifest)
+    queries = (took_part, reported, assigned)
+    return {DeviceId(device) for query in queries for device in session.exec(query)}
+
+
+def _models(session: Session, device: DeviceId) -> set[str]:
+    rolled_out = (
+        select(RolloutRow.release)
+        .join(RolloutDeviceRow, col(RolloutDeviceRow.rollout) == col(RolloutRow.id))
+        .where(RolloutDeviceRow.device == device)
+        .distinct()
+    )
+    assigned = select(DesiredRow.release).where(DesiredRow.device == device)
+    reported = select(SlotRow).where(SlotRow.device == device)
+    names: list[str] = [*session.exec(rolled_out), *session.exec(assigned)]
+    for row in session.exec(reported):
+        names += [row.active_release, row.lkg_release, row.attempt_release]
+    return set(_named(names))
+
+
+def _named(releases: Iterable[str]) -> Iterable[str]:
+    return (_model(release) for release in releases if release)
+
+
+def _model(release: str) -> str:
+    return ReleaseName.parse(release).model
