@@ -86,6 +86,19 @@ def test_known_limit_a_dead_clock_offline_accepts_a_kit_that_has_expired(scene: 
     assert scene.restarted().accept(carried, None, FACTS).approved
 
 
+def test_known_limit_a_thief_of_the_director_keeps_what_was_listed_from_expiring(
+    scene: Scene,
+) -> None:
+    """The thief tells the time, never earlier than was seen; the security page says so."""
+    slot = scene.authority.approve("digits/classifier@1")
+    scene.poll(slot)
+    scene.clock.advance(400 * DAY)
+    scene.clock.wall = START + 400 * DAY
+    held_back = {"issued": START, "version": 2**40, "expires": START + DAY}
+    assert scene.poll(slot, **held_back).approved
+    assert scene.verifier.trusted_now() == START
+
+
 def test_expired_repository_metadata_blocks_new_documents_at_the_trusted_time(
     scene: Scene,
 ) -> None:

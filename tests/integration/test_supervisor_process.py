@@ -2,132 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 import pytest
-from sealane.bundle.types import ProbationLimits
-from sealane.names import ReleaseName
 from sealane_agent.layout import StateFolder
-from sealane_manager.bundle.publish import PublishOrder, publish
-from sealane_manager.rollout.types import RolloutSpec, Stage
-from sealane_manager.trust.keys import key_path, load_signer
-from support.bundles import TINY_MODEL, tiny_bundle
-from support.manager import FAMILY, SLOT, RunningManager, running_manager
+from support.machines import Machine, agent, answer, enrolled, roll_out, wait_for
+from support.manager import running_manager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from support.manager import RunningManager
+
 pytestmark = pytest.mark.slow
-
-PATIENCE_S = 60.0
-ANY_PORTS = ("--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
-BODY = json.dumps(
-    {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
-)
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "sealane_agent.cli.main", *arguments]
-
-
-def agent(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
-
-
-def wait_for(what: str, found: Callable[[], Any]) -> Any:
-    """Poll until something is true."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        answer = found()
-        if answer:
-            return answer
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not come")
-
-
-@dataclass
-class Machine:
-    """One machine with its agent."""
-
-    state: Path
-    supervisor: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.supervisor is None or self.supervisor.poll() is not None:
-            self.start()
-        self.stop()
-
-    @property
-    def log(self) -> Path:
-        return self.state.with_suffix(".log")
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.supervisor = subprocess.Popen(
-                [
-                    *command("run", "--state", str(self.state), "--rest", "127.0.0.1:0"),
-                    "--grpc",
-                    "127.0.0.1:0",
-                ],
-                stdin=subprocess.DEVNULL,
-                stderr=log,
-            )
-
-    def kill(self) -> None:
-        assert self.supervisor is not None
-        self.supervisor.kill()
-        self.supervisor.wait(10)
-
-    def stop(self) -> int:
-        assert self.supervisor is not None
-        self.supervisor.send_signal(signal.SIGTERM)
-        return self.supervisor.wait(60)
-
-    def status(self) -> dict[str, Any]:
-        shown = agent("status", "--state", str(self.state), "--output", "json")
-        assert shown.returncode == 0, shown.stderr
-        found: dict[str, Any] = json.loads(shown.stdout)
-        return found
-
-    def serves(self, release: str) -> bool:
-        return any(
-            slot["serves"] == release and slot["state"] == "committed"
-            for slot in self.status()["slots"]
-        )
-
-    def endpoint(self) -> dict[str, Any]:
-        """What the endpoint says of itself; nothing while one starts."""
-        path = StateFolder(self.state).endpoint_addresses
-        found: dict[str, Any] = wait_for(
-            "an endpoint", lambda: json.loads(path.read_text()) if path.is_file() else None
-        )
-        return found
-
-    def ask(self) -> tuple[int, list[float]]:
-        connection = http.client.HTTPConnection(self.endpoint()["rest"], timeout=30)
-        try:
-            connection.request("POST", "/v2/models/cam/infer", BODY)
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-            return response.status, answer["outputs"][0]["data"]
-        finally:
-            connection.close()
 
 
 @pytest.fixture
@@ -140,29 +30,6 @@ def manager(tmp_path: Path) -> Iterator[RunningManager]:
 def machine(tmp_path: Path, manager: RunningManager) -> Iterator[Machine]:
     with enrolled(manager, tmp_path / "device") as made:
         yield made
-
-
-def enrolled(manager: RunningManager, state: Path) -> Machine:
-    """A machine that has just become a device."""
-    token = manager.token().encode()
-    done = agent("enroll", "--state", str(state), "--name", "press-7", "--token", token)
-    assert done.returncode == 0, done.stderr
-    return Machine(state)
-
-
-def roll_out(manager: RunningManager, folder: Path, version: int) -> None:
-    """Publish a version that is watched for a second, and send it to every device."""
-    release = ReleaseName(TINY_MODEL, version)
-    layout = tiny_bundle(folder / f"bundle-{version}", version, ProbationLimits(seconds=1))
-    signer = load_signer(key_path(manager.state.keys, FAMILY))
-    with manager.operator() as operator:
-        publish(PublishOrder(layout, release, (SLOT,), {}), operator, signer, lambda *_: None)
-        spec = RolloutSpec(release, SLOT, "", (Stage(percent=100),), timedelta(0))
-        operator.create_rollout(spec)
-
-
-def answer(version: int) -> list[float]:
-    return [7.5 + version, 8.75 + version, 10.0 + version]
 
 
 def is_alive(pid: int) -> bool:

@@ -99,6 +99,13 @@ def running_manager(
         pace=pace or Pace(),
         otlp=otlp or Endpoint(),
     )
+    with managing(settings, clock) as running:
+        yield running
+
+
+@contextmanager
+def managing(settings: ManagerSettings, clock: Clock | None = None) -> Iterator[RunningManager]:
+    """A manager with these settings, on a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -108,7 +115,7 @@ def running_manager(
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
 
     try:
-        yield RunningManager(state, call(manager.start()))
+        yield RunningManager(settings.state, call(manager.start()))
     finally:
         call(manager.stop())
         loop.call_soon_threadsafe(loop.stop)
