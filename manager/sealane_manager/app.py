@@ -44,6 +44,7 @@ from sealane_manager.patches import Patches
 from sealane_manager.people.accounts import Accounts
 from sealane_manager.people.sign_on import SignOn
 from sealane_manager.people.sign_on import load as load_sso
+from sealane_manager.planning import Bundles, Planning
 from sealane_manager.publishing import Publishing
 from sealane_manager.repository import Repository
 from sealane_manager.rollout.controller import Controller, World
@@ -57,6 +58,7 @@ from sealane_manager.rpc.exports import ExportService
 from sealane_manager.rpc.fleet import FleetService, Reception
 from sealane_manager.rpc.operator import Offices, OperatorService
 from sealane_manager.rpc.peers import Door
+from sealane_manager.rpc.rollouts import RolloutService
 from sealane_manager.rpc.samples import SampleService
 from sealane_manager.sampling import Sampling
 from sealane_manager.sessions import Sessions
@@ -337,7 +339,13 @@ class _Doors:
             ExportService(door, parts.store),
             SampleService(door, parts.sampling),
             AuditService(door, self._log()),
+            RolloutService(door, self._planning()),
         )
+
+    def _planning(self) -> Planning:
+        parts = self._parts
+        bundles = Bundles(parts.repository, parts.blobs)
+        return Planning(parts.store, parts.controller, bundles, self._patches(), parts.clock)
 
     def _alarms(self) -> Alarms:
         parts = self._parts

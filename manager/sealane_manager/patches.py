@@ -35,11 +35,19 @@ class Patches:
 
     def between(self, base: Digest, blob: Digest) -> Path | None:
         """A file with the patch; None when there is none that is worth it."""
-        path = self._folder / f"{hex_of(base)[:32]}-{hex_of(blob)[:32]}"
+        path = self._path(base, blob)
         with self._making:  # one at a time: it takes the memory of both blobs
             if not path.is_file() and not self._make(path, base, blob):
                 return None
         return path if path.stat().st_size else None
+
+    def known(self, base: Digest, blob: Digest) -> int | None:
+        """Bytes of the patch that was made already; 0: none is worth it; None: not made yet."""
+        path = self._path(base, blob)
+        return path.stat().st_size if path.is_file() else None
+
+    def _path(self, base: Digest, blob: Digest) -> Path:
+        return self._folder / f"{hex_of(base)[:32]}-{hex_of(blob)[:32]}"
 
     def _make(self, path: Path, base: Digest, blob: Digest) -> bool:
         try:

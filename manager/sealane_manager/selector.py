@@ -22,6 +22,9 @@ MAX_CHARS: Final = 4096
 MAX_TERMS: Final = 64
 """Terms and values of one selector each: well under SQLite's limit of bound parameters."""
 
+SITE: Final = "site"
+"""The label that says where a device stands."""
+
 _TOKEN: Final = re.compile(r"\s*(?:(?P<word>[A-Za-z0-9_.-]+)|(?P<sign>!=|==|=|!|\(|\)|,))")
 _HINT: Final = "write terms like site in (berlin,paris), line!=3, gpu, !old"
 

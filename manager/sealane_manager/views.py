@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from sealane.fleet import DeviceFacts, SlotReport
     from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 
+    from sealane_manager.gate.power import Habit
+    from sealane_manager.rollout.forecast import StageTime
+    from sealane_manager.rollout.prospect import Load
     from sealane_manager.rollout.types import DeviceState, Phase, RolloutSpec, RolloutState
     from sealane_manager.rollout_file.applying import Outcome
 
@@ -97,6 +100,47 @@ class AppliedView:
 
     outcome: Outcome
     rollout: RolloutView
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedView:
+    """What a rollout would mean for one device.
+
+    Attributes:
+        stage: in which it has its turn, from 0; None when it is not in the rollout.
+        variants: those that it would measure; the fastest wins.
+        why: why it is not in it, would fail, or would have to wait.
+    """
+
+    device: DeviceId
+    site: str
+    stage: int | None
+    variants: tuple[str, ...]
+    why: str
+    fails: bool
+    load: Load
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """What a rollout would do.
+
+    Attributes:
+        id: it would start under this id, if it started now.
+        spec: with the stages that would really run.
+        devices: everybody that the selector means.
+        times: of the stages; shorter when one of them would never end.
+        treated, control: what devices of the first stage, and of later ones, do in a minute.
+        measured: of how many of these it was read from telemetry.
+    """
+
+    id: str
+    spec: RolloutSpec
+    devices: tuple[PlannedView, ...]
+    times: tuple[StageTime, ...]
+    treated: tuple[Habit, ...]
+    control: tuple[Habit, ...]
+    measured: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from sealane_manager.errors import WrongFile
 from sealane_manager.gate.types import CHECKS, Breach, Checks, Mode
 from sealane_manager.rollout.terms import Freeze, Limit, OnConflict, Pace, Terms, Times
 from sealane_manager.rollout.types import GatePolicy, OnFailure, RolloutSpec, Stage
+from sealane_manager.rollout_file.dumping import text
 from sealane_manager.rollout_file.reading import RolloutFile, read
-from sealane_manager.rollout_file.writing import differences, text
+from sealane_manager.rollout_file.writing import differences
 
 names = st.from_regex(r"[a-z0-9]([a-z0-9_.-]{0,10}[a-z0-9])?", fullmatch=True)
 counts = st.integers(0, 2**31 - 1)

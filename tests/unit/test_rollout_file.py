@@ -16,10 +16,11 @@ from sealane_manager.gate.types import CHECKS, Breach, Checks, Kind, Mode
 from sealane_manager.rollout.terms import Freeze, Limit, OnConflict, Pace, Terms, Times
 from sealane_manager.rollout.types import GatePolicy, OnFailure, RolloutState, Stage
 from sealane_manager.rollout_file.applying import Outcome, Wish, outcome
+from sealane_manager.rollout_file.dumping import text
 from sealane_manager.rollout_file.nodes import DEEPEST, FILE_BYTES
 from sealane_manager.rollout_file.reading import RolloutFile, read
 from sealane_manager.rollout_file.schema import schema
-from sealane_manager.rollout_file.writing import differences, text
+from sealane_manager.rollout_file.writing import differences
 from support.repository import ROOT
 from support.rollouts import START, a_rollout, a_spec, devices
 

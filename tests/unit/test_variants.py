@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from sealane.bundle.fit import eligible
+from sealane.bundle.fit import needed as files_of
 from sealane.bundle.types import Deployment, Golden, Layer, Variant
 from sealane.failure import FailureKind
 from sealane.fleet import DeviceFacts, RuntimeFact
@@ -37,7 +39,7 @@ def test_only_what_the_device_can_run_is_eligible() -> None:
         variant("gpu", accelerator="gpu"),
         variant("big", memory_bytes=9_000),
     )
-    assert variants.eligible((fits, *others), FACTS) == (fits,)
+    assert eligible((fits, *others), FACTS) == (fits,)
 
 
 def test_why_nothing_fits_names_every_obstacle() -> None:
@@ -54,7 +56,7 @@ def test_files_of_other_variants_stay_away_and_all_else_comes() -> None:
     paths = ("deployment.json", "golden/in.bin", "mine/model", "other/model")
     layers = tuple(Layer(path, "raw", digest(n), 1) for n, path in enumerate(paths))
     deployment = Deployment("m", (), (), (mine, other), Golden(1, {}, {}))
-    needed = variants.needed(layers, deployment, (mine,))
+    needed = files_of(layers, deployment, (mine,))
     assert [layer.path for layer in needed] == ["deployment.json", "golden/in.bin", "mine/model"]
 
 

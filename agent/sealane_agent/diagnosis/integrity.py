@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sealane.bundle.deployment import parse_deployment
+from sealane.bundle.fit import needed
 from sealane.bundle.manifest import DEPLOYMENT_PATH, layer_at, parse_manifest
 from sealane.errors import BundleError, InvalidName, TrustError
 from sealane.names import AGENT_SLOT, hex_of
@@ -20,7 +21,6 @@ from sealane.trust.holdings import Holdings
 
 from sealane_agent.diagnosis.findings import failed, warning, well
 from sealane_agent.layout import ACTIVE, LKG, Pointer
-from sealane_agent.slot.variants import needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

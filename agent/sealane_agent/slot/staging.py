@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.bundle.deployment import parse_deployment
+from sealane.bundle.fit import eligible, needed
 from sealane.bundle.manifest import DEPLOYMENT_PATH, layer_at, parse_manifest
 from sealane.bundle.references import check_references
 from sealane.errors import BundleError
@@ -155,10 +156,10 @@ class Staging:
             check_references(manifest, deployment)
         except BundleError as error:
             raise Failed(malformed(attempt, error)) from error
-        chosen = variants.eligible(deployment.variants, self.facts)
+        chosen = eligible(deployment.variants, self.facts)
         if not chosen:
             raise Failed(variants.why_none(deployment.variants, self.facts, str(attempt.release)))
-        layers = variants.needed(manifest.layers, deployment, chosen)
+        layers = needed(manifest.layers, deployment, chosen)
         return Bundle(deployment, chosen, layers)
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FileOption = Annotated[
     Path, typer.Option("--file", "-f", help="a rollout file; - reads it from the input")
 ]
+OptionalFile = Annotated[
+    Path | None, typer.Option("--file", "-f", help="a rollout file; - reads it from the input")
+]
 
 _DIFFERENCES = ("field", "before", "after")
 

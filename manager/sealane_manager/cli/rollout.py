@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from sealane.names import ReleaseName, parse_slot
 
+from sealane_manager.cli.apply import OptionalFile, read_file
 from sealane_manager.cli.arguments import (
     parse_duration,
     parse_freeze,
@@ -20,8 +21,10 @@ from sealane_manager.cli.arguments import (
 )
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Exit, Format, OutputOption, emit, emit_one, reported
+from sealane_manager.cli.plan import show as show_plan
 from sealane_manager.cli.watch import follow, follow_lines, lasting
 from sealane_manager.gate.types import ALPHA, CHECKS, Check, Checks, Kind, Mode
+from sealane_manager.rollout.forecast import Lines
 from sealane_manager.rollout.placement import parse_stage
 from sealane_manager.rollout.terms import OnConflict, Pace, Terms, Times
 from sealane_manager.rollout.types import (
@@ -31,7 +34,8 @@ from sealane_manager.rollout.types import (
     RolloutSpec,
     RolloutState,
 )
-from sealane_manager.rollout_file import writing
+from sealane_manager.rollout_file import dumping, writing
+from sealane_manager.rollout_file.applying import Wish
 from sealane_manager.rollout_file.reading import RolloutFile
 
 if TYPE_CHECKING:
@@ -151,6 +155,48 @@ def _mode(check: Check, dry_run: Collection[Kind]) -> Check:
     return replace(check, mode=Mode.DRY_RUN) if check.kind in dry_run else check
 
 
+@app.command()
+def plan(
+    release: Annotated[str, typer.Argument(help="family/model@version; none with a file")] = "",
+    file: OptionalFile = None,
+    slot: Annotated[str, typer.Option(help="where it shall serve")] = "",
+    selector: Annotated[str, typer.Option(help="which devices; all without one")] = "",
+    stages: Annotated[str, typer.Option(help="devices or shares, comma-separated")] = "1,40%,100%",
+    soak: Annotated[str, typer.Option(help="how long a stage is watched")] = "30s",
+    at_once: AtOnceOption = None,
+    ramp: RampOption = None,
+    limit: LimitOption = None,
+    split: SplitOption = "",
+    link: Annotated[
+        int, typer.Option(min=1, help="kbit/s of lines without a label link-kbit")
+    ] = Lines().link_kbit,
+    zone: Annotated[str, typer.Option(help="of the devices' clocks")] = Lines().zone,
+    output: OutputOption = Format.TABLE,
+    context: ContextOption = None,
+) -> None:
+    """Show what a rollout would do before it starts: devices, variants, bytes, times, detection.
+
+    Everything else that a rollout can be asked to be stands in a file.
+    """
+    limits = tuple(parse_limit(text) for text in limit or ())
+    soaked, tried = parse_duration(soak), parse_trial(split, "")
+    with reported(), connect(context) as manager:
+        if file:
+            asked = read_file(file)
+            wish = Wish(asked.name, asked.spec)
+        else:
+            spec = RolloutSpec(
+                release=ReleaseName.parse(release),
+                slot=parse_slot(slot),
+                selector=selector,
+                stages=tuple(parse_stage(stage) for stage in stages.split(",")),
+                soak=soaked,
+                terms=Terms(Pace(at_once, ramp, limits), trial=tried),
+            )
+            wish = Wish("", spec)
+        show_plan(manager.plans.plan(wish, Lines(link, zone)), output)
+
+
 @app.command("list")
 def list_rollouts(output: OutputOption = Format.TABLE, context: ContextOption = None) -> None:
     """List rollouts, the newest first."""
@@ -176,7 +222,7 @@ def show(
     with reported(), connect(context) as manager:
         found = manager.get_rollout(rollout)
     if output is Shown.YAML:
-        typer.echo(writing.text(RolloutFile(found.name or found.id, found.asked)), nl=False)
+        typer.echo(dumping.text(RolloutFile(found.name or found.id, found.asked)), nl=False)
     else:
         _emit_rollout(found, Format(output))
 

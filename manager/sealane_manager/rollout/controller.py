@@ -12,6 +12,7 @@ import secrets
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -21,7 +22,7 @@ from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.measure import Measures
 from sealane_manager.rollout.operate import Word, operate
 from sealane_manager.rollout.types import RolloutState, Step
-from sealane_manager.rollout_file.applying import Outcome, outcome
+from sealane_manager.rollout_file.applying import Outcome, Wish, id_of, outcome
 from sealane_manager.store.records import By, Draft, ReleaseSource
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from sealane_manager.gate.types import Seen
     from sealane_manager.rollout.measure import Windows
     from sealane_manager.rollout.types import Rollout, RolloutSpec
-    from sealane_manager.rollout_file.applying import Wish
     from sealane_manager.store.records import (
         Changed,
         DecisionRecord,
@@ -141,7 +141,7 @@ class Controller:
         _check_reason(reason)
         source = self._source(spec.release, spec.slot)
         chosen = selector.parse(spec.selector)
-        draft = Draft(rollout or new_id(), spec, source, chosen)
+        draft = Draft(rollout or self.next_id(Wish("", spec)), spec, source, chosen)
         changed = self._store.rollouts.create(draft, By(actor, reason, self._world.clock.now()))
         self._tell(changed)
         self._dirty.set()
@@ -159,7 +159,7 @@ class Controller:
             return Outcome.UNCHANGED, self._with_sessions(found)
         source = self._source(wish.spec.release, wish.spec.slot)
         chosen = selector.parse(wish.spec.selector)
-        draft = Draft(new_id(), wish.spec, source, chosen, wish.name)
+        draft = Draft(self.next_id(wish), wish.spec, source, chosen, wish.name)
         followed, changed = self._store.rollouts.apply(
             draft, By(actor, reason, self._world.clock.now())
         )
@@ -167,6 +167,11 @@ class Controller:
         self._dirty.set()
         self.wake()
         return followed, self._with_sessions(changed.rollout)
+
+    def next_id(self, wish: Wish) -> str:
+        """The id under which this would start now: the same until it has started."""
+        ids = (id_of(wish, attempt) for attempt in count())
+        return next(each for each in ids if not self._store.rollouts.taken(each))
 
     def operate(self, rollout: str, word: Word) -> Rollout:
         """Do what an operator says; raises NotKnown, or Refused with the reason."""

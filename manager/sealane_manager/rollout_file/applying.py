@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.terms import OnConflict
-from sealane_manager.rollout_file.writing import differences
+from sealane_manager.rollout_file.writing import differences, written_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +40,16 @@ class Wish:
 
     name: str
     spec: RolloutSpec
+
+
+def id_of(wish: Wish, attempt: int) -> str:
+    """The id of a new rollout: what is planned under it beforehand is what will run.
+
+    `attempt` counts from 0 over the ids that are taken. The order of devices follows from the id,
+    and is another one for another release.
+    """
+    asked = json.dumps([attempt, wish.name, *written_spec(wish.spec)], separators=(",", ":"))
+    return f"r-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
 
 def outcome(wish: Wish, found: Rollout | None) -> Outcome:

@@ -1,4 +1,4 @@
-"""Writes what a rollout asks for as a file that means the same, and says what differs. Pure."""
+"""Writes each field of what a rollout asks for, and says in which fields two differ. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from sealane.policy import WHOLE
 
 from sealane_manager.gate.types import CHECKS
@@ -35,22 +34,19 @@ def written(asked: RolloutFile) -> Written:
     return {path: _text(field, values[path]) for path, field in FIELDS.items()}
 
 
-def text(asked: RolloutFile) -> str:
-    """The file: what must be said, and whatever is not the default."""
-    root: dict[str, Any] = {}
-    for path, value in written(asked).items():
-        field = FIELDS[path]
-        if value != field.default:
-            _put(root, path, _plain(field, value))
-    return yaml.safe_dump(root, sort_keys=False, allow_unicode=True, width=100)
-
-
 def differences(before: RolloutSpec, after: RolloutSpec) -> tuple[Difference, ...]:
     """What the second asks for differently, in the order of the fields."""
     old, new = _spec(before), _spec(after)
     pairs = ((path, _text(FIELDS[path], old[path]), _text(FIELDS[path], new[path])) for path in old)
     return tuple(
         Difference(path, _shown(one), _shown(other)) for path, one, other in pairs if one != other
+    )
+
+
+def written_spec(spec: RolloutSpec) -> tuple[tuple[str, str], ...]:
+    """Everything that is asked for, as text."""
+    return tuple(
+        (path, _shown(_text(FIELDS[path], value))) for path, value in sorted(_spec(spec).items())
     )
 
 
@@ -64,19 +60,6 @@ def _text(field: Field, value: Any) -> str | tuple[str, ...]:
     if field.many:
         return tuple(field.value.text(each) for each in value)
     return field.value.text(value)
-
-
-def _plain(field: Field, value: str | tuple[str, ...]) -> Any:
-    if isinstance(value, tuple):
-        return [field.value.plain(each) for each in value]
-    return field.value.plain(value)
-
-
-def _put(root: dict[str, Any], path: str, value: Any) -> None:
-    *groups, last = path.split(".")
-    for group in groups:
-        root = root.setdefault(group, {})
-    root[last] = value
 
 
 def _spec(spec: RolloutSpec) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from sqlmodel import col, select
 
 from sealane_manager.alerts.types import DeviceHealth, RolloutHealth, SlotTrouble
 from sealane_manager.rollout.types import LIVE, Phase
+from sealane_manager.selector import SITE
 from sealane_manager.store import rows
-from sealane_manager.store.overview import SITE
 from sealane_manager.store.records import Standing
 from sealane_manager.store.tables import DeviceRow, LabelRow, RolloutRow, SlotRow
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from sealane_manager.errors import NotKnown
-from sealane_manager.selector import parse
+from sealane_manager.selector import SITE, parse
 from sealane_manager.store import rows
 from sealane_manager.store.devices import conditions
 from sealane_manager.store.records import Standing
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from sealane_manager.store.database import Database
     from sealane_manager.store.records import ReceiptRecord
     from sealane_manager.store.summaries import DeviceFilter, Page
-
-SITE: Final = "site"
-"""The label that says where a device stands."""
 
 FACETS: Final = 500
 """Values offered in a filter; more are reached by typing."""

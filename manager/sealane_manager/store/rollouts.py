@@ -80,6 +80,11 @@ class Rollouts:
             row = _by_name(session, name)
             return self.load(session, row) if row else None
 
+    def taken(self, rollout: str) -> bool:
+        """Whether a rollout has this id."""
+        with self._database.read() as session:
+            return session.get(RolloutRow, rollout) is not None
+
     def _create(
         self, session: Session, wanted: Draft, by: By, ended: set[str]
     ) -> Mapping[DeviceId, int]:

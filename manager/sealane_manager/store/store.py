@@ -20,6 +20,7 @@ from sealane_manager.store.identities import Identities
 from sealane_manager.store.judgements import Judgements
 from sealane_manager.store.overview import Overview
 from sealane_manager.store.progress import Progress
+from sealane_manager.store.prospects import Prospects
 from sealane_manager.store.quarantine import Quarantine
 from sealane_manager.store.restoring import Restoring
 from sealane_manager.store.rollouts import Rollouts
@@ -58,6 +59,7 @@ class Store:
         self.history = History(database)
         self.overview = Overview(database)
         self.progress = Progress(database)
+        self.prospects = Prospects(database)
         self.alerts = Alerts(database)
         self.schedules = Schedules(database)
         self.samples = Samples(database)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlmodel import col, select
 
-from sealane_manager.store.overview import SITE
+from sealane_manager.selector import SITE
 from sealane_manager.store.tables import LabelRow, RolloutRow
 
 if TYPE_CHECKING:
