@@ -51,16 +51,23 @@ class Trial:
         share: of the requests that it answers while it is on probation, drawn by chance for each;
             the release before answers the others. 1 for all of them.
         seconds: its probation lasts at least so long.
+        shadow_seconds: before, it gets copies of requests for so long and answers nobody; 0: not.
+        disagreement: share of the copies on which it may answer otherwise.
     """
 
     share: float = 1.0
     seconds: float = 0.0
+    shadow_seconds: float = 0.0
+    disagreement: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share <= 1.0:
             raise ValueError("a share of requests is above 0 and at most 1")
-        if not 0.0 <= self.seconds <= LONGEST_TRIAL_S:
-            raise ValueError(f"a trial takes 0 to {LONGEST_TRIAL_S:.0f} seconds")
+        for seconds in (self.seconds, self.shadow_seconds):
+            if not 0.0 <= seconds <= LONGEST_TRIAL_S:
+                raise ValueError(f"a trial takes 0 to {LONGEST_TRIAL_S:.0f} seconds")
+        if not 0.0 <= self.disagreement <= 1.0:
+            raise ValueError("a share of answers is between 0 and 1")
 
 
 WHOLE = Trial()
@@ -129,7 +136,12 @@ def trial_from_json(fields: Mapping[str, Any] | None) -> Trial:
     """Read one, nothing for none; raises ValueError, KeyError or TypeError."""
     if fields is None:
         return WHOLE
-    return Trial(float(fields["share"]), float(fields["seconds"]))
+    return Trial(
+        float(fields["share"]),
+        float(fields["seconds"]),
+        float(fields.get("shadow_seconds", 0.0)),
+        float(fields.get("disagreement", 1.0)),
+    )
 
 
 def _timetables(value: Any) -> tuple[tuple[Window, ...], ...]:

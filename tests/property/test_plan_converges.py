@@ -10,11 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sealane.failure import FailureKind
-from sealane.policy import Commit, Policy, Trigger
+from sealane.policy import Commit, Policy, Trial, Trigger
 from sealane.trust.documents import Quarantined
 from sealane.windows import parse_window
 from sealane_agent.layout import ACTIVE, LKG, Pointer
-from sealane_agent.serving.messages import Traffic
+from sealane_agent.serving.messages import Shadowed, Traffic
 from sealane_agent.slot.plan import MAX_RESTARTS, resumed
 from sealane_agent.slot.state import (
     AskDocument,
@@ -40,6 +40,8 @@ POLICIES = st.sampled_from(
         Policy(activation=HOUR, trigger=Trigger.NOW),
         Policy(trigger=Trigger.IDLE, commit=Commit.SERVER_ACK),
         Policy(trigger=Trigger.RESTART),
+        Policy(trial=Trial(0.5, 30, shadow_seconds=20, disagreement=0.1)),
+        Policy(activation=HOUR, trial=Trial(shadow_seconds=400)),
     ]
 )
 MAX_STEPS = 60 * (MAX_RESTARTS + 2)
@@ -155,6 +157,12 @@ class World(SlotWorld, RuleBasedStateMachine):
     def requests_came(self, traffic: Traffic) -> None:
         if self.endpoint is not None:
             self.endpoint = replace(self.endpoint, traffic=traffic)
+
+    @rule(lost=st.integers(0, 1), disagreed=st.sampled_from([0, 90]))
+    def copies_came(self, lost: int, disagreed: int) -> None:
+        if self.endpoint is not None and self.endpoint.shadow is not None:
+            seen = Shadowed(self.endpoint.shadow.worker, 100, 0, lost, 100, disagreed)
+            self.endpoint = replace(self.endpoint, shadow=seen)
 
     @rule(seconds=st.sampled_from([1, 15, 400, 90_000]))
     def time_passes(self, seconds: int) -> None:

@@ -11,7 +11,7 @@ from sealane.failure import Failure, FailureKind
 from sealane.names import Digest, ReleaseName, SlotName
 from sealane.trust.documents import Lease, SlotAssignment
 from sealane_agent.layout import Pointer
-from sealane_agent.serving.messages import Proved, SlotStatus, Traffic
+from sealane_agent.serving.messages import Proved, Shadowed, SlotStatus, Traffic
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.uplink.fetch import SourceTrouble
 
@@ -105,8 +105,15 @@ class FakeEndpoint:
             probation=probation,
             standby=tuple(name for name in status.standby if name != worker),
             traffic=Traffic(),
+            shadow=None,
         )
         self._die("activate")
+        return self.statuses[slot]
+
+    async def mirror(self, slot: str, worker: str) -> SlotStatus:
+        self._answer()
+        assert worker in self._slot(slot).standby
+        self.statuses[slot] = replace(self._slot(slot), shadow=Shadowed(worker, 10, compared=10))
         return self.statuses[slot]
 
     async def settle(self, slot: str) -> SlotStatus:

@@ -89,6 +89,10 @@ class Endpoint(FakeEndpoint):
         status = await super().activate(slot, worker, probation=probation, share=share)
         return self._counted(status)
 
+    async def mirror(self, slot: str, worker: str) -> SlotStatus:
+        self._require_supervisor()
+        return await super().mirror(slot, worker)
+
     async def settle(self, slot: str) -> SlotStatus:
         self._require_supervisor()
         return await super().settle(slot)

@@ -12,7 +12,7 @@ from sealane.policy import Trigger
 from sealane.trust.documents import Lease
 from sealane.windows import is_open
 from sealane_agent.layout import ACTIVE, LKG, Pointer
-from sealane_agent.serving.messages import SlotStatus, Traffic
+from sealane_agent.serving.messages import Shadowed, SlotStatus, Traffic
 from sealane_agent.slot import outcomes
 from sealane_agent.slot.plan import plan
 from sealane_agent.slot.state import (
@@ -25,6 +25,7 @@ from sealane_agent.slot.state import (
     Fetch,
     GiveUp,
     Hold,
+    Mirror,
     Observed,
     Remember,
     Restore,
@@ -89,7 +90,7 @@ class SlotWorld:
         attempt = self.record.attempt
         if attempt is None or attempt.state in ENDED:
             return True
-        if attempt.state is State.WAITING:
+        if attempt.state in {State.WAITING, State.SHADOW}:
             asked = self.wanted.assignment if self.wanted else None
             return not self.heard or asked is None or asked.lease is None
         return self.fetching is FailureKind.TRANSIENT and attempt.state is State.FETCHING
@@ -207,6 +208,11 @@ class SlotWorld:
         match action:
             case Switch(worker):
                 self.switch(worker, probation=True)
+            case Mirror(worker):
+                assert self.endpoint is not None
+                assert self.endpoint.active is not None
+                assert worker in self.endpoint.standby
+                self.endpoint = replace(self.endpoint, shadow=Shadowed(worker))
             case Settle():
                 assert self.endpoint is not None
                 self.endpoint = replace(self.endpoint, probation=False)
@@ -249,4 +255,5 @@ class SlotWorld:
             probation=probation,
             standby=rest,
             traffic=Traffic(),
+            shadow=None,
         )

@@ -39,9 +39,9 @@ def test_labels_are_key_equals_value_and_values_may_hold_an_equals_sign() -> Non
 
 
 def test_a_trial_is_a_share_and_a_time() -> None:
-    assert parse_trial("", "") == WHOLE
-    assert parse_trial("25%", "") == Trial(0.25, 0)
-    assert parse_trial("50%", "30m") == Trial(0.5, 1800)
+    assert parse_trial("", "", "") == WHOLE
+    assert parse_trial("25%", "", "") == Trial(0.25, 0)
+    assert parse_trial("50%", "30m", "") == Trial(0.5, 1800)
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,4 @@ def test_a_trial_is_a_share_and_a_time() -> None:
 )
 def test_a_trial_that_makes_no_sense_is_a_usage_error(split: str, lasts: str, why: str) -> None:
     with pytest.raises(typer.BadParameter, match=why):
-        parse_trial(split, lasts)
+        parse_trial(split, lasts, "")

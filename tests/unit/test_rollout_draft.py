@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sealane.errors import InvalidName
-from sealane.names import DeviceId
+from sealane.names import AGENT_SLOT, DeviceId
+from sealane.policy import Trial
 from sealane_manager.errors import Refused
+from sealane_manager.gate.types import Breach, Check, Checks, Kind, Mode
 from sealane_manager.rollout.draft import Candidate, draft
 from sealane_manager.rollout.placement import order
+from sealane_manager.rollout.terms import Terms
+from sealane_manager.rollout.trial import trial_of
 from sealane_manager.rollout.types import DeviceState, GatePolicy, Phase, RolloutState
 from support.rollouts import NEW, OLD, START, a_spec
 
@@ -49,6 +54,30 @@ def test_a_rollout_that_would_change_nothing_is_refused() -> None:
     done = [Candidate(DeviceId("d1"), NEW, str(NEW), "")]
     with pytest.raises(Refused, match="serves vision/defect@2 in cam already"):
         draft("r-7", a_spec(), done, START)
+
+
+def test_a_version_of_the_agent_is_not_tried_beside_another() -> None:
+    spec = a_spec(slot=AGENT_SLOT, terms=Terms(trial=Trial(0.5)))
+    with pytest.raises(Refused, match="answers no requests"):
+        draft("r-7", spec, candidates("d1"), START)
+
+
+@pytest.mark.parametrize(
+    ("mode", "breach", "limit"),
+    [
+        (Mode.ENFORCE, Breach.FAIL, 0.05),
+        (Mode.DRY_RUN, Breach.FAIL, 1.0),
+        (Mode.ENFORCE, Breach.HOLD, 1.0),
+    ],
+)
+def test_a_device_stops_by_itself_at_the_share_of_other_answers_that_stops_the_rollout(
+    mode: Mode, breach: Breach, limit: float
+) -> None:
+    checks = Checks(checks=(Check(Kind.DISAGREEMENT, 0.05, mode=mode, breach=breach),))
+    shadowed = Terms(trial=Trial(0.5, 60, 600))
+    spec = a_spec(gate=GatePolicy(checks=checks), terms=shadowed)
+    assert trial_of(spec) == Trial(0.5, 60, 600, limit)
+    assert trial_of(replace(spec, terms=Terms(trial=Trial(0.5)))) == Trial(0.5)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ gate:
     prediction_shift: {breach: fail}
 pace: {at_once: 10, ramp: 2, limits: [site=2, group=1]}
 split: {share: 50%, for: 30m}
+shadow: {for: 10m}
 times:
   start: 2026-12-24T06:00+01:00
   deadline: 2d
@@ -101,7 +102,7 @@ def test_every_term_can_be_written() -> None:
         2,
         OnConflict.QUEUE,
         joins=True,
-        trial=Trial(0.5, 1800),
+        trial=Trial(0.5, 1800, 600),
     )
     gate = spec.gate
     assert (gate.max_failed, gate.max_failed_percent, gate.min_requests) == (1, 5, 20)
@@ -146,7 +147,7 @@ def test_what_is_not_said_is_not_written_back() -> None:
         ("gate: {alpha: .inf}\n", "5:15", "'.inf' is not a number"),
         ("on_failure: ignore\n", "5:13", "none of revert, keep, pause"),
         ("split: {share: 100%}\n", "5:16", "'100%' is no share"),
-        ("split: {for: 8d}\n", "5:14", "a split takes at most"),
+        ("split: {for: 8d}\n", "5:14", "a trial takes at most"),
         ("split: {for: 1d}\n", "1:1", "split.for needs split.share"),
         ("times: {start: tomorrow}\n", "5:16", "'tomorrow' is no moment"),
         ("times: {freeze: [2026-W01-1]}\n", "5:18", "are no days"),

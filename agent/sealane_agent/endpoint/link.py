@@ -27,6 +27,7 @@ from sealane_agent.serving.messages import (
     Activate,
     Drop,
     Load,
+    Mirror,
     Return,
     Settle,
     Status,
@@ -94,6 +95,10 @@ class EndpointLink:
     ) -> SlotStatus:
         """Send the slot's requests, or in probation a share of them, to this one; raises Failed."""
         return read_status(await self._ask(Activate(slot, worker, probation, share)))
+
+    async def mirror(self, slot: str, worker: str) -> SlotStatus:
+        """Give this standby copies of the slot's requests; raises Failed."""
+        return read_status(await self._ask(Mirror(slot, worker)))
 
     async def settle(self, slot: str) -> SlotStatus:
         """End the probation; raises Failed."""

@@ -26,6 +26,10 @@ class Endpoint(Protocol):
         """Send the slot's requests, or in probation a share of them, to this worker."""
         ...
 
+    async def mirror(self, slot: str, worker: str) -> SlotStatus:
+        """Give this standby copies of the slot's requests."""
+        ...
+
     async def settle(self, slot: str) -> SlotStatus:
         """End the probation."""
         ...

@@ -31,6 +31,7 @@ from sealane_agent.serving.messages import (
     Activate,
     Drop,
     Load,
+    Mirror,
     Return,
     Settle,
     Status,
@@ -82,13 +83,15 @@ class Control:
             case _:
                 return {"slot": status_fields(self._switch(command))}
 
-    def _switch(self, command: Activate | Settle | Return) -> Any:
+    def _switch(self, command: Activate | Mirror | Settle | Return) -> Any:
         slot = self._dataplane.slot(command.slot)
         match command:
             case Activate():
                 return slot.activate(
                     command.worker, probation=command.probation, share=command.share
                 )
+            case Mirror():
+                return slot.mirror(command.worker)
             case Settle():
                 return slot.settle()
             case Return():

@@ -21,9 +21,11 @@ from sealane_agent.serving.messages import (
     Activate,
     Drop,
     Load,
+    Mirror,
     Proved,
     Return,
     Settle,
+    Shadowed,
     SlotStatus,
     Status,
     Telemetry,
@@ -41,6 +43,7 @@ LINE_BYTES: Final = MIB
 _OPERATIONS: Final[dict[str, type[Command]]] = {
     "load": Load,
     "activate": Activate,
+    "mirror": Mirror,
     "settle": Settle,
     "return": Return,
     "drop": Drop,
@@ -49,7 +52,7 @@ _OPERATIONS: Final[dict[str, type[Command]]] = {
 }
 _NAMES: Final = {kind: name for name, kind in _OPERATIONS.items()}
 
-_Plain = TypeVar("_Plain", Proved, Traffic)
+_Plain = TypeVar("_Plain", Proved, Traffic, Shadowed)
 _Read = TypeVar("_Read")
 
 
@@ -96,8 +99,8 @@ def _command(kind: type[Command], content: dict[str, Any]) -> Command:
         return Load(slot, _pointer(content["pointer"]), float(content["deadline_s"]))
     if kind is Activate:
         return Activate(slot, str(content["worker"]), content["probation"] is True, _share(content))
-    if kind is Drop:
-        return Drop(slot, str(content["worker"]))
+    if kind in {Drop, Mirror}:
+        return kind(slot, str(content["worker"]))
     return Settle(slot) if kind is Settle else Return(slot)
 
 
@@ -210,7 +213,7 @@ def _plain(kind: type[_Plain], content: dict[str, Any]) -> _Plain:
 
 
 def _status(content: dict[str, Any]) -> SlotStatus:
-    active, previous = content["active"], content["previous"]
+    active, previous, shadow = content["active"], content["previous"], content.get("shadow")
     return SlotStatus(
         slot=parse_slot(content["slot"]),
         active=_pointer(active) if active else None,
@@ -220,6 +223,7 @@ def _status(content: dict[str, Any]) -> SlotStatus:
         standby=tuple(content["standby"]),
         traffic=_plain(Traffic, content["traffic"]),
         previous_worker=_name(content.get("previous_worker")),
+        shadow=_plain(Shadowed, shadow) if shadow else None,
     )
 
 

@@ -64,6 +64,17 @@ class Activate:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """Give this standby copies of the slot's requests; nobody sees its answers.
+
+    Until it is activated or dropped. Answered by `SlotStatus`.
+    """
+
+    slot: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """End the probation: the active worker is on its own. Answered by `SlotStatus`."""
 
@@ -127,6 +138,27 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadowed:
+    """What a standby made of its copies of requests, since it gets them.
+
+    Attributes:
+        worker: the standby.
+        answered, failed: copies that it answered, and did not.
+        lost: crashes and hangs of its worker.
+        compared, disagreed: answers that were compared with what was given, and that differed.
+        dropped: copies that were not made, because it was too slow or the device too busy.
+    """
+
+    worker: str
+    answered: int = 0
+    failed: int = 0
+    lost: int = 0
+    compared: int = 0
+    disagreed: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class GivenUp:
     """A bundle that was taken out of service where the supervisor could not see it, and why."""
 
@@ -142,6 +174,7 @@ class SlotStatus:
         previous_worker: which `Drop` ends too, as the active one; None where only standbys can be
             dropped, as in endpoints of earlier versions.
         given_up: only of versions of the agent itself.
+        shadow: while a standby gets copies.
     """
 
     slot: str
@@ -153,6 +186,7 @@ class SlotStatus:
     traffic: Traffic
     given_up: GivenUp | None = None
     previous_worker: str | None = None
+    shadow: Shadowed | None = None
 
 
-Command = Load | Activate | Settle | Return | Drop | Status | Telemetry
+Command = Load | Activate | Mirror | Settle | Return | Drop | Status | Telemetry

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane_agent.serving.histogram import Histogram
-from sealane_agent.serving.routing import Health, Standing, hang_after_s
+from sealane_agent.serving.routing import HANG_MAX_S, Health, Standing, hang_after_s
 from sealane_agent.serving.totals import Totals
 from sealane_agent.serving.types import (
     InvalidInference,
@@ -72,6 +72,7 @@ class Place:
         series: counts the requests that are for it.
         helping: counts those that it answered because the place they were for could not.
         told_arm: its part in a split; None while there is none.
+        unhurried: nobody waits for its answers, so that it is called hung as late as can be.
     """
 
     def __init__(self, name: str, pointer: Pointer, owner: Owner) -> None:
@@ -82,6 +83,7 @@ class Place:
         self.series: Series | None = None
         self.helping: Series | None = None
         self.told_arm: Arm | None = None
+        self.unhurried = False
         self._owner = owner
         self._worker: Worker | None = None
         self._deployment: Deployment | None = None
@@ -185,8 +187,9 @@ class Place:
         if not self._inside:
             self._idle.set()
 
-    @staticmethod
-    def _patience(worker: Worker, inference: Inference) -> float:
+    def _patience(self, worker: Worker, inference: Inference) -> float:
+        if self.unhurried:
+            return HANG_MAX_S
         shape = inference.inputs[0].shape if inference.inputs else ()
         return hang_after_s(worker.proved.latency_us, shape[0] if shape else 1)
 

@@ -7,7 +7,7 @@ Windows close on the clock: every minute, and every ten seconds while a slot is 
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
@@ -147,6 +147,12 @@ class Series:
         self._wake(self)
         self._counts.count_error(kind)
 
+    def compare(self, *, agreed: bool) -> None:
+        """Count one answer that was compared with that of the release before."""
+        self._wake(self)
+        self._counts.compared += 1
+        self._counts.disagreed += not agreed
+
     def fold(self) -> None:
         """Count everything that waits."""
         seconds, self._seconds = self._seconds, array("d")
@@ -168,7 +174,11 @@ class Series:
             errors=counts.errors,
             fallbacks=counts.fallbacks,
             timings=Timings(counts.latency.read(), counts.queue.read(), counts.rows.read()),
-            predictions=counts.answers.read() if counts.answers else Predictions(),
+            predictions=replace(
+                counts.answers.read() if counts.answers else Predictions(),
+                compared=counts.compared,
+                disagreed=counts.disagreed,
+            ),
             inputs={
                 name: counter.read()
                 for item in counts.inputs
@@ -181,7 +191,7 @@ class _Counts:
     """What a series counted in one window."""
 
     def __init__(self, deployment: Deployment | None) -> None:
-        self.requests = self.fallbacks = 0
+        self.requests = self.fallbacks = self.compared = self.disagreed = 0
         self.errors: dict[ErrorKind, int] = {}
         self.latency, self.queue, self.rows = Spread(), Spread(), Spread()
         self.answers: Answers | None = None

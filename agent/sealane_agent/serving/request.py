@@ -11,18 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.telemetry.types import Arm, ErrorKind
 
+from sealane_agent.serving.results import KINDS, result_of
 from sealane_agent.serving.routing import Attempt, Choice, Result, choose, tally
-from sealane_agent.serving.types import (
-    Answered,
-    Expired,
-    InvalidInference,
-    ModelFailed,
-    NotReady,
-    Overloaded,
-    ServingError,
-    WorkerDied,
-    WorkerHung,
-)
+from sealane_agent.serving.types import Answered, NotReady, Overloaded, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,27 +28,6 @@ if TYPE_CHECKING:
 
 WAIT_S: Final = 20.0
 """How long a request waits for a worker that is being started again."""
-
-_RESULTS: Final[tuple[tuple[type[ServingError], Result], ...]] = (
-    (InvalidInference, Result.REFUSED),
-    (ModelFailed, Result.FAILED),
-    (Overloaded, Result.OVERLOADED),
-    (Expired, Result.EXPIRED),
-    (WorkerDied, Result.DIED),
-    (WorkerHung, Result.HUNG),
-)
-_KINDS: Final = {
-    Result.REFUSED: ErrorKind.REFUSED,
-    Result.FAILED: ErrorKind.FAILED,
-    Result.OVERLOADED: ErrorKind.OVERLOADED,
-    Result.EXPIRED: ErrorKind.EXPIRED,
-    Result.DIED: ErrorKind.CRASHED,
-    Result.HUNG: ErrorKind.HUNG,
-}
-
-
-def _result(error: ServingError) -> Result:
-    return next(result for kind, result in _RESULTS if isinstance(error, kind))
 
 
 class Request:
@@ -118,9 +88,9 @@ class Request:
         place, self._trying, self._take_back = self._trying, None, None
         assert place is not None  # noqa: S101 - a place answers only what it was asked
         if isinstance(answer, ServingError):
-            result = _result(answer)
-            self._blame(place, _KINDS[result])
-            place.totals.fail(_KINDS[result], perf_counter() - self._arrived)
+            result = result_of(answer)
+            self._blame(place, KINDS[result])
+            place.totals.fail(KINDS[result], perf_counter() - self._arrived)
             forgiven = self._forgiven and result is not Result.EXPIRED
             self._attempts += (Attempt(place.name, result, forgiven),)
             self._begun = perf_counter()
@@ -147,6 +117,9 @@ class Request:
                 self._record_detour(self._series, series)
         self._end()
         self._done(Answered(place.pointer, tensors, self._told(place)))
+        shadow = self._slot.shadow
+        if shadow is not None and place is self._active is self._addressee:
+            shadow.offer(self._inference, tensors)
 
     def _told(self, place: Place) -> Arm | None:
         """The arm that the client is told: while requests are split, and only then."""

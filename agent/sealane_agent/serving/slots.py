@@ -19,6 +19,7 @@ from sealane_agent.serving.messages import Load, SlotStatus
 from sealane_agent.serving.place import DRAIN_S, Place
 from sealane_agent.serving.request import Request
 from sealane_agent.serving.routing import Attempt, Choice, Health, Situation, choose
+from sealane_agent.serving.shadow import Shadow
 from sealane_agent.serving.traffic import Counters
 from sealane_agent.serving.types import (
     LoadFailed,
@@ -62,7 +63,11 @@ class StartWorker(Protocol):
 
 
 class Slot:
-    """One slot: the active place, the warm previous one, and standbys."""
+    """One slot: the active place, the warm previous one, and standbys.
+
+    Attributes:
+        shadow: the standby that gets copies of requests; None while none does.
+    """
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class Slot:
         self._standby: dict[str, Place] = {}
         self._probation = False
         self._share = 1.0
+        self.shadow: Shadow | None = None
         self._counters = Counters()
         self._change = asyncio.Event()
         self._waiting = 0
@@ -202,6 +208,8 @@ class Slot:
         """Count a worker that the active place lost."""
         if place is self._active:
             self._counters.count_loss(hung=hung)
+        if self.shadow is not None and place is self.shadow.place:
+            self.shadow.count_loss()
         if self._recorder is not None:
             self._recorder.count_restart()
         self.changed()
@@ -226,6 +234,7 @@ class Slot:
 
     def park(self) -> None:
         """Serve nothing until something is begun or activated; what is inside is answered."""
+        self._end_shadow()
         for place in self.places:
             self._retire(place)
         self._active = self._previous = None
@@ -248,6 +257,7 @@ class Slot:
         """
         if name not in self._standby:
             raise NotReady(f"{self.name} has no standby {name}", hint="load it first")
+        self._end_shadow()
         former = self._active
         if not self._probation:
             former, self._previous = self._previous, self._active
@@ -255,6 +265,28 @@ class Slot:
         self._begin_activation(probation=probation, share=share)
         self._retire(former)
         return self.status()
+
+    def mirror(self, name: str) -> SlotStatus:
+        """Give this standby copies of what the active place answers; raises NotReady."""
+        place = self._standby.get(name)
+        if place is None:
+            raise NotReady(f"{self.name} has no standby {name}", hint="load it first")
+        self._end_shadow()
+        place.unhurried = True
+        if self._recorder is not None:
+            series = self._recorder.series(SlotName(self.name), place.pointer, Arm.SHADOW)
+            place.record_in(series, series)
+        self.shadow = Shadow(place, self._is_busy)
+        return self.status()
+
+    def _is_busy(self) -> bool:
+        return self._active is not None and self._active.inside > 0
+
+    def _end_shadow(self) -> None:
+        shadow, self.shadow = self.shadow, None
+        if shadow is not None:
+            shadow.close()
+            shadow.place.unhurried = False
 
     def settle(self) -> SlotStatus:
         """End the probation."""
@@ -281,6 +313,8 @@ class Slot:
         if self._active in gone:
             self._active = None
             self._begin_activation(probation=False)
+        if self.shadow is not None and self.shadow.place in gone:
+            self._end_shadow()
         for place in gone:
             self._retire(place)
 
@@ -296,10 +330,12 @@ class Slot:
             standby=tuple(self._standby),
             traffic=self._counters.read(baseline),
             previous_worker=self._previous.name if self._previous else "",
+            shadow=self.shadow.read() if self.shadow else None,
         )
 
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Let the requests inside finish and end every worker."""
+        self._end_shadow()
         places = [self._active, self._previous, *self._standby.values()]
         self._active = self._previous = None
         self._standby.clear()

@@ -24,6 +24,7 @@ from sealane_agent.slot.state import (
     Enter,
     Fetch,
     GiveUp,
+    Mirror,
     Remember,
     Restore,
     SetPointer,
@@ -114,6 +115,8 @@ class Hands:
             case SetPointer(which, pointer):
                 path = self._tools.folder.pointer(slot, which)
                 await asyncio.to_thread(_set_pointer, path, pointer)
+            case Mirror(worker):
+                await endpoint.mirror(slot, worker)
             case Switch(worker, share):
                 await endpoint.activate(slot, worker, probation=True, share=share)
             case Settle():

@@ -6,9 +6,12 @@
   accepted      nothing more can be checked before its blobs are here     fetching
   fetching      its window was open, every blob is here, a variant        staged
                 proved itself
-  staged        at once                                                   activating | waiting
-  waiting       no hold, its window is open, its trigger came, and the    activating
+  staged        at once                                                   as waiting, or waiting
+  waiting       no hold, its window is open, its trigger came, and the    shadow | activating
                 lease is there
+  shadow        it got copies of requests for as long as its policy says  activating
+                and nothing is in the way
+                it failed on them, or answered too much of it otherwise   failed
   activating    the pointer is flipped, and the endpoint serves it        probation
   probation     it kept its limits for long enough, or the manager        committed
                 knows of it, or both: as its policy says
@@ -36,6 +39,7 @@ from sealane_agent.layout import ACTIVE, LKG
 from sealane_agent.slot.permission import LEASE, before_activation, before_fetching, granted
 from sealane_agent.slot.probation import Decision, judge, lengthened
 from sealane_agent.slot.quarantine import obeyed, said
+from sealane_agent.slot.shadowing import wants_copies, while_copied
 from sealane_agent.slot.state import (
     ENDED,
     AskDocument,
@@ -84,7 +88,7 @@ PROBATION_GRACE_S: Final = 3600.0
 ROLLING_BACK_DEADLINE_S: Final = 600.0
 """Deadlines in the supervisor's own monotonic time; restarts are counted instead."""
 
-RESTARTS_COUNT: Final = frozenset({State.FETCHING, State.ACTIVATING, State.PROBATION})
+RESTARTS_COUNT: Final = frozenset({State.FETCHING, State.SHADOW, State.ACTIVATING, State.PROBATION})
 """States in which a restart may be the release's fault."""
 
 
@@ -263,7 +267,8 @@ def _when_allowed(slot: _Slot) -> Action:
     attempt, news = granted(slot.attempt, slot.wanted, slot.seen)
     obstacle = before_activation(attempt, slot.seen, slot.now)
     if obstacle is None:
-        moved = Enter(_moved(attempt, State.ACTIVATING, slot.now))
+        tried = attempt.state is not State.SHADOW and wants_copies(attempt, slot.seen.serving)
+        moved = Enter(_moved(attempt, State.SHADOW if tried else State.ACTIVATING, slot.now))
         return Rest() if slot.seen.serving is None else moved
     if attempt.state is State.STAGED:
         boot = slot.seen.boot
@@ -277,6 +282,19 @@ def _when_allowed(slot: _Slot) -> Action:
     # Only the lease is missing, and it ran out: a new document brings another.
     expired = obstacle.kind == LEASE and attempt.lease_until is not None
     return AskDocument() if expired else Rest()
+
+
+def _shadow(slot: _Slot) -> Action:
+    early = _superseded(slot) or _put_back(slot) or _worn_out(slot)
+    if early:
+        return early
+    serving, worker = slot.seen.serving, _worker(slot.attempt)
+    if serving is None:
+        return Rest()
+    if worker not in serving.standby:
+        return _stage_anew(slot)
+    action = while_copied(slot.attempt, worker, slot.seen, slot.now)
+    return action or _when_allowed(slot)
 
 
 def _activating(slot: _Slot) -> Action:
@@ -367,6 +385,7 @@ _RULES: Final[Mapping[State, Callable[[_Slot], Action]]] = {
     State.FETCHING: _fetching,
     State.STAGED: _staged,
     State.WAITING: _staged,
+    State.SHADOW: _shadow,
     State.ACTIVATING: _activating,
     State.PROBATION: _probation,
     State.ROLLING_BACK: _rolling_back,

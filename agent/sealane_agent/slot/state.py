@@ -32,6 +32,7 @@ class State(StrEnum):
     FETCHING = "fetching"
     STAGED = "staged"
     WAITING = "waiting"
+    SHADOW = "shadow"
     ACTIVATING = "activating"
     PROBATION = "probation"
     COMMITTED = "committed"
@@ -245,6 +246,13 @@ class SetPointer:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """Let the endpoint give this worker copies of the slot's requests."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Switch:
     """Let the endpoint send the slot's requests, or a share, to this worker, on probation."""
 
@@ -280,6 +288,7 @@ Action = (
     | Fetch
     | Stage
     | SetPointer
+    | Mirror
     | Switch
     | Settle
     | Restore

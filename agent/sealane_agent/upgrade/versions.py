@@ -110,6 +110,10 @@ class Versions:
         await asyncio.to_thread(self._unpack, pointer, tree)
         return _proved(pointer, await asyncio.to_thread(_version_said, pointer, tree, deadline_s))
 
+    async def mirror(self, _slot: str, _worker: str) -> SlotStatus:
+        """Nothing: a version of the agent answers no requests of which there could be copies."""
+        return (await self.status())[0]
+
     async def activate(
         self, _slot: str, _worker: str, *, probation: bool, share: float = 1.0
     ) -> SlotStatus:

@@ -55,16 +55,17 @@ def parse_freeze(text: str) -> Freeze:
     return usage(notation.parse_freeze, text)
 
 
-def parse_trial(split: str, lasts: str) -> Trial:
-    """A share like 50% and how long it is kept, both empty for no split; a usage error."""
-    if not split:
-        if lasts:
-            raise typer.BadParameter("--split-for needs --split: say which share, like 50%")
-        return WHOLE
-    share = usage(notation.parse_share, split)
-    seconds = parse_duration(lasts).total_seconds() if lasts else 0.0
+def parse_trial(split: str, lasts: str, shadow: str) -> Trial:
+    """A share like 50%, how long it is kept, and how long copies come before; a usage error.
+
+    All of them empty: no trial.
+    """
+    if lasts and not split:
+        raise typer.BadParameter("--split-for needs --split: say which share, like 50%")
+    share = usage(notation.parse_share, split) if split else WHOLE.share
+    times = [parse_duration(text).total_seconds() if text else 0.0 for text in (lasts, shadow)]
     try:
-        return Trial(share, seconds)
+        return Trial(share, *times)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

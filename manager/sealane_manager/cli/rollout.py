@@ -77,6 +77,10 @@ JoinOption = Annotated[
 SplitOption = Annotated[
     str, typer.Option(help="of a device's requests while it is on probation, like 50%")
 ]
+SplitForOption = Annotated[str, typer.Option(help="probation in a split lasts at least so long")]
+ShadowOption = Annotated[
+    str, typer.Option(help="before it answers, copies of requests go to it for so long")
+]
 FailureOption = Annotated[OnFailure, typer.Option(help="what a failed gate does")]
 
 
@@ -114,9 +118,8 @@ def start(
     on_conflict: ConflictOption = OnConflict.REJECT,
     join: JoinOption = False,
     split: SplitOption = "",
-    split_for: Annotated[
-        str, typer.Option(help="probation in a split lasts at least so long")
-    ] = "",
+    split_for: SplitForOption = "",
+    shadow_for: ShadowOption = "",
     reason: ReasonOption = "",
     output: OutputOption = Format.TABLE,
     context: ContextOption = None,
@@ -125,7 +128,7 @@ def start(
     checks = Checks(alpha, prove, tuple(_mode(check, dry_run or ()) for check in CHECKS))
     silent = parse_duration(silent_after)
     gate = GatePolicy(max_failed, max_failed_percent, silent, min_requests, by_evidence, checks)
-    soaked, tried = parse_duration(soak), parse_trial(split, split_for)
+    soaked, tried = parse_duration(soak), parse_trial(split, split_for, shadow_for)
     with reported(), connect(context) as manager:
         spec = RolloutSpec(
             release=ReleaseName.parse(release),
@@ -179,7 +182,7 @@ def plan(
     Everything else that a rollout can be asked to be stands in a file.
     """
     limits = tuple(parse_limit(text) for text in limit or ())
-    soaked, tried = parse_duration(soak), parse_trial(split, "")
+    soaked, tried = parse_duration(soak), parse_trial(split, "", "")
     with reported(), connect(context) as manager:
         if file:
             asked = read_file(file)

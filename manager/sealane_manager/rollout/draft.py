@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName
+from sealane.names import AGENT_SLOT
+from sealane.policy import WHOLE
 
 from sealane_manager.errors import Refused
 from sealane_manager.gate.types import Kind
@@ -77,6 +79,11 @@ def draft(
     Raises InvalidName when the numbers of the specification make no sense.
     """
     _check_numbers(spec)
+    if spec.slot == AGENT_SLOT and spec.terms.trial != WHOLE:
+        raise Refused(
+            "a version of the agent answers no requests that could be split or copied",
+            hint="start it without --split and --shadow-for",
+        )
     if not candidates:
         raise Refused(
             f"no device matches {spec.selector or 'the empty selector'!r}",

@@ -36,6 +36,7 @@ _WORDS: Final[Mapping[str, DeviceState]] = {
     "fetching": DeviceState.FETCHING,
     "staged": DeviceState.STAGED,
     "waiting": DeviceState.STAGED,
+    "shadow": DeviceState.SHADOW,
     "activating": DeviceState.PROBATION,
     "probation": DeviceState.PROBATION,
     "committed": DeviceState.PROBATION,

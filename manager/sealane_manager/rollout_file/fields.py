@@ -132,7 +132,7 @@ def _limit(text: str) -> Limit:
 def _tried(text: str) -> timedelta:
     span = notation.parse_span(text)
     if span.total_seconds() > LONGEST_TRIAL_S:
-        raise InvalidName(f"a split takes at most {LONGEST_TRIAL_S:.0f} seconds")
+        raise InvalidName(f"a trial takes at most {LONGEST_TRIAL_S:.0f} seconds")
     return span
 
 
@@ -249,6 +249,9 @@ FIELDS: Final[Mapping[str, Field]] = {
         _SHARE, "of a device's requests while it is on probation, like 50%", optional=True
     ),
     "split.for": Field(_TRIED, "probation in a split lasts at least so long", optional=True),
+    "shadow.for": Field(
+        _TRIED, "before it answers, copies of requests go to it for so long", optional=True
+    ),
     "times.start": Field(_START, "not before, like 2026-12-24T06:00+01:00", optional=True),
     "times.deadline": Field(_SPAN, "the gate fails when it takes longer", optional=True),
     "times.freeze": Field(_FREEZE, "no places on these days", (), many=True),

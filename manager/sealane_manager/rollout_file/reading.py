@@ -75,8 +75,9 @@ def rollout_file(written: Written) -> RolloutFile:
 
 
 def _trial(value: Mapping[str, Any]) -> Trial:
-    lasts = value["split.for"]
-    return Trial(value["split.share"] or WHOLE.share, lasts.total_seconds() if lasts else 0.0)
+    times = (value["split.for"], value["shadow.for"])
+    seconds = [lasts.total_seconds() if lasts else 0.0 for lasts in times]
+    return Trial(value["split.share"] or WHOLE.share, *seconds)
 
 
 def _defaults() -> Written:

@@ -93,10 +93,12 @@ def _spec(spec: RolloutSpec) -> dict[str, Any]:
 
 
 def _trial(trial: Trial) -> dict[str, Any]:
-    lasts = timedelta(seconds=trial.seconds) if trial.seconds else None
+    times = (trial.seconds, trial.shadow_seconds)
+    lasts, shadow = (timedelta(seconds=each) if each else None for each in times)
     return {
         "split.share": None if trial.share == WHOLE.share else trial.share,
         "split.for": lasts,
+        "shadow.for": shadow,
     }
 
 

@@ -47,6 +47,7 @@ def terms_to_wire(terms: Terms) -> wire.Terms:
         joins=terms.joins,
         split_percent=round(terms.trial.share * _PERCENT) % _PERCENT,
         split_s=round(terms.trial.seconds),
+        shadow_s=round(terms.trial.shadow_seconds),
     )
 
 
@@ -72,7 +73,8 @@ def terms_from_wire(terms: wire.Terms) -> Terms:
 
 def _trial(terms: wire.Terms) -> Trial:
     try:
-        return Trial((terms.split_percent or _PERCENT) / _PERCENT, terms.split_s)
+        share = (terms.split_percent or _PERCENT) / _PERCENT
+        return Trial(share, terms.split_s, terms.shadow_s)
     except ValueError as error:
         raise InvalidName(str(error)) from error
 

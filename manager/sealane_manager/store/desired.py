@@ -12,7 +12,7 @@ from sealane.trust.documents import Lease, SlotAssignment
 from sqlalchemy import delete, insert, update
 from sqlmodel import col, select
 
-from sealane_manager.rollout.terms import terms_from_json
+from sealane_manager.rollout.trial import trial_of
 from sealane_manager.rollout.types import IN_FLIGHT, RolloutState
 from sealane_manager.store import rows
 from sealane_manager.store.devices import active, known
@@ -92,7 +92,7 @@ def _of(session: Session, device: DeviceId) -> Sequence[DesiredRow]:
 def _trial(session: Session, rollout: str) -> Trial:
     """How the rollout that brought it wants it tried."""
     row = session.get(RolloutRow, rollout) if rollout else None
-    return terms_from_json(row.terms).trial if row else WHOLE
+    return trial_of(rows.spec(row)) if row else WHOLE
 
 
 def _paused(session: Session, device: DeviceId) -> frozenset[str]:

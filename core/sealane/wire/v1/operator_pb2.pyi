@@ -531,6 +531,7 @@ class Terms(google.protobuf.message.Message):
     JOINS_FIELD_NUMBER: builtins.int
     SPLIT_PERCENT_FIELD_NUMBER: builtins.int
     SPLIT_S_FIELD_NUMBER: builtins.int
+    SHADOW_S_FIELD_NUMBER: builtins.int
     at_once: builtins.int
     """Devices at risk at once in the whole rollout; 0 for no limit but the stage's."""
     ramp: builtins.int
@@ -547,6 +548,8 @@ class Terms(google.protobuf.message.Message):
     """Share of its requests that the release answers on a device on probation, in percent; 0 for all."""
     split_s: builtins.int
     """Its probation lasts at least so long."""
+    shadow_s: builtins.int
+    """Before, it gets copies of requests for so long, and answers nobody; 0 for not."""
     @property
     def limits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelLimit]: ...
     @property
@@ -565,8 +568,9 @@ class Terms(google.protobuf.message.Message):
         joins: builtins.bool = ...,
         split_percent: builtins.int = ...,
         split_s: builtins.int = ...,
+        shadow_s: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "at_once", b"at_once", "deadline_s", b"deadline_s", "freezes", b"freezes", "joins", b"joins", "limits", b"limits", "on_conflict", b"on_conflict", "ramp", b"ramp", "split_percent", b"split_percent", "split_s", b"split_s", "start_us", b"start_us"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "at_once", b"at_once", "deadline_s", b"deadline_s", "freezes", b"freezes", "joins", b"joins", "limits", b"limits", "on_conflict", b"on_conflict", "ramp", b"ramp", "shadow_s", b"shadow_s", "split_percent", b"split_percent", "split_s", b"split_s", "start_us", b"start_us"]) -> None: ...
 
 global___Terms = Terms
 
