@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sealane import fileio
 from sealane.clock import SystemClock
 from sealane.service import ServiceManager
+from sealane.trust.director import DIRECTOR
 from sealane.trust.identity import DEVICE, OPERATOR
 
 from sealane_manager.alarms import Alarms
@@ -45,7 +46,6 @@ from sealane_manager.people.accounts import Accounts
 from sealane_manager.people.sign_on import SignOn
 from sealane_manager.people.sign_on import load as load_sso
 from sealane_manager.planning import Bundles, Planning
-from sealane_manager.publishing import Publishing
 from sealane_manager.repository import Repository
 from sealane_manager.rollout.controller import Controller, World
 from sealane_manager.rollouts import Rollouts
@@ -63,7 +63,7 @@ from sealane_manager.rpc.samples import SampleService
 from sealane_manager.sampling import Sampling
 from sealane_manager.sessions import Sessions
 from sealane_manager.store.store import open_store
-from sealane_manager.trust import keys
+from sealane_manager.trust.office import open_publishing
 from sealane_manager.trust.settings import FleetSettings
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.alerts.channels import Channel
     from sealane_manager.layout import StateFolder
+    from sealane_manager.publishing import Publishing
     from sealane_manager.store.store import Store
 
 GRACE_S: Final = 2.0
@@ -172,6 +173,7 @@ class Manager:
             store = open_store(self._settings.state.database)
             stack.callback(store.close)
             parts = _build(self._settings, store, self._clock)
+            await asyncio.to_thread(parts.publishing.settle)
             await asyncio.to_thread(parts.repository.renew, self._clock.now())
             _run_controller(stack, parts.controller)
             _keep_house(stack, parts)
@@ -202,6 +204,7 @@ class _Parts:
     repository: Repository
     blobs: BlobStore
     issuer: Issuer
+    publishing: Publishing
     director: Director
     sessions: Sessions
     controller: Controller
@@ -228,7 +231,8 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
         repository=repository,
         blobs=blobs,
         issuer=Issuer(state.ca, clock, settings.pace.certificate_life),
-        director=Director(keys.key_path(state.keys, keys.DIRECTOR)),
+        publishing=open_publishing(state, repository, store, clock),
+        director=Director(lambda: repository.online_signer(DIRECTOR)),
         sessions=sessions,
         controller=Controller(store, world),
         accounts=Accounts(store.accounts, clock),
@@ -252,10 +256,11 @@ def _run_controller(stack: AsyncExitStack, controller: Controller) -> None:
 
 
 def _keep_house(stack: AsyncExitStack, parts: _Parts) -> None:
+    settle = Chore("complete publications", RESIGN_EVERY, lambda _: parts.publishing.settle())
     resign = Chore("sign metadata again", RESIGN_EVERY, parts.repository.resign)
     forget = Chore("forget sessions that are over", FORGET_EVERY, parts.accounts.prune)
     samples = Chore("delete samples that are over", FORGET_EVERY, parts.sampling.tidy)
-    _keep(stack, (resign, forget, samples, *store_chores(parts.store)), parts)
+    _keep(stack, (settle, resign, forget, samples, *store_chores(parts.store)), parts)
 
 
 def _keep(stack: AsyncExitStack, chores: Iterable[Chore], parts: _Parts) -> None:
@@ -391,7 +396,7 @@ class _Doors:
         parts = self._parts
         return Offices(
             members=Members(parts.store, parts.sessions, enrolment, enrol_address, parts.clock),
-            publishing=Publishing(parts.repository, parts.blobs),
+            publishing=parts.publishing,
             blobs=parts.blobs,
             rollouts=Rollouts(parts.controller),
         )

@@ -47,7 +47,7 @@ class AuditLog:
         self._fleet, self._store, self._director = fleet, store, director
         self._clock = clock
         self._roots: dict[int, bytes] = {}
-        self._signed: tuple[Head | None, str] = _NOTHING
+        self._signed: tuple[tuple[Head, str] | None, str] = _NOTHING
         self._proofs: tuple[Head | None, dict[int, tuple[bytes, ...]]] = None, {}
 
     def evidence(self, seen: Position) -> Evidence:
@@ -106,9 +106,10 @@ class AuditLog:
 
     def _note(self, head: Head) -> str:
         known, note = self._signed
-        if known != head:
+        now = head, self._director.key  # another key may have become the director's
+        if known != now:
             note = self._director.note(Checkpoint(self._fleet, head.position, head.root))
-            self._signed = head, note
+            self._signed = now, note
         return note
 
 

@@ -23,6 +23,7 @@ from sealane_manager.rpc.exports import ExportCalls
 from sealane_manager.rpc.rollouts import PlanCalls
 from sealane_manager.rpc.samples import SampleCalls
 from sealane_manager.rpc.schedules import schedule_from_wire, schedule_to_wire
+from sealane_manager.trust.changes import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sealane_manager.rollout_file.applying import Wish
     from sealane_manager.schedule import Schedule
     from sealane_manager.store.records import JudgementRecord, QuarantineRecord
+    from sealane_manager.trust.changes import Change, Offer
     from sealane_manager.views import AppliedView, DeviceView, ReleaseView, RolloutView
 
 _CALL_SECONDS: Final = 30
@@ -54,7 +56,8 @@ class Operator:
     """
 
     def __init__(self, context: Path) -> None:
-        self._address, credentials = _read_context(context)
+        fields, credentials = _read_context(context)
+        self._address, self.fleet = fields
         self._channel = grpc.secure_channel(self._address, credentials, options=_OPTIONS)
         self._stub = operator_pb2_grpc.OperatorServiceStub(self._channel)
         self.alerts = AlertCalls(self._channel, self._address)
@@ -157,11 +160,26 @@ class Operator:
         with understood(self._address):
             return self._stub.GetMetadata(request, timeout=_CALL_SECONDS).metadata
 
-    def submit_metadata(self, role: str, metadata: bytes) -> int:
-        """Give the manager new metadata of a delegated role; returns the snapshot's version."""
-        request = wire.SubmitMetadataRequest(role=role, metadata=metadata)
+    def submit(self, offer: Offer) -> Outcome:
+        """Give the manager new metadata of a role, or signatures for what waits."""
+        request = wire.SubmitMetadataRequest(
+            role=offer.role, metadata=offer.metadata, reason=offer.reason, replaces=offer.replaces
+        )
         with understood(self._address):
-            return self._stub.SubmitMetadata(request, timeout=_CALL_SECONDS).snapshot
+            answer = self._stub.SubmitMetadata(request, timeout=_CALL_SECONDS)
+        return Outcome(tuple(answer.published), answer.snapshot)
+
+    def changes(self) -> tuple[Change, ...]:
+        """Every change that waits for signatures."""
+        with understood(self._address):
+            answer = self._stub.ListChanges(wire.ListChangesRequest(), timeout=_CALL_SECONDS)
+        return tuple(convert.change_from_wire(change) for change in answer.changes)
+
+    def withdraw(self, role: str) -> None:
+        """Forget a waiting change."""
+        request = wire.WithdrawChangeRequest(role=role)
+        with understood(self._address):
+            self._stub.WithdrawChange(request, timeout=_CALL_SECONDS)
 
     def list_releases(self) -> tuple[ReleaseView, ...]:
         """Every listed release."""
@@ -250,9 +268,11 @@ class Operator:
         return convert.rollout_from_wire(answer.rollout)
 
 
-def _read_context(context: Path) -> tuple[str, grpc.ChannelCredentials]:
+def _read_context(context: Path) -> tuple[tuple[str, str], grpc.ChannelCredentials]:
+    """The manager's address and the fleet's name, and what proves who calls."""
     try:
-        address = json.loads((context / "context.json").read_bytes())["address"]
+        fields = json.loads((context / "context.json").read_bytes())
+        address, fleet = fields["address"], str(fields.get("fleet", ""))
         credentials = grpc.ssl_channel_credentials(
             root_certificates=(context / "ca.pem").read_bytes(),
             private_key=(context / "operator.key").read_bytes(),
@@ -273,7 +293,7 @@ def _read_context(context: Path) -> tuple[str, grpc.ChannelCredentials]:
             f"{context / 'context.json'} does not say the manager's address yet",
             hint="start the manager once with `sealane serve`",
         )
-    return address, credentials
+    return (address, fleet), credentials
 
 
 def _upload(

@@ -28,6 +28,11 @@ class StateFolder:
         return self.root / "tuf"
 
     @property
+    def changes(self) -> Path:
+        """Proposed changes of the trust root that wait for signatures, as JSON, one a role."""
+        return self.root / "changes"
+
+    @property
     def keys(self) -> Path:
         """Signing keys as PEM, one a role; in production only snapshot, timestamp and director."""
         return self.root / "keys"

@@ -21,27 +21,42 @@ if TYPE_CHECKING:
 
     from sealane_manager.blobs import BlobStore
     from sealane_manager.repository import Repository
+    from sealane_manager.trust.changes import Change, Offer, Outcome
+    from sealane_manager.trust.pending import Pending
     from sealane_manager.trust.submission import ListedRelease
 
 
 class Publishing:
     """The repository with the blobs that it speaks of."""
 
-    def __init__(self, repository: Repository, blobs: BlobStore) -> None:
-        self._repository, self._blobs = repository, blobs
+    def __init__(self, repository: Repository, blobs: BlobStore, pending: Pending) -> None:
+        self._repository, self._blobs, self._pending = repository, blobs, pending
 
-    def submit(self, role: str, metadata: bytes) -> int:
-        """Take new metadata of a delegated role; returns the snapshot's version.
+    def submit(self, offer: Offer, actor: str) -> Outcome:
+        """Take a proposal or signatures, and publish what is signed by enough keys.
 
-        Raises Refused while blobs of a new release are missing, and whatever the repository
-        refuses.
+        Raises Refused while blobs of a new release are missing, and whatever the pending changes
+        refuse.
         """
-        if role not in RESERVED:
-            self._bring(listed_in(role, parse(Targets, metadata).signed))
-        return self._repository.submit(role, metadata)
+        if offer.role not in RESERVED:
+            self._bring(listed_in(offer.role, parse(Targets, offer.metadata).signed))
+        return self._pending.submit(offer, actor)
+
+    def settle(self) -> None:
+        """Publish what is complete, also what a crash left half published."""
+        self._pending.settle()
+
+    def changes(self) -> tuple[Change, ...]:
+        """Every change that waits for signatures."""
+        return self._pending.changes()
+
+    def withdraw(self, role: str, actor: str) -> None:
+        """Forget a waiting change; raises NotKnown."""
+        self._pending.withdraw(role, actor)
 
     def _bring(self, releases: tuple[ListedRelease, ...]) -> None:
-        known = {release.name: release.manifest for release in self._repository.releases()}
+        listed = self._repository.releases() if self._repository.begun else ()
+        known = {release.name: release.manifest for release in listed}
         for release in releases:
             if known.get(release.name) != release.manifest or self._is_back(release):
                 self._add(release.name, release.manifest)

@@ -21,16 +21,16 @@ from sealane.trust import authorities
 from sealane.trust.authorities import parse_authorities
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
-from tuf.api.serialization.json import JSONSerializer
 
 from sealane_manager.errors import NotKnown, Refused
-from sealane_manager.trust import online, submission
-from sealane_manager.trust.keys import key_path, load_signer
+from sealane_manager.trust import changes, online, submission
+from sealane_manager.trust.edits import keys_in
+from sealane_manager.trust.keys import ONLINE, load_signers
 from sealane_manager.trust.publication import Publication, publications
 from sealane_manager.trust.submission import ListedRelease
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
     from typing import Any
@@ -50,13 +50,14 @@ def _to_nobody(_publication: Publication) -> None:
 _Signed = TypeVar("_Signed", Root, Timestamp, Snapshot, Targets)
 
 _CLOCK: Final = SystemClock()
-_COMPACT: Final = JSONSerializer(compact=True)
+_ONLINE: Final = (Snapshot.type, Timestamp.type)
 _WORD: Final = r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?"
 _NAME: Final = re.compile(
     rf"timestamp\.json|[1-9][0-9]{{0,9}}\.{_WORD}\.json"
     rf"|targets/{_WORD}/[0-9a-f]{{64}}\.{_WORD}@[1-9][0-9]{{0,9}}\.json"
     r"|targets/fleet/[0-9a-f]{64}\.ca\.pem"
 )
+_EARLIER_ROOT: Final = re.compile(r"[1-9][0-9]{0,9}\.root")
 
 
 class Repository:
@@ -74,18 +75,8 @@ class Repository:
         self._clock = clock
         self._tell = tell
         self._root = 0
+        self._signers: dict[tuple[int, str], CryptoSigner] = {}
         self._listed: tuple[int, tuple[ListedRelease, ...]] = (0, ())
-
-    @staticmethod
-    def create(folder: Path, keys: Path, first: tuple[bytes, bytes]) -> Repository:
-        """Lay a new repository from its first signed root and targets."""
-        root, targets = first
-        repository = Repository(folder, keys)
-        fileio.make_folder(folder)
-        fileio.replace(folder / "1.root.json", root)
-        with repository._locked():
-            repository._publish({Targets.type: (1, targets)}, repository._clock.now())
-        return repository
 
     def read(self, name: str) -> bytes:
         """A file by its name in the repository; raises NotKnown."""
@@ -97,11 +88,18 @@ class Repository:
             raise NotKnown(f"the repository has no {name}") from error
 
     def current(self, role: str) -> bytes:
-        """The current metadata of a role; raises NotKnown when there is none."""
-        if role == Timestamp.type:
+        """The current metadata of a role, or a root by its version; raises NotKnown."""
+        if role == Timestamp.type and self.begun:
             return self.read("timestamp.json")
+        if not self.begun:
+            raise NotKnown(
+                "the root of this fleet is not signed by enough of its holders yet",
+                hint="`sealane trust status` says who must sign",
+            )
         if role == Root.type:
             return self.read(f"{self._root_version()}.root.json")
+        if _EARLIER_ROOT.fullmatch(role):
+            return self.read(f"{role}.json")
         meta = self._timestamp().snapshot_meta if role == Snapshot.type else self._meta(role)
         return self.read(f"{meta.version}.{role}.json")
 
@@ -145,34 +143,78 @@ class Repository:
         """Store the authorities that devices shall believe, so that they may be listed."""
         parse_authorities(bundle)
         target = TargetFile.from_data(authorities.PATH, bundle, ["sha256"])
-        folder, _, base = authorities.PATH.rpartition("/")
-        path = self._folder / "targets" / folder / f"{target.hashes['sha256']}.{base}"
+        path = self._authorities(target)
         fileio.make_folder(path.parent)
         fileio.replace(path, bundle)
         return target
 
-    def submit(self, role: str, metadata: bytes) -> int:
-        """Take new metadata of an offline role and publish it; returns the snapshot's version.
+    def _authorities(self, target: TargetFile) -> Path:
+        folder, _, base = authorities.PATH.rpartition("/")
+        return self._folder / "targets" / folder / f"{target.hashes.get('sha256')}.{base}"
 
-        Raises Refused when the current keys of the role did not sign it, when it does not follow
-        the current version, or when it lists what the role may not sign.
+    def lists(self, target: TargetFile) -> bool:
+        """Whether the current targets list this file themselves."""
+        return self._parsed(Targets).targets.get(target.path) == target
+
+    def documents(self) -> dict[str, Metadata[Any]]:
+        """The current metadata of the root, the targets and every family; what there is of it."""
+        if not self.begun:
+            return {}
+        roles = (Root.type, Targets.type, *self.published_families())
+        return {role: _read(role, self.current(role)) for role in roles}
+
+    def superseded(self) -> Iterator[Metadata[Any]]:
+        """Every root and targets before the current ones, as far as they are here."""
+        for role in (Root.type, Targets.type):
+            for version in range(1, self._version(role)):
+                path = self._folder / f"{version}.{role}.json"
+                if path.exists():
+                    yield _read(role, path.read_bytes())
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a root, and metadata under it."""
+        return (self._folder / "timestamp.json").exists()
+
+    def judge_form(self, role: str, document: Metadata[Any], now: datetime) -> None:
+        """Raise Refused unless new metadata may follow the current one, whoever signed it."""
+        version = self._version(role)
+        if role == Root.type:
+            submission.judge_root_form(version, document.signed, now)
+            self._judge_keys_in(document.signed)
+        elif role == Targets.type:
+            submission.judge_targets_form(version, document.signed, now)
+            self._judge_authorities(document.signed)
+        else:
+            listed = submission.judge_family_form((role, version), document.signed, now)
+            self._judge_stored(listed)
+
+    def submit(self, role: str, metadata: bytes) -> int:
+        """Take new metadata of one offline role; see `publish`."""
+        return self.publish({role: metadata})
+
+    def publish(self, changed: Mapping[str, bytes]) -> int:
+        """Take new metadata of offline roles, all or none; returns the snapshot's version.
+
+        Raises Refused when the keys that are entitled to it did not sign, when it does not follow
+        the current version, when it lists what the role may not sign, or when something that stays
+        would no longer be signed by enough keys.
         """
         now = self._clock.now()
         with self._locked():
-            if role == Root.type:
-                return self._submit_root(metadata, now)
-            new = submission.parse(Targets, metadata)
-            if role == Targets.type:
-                submission.judge_targets(self._parsed(Root), self._version(role), new, now)
-            else:
-                self._judge_family(role, new, now)
-            return self._publish({role: (new.signed.version, metadata)}, now)
+            new = self._judged(changed, now)
+            return self._publish(
+                {role: (new[role].signed.version, changed[role]) for role in new}, now
+            )
 
     def resign(self, now: datetime) -> bool:
-        """Sign snapshot and timestamp again when half of their life has passed."""
+        """Sign snapshot and timestamp again when half of their life has passed.
+
+        Also when a new root gave them other keys and a crash came before they were used.
+        """
         with self._locked():
             timestamp, snapshot = self._timestamp(), self._parsed(Snapshot)
-            if online.due(snapshot, now):
+            if online.due(snapshot, now) or not self._signed_by_current_keys():
                 self._publish({}, now)
             elif online.due(timestamp, now):
                 self._point_to(timestamp.snapshot_meta, now)
@@ -185,38 +227,41 @@ class Repository:
         return {
             role: version
             for role, newer in held.items()
-            if role not in {Snapshot.type, Timestamp.type}
-            and newer > (version := self._known_version(role))
+            if role not in _ONLINE and newer > (version := self._version(role))
         }
 
     def take_back(self, role: str, metadata: bytes, now: datetime) -> bool:
         """Take metadata of an offline role that was published here before a restore.
 
-        Judged like a submission, but versions in between may be missing, and so may manifests.
-        Returns whether it is news; raises Refused.
+        Judged like a submission, but versions in between may be missing, and so may manifests and
+        the other roles that were published with it. Returns whether it is news; raises Refused.
         """
         with self._locked():
+            new = changes.parse(role, metadata)
+            version = new.signed.version
+            if version <= self._version(role):
+                return False
             if role == Root.type:
-                version = submission.parse(Root, metadata).signed.version
-                if version == self._root_version() + 1:
-                    self._submit_root(metadata, now)
-                    return True
-                return False
-            new = submission.parse(Targets, metadata)
-            before = new.signed.version - 1
-            if before < self._version(role):
-                return False
-            if role == Targets.type:
-                submission.judge_targets(self._parsed(Root), before, new, now)
+                if version != self._version(role) + 1:
+                    return False
+                submission.judge_root(self._parsed(Root), new, now)
+                self._judge_keys_in(new.signed)
+            elif role == Targets.type:
+                submission.judge_targets(self._parsed(Root), version - 1, new, now)
             else:
-                self._family_known(role)
-                submission.judge_family(self._parsed(Targets), (role, before), new, now)
-            self._publish({role: (new.signed.version, metadata)}, now)
+                targets = self._parsed(Targets)
+                changes.judge_known(targets, role)
+                submission.judge_family(targets, (role, version - 1), new, now)
+            self._publish({role: (version, metadata)}, now)
             return True
 
     def renew(self, now: datetime) -> None:
-        """Sign a new snapshot and timestamp, ahead of all that devices may have seen."""
+        """Sign a new snapshot and timestamp, ahead of all that devices may have seen.
+
+        Raises NotKnown before enough holders have signed the first root.
+        """
         with self._locked():
+            self.current(Root.type)
             self._publish({}, now)
 
     def check(self) -> None:
@@ -228,41 +273,96 @@ class Repository:
             _verify(role, meta, self.current(role))
         self._parsed(Root)
 
-    def _submit_root(self, content: bytes, now: datetime) -> int:
-        new = submission.parse(Root, content)
-        submission.judge_root(self._parsed(Root), new, now)
-        for role in (Snapshot.type, Timestamp.type):
-            if self._signer(role).public_key.keyid not in new.signed.roles[role].keyids:
+    def online_signer(self, role: str) -> CryptoSigner:
+        """The manager's key for a role, as the current root lists it; raises SealaneError."""
+        root = self._root_version()
+        if (root, role) not in self._signers:
+            self._signers[root, role] = self._find_signer(role)
+        return self._signers[root, role]
+
+    def _find_signer(self, role: str) -> CryptoSigner:
+        held = load_signers(self._keys, role)
+        version = self._root_version()
+        listed = keys_in(_read_signed(Root.type, self.read(f"{version}.root.json")), role)
+        for signer in held:
+            if signer.public_key.keyid in listed:
+                return signer
+        raise SealaneError(
+            f"the root lists no {role} key that is in {self._keys}",
+            hint="put the key that it lists there, or have the root holders sign a new root",
+        )
+
+    def _signed_by_current_keys(self) -> bool:
+        root = self._parsed(Root)
+        found = (_read(role, self.current(role)) for role in _ONLINE)
+        return all(
+            root.get_verification_result(
+                item.signed.type, item.signed_bytes, item.signatures
+            ).verified
+            for item in found
+        )
+
+    def _judged(self, changed: Mapping[str, bytes], now: datetime) -> dict[str, Metadata[Any]]:
+        current = self.documents()
+        new = {role: changes.parse(role, content) for role, content in changed.items()}
+        after = current | new
+        if Root.type not in after or Targets.type not in after:
+            raise Refused("a repository begins with a root and targets together")
+        root, targets = after[Root.type].signed, after[Targets.type].signed
+        if Root.type in new:
+            before = current[Root.type].signed if current else None
+            submission.judge_root(before, new[Root.type], now)
+            self._judge_keys_in(root)
+        if Targets.type in new:
+            submission.judge_targets(root, self._version(Targets.type), new[Targets.type], now)
+            self._judge_authorities(targets)
+        for family in sorted(new.keys() - {Root.type, Targets.type}):
+            self._judge_family(targets, family, new[family], now)
+        changes.judge_kept(after, new)
+        return new
+
+    def _judge_keys_in(self, root: Root) -> None:
+        for role in ONLINE:
+            held = {signer.public_key.keyid for signer in load_signers(self._keys, role)}
+            if not held.intersection(keys_in(root, role)):
                 raise Refused(
                     f"the new root does not list the manager's {role} key",
-                    hint=f"put the new key in {key_path(self._keys, role)} first",
+                    hint=f"make a new one on the manager with: sealane trust rotate {role}",
                 )
-        self._announce(Root.type, content)
-        fileio.replace(self._folder / f"{new.signed.version}.root.json", content)
-        return self._publish({}, now)
 
-    def _judge_family(self, family: str, new: Metadata[Targets], now: datetime) -> None:
-        targets = self._parsed(Targets)
-        self._family_known(family)
+    def _judge_family(
+        self, targets: Targets, family: str, new: Metadata[Targets], now: datetime
+    ) -> None:
+        changes.judge_known(targets, family)
         current = family, self._version(family)
-        for release in submission.judge_family(targets, current, new, now):
+        self._judge_stored(submission.judge_family(targets, current, new, now))
+
+    def _judge_authorities(self, targets: Targets) -> None:
+        target = targets.targets.get(authorities.PATH)
+        if target is not None and not self._authorities(target).is_file():
+            raise Refused(
+                "the fleet's authorities that the targets list are not stored here",
+                hint="propose them with: sealane authority prepare",
+            )
+
+    def _judge_stored(self, listed: Iterable[ListedRelease]) -> None:
+        for release in listed:
             if not self.holds(release.name, release.manifest):
                 message = f"the manifest of {release.name} is not stored here"
                 raise Refused(message, hint="upload the bundle before its release is signed")
 
-    def _family_known(self, family: str) -> None:
-        if family not in self.families():
-            raise Refused(
-                f"there is no family {family!r}",
-                hint="add it with: sealane trust add-family",
-            )
-
     def _publish(self, changed: Mapping[str, tuple[int, bytes]], now: datetime) -> int:
-        """Write new metadata, then a snapshot that names it, then the timestamp."""
-        for role, (version, content) in changed.items():
+        """Write new metadata, each after it was told, then a snapshot that names it, the timestamp.
+
+        The root comes after what its keys signed: it counts as soon as it is written, the others
+        when the timestamp is.
+        """
+        for role in sorted(changed, key=lambda role: (role == Root.type, role)):
+            version, content = changed[role]
             self._announce(role, content)
             fileio.replace(self._folder / f"{version}.{role}.json", content)
-        snapshot = online.next_snapshot(self._last(Snapshot), changed, now)
+        listed = {role: new for role, new in changed.items() if role != Root.type}
+        snapshot = online.next_snapshot(self._last(Snapshot), listed, now)
         content = self._signed(snapshot)
         fileio.replace(self._folder / f"{snapshot.version}.snapshot.json", content)
         self._point_to(online.meta_file(snapshot.version, content), now)
@@ -271,7 +371,7 @@ class Repository:
     def _announce(self, role: str, content: bytes) -> None:
         """Told before it is published, so that nothing is published untold."""
         before: Targets | None = None
-        if role != Root.type and self._last(Snapshot) and self._version(role):
+        if role != Root.type and self._version(role):
             before = _read_signed(role, self.current(role))
         for each in publications(role, before, content):
             self._tell(each)
@@ -282,14 +382,11 @@ class Repository:
 
     def _signed(self, signed: _Signed) -> bytes:
         metadata = Metadata[_Signed](signed)
-        metadata.sign(self._signer(signed.type))
-        return metadata.to_bytes(_COMPACT)
-
-    def _signer(self, role: str) -> CryptoSigner:
-        return load_signer(key_path(self._keys, role))
+        metadata.sign(self.online_signer(signed.type))
+        return metadata.to_bytes(submission.COMPACT)
 
     def _last(self, kind: type[_Signed]) -> _Signed | None:
-        return self._parsed(kind) if (self._folder / "timestamp.json").exists() else None
+        return self._parsed(kind) if self.begun else None
 
     def _parsed(self, kind: type[_Signed]) -> _Signed:
         signed: _Signed = _read_signed(kind.type, self.current(kind.type))
@@ -310,11 +407,13 @@ class Repository:
         return meta
 
     def _version(self, role: str) -> int:
+        """The version of an offline role that is current; 0 when it has none."""
+        if not self.begun:
+            return 0
+        if role == Root.type:
+            return self._root_version()
         meta = self._parsed(Snapshot).meta.get(f"{role}.json")
         return meta.version if meta else 0
-
-    def _known_version(self, role: str) -> int:
-        return self._root_version() if role == Root.type else self._version(role)
 
     def _releases_of(self, family: str) -> tuple[ListedRelease, ...]:
         signed: Targets = _read_signed(family, self.current(family))
@@ -326,6 +425,7 @@ class Repository:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        fileio.make_folder(self._folder)
         with (self._folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -343,8 +443,12 @@ def _damaged(role: str) -> SealaneError:
     return SealaneError(message, hint="restore the tuf folder from a backup")
 
 
-def _read_signed(role: str, content: bytes) -> Any:
+def _read(role: str, content: bytes) -> Metadata[Any]:
     try:
-        return Metadata.from_bytes(content).signed
+        return Metadata.from_bytes(content)
     except RepositoryError as error:
         raise _damaged(role) from error
+
+
+def _read_signed(role: str, content: bytes) -> Any:
+    return _read(role, content).signed

@@ -19,6 +19,7 @@ from sealane.names import DeviceId, ReleaseName
 from sealane.trust.source import MetadataMissing
 from sealane.trust.verifier import Step, Verifier
 from sealane_manager.cli.main import app
+from sealane_manager.trust.changes import Offer
 from sealane_manager.trust.keys import key_path, load_signer
 from sealane_manager.trust.releases import without_release
 from support.device import FACTS
@@ -255,7 +256,7 @@ def test_what_is_published_and_taken_back_is_in_the_log_with_who_signed_it(
         with manager.operator() as operator:
             current = operator.get_metadata("demo")
             without = without_release(current, ReleaseName("demo/tiny", 1), signer)
-            operator.submit_metadata("demo", without)
+            operator.submit(Offer("demo", without, "it fails at night"))
         rows = parsed(sealane(manager.state, "audit", "list", "-o", "json"))
     told = {row["action"]: row for row in rows}
     assert told["publish"]["detail"] == f"demo/tiny@1, manifest {manifest.digest[7:]}"

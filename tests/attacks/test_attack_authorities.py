@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import grpc
@@ -17,14 +18,18 @@ from sealane_manager.errors import Refused
 from sealane_manager.identity.ca import Issuer
 from sealane_manager.identity.rotation import prepare, retire, switch
 from sealane_manager.repository import Repository
+from sealane_manager.trust.changes import encode
+from sealane_manager.trust.edits import Ground, with_target
 from sealane_manager.trust.keys import key_path, load_signer
 from support.device import Device
 from support.manager import FLEET, make_state
 from tuf.api.metadata import TargetFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from sealane_manager.layout import StateFolder
     from support.trust import Scene
 
 PEER = DeviceId("press-1")
@@ -32,6 +37,19 @@ PEER = DeviceId("press-1")
 
 def authority(folder: Path, name: str = "acme") -> bytes:
     return Issuer.create(folder, name).certificate
+
+
+def signing(repository: Repository, state: StateFolder, role: str) -> Callable[[TargetFile], None]:
+    """Lists a target with the manager's key of a role."""
+    signer = load_signer(key_path(state.keys, role))
+
+    def sign(target: TargetFile) -> None:
+        current = repository.documents()
+        (document,) = with_target(Ground(current, current, datetime.now(UTC)), target).values()
+        document.sign(signer)
+        repository.submit("targets", encode(document))
+
+    return sign
 
 
 def listed(scene: Scene, role: str, content: bytes) -> None:
@@ -109,26 +127,33 @@ def test_a_step_out_of_order_is_refused_and_one_that_was_cut_off_is_repeated(
 ) -> None:
     state = make_state(tmp_path)
     repository = Repository(state.tuf, state.keys)
-    signer = load_signer(key_path(state.keys, "targets"))
+    sign, thief = signing(repository, state, "targets"), signing(repository, state, "timestamp")
     with pytest.raises(Refused, match="no next authority"):
-        switch(state, ["127.0.0.1"])
+        switch(state, ["127.0.0.1"], repository)
     with pytest.raises(Refused, match="no authority was replaced"):
-        retire(state, repository, signer)
+        retire(state, repository, sign)
     with pytest.raises(Refused):
-        prepare(state, FLEET, repository, load_signer(key_path(state.keys, "timestamp")))
-    prepare(state, FLEET, repository, signer)
+        prepare(state, FLEET, repository, thief)
+    with pytest.raises(Refused, match="no device was told yet"):
+        switch(state, ["127.0.0.1"], repository)
+    assert not prepare(state, FLEET, repository, lambda _: None)  # proposed, not signed
+    with pytest.raises(Refused, match="no device was told yet"):
+        switch(state, ["127.0.0.1"], repository)
+    assert prepare(state, FLEET, repository, sign)
     waiting = (state.ca / "next.pem").read_bytes()
-    prepare(state, FLEET, repository, signer)
+    assert prepare(state, FLEET, repository, sign)
     assert (state.ca / "next.pem").read_bytes() == waiting
     (state.ca / "previous.pem").write_bytes((state.ca / "ca.pem").read_bytes())
     (state.ca / "next.key").rename(state.ca / "ca.key")  # a power cut in the middle of a switch
     with pytest.raises(Refused, match="is not the key of"):
         Issuer(state.ca)
-    switch(state, ["127.0.0.1"])
+    switch(state, ["127.0.0.1"], repository)
     assert Issuer(state.ca).certificate == load_and_dump(waiting)
     with pytest.raises(Refused, match="has not ended"):
-        prepare(state, FLEET, repository, signer)
-    retire(state, repository, signer)
+        prepare(state, FLEET, repository, sign)
+    assert not retire(state, repository, lambda _: None)
+    assert len(Issuer(state.ca).authorities) == 2
+    assert retire(state, repository, sign)
     assert Issuer(state.ca).bundle == load_and_dump(waiting)
 
 

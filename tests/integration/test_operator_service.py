@@ -19,6 +19,7 @@ from sealane_manager.rollout.types import (
     RolloutState,
     Stage,
 )
+from sealane_manager.trust.changes import Offer
 from support.manager import FAMILY, SLOT, running_manager
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def test_metadata_whose_blobs_were_not_uploaded_is_refused(
     signed = operator.get_metadata(FAMILY).replace(b"demo/tiny@1.json", b"demo/tiny@2.json")
     try:
         with pytest.raises(Refused, match="was not uploaded"):
-            operator.submit_metadata(FAMILY, signed)
+            operator.submit(Offer(FAMILY, signed))
     finally:
         aside.rename(lost)
 
@@ -112,11 +113,11 @@ def test_metadata_whose_blobs_were_not_uploaded_is_refused(
 def test_metadata_that_nobody_signed_is_refused(operator: Operator) -> None:
     before = operator.get_metadata(FAMILY)
     with pytest.raises(Refused):
-        operator.submit_metadata(FAMILY, before.replace(b'"version":2', b'"version":3'))
+        operator.submit(Offer(FAMILY, before.replace(b'"version":2', b'"version":3')))
     assert operator.get_metadata(FAMILY) == before
 
 
-@pytest.mark.parametrize("role", ["", "nothing", "../keys/root", "1.root", "x" * 500])
+@pytest.mark.parametrize("role", ["", "nothing", "../keys/root", "9.root", "0.root", "x" * 500])
 def test_a_role_that_does_not_exist_is_not_known(operator: Operator, role: str) -> None:
     with pytest.raises(NotKnown):
         operator.get_metadata(role)

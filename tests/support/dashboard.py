@@ -23,7 +23,6 @@ from sealane_manager.layout import StateFolder
 from sealane_manager.members import Members
 from sealane_manager.people.access import Grant, Role
 from sealane_manager.people.accounts import Accounts
-from sealane_manager.publishing import Publishing
 from sealane_manager.rollouts import Rollouts
 from sealane_manager.store.store import open_store
 from sealane_manager.trust.ceremony import init_development
@@ -145,7 +144,7 @@ def a_dashboard(references: Scales | None = None) -> Iterator[Dashboard]:
             controller=parts.controller,
             rollouts=Rollouts(parts.controller),
             members=Members(store, parts.sessions, enrolment, "127.0.0.1:1", clock),
-            publishing=Publishing(parts.repository, parts.blobs),
+            publishing=parts.publishing,
             repository=parts.repository,
             blobs=parts.blobs,
             drifting=Drifting(store.telemetry, references or parts.references),

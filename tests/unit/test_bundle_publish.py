@@ -7,6 +7,7 @@ from sealane.errors import BundleError
 from sealane.names import Digest, ReleaseName, SlotName
 from sealane_manager.bundle.publish import PublishOrder, publish
 from sealane_manager.errors import Refused
+from sealane_manager.trust.changes import Change, Offer, Outcome
 from sealane_manager.trust.releases import first_metadata
 from securesystemslib.signer import CryptoSigner
 from support.bundles import tiny_bundle, tiny_manifest
@@ -35,11 +36,14 @@ class FakeDesk:
         assert role == "demo"
         return self.metadata
 
-    def submit_metadata(self, role: str, metadata: bytes) -> int:
-        assert role == "demo"
+    def changes(self) -> tuple[Change, ...]:
+        return ()
+
+    def submit(self, offer: Offer) -> Outcome:
+        assert offer.role == "demo"
         self.calls.append("submit")
-        self.metadata = metadata
-        return 7
+        self.metadata = offer.metadata
+        return Outcome(("demo",), 7)
 
 
 def silent(_sent: int, _total: int) -> None:

@@ -108,7 +108,7 @@ def test_the_manifest_is_served_under_its_consistent_name(office: Office) -> Non
 
 def test_every_version_stays_readable(office: Office) -> None:
     office.publish()
-    for name in ("1.root.json", "2.targets.json", "1.digits.json", "2.digits.json"):
+    for name in ("1.root.json", "1.targets.json", "1.digits.json", "2.digits.json"):
         assert office.repository.read(name)
 
 
@@ -359,7 +359,7 @@ def test_a_clock_that_is_behind_sets_no_version_back(office: Office) -> None:
     assert _parsed(office.repository, "snapshot").version == before + 1
 
 
-@pytest.mark.parametrize("name", ["2.targets.json", "1.digits.json"])
+@pytest.mark.parametrize("name", ["1.targets.json", "1.digits.json"])
 def test_a_repository_with_a_changed_file_is_damaged(office: Office, name: str) -> None:
     path = office.state.tuf / name
     path.write_bytes(path.read_bytes().replace(b"1", b"2", 1))
@@ -390,12 +390,12 @@ def test_damaged_metadata_is_named(office: Office) -> None:
 def test_a_missing_online_key_is_named(office: Office) -> None:
     (office.state.keys / "snapshot.pem").unlink()
     office.repository.add_target(RELEASE, b"{}")
-    with pytest.raises(SealaneError, match=r"snapshot\.pem is not on this machine"):
+    with pytest.raises(SealaneError, match="lists no snapshot key that is in"):
         office.repository.submit("digits", office.listing())
 
 
 def test_another_process_sees_a_new_family_at_once(office: Office) -> None:
-    add_family(office.state, "vision")
+    add_family(office.state, office.repository, "vision")
     assert office.repository.published_families() == ("digits", "vision")
     office.publish(ReleaseName.parse("vision/defect@3"))
     assert len(Repository(office.state.tuf, office.state.keys).releases()) == 1

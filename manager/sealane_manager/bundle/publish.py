@@ -14,7 +14,8 @@ from sealane.bundle.manifest import AGENT_ARTIFACT
 from sealane.names import AGENT_MODEL, AGENT_SLOT
 
 from sealane_manager.errors import Refused
-from sealane_manager.trust.releases import with_release
+from sealane_manager.trust.changes import Offer, encode, parse
+from sealane_manager.trust.releases import with_release, without_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Manifest
     from sealane.names import Digest, ReleaseName, SlotName
     from securesystemslib.signer import Signer
+
+    from sealane_manager.trust.changes import Change, Outcome
 
 
 class ReleaseDesk(Protocol):
@@ -41,8 +44,12 @@ class ReleaseDesk(Protocol):
         """The current metadata of a role."""
         ...
 
-    def submit_metadata(self, role: str, metadata: bytes) -> int:
-        """Give it new metadata of a role; returns the snapshot's version."""
+    def changes(self) -> tuple[Change, ...]:
+        """Every change that waits for signatures."""
+        ...
+
+    def submit(self, offer: Offer) -> Outcome:
+        """Give it new metadata of a role, or signatures for what waits."""
         ...
 
 
@@ -54,11 +61,16 @@ class PublishOrder:
     release: ReleaseName
     slots: tuple[SlotName, ...]
     requires: Mapping[str, Any]
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The release that is listed now, from this snapshot on."""
+    """The release that was sent.
+
+    Attributes:
+        snapshot: from this one on it is listed; 0 while signatures are missing.
+    """
 
     manifest: Manifest
     uploaded_bytes: int
@@ -70,16 +82,59 @@ def publish(
 ) -> Published:
     """Verify, upload, sign, list; `progress` is told the bytes sent and the bytes in all.
 
-    Raises BundleError for a damaged bundle and Refused for a release that is listed already or
-    holds another model, before anything is sent; and whatever the desk raises.
+    Where more must sign, the release waits for them, signed once. Raises BundleError for a damaged
+    bundle and Refused for a release that is listed already or holds another model, before anything
+    is sent; and whatever the desk raises.
     """
     order, manifest = _verified(order)
-    _sign(order, manifest, desk, signer)
+    _sign(order, manifest, desk.get_metadata(order.release.family), signer)
     uploaded = _upload(order, _missing(manifest, desk), desk, progress)
     # Others may have published meanwhile, so the metadata is read and signed once more.
-    metadata = _sign(order, manifest, desk, signer)
-    snapshot = desk.submit_metadata(order.release.family, metadata)
-    return Published(manifest, uploaded, snapshot)
+    metadata = _sign(order, manifest, desk.get_metadata(order.release.family), signer)
+    outcome = desk.submit(Offer(order.release.family, metadata, _reason(order)))
+    return Published(manifest, uploaded, outcome.snapshot)
+
+
+def propose(
+    order: PublishOrder, desk: ReleaseDesk, progress: Callable[[int, int], None]
+) -> Published:
+    """Verify, upload, and propose the release beside what is proposed already; nobody signs yet.
+
+    Raises what `publish` raises.
+    """
+    order, manifest = _verified(order)
+    _sign(order, manifest, _base(order.release, desk)[0], None)
+    uploaded = _upload(order, _missing(manifest, desk), desk, progress)
+    content, replaces = _base(order.release, desk)
+    metadata = _sign(order, manifest, content, None)
+    desk.submit(Offer(order.release.family, metadata, _reason(order), replaces))
+    return Published(manifest, uploaded, 0)
+
+
+def _base(release: ReleaseName, desk: ReleaseDesk) -> tuple[bytes, str]:
+    """What a proposal goes on from, and the fingerprint of the proposal that it takes in."""
+    current = desk.get_metadata(release.family)
+    version = parse(release.family, current).signed.version
+    for change in desk.changes():
+        document = change.document
+        if change.role == release.family and document.signed.version > version:
+            document.signed.version = version  # the next of it follows the current one, too
+            return encode(document), change.fingerprint
+    return current, ""
+
+
+def revoke(release: ReleaseName, desk: ReleaseDesk, reason: str, signer: Signer | None) -> Outcome:
+    """Take a release off the list, or propose it where nobody signs; raises NotKnown, Refused."""
+    if signer is None:
+        base, replaces = _base(release, desk)
+    else:
+        base, replaces = desk.get_metadata(release.family), ""
+    metadata = without_release(base, release, signer)
+    return desk.submit(Offer(release.family, metadata, reason, replaces))
+
+
+def _reason(order: PublishOrder) -> str:
+    return order.reason or f"release {order.release}"
 
 
 def _verified(order: PublishOrder) -> tuple[PublishOrder, Manifest]:
@@ -124,6 +179,5 @@ def _upload(
     return total
 
 
-def _sign(order: PublishOrder, manifest: Manifest, desk: ReleaseDesk, signer: Signer) -> bytes:
-    current = desk.get_metadata(order.release.family)
+def _sign(order: PublishOrder, manifest: Manifest, current: bytes, signer: Signer | None) -> bytes:
     return with_release(current, order.release, manifest, order.slots, order.requires, signer)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sealane.clock import SystemClock
 
-from sealane_manager.audit import told
+from sealane_manager.cli.desk import ask_secret, local_room
 from sealane_manager.cli.output import reported
+from sealane_manager.cli.proposing import proposed
 from sealane_manager.identity import rotation
 from sealane_manager.layout import StateFolder
-from sealane_manager.repository import Repository
-from sealane_manager.store.store import open_store
-from sealane_manager.trust.keys import TARGETS, key_path, load_signer
+from sealane_manager.trust.edits import with_target
 from sealane_manager.trust.settings import FleetSettings
+from sealane_manager.trust.signers import open_signer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tuf.api.metadata import TargetFile
+
+    from sealane_manager.cli.desk import Room
+    from sealane_manager.identity.rotation import Propose
 
 app = typer.Typer(
     no_args_is_help=True, help="Replace the authority of certificates: prepare, switch, retire."
@@ -30,28 +32,28 @@ StateOption = Annotated[
 ]
 KeyOption = Annotated[
     Path | None,
-    typer.Option("--targets-key", help="key of the targets role, PEM; else that of the state"),
+    typer.Option("--targets-key", help="sign with this key of the targets role at once"),
 ]
 
 
 @app.command()
 def prepare(state: StateOption, targets_key: KeyOption = None) -> None:
     """Make the next authority, and let every device believe both."""
-    with reported(), _repository(state) as repository:
-        folder = StateFolder(state)
-        fleet = FleetSettings.load(folder.settings).fleet
-        signer = load_signer(targets_key or key_path(folder.keys, TARGETS))
-        rotation.prepare(folder, fleet, repository, signer)
-        typer.echo("devices believe both from their next document on")
-        typer.echo("next: when all were seen, sealane authority switch")
+    with reported(), local_room(state) as (place, repository):
+        propose = _proposing(place, targets_key, "believe the next authority too")
+        if rotation.prepare(StateFolder(state), place.fleet, repository, propose):
+            typer.echo("devices believe both from their next document on")
+            typer.echo("next: when all were seen, sealane authority switch")
+        else:
+            typer.echo("and when it is published, once more: sealane authority prepare")
 
 
 @app.command()
 def switch(state: StateOption) -> None:
     """Let the next authority issue; both are believed."""
-    with reported():
+    with reported(), local_room(state) as (_, repository):
         folder = StateFolder(state)
-        rotation.switch(folder, FleetSettings.load(folder.settings).hosts)
+        rotation.switch(folder, FleetSettings.load(folder.settings).hosts, repository)
         typer.echo("restart the manager now; operators elsewhere need its new ca.pem")
         typer.echo("next: when every certificate was renewed, sealane authority retire")
 
@@ -59,20 +61,20 @@ def switch(state: StateOption) -> None:
 @app.command()
 def retire(state: StateOption, targets_key: KeyOption = None) -> None:
     """Believe the previous authority no more."""
-    with reported(), _repository(state) as repository:
-        folder = StateFolder(state)
-        signer = load_signer(targets_key or key_path(folder.keys, TARGETS))
-        rotation.retire(folder, repository, signer)
-        typer.echo("restart the manager now; join tokens and operators from before are void")
+    with reported(), local_room(state) as (place, repository):
+        propose = _proposing(place, targets_key, "believe the previous authority no more")
+        if rotation.retire(StateFolder(state), repository, propose):
+            typer.echo("restart the manager now; join tokens and operators from before are void")
+        else:
+            typer.echo("and when it is published, once more: sealane authority retire")
 
 
-@contextmanager
-def _repository(state: Path) -> Iterator[Repository]:
-    """The repository, whose changes are told in the audit log."""
-    folder, clock = StateFolder(state), SystemClock()
-    FleetSettings.load(folder.settings)
-    store = open_store(folder.database)
-    try:
-        yield Repository(folder.tuf, folder.keys, clock, told(store.decisions, clock))
-    finally:
-        store.close()
+def _proposing(place: Room, targets_key: Path | None, reason: str) -> Propose:
+    if targets_key is not None:
+        signer = open_signer(targets_key, ask_secret)
+        place = replace(place, signers=(*place.signers, signer))
+
+    def propose(target: TargetFile) -> None:
+        proposed(place, lambda ground: with_target(ground, target), reason)
+
+    return propose

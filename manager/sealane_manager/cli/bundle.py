@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from sealane.bundle.check import check_layout, read_deployment
 from sealane.bundle.layout import read_layout
-from sealane.names import ReleaseName, parse_slot
 
-from sealane_manager.bundle import publish as publishing
 from sealane_manager.bundle.engines import require
-from sealane_manager.cli import registry
-from sealane_manager.cli.arguments import parse_labels
-from sealane_manager.cli.context import ContextOption, connect, context_folder
-from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, errors, reported
-from sealane_manager.trust.keys import key_path, load_signer
+from sealane_manager.cli import bundle_release, registry
+from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, reported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from sealane.bundle.types import Deployment, Manifest
 
     from sealane_manager.bundle.pack import Packed
 
 app = typer.Typer(no_args_is_help=True, help="Make, look at, verify and publish bundles.")
+bundle_release.add_to(app)
 
 _Folder = Annotated[Path, typer.Argument(help="folder of the bundle (an OCI image layout)")]
 
@@ -119,57 +111,8 @@ def verify(folder: _Folder, output: OutputOption = Format.TABLE) -> None:
         emit_one(_summary(manifest, deployment) | {"verified": "yes"}, output)
 
 
-@app.command()
-def publish(
-    folder: _Folder,
-    release: Annotated[str, typer.Option(help="family/model@version")],
-    slot: Annotated[list[str] | None, typer.Option(help="where it may serve; any if none")] = None,
-    requires: Annotated[
-        list[str] | None, typer.Option(help="what a device must have: arch=x86_64, cpus=4")
-    ] = None,
-    keys: Annotated[
-        Path | None, typer.Option(help="folder with the family's key; default beside the context")
-    ] = None,
-    output: OutputOption = Format.TABLE,
-    context: ContextOption = None,
-) -> None:
-    """Sign a bundle as a release, upload what the manager lacks, and list it."""
-    needs = {key: _requirement(value) for key, value in parse_labels(requires or []).items()}
-    with reported():
-        name = ReleaseName.parse(release)
-        slots = tuple(parse_slot(text) for text in slot or ())
-        order = publishing.PublishOrder(folder, name, slots, needs)
-        kept = keys or context_folder(context).parent / "keys"
-        signer = load_signer(key_path(kept, name.family))
-        with connect(context) as manager, _upload_bar() as progress:
-            published = publishing.publish(order, manager, signer, progress)
-        emit_one(
-            {
-                "release": str(name),
-                "digest": published.manifest.digest,
-                "uploaded_bytes": published.uploaded_bytes,
-                "snapshot": published.snapshot,
-            },
-            output,
-        )
-
-
 app.command()(registry.push)
 app.command()(registry.pull)
-
-
-@contextmanager
-def _upload_bar() -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    silent = not errors.is_terminal
-    with Progress(*columns, console=errors, transient=True, disable=silent) as bar:
-        task = bar.add_task("uploading", total=None)
-        yield lambda sent, total: bar.update(task, completed=sent, total=total)
-
-
-def _requirement(text: str) -> int | list[str]:
-    """A number is a least amount; words with commas are alternatives."""
-    return int(text) if text.isascii() and text.isdigit() else text.split(",")
 
 
 def _emit_packed(packed: Packed, out: Path, output: Format) -> None:

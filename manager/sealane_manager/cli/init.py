@@ -54,8 +54,8 @@ def _print_fingerprints(folder: StateFolder, fleet: str) -> None:
     repository = Repository(folder.tuf, folder.keys)
     typer.echo(f"fleet           {fleet}")
     typer.echo(f"state           {folder.root}")
-    typer.echo(f"root.json       sha256:{root_fingerprint(repository)}")
+    typer.echo(f"root.json       sha256:{root_fingerprint(repository.current)}")
     typer.echo(f"CA certificate  sha256:{fingerprint_of(folder.ca)}")
-    for view in roles_of(repository):
+    for view in roles_of(repository.current):
         typer.echo(f"key {view.role:<11} {', '.join(view.keys)}")
     typer.echo(f"next            sealane serve {folder.root}")

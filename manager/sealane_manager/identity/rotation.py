@@ -1,11 +1,11 @@
 """Replaces the fleet's certificate authority, in three steps that may lie weeks apart.
 
-  prepare   a next authority is made; devices learn to believe both, by a target that the targets
-            key signs
+  prepare   a next authority is made; devices learn to believe both, by a target that those sign
+            who hold the targets keys
   switch    the next one issues; the manager's server shows its certificate; both are believed
   retire    the previous one is believed no more
 
-Each step can be repeated when it was cut off.
+Each step can be repeated when it was cut off, or when it has waited for signatures.
 """
 
 from __future__ import annotations
@@ -17,19 +17,25 @@ from sealane.trust.identity import key_from_pem, load_certificate, make_csr, pee
 
 from sealane_manager.errors import Refused
 from sealane_manager.identity import ca
-from sealane_manager.trust.releases import with_authorities
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from securesystemslib.signer import Signer
+    from tuf.api.metadata import TargetFile
 
     from sealane_manager.layout import StateFolder
     from sealane_manager.repository import Repository
 
+    Propose = Callable[[TargetFile], None]
+    """Proposes targets that list a file; it may have to wait for signatures."""
 
-def prepare(state: StateFolder, fleet: str, repository: Repository, signer: Signer) -> None:
-    """Make the next authority, and let devices believe both; raises Refused when one waits."""
+
+def prepare(state: StateFolder, fleet: str, repository: Repository, propose: Propose) -> bool:
+    """Make the next authority, and let devices believe both.
+
+    Returns whether they may: else the holders of the targets keys must sign first. Raises Refused
+    when one waits.
+    """
     if not (state.ca / ca.KEY).exists():
         raise Refused("the authority's key is not here", hint="replace it where it lies")
     if (state.ca / ca.PREVIOUS).exists():
@@ -38,15 +44,20 @@ def prepare(state: StateFolder, fleet: str, repository: Repository, signer: Sign
         key, certificate = ca.new_authority(fleet)
         fileio.replace(state.ca / ca.NEXT_KEY, key)
         fileio.replace(state.ca / ca.NEXT, certificate)
-    _publish(state, repository, signer)
+    bundle = ca.Issuer(state.ca).bundle
+    if not _published(repository, bundle, propose):
+        return False
+    _believe(state, bundle)
+    return True
 
 
-def switch(state: StateFolder, hosts: Sequence[str]) -> None:
-    """Let the next authority issue; raises Refused when none was prepared."""
+def switch(state: StateFolder, hosts: Sequence[str], repository: Repository) -> None:
+    """Let the next authority issue; raises Refused when devices were not told to believe it."""
     folder = state.ca
     if not (folder / ca.NEXT).exists():
         raise Refused("no next authority was prepared", hint="sealane authority prepare")
     if not (folder / ca.PREVIOUS).exists():
+        _told(repository, ca.Issuer(folder).bundle)
         fileio.replace(folder / ca.PREVIOUS, (folder / ca.CERTIFICATE).read_bytes())
     if (folder / ca.NEXT_KEY).exists():
         fileio.rename(folder / ca.NEXT_KEY, folder / ca.KEY)
@@ -60,19 +71,39 @@ def switch(state: StateFolder, hosts: Sequence[str]) -> None:
     fileio.remove(folder / ca.NEXT)  # last: until then the step is repeated
 
 
-def retire(state: StateFolder, repository: Repository, signer: Signer) -> None:
-    """Believe the previous authority no more; raises Refused when there is none."""
+def retire(state: StateFolder, repository: Repository, propose: Propose) -> bool:
+    """Believe the previous authority no more; raises Refused when there is none.
+
+    Returns whether that is so: else the holders of the targets keys must sign first.
+    """
     if not (state.ca / ca.PREVIOUS).exists():
         raise Refused("no authority was replaced", hint="sealane authority prepare, then switch")
+    alone = ca.Issuer(state.ca).certificate
+    if not _published(repository, alone, propose):
+        return False
     fileio.remove(state.ca / ca.PREVIOUS)
-    _publish(state, repository, signer)
+    _believe(state, alone)
+    return True
 
 
-def _publish(state: StateFolder, repository: Repository, signer: Signer) -> None:
-    bundle = ca.Issuer(state.ca).bundle
+def _published(repository: Repository, bundle: bytes, propose: Propose) -> bool:
+    """Whether the targets list these authorities now, proposed if need be."""
     target = repository.add_authorities(bundle)
-    repository.submit("targets", with_authorities(repository.current("targets"), target, signer))
-    _believe(state, bundle)
+    if not repository.lists(target):
+        propose(target)
+    return repository.lists(target)
+
+
+def _told(repository: Repository, bundle: bytes) -> None:
+    """Raise Refused unless the targets list these authorities.
+
+    Who believes the old one alone would be cut off, and could not even learn of the new one.
+    """
+    if not repository.lists(repository.add_authorities(bundle)):
+        raise Refused(
+            "no device was told yet to believe the next authority",
+            hint="have the targets holders sign what waits: sealane trust status",
+        )
 
 
 def _renew_operator(state: StateFolder, issuer: ca.Issuer) -> None:

@@ -29,6 +29,7 @@ from sealane_manager.rollout_file.applying import Outcome, Wish
 from sealane_manager.rollout_file.fields import parse_name
 from sealane_manager.rpc.convert_terms import terms_from_wire, terms_to_wire, word
 from sealane_manager.store.records import JudgementRecord, QuarantineRecord
+from sealane_manager.trust.changes import Change, Given
 from sealane_manager.views import (
     AppliedView,
     DecisionView,
@@ -100,6 +101,35 @@ def release_from_wire(release: wire.Release) -> ReleaseView:
         size=release.size,
         slots=tuple(release.slots),
         listed=release.listed,
+    )
+
+
+def change_to_wire(change: Change) -> wire.Change:
+    """One proposed change, for the wire."""
+    return wire.Change(
+        role=change.role,
+        metadata=change.metadata,
+        reason=change.reason,
+        proposer=change.proposer,
+        proposed_us=_micros(change.proposed),
+        given=[
+            wire.GivenSignature(keyid=given.keyid, by=given.by, at_us=_micros(given.at))
+            for given in change.given
+        ],
+    )
+
+
+def change_from_wire(change: wire.Change) -> Change:
+    """One proposed change."""
+    return Change(
+        role=change.role,
+        metadata=change.metadata,
+        reason=change.reason,
+        proposer=change.proposer,
+        proposed=codec.from_micros(change.proposed_us),
+        given=tuple(
+            Given(given.keyid, given.by, codec.from_micros(given.at_us)) for given in change.given
+        ),
     )
 
 

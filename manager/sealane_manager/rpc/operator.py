@@ -18,6 +18,7 @@ from sealane_manager.rpc import convert
 from sealane_manager.rpc.answers import answering
 from sealane_manager.rpc.schedules import schedule_from_wire, schedule_to_wire
 from sealane_manager.rpc.uploads import take_upload
+from sealane_manager.trust.changes import Offer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -142,12 +143,27 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     async def SubmitMetadata(
         self, request: wire.SubmitMetadataRequest, context: Context
     ) -> wire.SubmitMetadataResponse:
-        """Take new metadata of a role."""
+        """Take new metadata of a role, or signatures for what waits."""
         publishing = self._offices.publishing
-        snapshot = await self._ask(
-            context, lambda _: publishing.submit(request.role, request.metadata)
-        )
-        return wire.SubmitMetadataResponse(snapshot=snapshot)
+        offer = Offer(request.role, request.metadata, request.reason, request.replaces)
+        outcome = await self._ask(context, lambda actor: publishing.submit(offer, actor))
+        return wire.SubmitMetadataResponse(snapshot=outcome.snapshot, published=outcome.published)
+
+    async def ListChanges(
+        self, _request: wire.ListChangesRequest, context: Context
+    ) -> wire.ListChangesResponse:
+        """Every change that waits for signatures."""
+        publishing = self._offices.publishing
+        found = await self._ask(context, lambda _: publishing.changes())
+        return wire.ListChangesResponse(changes=map(convert.change_to_wire, found))
+
+    async def WithdrawChange(
+        self, request: wire.WithdrawChangeRequest, context: Context
+    ) -> wire.WithdrawChangeResponse:
+        """Forget a waiting change."""
+        publishing = self._offices.publishing
+        await self._ask(context, lambda actor: publishing.withdraw(request.role, actor))
+        return wire.WithdrawChangeResponse()
 
     async def ListReleases(
         self, _request: wire.ListReleasesRequest, context: Context

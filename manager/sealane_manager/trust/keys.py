@@ -1,7 +1,12 @@
-"""Signing keys of roles, as PEM files: Ed25519, one a role."""
+"""Keys that lie on the manager, as PEM files: Ed25519, `<role>.pem`.
+
+An online role that is about to get a new key has a second file, `<role>.<8 digits of its id>.pem`,
+until the root lists it and the old one goes.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -11,6 +16,7 @@ from sealane.errors import SealaneError
 from securesystemslib.signer import CryptoSigner
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 ROOT: Final = "root"
@@ -19,8 +25,20 @@ SNAPSHOT: Final = "snapshot"
 TIMESTAMP: Final = "timestamp"
 DIRECTOR: Final = "director"
 
-RESERVED: Final = frozenset({ROOT, TARGETS, SNAPSHOT, TIMESTAMP, DIRECTOR})
-"""Roles that no family may be named after."""
+_SHORT: Final = 8
+_DIGITS: Final = "[0-9a-f]" * _SHORT
+
+ONLINE: Final = (SNAPSHOT, TIMESTAMP, DIRECTOR)
+"""Roles whose keys the manager holds."""
+
+SAMPLE: Final = "sample"
+"""No role, but its key lies beside theirs: see `layout.StateFolder.sample_key`."""
+
+ROLES: Final = frozenset({ROOT, TARGETS, *ONLINE})
+"""Roles that are no families."""
+
+RESERVED: Final = ROLES | {SAMPLE}
+"""What no family may be named after: roles, and what has a key file."""
 
 
 def key_path(folder: Path, role: str) -> Path:
@@ -34,6 +52,27 @@ def new_signer(folder: Path, role: str) -> CryptoSigner:
     fileio.make_folder(folder)
     fileio.replace(key_path(folder, role), signer.private_bytes)
     return signer
+
+
+def new_successor(folder: Path, role: str) -> CryptoSigner:
+    """Make the next key of a role, beside the one that is in use."""
+    signer = CryptoSigner.generate_ed25519()
+    short = signer.public_key.keyid[:_SHORT]
+    fileio.replace(folder / f"{role}.{short}.pem", signer.private_bytes)
+    return signer
+
+
+def load_signers(folder: Path, role: str) -> tuple[CryptoSigner, ...]:
+    """Every key of a role that lies here; raises SealaneError when one is damaged."""
+    paths = (key_path(folder, role), *sorted(folder.glob(f"{role}.{_DIGITS}.pem")))
+    return tuple(load_signer(path) for path in paths if path.is_file())
+
+
+def signers_here(folder: Path) -> Iterator[tuple[Path, CryptoSigner]]:
+    """Every signing key that lies here, by its file; what is encrypted or no such key is not."""
+    for path in sorted(folder.glob("*.pem")):
+        with suppress(SealaneError):
+            yield path, load_signer(path)
 
 
 def load_signer(path: Path) -> CryptoSigner:

@@ -1,22 +1,21 @@
 """Lists a release in its family's metadata, or takes it off, and signs the result.
 
-Bytes in, signed bytes out: where they are submitted is the caller's. Every signature also renews
-the metadata's life, so the clock is read. To revoke a release is to unlist it.
+Bytes in, bytes out, signed here or later by others: where they are submitted is the caller's. Every
+version also renews the metadata's life, so the clock is read. To revoke a release is to unlist it.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sealane.clock import SystemClock
 from sealane.names import hex_of
 from sealane.trust.agreement import ANY_SLOT
 from tuf.api.metadata import Metadata, TargetFile, Targets
-from tuf.api.serialization.json import JSONSerializer
 
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.trust import submission
+from sealane_manager.trust.edits import LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,10 +26,7 @@ if TYPE_CHECKING:
     from sealane.names import ReleaseName, SlotName
     from securesystemslib.signer import Signer
 
-FAMILY_LIFETIME: Final = timedelta(days=365)
-
 _CLOCK: Final = SystemClock()
-_COMPACT: Final = JSONSerializer(compact=True)
 
 
 def with_release(  # noqa: PLR0913, PLR0917 - the parts of one signed statement, each named at the call
@@ -39,7 +35,7 @@ def with_release(  # noqa: PLR0913, PLR0917 - the parts of one signed statement,
     manifest: Manifest,
     slots: Sequence[SlotName],
     requires: Mapping[str, Any],
-    signer: Signer,
+    signer: Signer | None,
 ) -> bytes:
     """The family's next metadata, which lists the release too; no slots means any slot.
 
@@ -65,7 +61,7 @@ def with_release(  # noqa: PLR0913, PLR0917 - the parts of one signed statement,
     return _next(metadata, signer)
 
 
-def without_release(current: bytes, release: ReleaseName, signer: Signer) -> bytes:
+def without_release(current: bytes, release: ReleaseName, signer: Signer | None) -> bytes:
     """The family's next metadata, which no longer lists the release; raises NotKnown."""
     metadata = submission.parse(Targets, current)
     if metadata.signed.targets.pop(release.target_path, None) is None:
@@ -73,23 +69,18 @@ def without_release(current: bytes, release: ReleaseName, signer: Signer) -> byt
     return _next(metadata, signer)
 
 
-def with_authorities(current: bytes, target: TargetFile, signer: Signer) -> bytes:
-    """The next metadata of the targets role, which lists these authorities."""
-    metadata = submission.parse(Targets, current)
-    metadata.signed.targets[target.path] = target
-    return _next(metadata, signer)
-
-
 def first_metadata(signer: Signer, clock: Clock = _CLOCK) -> bytes:
     """A family's first metadata, which lists nothing."""
-    signed = Targets(version=1, expires=clock.now() + FAMILY_LIFETIME)
+    signed = Targets(version=1, expires=clock.now() + LIFETIME)
     metadata = Metadata[Targets](signed)
     metadata.sign(signer)
-    return metadata.to_bytes(_COMPACT)
+    return metadata.to_bytes(submission.COMPACT)
 
 
-def _next(metadata: Metadata[Targets], signer: Signer) -> bytes:
+def _next(metadata: Metadata[Targets], signer: Signer | None) -> bytes:
     metadata.signed.version += 1
-    metadata.signed.expires = _CLOCK.now() + FAMILY_LIFETIME
-    metadata.sign(signer)
-    return metadata.to_bytes(_COMPACT)
+    metadata.signed.expires = _CLOCK.now() + LIFETIME
+    metadata.signatures.clear()
+    if signer is not None:
+        metadata.sign(signer)
+    return metadata.to_bytes(submission.COMPACT)

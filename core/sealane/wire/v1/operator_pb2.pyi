@@ -387,15 +387,22 @@ class SubmitMetadataRequest(google.protobuf.message.Message):
 
     ROLE_FIELD_NUMBER: builtins.int
     METADATA_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REPLACES_FIELD_NUMBER: builtins.int
     role: builtins.str
     metadata: builtins.bytes
+    reason: builtins.str
+    replaces: builtins.str
+    """Fingerprint of the waiting proposal that this one takes the place of."""
     def __init__(
         self,
         *,
         role: builtins.str = ...,
         metadata: builtins.bytes = ...,
+        reason: builtins.str = ...,
+        replaces: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["metadata", b"metadata", "role", b"role"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["metadata", b"metadata", "reason", b"reason", "replaces", b"replaces", "role", b"role"]) -> None: ...
 
 global___SubmitMetadataRequest = SubmitMetadataRequest
 
@@ -404,15 +411,129 @@ class SubmitMetadataResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     SNAPSHOT_FIELD_NUMBER: builtins.int
+    PUBLISHED_FIELD_NUMBER: builtins.int
     snapshot: builtins.int
+    """0 while signatures are missing."""
+    @property
+    def published(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Roles whose new metadata is current now."""
+
     def __init__(
         self,
         *,
         snapshot: builtins.int = ...,
+        published: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["snapshot", b"snapshot"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["published", b"published", "snapshot", b"snapshot"]) -> None: ...
 
 global___SubmitMetadataResponse = SubmitMetadataResponse
+
+@typing.final
+class ListChangesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListChangesRequest = ListChangesRequest
+
+@typing.final
+class ListChangesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: builtins.int
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Change]: ...
+    def __init__(
+        self,
+        *,
+        changes: collections.abc.Iterable[global___Change] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes"]) -> None: ...
+
+global___ListChangesResponse = ListChangesResponse
+
+@typing.final
+class Change(google.protobuf.message.Message):
+    """Proposed metadata of one role, with the signatures that it has so far."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    PROPOSER_FIELD_NUMBER: builtins.int
+    PROPOSED_US_FIELD_NUMBER: builtins.int
+    GIVEN_FIELD_NUMBER: builtins.int
+    role: builtins.str
+    metadata: builtins.bytes
+    reason: builtins.str
+    proposer: builtins.str
+    proposed_us: builtins.int
+    @property
+    def given(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GivenSignature]: ...
+    def __init__(
+        self,
+        *,
+        role: builtins.str = ...,
+        metadata: builtins.bytes = ...,
+        reason: builtins.str = ...,
+        proposer: builtins.str = ...,
+        proposed_us: builtins.int = ...,
+        given: collections.abc.Iterable[global___GivenSignature] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["given", b"given", "metadata", b"metadata", "proposed_us", b"proposed_us", "proposer", b"proposer", "reason", b"reason", "role", b"role"]) -> None: ...
+
+global___Change = Change
+
+@typing.final
+class GivenSignature(google.protobuf.message.Message):
+    """Who brought the signature of a key, and when."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEYID_FIELD_NUMBER: builtins.int
+    BY_FIELD_NUMBER: builtins.int
+    AT_US_FIELD_NUMBER: builtins.int
+    keyid: builtins.str
+    by: builtins.str
+    at_us: builtins.int
+    def __init__(
+        self,
+        *,
+        keyid: builtins.str = ...,
+        by: builtins.str = ...,
+        at_us: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_us", b"at_us", "by", b"by", "keyid", b"keyid"]) -> None: ...
+
+global___GivenSignature = GivenSignature
+
+@typing.final
+class WithdrawChangeRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: builtins.int
+    role: builtins.str
+    def __init__(
+        self,
+        *,
+        role: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["role", b"role"]) -> None: ...
+
+global___WithdrawChangeRequest = WithdrawChangeRequest
+
+@typing.final
+class WithdrawChangeResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___WithdrawChangeResponse = WithdrawChangeResponse
 
 @typing.final
 class ListReleasesRequest(google.protobuf.message.Message):

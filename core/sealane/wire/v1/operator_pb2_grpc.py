@@ -79,6 +79,16 @@ class OperatorServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.SubmitMetadataRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.SubmitMetadataResponse.FromString,
                 _registered_method=True)
+        self.ListChanges = channel.unary_unary(
+                '/sealane.wire.v1.OperatorService/ListChanges',
+                request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListChangesRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListChangesResponse.FromString,
+                _registered_method=True)
+        self.WithdrawChange = channel.unary_unary(
+                '/sealane.wire.v1.OperatorService/WithdrawChange',
+                request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.WithdrawChangeRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.WithdrawChangeResponse.FromString,
+                _registered_method=True)
         self.ListReleases = channel.unary_unary(
                 '/sealane.wire.v1.OperatorService/ListReleases',
                 request_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListReleasesRequest.SerializeToString,
@@ -207,8 +217,21 @@ class OperatorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SubmitMetadata(self, request, context):
-        """New metadata of a delegated role, signed by its holders; the manager adds snapshot and timestamp.
+        """New metadata of an offline role, or more signatures for what waits; published when enough keys signed.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListChanges(self, request, context):
+        """Proposed metadata that waits for signatures.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawChange(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -349,6 +372,16 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.SubmitMetadata,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.SubmitMetadataRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.SubmitMetadataResponse.SerializeToString,
+            ),
+            'ListChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListChanges,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListChangesRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.ListChangesResponse.SerializeToString,
+            ),
+            'WithdrawChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawChange,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_operator__pb2.WithdrawChangeRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_operator__pb2.WithdrawChangeResponse.SerializeToString,
             ),
             'ListReleases': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReleases,
@@ -664,6 +697,60 @@ class OperatorService(object):
             '/sealane.wire.v1.OperatorService/SubmitMetadata',
             sealane_dot_wire_dot_v1_dot_operator__pb2.SubmitMetadataRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_operator__pb2.SubmitMetadataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OperatorService/ListChanges',
+            sealane_dot_wire_dot_v1_dot_operator__pb2.ListChangesRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_operator__pb2.ListChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OperatorService/WithdrawChange',
+            sealane_dot_wire_dot_v1_dot_operator__pb2.WithdrawChangeRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_operator__pb2.WithdrawChangeResponse.FromString,
             options,
             channel_credentials,
             insecure,

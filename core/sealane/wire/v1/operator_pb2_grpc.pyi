@@ -67,7 +67,18 @@ class OperatorServiceStub:
         sealane.wire.v1.operator_pb2.SubmitMetadataRequest,
         sealane.wire.v1.operator_pb2.SubmitMetadataResponse,
     ]
-    """New metadata of a delegated role, signed by its holders; the manager adds snapshot and timestamp."""
+    """New metadata of an offline role, or more signatures for what waits; published when enough keys signed."""
+
+    ListChanges: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.ListChangesRequest,
+        sealane.wire.v1.operator_pb2.ListChangesResponse,
+    ]
+    """Proposed metadata that waits for signatures."""
+
+    WithdrawChange: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.WithdrawChangeRequest,
+        sealane.wire.v1.operator_pb2.WithdrawChangeResponse,
+    ]
 
     ListReleases: grpc.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.ListReleasesRequest,
@@ -193,7 +204,18 @@ class OperatorServiceAsyncStub:
         sealane.wire.v1.operator_pb2.SubmitMetadataRequest,
         sealane.wire.v1.operator_pb2.SubmitMetadataResponse,
     ]
-    """New metadata of a delegated role, signed by its holders; the manager adds snapshot and timestamp."""
+    """New metadata of an offline role, or more signatures for what waits; published when enough keys signed."""
+
+    ListChanges: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.ListChangesRequest,
+        sealane.wire.v1.operator_pb2.ListChangesResponse,
+    ]
+    """Proposed metadata that waits for signatures."""
+
+    WithdrawChange: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.operator_pb2.WithdrawChangeRequest,
+        sealane.wire.v1.operator_pb2.WithdrawChangeResponse,
+    ]
 
     ListReleases: grpc.aio.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.ListReleasesRequest,
@@ -337,7 +359,22 @@ class OperatorServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.wire.v1.operator_pb2.SubmitMetadataRequest,
         context: _ServicerContext,
     ) -> typing.Union[sealane.wire.v1.operator_pb2.SubmitMetadataResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.SubmitMetadataResponse]]:
-        """New metadata of a delegated role, signed by its holders; the manager adds snapshot and timestamp."""
+        """New metadata of an offline role, or more signatures for what waits; published when enough keys signed."""
+
+    @abc.abstractmethod
+    def ListChanges(
+        self,
+        request: sealane.wire.v1.operator_pb2.ListChangesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.operator_pb2.ListChangesResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.ListChangesResponse]]:
+        """Proposed metadata that waits for signatures."""
+
+    @abc.abstractmethod
+    def WithdrawChange(
+        self,
+        request: sealane.wire.v1.operator_pb2.WithdrawChangeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.operator_pb2.WithdrawChangeResponse, collections.abc.Awaitable[sealane.wire.v1.operator_pb2.WithdrawChangeResponse]]: ...
 
     @abc.abstractmethod
     def ListReleases(

@@ -1,0 +1,114 @@
+"""A fleet and its people, in one process: proposals, signatures, what was written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sealane.names import ReleaseName
+from sealane_manager.layout import StateFolder
+from sealane_manager.repository import Repository
+from sealane_manager.trust.ceremony import Trustees
+from sealane_manager.trust.edits import Ground
+from sealane_manager.trust.keys import key_path, load_signer
+from sealane_manager.trust.office import LocalDesk
+from sealane_manager.trust.pending import Pending
+from sealane_manager.trust.proposals import Proposal, look, offer_of, propose, signed
+from support.holders import Holder, new_holder
+from support.trust import ManualClock, manifest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from sealane_manager.trust.changes import Change, Offer, Outcome
+    from sealane_manager.trust.proposals import Look
+    from securesystemslib.signer import Signer
+    from tuf.api.metadata import Metadata
+
+FIRST = ReleaseName.parse("digits/classifier@1")
+CONTENT = manifest_of(str(FIRST))
+
+
+class Office:
+    """Stands for a manager's publishing, without blobs."""
+
+    def __init__(self, repository: Repository, pending: Pending) -> None:
+        self.repository, self.pending = repository, pending
+
+    def current(self, role: str) -> bytes:
+        return self.repository.current(role)
+
+    def changes(self) -> tuple[Change, ...]:
+        return self.pending.changes()
+
+    def submit(self, offer: Offer, actor: str) -> Outcome:
+        return self.pending.submit(offer, actor)
+
+    def withdraw(self, role: str, actor: str) -> None:
+        self.pending.withdraw(role, actor)
+
+
+@dataclass
+class Ceremony:
+    """A fleet, the people around it, and what was written down."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.state = StateFolder(self.folder / "state")
+        self.clock = ManualClock()
+        self.log: list[tuple[str, str, str]] = []
+        self.holders: dict[str, Holder] = {}
+
+    def holder(self, name: str) -> Holder:
+        if name not in self.holders:
+            self.holders[name] = new_holder(name, self.folder / "home")
+        return self.holders[name]
+
+    @property
+    def repository(self) -> Repository:
+        return Repository(self.state.tuf, self.state.keys, self.clock)
+
+    @property
+    def desk(self) -> LocalDesk:
+        pending = Pending(
+            self.repository, self.state, lambda *line: self.log.append(line), self.clock
+        )
+        return LocalDesk(Office(self.repository, pending), "ana")  # type: ignore[arg-type]  # the part of it that is asked
+
+    def trustees(self, threshold: int, *names: str) -> Trustees:
+        return Trustees(tuple(self.holder(name).key for name in names), threshold)
+
+    def local(self, role: str) -> Signer:
+        return load_signer(key_path(self.state.keys, role))
+
+    def ground(self, found: Look) -> Ground:
+        return Ground(found.base, found.current, self.clock.now())
+
+    def propose(
+        self, edit: Callable[[Ground], Mapping[str, Metadata[Any]]], *signers: Signer
+    ) -> tuple[Outcome, ...]:
+        found = look(self.desk)
+        documents = edit(self.ground(found))
+        return propose(self.desk, found, Proposal(documents, "because", signers))
+
+    def sign(self, *names: str) -> list[Outcome]:
+        outcomes = []
+        for name in names:
+            signer = self.holder(name).signer
+            found = look(self.desk).for_key(signer.public_key.keyid)
+            outcomes += [self.desk.submit(offer_of(signed(change, signer))) for change in found]
+        return outcomes
+
+    def waiting(self) -> list[str]:
+        return sorted(look(self.desk).waiting)
+
+    def add_target(self, release: ReleaseName = FIRST) -> bytes:
+        content = manifest_of(str(release))
+        self.repository.add_target(release, content)
+        return content
+
+    def version(self, role: str) -> int:
+        return int(self.repository.documents()[role].signed.version)
