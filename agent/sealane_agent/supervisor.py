@@ -16,9 +16,11 @@ from sealane.failure import Failure, FailureKind
 from sealane.fleet import Hello, MetadataFile
 from sealane.names import AGENT_SLOT
 
+from sealane_agent.errors import Refused
 from sealane_agent.facts import agent_version
 from sealane_agent.sampling.orders import Order, encode
 from sealane_agent.slot.actions import Hands
+from sealane_agent.slot.going_back import by_operator, leads_to, obstacle
 from sealane_agent.slot.loop import Desires, SlotLoop
 from sealane_agent.slot.state import State, Wanted
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from sealane.trust.verifier import Accepted
 
     from sealane_agent.slot.actions import Tools
+    from sealane_agent.slot.state import RollBack, SlotRecord
 
 
 CLOCK_OFF: Final = timedelta(minutes=2)
@@ -40,6 +43,10 @@ CLOCK_OFF: Final = timedelta(minutes=2)
 
 KNOWN_S: Final = 10.0
 """How long a first word may wait for the journal to say which slots there are."""
+
+
+OBEYED_S: Final = 5.0
+"""How long somebody at the device waits for an order; it stands while the slot is busy."""
 
 
 class Judge(Protocol):
@@ -138,6 +145,46 @@ class Supervisor:
         return tuple(
             it.slot for it in loops if it.record.attempt and it.record.attempt.state in moving
         )
+
+    async def roll_back(self, slot: SlotName, order: RollBack) -> Mapping[str, str]:
+        """Let a slot go back; what served, what will, and the state in which the slot is by now.
+
+        Raises Refused, DiskTrouble or JournalDamaged.
+        """
+        await asyncio.to_thread(self._known.wait, KNOWN_S)
+        loop = self._loops.get(slot)
+        if loop is None or slot == AGENT_SLOT:
+            hint = "see `sealane-agent status`; versions of the agent go back by a rollout"
+            raise Refused(f"there is no slot {slot} of a model here", hint=hint)
+        record = await asyncio.to_thread(self._tools.journal.read, slot)
+        why = obstacle(record, loop.seen) or await asyncio.to_thread(self._missing, record)
+        if why:
+            raise Refused(f"slot {slot} cannot go back: {why}", hint="see `sealane-agent history`")
+        serves, leads = loop.seen.active, leads_to(record, loop.seen)
+        loop.obeyed.clear()
+        self._desires.going_back[slot] = order
+        loop.ring()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OBEYED_S):
+                await loop.obeyed.wait()
+        attempt = (await asyncio.to_thread(self._tools.journal.read, slot)).attempt
+        begun = attempt is not None and by_operator(attempt)
+        self._tools.log("rolled back at the device", slot=slot, owner=order.owner)
+        return {
+            "slot": slot,
+            "from": str(serves.release) if serves else "",
+            "to": str(leads.release) if leads else "",
+            "state": str(attempt.state) if attempt is not None and begun else "ordered",
+        }
+
+    def _missing(self, record: SlotRecord) -> str:
+        """Why what the slot goes back to cannot be loaded any more."""
+        attempt, before = record.attempt, record.before
+        if attempt is None or attempt.state is not State.COMMITTED or before is None:
+            return ""
+        if self._tools.folder.view(before.manifest).is_dir():
+            return ""
+        return f"{before.release}, the release before, is not here any more"
 
     def health(self) -> Mapping[str, float | None]:
         """What only this process knows: how far the clock is ahead of the manager's time."""

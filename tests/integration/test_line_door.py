@@ -11,6 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sealane_agent.errors import Refused
 from sealane_agent.line.client import ask
 from sealane_agent.line.door import MAX_CONNECTIONS, Door
 from sealane_agent.line.holds import Holds
@@ -20,6 +21,8 @@ from support.agent_fakes import Lines
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from sealane_agent.slot.state import RollBack
 
 ASKED = {"slot": "cam", "owner": "press 7", "reason": "batch 12", "seconds": 600}
 
@@ -33,6 +36,11 @@ class FakeSlots:
 
     def look(self) -> None:
         pass
+
+    async def roll_back(self, slot: str, order: RollBack) -> dict[str, str]:
+        if slot != "cam":
+            raise Refused(f"there is no slot {slot} of a model here", hint="see status")
+        return {"slot": slot, "owner": order.owner, "reason": order.reason}
 
     def health(self) -> dict[str, Any]:
         return {"clock_ahead_s": 7.5}
@@ -70,6 +78,19 @@ async def exchange(
     await writer.drain()
     answer: dict[str, Any] = json.loads(await reader.readline())
     return answer
+
+
+def test_a_slot_is_asked_to_go_back_and_refuses_what_it_cannot(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path) as (path, _):
+            wanted = {"slot": "cam", "owner": "press 7", "reason": "it misses scratches"}
+            assert await asks(path, {"roll_back": wanted}) == wanted
+            for bad in ({"slot": "gate"}, {"slot": 7}, {"slot": "../cam"}, {"reason": ""}):
+                with pytest.raises(Refused):
+                    await asks(path, {"roll_back": wanted | bad})
+            assert await asks(path, {"health": True}) == {"clock_ahead_s": 7.5}
+
+    asyncio.run(story())
 
 
 def test_a_hold_is_asked_for_shown_and_released(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from sealane.names import SlotName
 from sealane.receipt import ROLLED_BACK, SERVING, SignedReceipt
 from sealane.telemetry.codec import decode_windows
 from sealane_agent.config import IdentityFiles
-from sealane_agent.slot.state import State
+from sealane_agent.slot.state import RollBack, State
 from support.crash_plant import Wish, bundle
 from support.crash_promises import requests_in
 from support.telemetry import plain_window
@@ -183,6 +183,13 @@ def _day_later(plant: Plant) -> None:
     plant.clock.advance(timedelta(hours=18))
 
 
+def _ordered_back(plant: Plant) -> None:
+    """The manager is away, and somebody at the device wants the release before."""
+    _new(plant)
+    plant.manager.away_until = plant.clock.ticks + 40
+    plant.order = RollBack("press 7", "it misses scratches")
+
+
 def _renewed(device: Device) -> bool:
     keys, files = device.plant.manager.keys, IdentityFiles(device.state.identity)
     settled = not (files.next_key.exists() or files.next_certificate.exists())
@@ -239,4 +246,10 @@ ACTS: Final = (
     ),
     Act("telemetry", _counted, _told_everything),
     Act("renewal", _day_later, lambda it: _renewed(it) and it.settled(6)),
+    Act(
+        "rolled back at the device",
+        _ordered_back,
+        lambda it: _rolled_back(it, OFFLINE, 5) and it.settled(5, GATE),
+        ((ROLLED_BACK, 6),),
+    ),
 )

@@ -13,7 +13,7 @@ from sealane.telemetry.types import HostWindow
 from sealane.trust import anchor, highwater
 from sealane.trust.verifier import Verifier
 from sealane_agent.config import IdentityFiles
-from sealane_agent.errors import AlreadyEnrolled, JournalDamaged
+from sealane_agent.errors import AlreadyEnrolled, JournalDamaged, Refused
 from sealane_agent.identity.enroll import Enrolment
 from sealane_agent.identity.membership import Certifier
 from sealane_agent.identity.passport import Passport
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sealane.names import Digest, SlotName
     from sealane.trust.highwater import HighWater
     from sealane_agent.layout import StateFolder
+    from sealane_agent.slot.state import RollBack
     from support.crash_disk import FaultyDisk
     from support.crash_plant import Plant
 
@@ -232,7 +233,19 @@ class Device:
             session.run(supervisor, lambda: 0.5),
             renewer.run(verifier.trusted_now, lambda: 0.5),
             *((telemetry.run(),) if plant.requests else ()),
+            *((self._order_back(supervisor, plant.order),) if plant.order else ()),
         )
+
+    async def _order_back(self, supervisor: Supervisor, order: RollBack) -> None:
+        """Somebody orders it until the device says that there is nothing left to do."""
+        while True:
+            await asyncio.sleep(RESTART_S)
+            try:
+                await supervisor.roll_back(CAM, order)
+            except Refused:
+                await asyncio.Event().wait()
+            except SealaneError:
+                continue  # the disk's trouble
 
     def _telemetry(self, verifier: Verifier) -> Telemetry:
         plant = self.plant

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from sealane.fleet import DeviceMessage, ManagerMessage
     from sealane.telemetry.types import Window
     from sealane_agent.identity.membership import Application, Membership
+    from sealane_agent.slot.state import RollBack
     from support.crash_disk import FaultyDisk
 
 FLEET = "plant"
@@ -151,6 +152,7 @@ class Plant:
 
     Attributes:
         boots: how often the device was switched on.
+        order: of somebody at the device, who repeats it until it is done.
         requests: counted by the endpoint in windows that it has closed; 0 leaves telemetry off.
     """
 
@@ -162,6 +164,7 @@ class Plant:
     lines: list[Line] = field(default_factory=list)
     boots: int = 1
     requests: int = 0
+    order: RollBack | None = None
 
     def copy(self) -> Plant:
         """The same at this moment."""

@@ -15,6 +15,7 @@ from sealane_agent.errors import Refused
 from sealane_agent.line.requests import (
     REQUEST_BYTES,
     Ask,
+    GoBack,
     Health,
     Release,
     parse_request,
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from sealane.names import SlotName
+
     from sealane_agent.line.holds import Holds
     from sealane_agent.line.requests import Request
     from sealane_agent.log import Log
+    from sealane_agent.slot.state import RollBack
 
 MAX_CONNECTIONS: Final = 64
 _MODE: Final = 0o660
@@ -43,6 +47,10 @@ class Slots(Protocol):
 
     def look(self) -> None:
         """A hold has begun or ended."""
+        ...
+
+    async def roll_back(self, slot: SlotName, order: RollBack) -> Mapping[str, str]:
+        """Let a slot go back; raises Refused."""
         ...
 
     def health(self) -> Mapping[str, Any]:
@@ -116,6 +124,8 @@ class Door:
                 self._log("hold ended", hold=name)
                 self._slots.look()
                 return {"released": ended}
+            case GoBack(slot, order):
+                return {**await self._slots.roll_back(slot, order)}
             case Health():
                 return {**self._slots.health()}
         return {"holds": [to_json(hold) for hold in self._holds.all()]}

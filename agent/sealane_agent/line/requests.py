@@ -4,6 +4,7 @@
 {"keep": {…}}         the same, but it ends with the connection that asked for it
 {"release": "ID"}
 {"holds": true}
+{"roll_back": {"slot": "cam", "owner": "press 7", "reason": "it misses scratches"}}
 {"health": true}      what only the running supervisor knows, for its doctor
 """
 
@@ -17,12 +18,14 @@ from typing import TYPE_CHECKING, Final
 from sealane.errors import InvalidName
 from sealane.names import parse_slot
 
-from sealane_agent.slot.state import Hold
+from sealane_agent.slot.state import Hold, RollBack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
     from typing import Any
+
+    from sealane.names import SlotName
 
 REQUEST_BYTES: Final = 4096
 OWNER_CHARS: Final = 64
@@ -63,7 +66,15 @@ class Health:
     """Say what only the running supervisor knows."""
 
 
-Request = Ask | Release | Show | Health
+@dataclass(frozen=True, slots=True)
+class GoBack:
+    """Let a slot go back to the release before."""
+
+    slot: SlotName
+    order: RollBack
+
+
+Request = Ask | Release | Show | Health | GoBack
 
 
 def parse_request(line: bytes) -> Request:
@@ -79,6 +90,8 @@ def parse_request(line: bytes) -> Request:
                 return Release(name)
             case {"holds": True}:
                 return Show()
+            case {"roll_back": dict(asked)}:
+                return _go_back(asked)
             case {"health": True}:
                 return Health()
     except (ValueError, RecursionError) as error:
@@ -108,6 +121,14 @@ def ask(fields: Mapping[str, Any], *, kept: bool = False) -> Ask:
     )
 
 
+def _go_back(fields: Mapping[str, Any]) -> GoBack:
+    slot = fields.get("slot")
+    if not isinstance(slot, str):
+        raise InvalidName("a slot is a name", hint='name it: "slot"')
+    order = RollBack(_text(fields, "owner", OWNER_CHARS), _text(fields, "reason", REASON_CHARS))
+    return GoBack(parse_slot(slot), order)
+
+
 def concerning(holds: Iterable[Hold], slot: str) -> tuple[Hold, ...]:
     """Those that hold this slot."""
     return tuple(hold for hold in holds if hold.slot in ("", slot))
@@ -127,5 +148,5 @@ def to_json(hold: Hold) -> dict[str, str]:
 def _text(fields: Mapping[str, Any], name: str, most: int) -> str:
     text = fields.get(name)
     if not isinstance(text, str) or not text.strip() or not text.isprintable() or len(text) > most:
-        raise InvalidName(f"a hold needs its {name}: 1 to {most} printable characters")
+        raise InvalidName(f"it needs its {name}: 1 to {most} printable characters")
     return text

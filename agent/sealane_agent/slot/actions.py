@@ -91,7 +91,7 @@ class Hands:
     """Acts on one slot.
 
     Attributes:
-        unwanted: says, from any thread, that the director wants something else than the attempt.
+        unwanted: says, from any thread, that the attempt shall not go on.
     """
 
     def __init__(self, slot: SlotName, tools: Tools, unwanted: Callable[[Attempt], bool]) -> None:
@@ -137,6 +137,7 @@ class Hands:
             report=report(self._slot, attempt, seen, now),
             quarantine=(reason or "it failed here") if action.quarantine else "",
             receipt=self._receipt(attempt, action.receipt, now) if action.receipt else None,
+            to_before=action.to_before,
         )
         await asyncio.to_thread(self._tools.journal.write, entry)
         self._tools.log(

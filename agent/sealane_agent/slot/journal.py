@@ -71,6 +71,7 @@ class Entry:
         report: what the manager is told; None tells it nothing.
         quarantine: why the attempt's digest is put away; empty leaves it.
         receipt: makes the signed receipt from its sequence number; None without one.
+        to_before: what was committed before is the last known good one again.
     """
 
     slot: SlotName
@@ -79,6 +80,7 @@ class Entry:
     report: SlotReport | None
     quarantine: str = ""
     receipt: Callable[[int], SignedReceipt] | None = None
+    to_before: bool = False
 
 
 class Journal:
@@ -144,6 +146,8 @@ class Journal:
         """Record one change."""
         with self._transaction() as database:
             self._set_attempt(database, entry)
+            if entry.to_before:
+                _go_back(database, entry.slot)
             if entry.report is not None:
                 self._append(database, entry.at, entry.report)
                 history.add(database, _told(entry.at, entry.report))
@@ -279,6 +283,15 @@ class Journal:
                     f"the journal cannot be read or written: {error}",
                     hint=_HINT,
                 ) from error
+
+
+def _go_back(database: sqlite3.Connection, slot: SlotName) -> None:
+    database.execute(
+        "UPDATE slot SET committed = kept_before.attempt FROM kept_before "
+        "WHERE kept_before.slot = slot.name AND slot.name = ?",
+        (slot,),
+    )
+    database.execute("DELETE FROM kept_before WHERE slot = ?", (slot,))
 
 
 def _told(at: datetime, report: SlotReport) -> history.Line:

@@ -14,6 +14,7 @@ from sealane.policy import Commit
 from sealane_agent.errors import JournalDamaged
 from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.serving.messages import SlotStatus, Traffic
+from sealane_agent.slot.going_back import by_operator, obstacle
 from sealane_agent.slot.plan import plan, resumed
 from sealane_agent.slot.reports import report
 from sealane_agent.slot.state import ENDED, AskDocument, Enter, Observed, Rest, SlotRecord, State
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sealane.names import Digest, SlotName
 
     from sealane_agent.slot.actions import Hands, Tools
-    from sealane_agent.slot.state import Action, Attempt, Wanted
+    from sealane_agent.slot.state import Action, Attempt, RollBack, Wanted
 
 TICK_OPEN_S: Final = 0.25
 TICK_IDLE_S: Final = 5.0
@@ -49,16 +50,20 @@ _QUIET: Final = ENDED | {State.WAITING}
 
 
 class Desires:
-    """What the director wants, as far as it was heard; written by the supervisor."""
+    """What the director wants, as far as it was heard, and what somebody at the device orders.
+
+    Written by the supervisor; a slot's loop takes away what it has done.
+    """
 
     def __init__(self) -> None:
         self.heard = False
         self.wanted: dict[SlotName, Wanted] = {}
         self.ordered: frozenset[Digest] = frozenset()
+        self.going_back: dict[SlotName, RollBack] = {}
 
     def unwanted(self, attempt: Attempt) -> bool:
-        """Whether the director wants something else than this attempt; from any thread."""
-        if attempt.manifest in self.ordered:
+        """Whether this attempt shall not go on; from any thread."""
+        if attempt.manifest in self.ordered or attempt.slot in self.going_back:
             return True
         if not self.heard:
             return False
@@ -74,11 +79,13 @@ class SlotLoop:
 
     Attributes:
         report: what the slot does, as last seen.
+        obeyed: set when the last order is in the journal, or void.
         needed: pointers that must stay loadable.
     """
 
     def __init__(self, slot: SlotName, tools: Tools, hands: Hands, desires: Desires) -> None:
         self.slot = slot
+        self.obeyed = asyncio.Event()
         self._tools, self._hands, self._desires = tools, hands, desires
         self._bell = asyncio.Event()
         self._state: object = None
@@ -133,11 +140,18 @@ class SlotLoop:
         self._turn(ACT_MAX_S)
         await self._hands.act(action, self.seen)
         self._resumed, self._trouble = True, 0
+        if isinstance(action, Enter) and by_operator(action.attempt):
+            self._answer()
         if isinstance(action, Enter) and action.attempt.state in ENDED:
             self.record = await asyncio.to_thread(self._tools.journal.read, self.slot)
             ended()
         repeated, self._acted = action == self._acted, action
         return TICK_OPEN_S if repeated else 0.0
+
+    def _answer(self) -> None:
+        """The order is in the journal, or there is nothing left that it could do."""
+        self._desires.going_back.pop(self.slot, None)
+        self.obeyed.set()
 
     def _turn(self, patience_s: float) -> None:
         self._turned, self._patience = asyncio.get_running_loop().time(), patience_s
@@ -148,6 +162,8 @@ class SlotLoop:
             self._resumed = True
         else:
             return Enter(resumed(attempt))
+        if self.seen.go_back and obstacle(self.record, self.seen):
+            self._answer()
         wanted = self._desires.wanted.get(self.slot)
         return plan(wanted, self.record, self.seen, self._tools.now())
 
@@ -165,6 +181,7 @@ class SlotLoop:
             boot=self._tools.speaker.boot,
             told=await self._told(),
             spare=await asyncio.to_thread(self._spare) if self.record.ordered else None,
+            go_back=self._desires.going_back.get(self.slot),
         )
         self.seen = replace(self.seen, quiet_s=self._quiet())
 

@@ -18,6 +18,7 @@
                 it broke a limit, or the director takes it back           rolling_back
   rolling_back  pointer and endpoint are back at the last known good      rolled_back | safe_mode
   committed     (ended) the last known good pointer follows
+                an operator at the device wants the release before        rolling_back
 
 Releases that the manager put into quarantine come first: `slot/quarantine.py` says what follows.
 Whatever happens before `activating` changes nothing that serves. A state that outlives its deadline
@@ -36,6 +37,7 @@ from sealane.policy import Commit
 from sealane.receipt import ROLLED_BACK, SERVING
 
 from sealane_agent.layout import ACTIVE, LKG
+from sealane_agent.slot.going_back import by_operator, gone_back
 from sealane_agent.slot.permission import LEASE, before_activation, before_fetching, granted
 from sealane_agent.slot.probation import Decision, judge, lengthened
 from sealane_agent.slot.quarantine import obeyed, said
@@ -114,6 +116,8 @@ def plan(wanted: Wanted | None, record: SlotRecord, observed: Observed, now: dat
         return lost
     if (order := obeyed(record, observed, now)) is not None:
         return order
+    if (back := gone_back(record, observed, now)) is not None:
+        return back
     if record.attempt is None or record.attempt.state in ENDED:
         return _ended(slot)
     return _RULES[record.attempt.state](slot)
@@ -175,7 +179,7 @@ def _is_done(slot: _Slot, wanted: Wanted) -> bool:
         return False
     if last.state is State.QUARANTINED:
         return asked.manifest in {*slot.record.quarantined, *slot.record.ordered}
-    if last.state is not State.FAILED or last.failure is None:
+    if last.state is not State.FAILED or last.failure is None or by_operator(last):
         return True
     if last.failure.component == "verifier":
         return wanted.refusal is not None
@@ -366,7 +370,10 @@ def _may_commit(slot: _Slot, *, healthy: bool) -> bool:
 
 
 def _rolling_back(slot: _Slot) -> Action:
-    attempt, seen = slot.attempt, slot.seen
+    attempt, seen, before = slot.attempt, slot.seen, slot.record.committed
+    good = before.pointer if before and by_operator(attempt) else None
+    if good is not None and seen.lkg != good:
+        return SetPointer(LKG, good)
     strayed = _put_back(slot)
     if strayed is not None:
         return strayed

@@ -148,6 +148,14 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class RollBack:
+    """Somebody at the device wants the release before."""
+
+    owner: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What the director wants in a slot, and why the device refuses it, if it does."""
 
@@ -171,6 +179,7 @@ class Observed:
         boot: of the machine.
         told: the manager has stored everything that this device said.
         spare: what was kept before the last known good model, while its files are here.
+        go_back: ordered at the device, and not done yet.
     """
 
     heard: bool
@@ -184,6 +193,7 @@ class Observed:
     boot: str = ""
     told: bool = True
     spare: Pointer | None = None
+    go_back: RollBack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +211,13 @@ class Enter:
     """Journal this attempt as it is now, and tell the manager.
 
     `receipt` is the verdict to sign in the same transaction; empty means none. `quarantine` puts
-    the digest away.
+    the digest away. `to_before`: what was kept before is the last known good one again.
     """
 
     attempt: Attempt
     receipt: str = ""
     quarantine: bool = False
+    to_before: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from demo_story.processes import BIN
+from demo_story.plant import MODEL
+from demo_story.processes import BIN, wait_for
 from support.stories import serve_release_1
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ def failed(text: str) -> list[str]:
     return [each["check"] for each in found["findings"] if each["level"] == "failed"]
 
 
+def rolled_back(plant: Plant) -> dict[str, Any] | None:
+    shown = json.loads(plant.processes.sealane("device", "show", "box-1", "-o", "json"))
+    slots: list[dict[str, Any]] = shown["slots"]
+    return next((each for each in slots if each["state"] == "rolled_back"), None)
+
+
 def test_a_device_says_itself_what_is_wrong_with_it(
     plant: Plant, models: Models, tmp_path: Path
 ) -> None:
@@ -62,6 +69,19 @@ def test_a_device_says_itself_what_is_wrong_with_it(
     log = plant.folder / "logs" / "box-1.log"
     said = looked(plant, "logs", "--file", str(log), "--slot", "digits", "--json")[1]
     assert json.loads(said.splitlines()[-1])["state"] == "committed"
+
+    second = models.releases[2]
+    plant.publish(plant.pack(second.onnx, second.data, "--probation-seconds", "1"), 2)
+    assert plant.wait_ended(plant.start_rollout(2, "100%", "--soak", "0s"))["state"] == "succeeded"
+    why = ("--slot", "digits", "--owner", "press 7", "--reason", "it misses scratches")
+    code, text = looked(plant, "rollback", "--json", *why)
+    assert (code, json.loads(text)["to"]) == (0, f"{MODEL}@1")
+    shown = wait_for("the manager's view", lambda: rolled_back(plant))
+    assert shown["active_release"] == f"{MODEL}@1"
+    assert (
+        shown["failure"]["message"] == "press 7 rolled it back at the device: it misses scratches"
+    )
+    assert looked(plant, "rollback", *why)[0] == 3, "the manager alone can go further back"
 
     assert plant.manager is not None
     plant.manager.terminate()
