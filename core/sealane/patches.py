@@ -46,8 +46,12 @@ def applied(base: bytes, patch: Iterable[bytes]) -> Iterator[bytes]:
     """
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
     reader = zstd.ZstdDecompressor(zstd_dict=_prefix(base), options=options)
+    taken = 0
     try:
         for chunk in patch:
+            taken += len(chunk)
+            if taken > PATCH_BYTES:  # it may make nothing for ever, and nobody would notice
+                raise BundleError(f"the patch is larger than {PATCH_BYTES} bytes")
             yield from _parts(reader, chunk)
     except (zstd.ZstdError, EOFError) as error:
         raise BundleError(f"the patch cannot be applied: {error}") from error

@@ -107,7 +107,8 @@ class Staging:
         return {
             item.digest: Base(here[item.path], self.store.path(here[item.path]))
             for item in layers
-            if item.path in here and self.store.has(here[item.path])
+            if item.path in here and item.size <= PATCH_BYTES
+            if self.store.has(here[item.path])
         }
 
     async def prove(self, attempt: Attempt) -> Choice:
