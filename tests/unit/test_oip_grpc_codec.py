@@ -95,7 +95,7 @@ def test_what_a_client_does_wrong_is_said(message: wire.ModelInferRequest, text:
 
 def test_outputs_travel_in_raw_contents_with_the_release_number() -> None:
     outputs = (Tensor("y", DataType.FP32, (1, 2), memoryview(b"12345678")),)
-    answer = grpc_codec.encode_infer(request("FP32", [1]), 7, outputs, PLAIN)
+    answer = grpc_codec.encode_infer(grpc_codec.Computed("cam", 7, "7"), outputs, PLAIN)
     assert (answer.model_name, answer.model_version, answer.id) == ("cam", "7", "7")
     assert list(answer.raw_output_contents) == [b"12345678"]
     assert list(answer.outputs[0].shape) == [1, 2]

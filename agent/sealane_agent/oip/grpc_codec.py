@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from google.protobuf.json_format import ParseDict
+from google.protobuf.message import DecodeError
 from sealane.bundle.types import DataType
 
 from sealane_agent.oip.parameters import read_outputs, read_place, read_request
@@ -45,6 +46,23 @@ class GrpcInference(NamedTuple):
     inference: Inference
     wish: Wish
     wanted: Wanted
+
+
+class Computed(NamedTuple):
+    """Which model, in which version and part of a split, computed the answer to which request."""
+
+    model: str
+    version: int
+    request_id: str = ""
+    arm: str | None = None
+
+
+def parse_infer(message: bytes) -> wire.ModelInferRequest:
+    """A message as it came."""
+    try:
+        return wire.ModelInferRequest.FromString(message)
+    except DecodeError:
+        raise InvalidInference("the message is not a ModelInferRequest") from None
 
 
 def decode_infer(request: wire.ModelInferRequest, find: Find) -> GrpcInference:
@@ -112,13 +130,13 @@ def _typed_input(tensor: Any) -> Tensor:
 
 
 def encode_infer(
-    request: wire.ModelInferRequest, version: int, outputs: tuple[Tensor, ...], wish: Wish
+    answer: Computed, outputs: tuple[Tensor, ...], wish: Wish
 ) -> wire.ModelInferResponse:
     """The response: outputs in raw contents, since stock clients read nothing else."""
     response = wire.ModelInferResponse(
-        model_name=request.model_name,
-        model_version=str(version),
-        id=request.id,
+        model_name=answer.model,
+        model_version=str(answer.version),
+        id=answer.request_id,
         outputs=[
             wire.ModelInferResponse.InferOutputTensor(
                 name=tensor.name, datatype=tensor.datatype.value, shape=tensor.shape
@@ -128,6 +146,8 @@ def encode_infer(
         # Also of what lies in shared memory, then empty: stock clients count on their places.
         raw_output_contents=[bytes(tensor.data) for tensor in outputs],
     )
+    if answer.arm is not None:
+        response.parameters["arm"].string_param = answer.arm
     for described, tensor in zip(response.outputs, outputs, strict=True):
         place = wish.places.get(tensor.name)
         if place is not None:

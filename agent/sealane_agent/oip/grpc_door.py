@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import grpc.aio
 
-from sealane_agent.oip.grpc_codec import decode_infer, encode_infer
+from sealane_agent.oip.grpc_codec import Computed, encode_infer
 from sealane_agent.oip.grpc_pages import GrpcHealth, GrpcPages
+from sealane_agent.oip.grpc_plans import Answers, Plans, read_infer
 from sealane_agent.oip.http_reader import BODY_BYTES
 from sealane_agent.oip.parameters import terms_of
-from sealane_agent.oip.rest_paths import parse_version
 from sealane_agent.oip.wire import open_inference_pb2 as wire
 from sealane_agent.serving.types import (
     Expired,
@@ -30,10 +30,13 @@ from sealane_agent.serving.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from sealane_agent.oip.extensions import Extensions
     from sealane_agent.oip.grpc_pages import Context, Method
+    from sealane_agent.oip.grpc_plans import Asked
+    from sealane_agent.oip.parameters import Source
+    from sealane_agent.serving.types import Tensor
 
 MESSAGE_BYTES: Final = BODY_BYTES
 """One request: as much as a body of the REST door; gRPC's own default refuses images."""
@@ -81,6 +84,8 @@ class GrpcDoor:
         self._shared = shared
         self._dataplane = shared.dataplane
         self._pages = GrpcPages(shared)
+        self._plans = Plans()
+        self._answers = Answers()
 
     def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
         """The service's methods by name."""
@@ -88,11 +93,13 @@ class GrpcDoor:
         methods: dict[str, Method] = {
             described.name: self._pages.method(described) for described in service.methods
         }
-        methods["ModelInfer"] = self._model_infer
         handlers = {
-            described.name: _handler(methods[described.name], described.input_type.name)
+            described.name: _handler(
+                methods[described.name], getattr(wire, described.input_type.name).FromString
+            )
             for described in service.methods
         }
+        handlers["ModelInfer"] = _handler(self._model_infer)
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             self._model_stream_infer,
             request_deserializer=wire.ModelInferRequest.FromString,
@@ -100,28 +107,26 @@ class GrpcDoor:
         )
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
-    async def _model_infer(
-        self, request: wire.ModelInferRequest, context: Context
-    ) -> wire.ModelInferResponse:
-        now = time.monotonic()
-        left = context.time_remaining()
-        deadline = inf if left is None else now + left
-        return await self._infer(request, (context.peer(), now, deadline))
+    async def _model_infer(self, message: bytes, context: Context) -> bytes:
+        asked = self._plans.decode(message, self._finder(context))
+        answer, outputs = await self._infer(asked, context, context.time_remaining())
+        return self._answers.encode(answer, asked.decoded.wish, outputs)
+
+    def _finder(self, context: Context) -> Callable[[str], Source]:
+        return lambda name: self._shared.regions.find(context.peer(), name)
 
     async def _infer(
-        self, request: wire.ModelInferRequest, asked: tuple[str, float, float]
-    ) -> wire.ModelInferResponse:
-        client, now, deadline = asked
-        version = parse_version(request.model_version)
-        decoded = decode_infer(request, lambda name: self._shared.regions.find(client, name))
-        inference = decoded.inference._replace(terms=terms_of(decoded.wanted, now, deadline))
-        pointer, outputs, arm = await self._dataplane.infer(request.model_name, version, inference)
-        if not decoded.wish.plain:
-            outputs = self._shared.formed((request.model_name, client), decoded.wish, outputs)
-        answer = encode_infer(request, pointer.release.version, outputs, decoded.wish)
-        if arm is not None:
-            answer.parameters["arm"].string_param = arm
-        return answer
+        self, asked: Asked, context: Context, left_s: float | None
+    ) -> tuple[Computed, tuple[Tensor, ...]]:
+        model, version, request_id, (inference, wish, wanted) = asked
+        if left_s is not None or wanted.timeout_us or wanted.priority:
+            now = time.monotonic()
+            deadline = inf if left_s is None else now + left_s
+            inference = inference._replace(terms=terms_of(wanted, now, deadline))
+        pointer, outputs, arm = await self._dataplane.infer(model, version, inference)
+        if not wish.plain:
+            outputs = self._shared.formed((model, context.peer()), wish, outputs)
+        return Computed(model, pointer.release.version, request_id, arm), outputs
 
     async def _model_stream_infer(
         self, requests: AsyncIterator[wire.ModelInferRequest], context: Context
@@ -130,14 +135,16 @@ class GrpcDoor:
         strict = ("triton_grpc_error", "true") in (context.invocation_metadata() or ())
         async for request in requests:
             try:
-                answer = await self._infer(request, (context.peer(), time.monotonic(), inf))
+                asked = read_infer(request, self._finder(context))
+                answer, outputs = await self._infer(asked, context, None)
             except ServingError as error:
                 if strict:
                     await context.abort(code_of(error), told(error))
                 # Text, always: without it the client believes that it went well.
                 yield _failure(request, told(error))
             else:
-                yield wire.ModelStreamInferResponse(infer_response=answer)
+                response = encode_infer(answer, outputs, asked.decoded.wish)
+                yield wire.ModelStreamInferResponse(infer_response=response)
                 if _wants_an_end(request):
                     yield _end(request)
 
@@ -167,7 +174,11 @@ def _serialize(response: Any) -> bytes:
     return content
 
 
-def _handler(method: Method, request_name: str) -> grpc.RpcMethodHandler[Any, Any]:
+def _handler(
+    method: Method, read: Callable[[bytes], Any] | None = None
+) -> grpc.RpcMethodHandler[Any, Any]:
+    """A method by its messages, or without `read` by their bytes."""
+
     async def answer(request: Any, context: Context) -> Any:
         try:
             return await method(request, context)
@@ -176,8 +187,8 @@ def _handler(method: Method, request_name: str) -> grpc.RpcMethodHandler[Any, An
 
     return grpc.unary_unary_rpc_method_handler(
         answer,
-        request_deserializer=getattr(wire, request_name).FromString,
-        response_serializer=_serialize,
+        request_deserializer=read,
+        response_serializer=None if read is None else _serialize,
     )
 
 
