@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 MODEL = "digits/classifier"
 SLOT = "digits"
-ENDED = ("succeeded", "aborted", "reverted", "superseded", "failed")
 
 
 class Plant:
@@ -133,13 +132,9 @@ class Plant:
         return shown
 
     def wait_ended(self, rollout: str, patience_s: float = 120.0) -> dict[str, Any]:
-        """Until the rollout has ended; returns it."""
-
-        def ended() -> dict[str, Any] | None:
-            shown = self.rollout(rollout)
-            return shown if shown["state"] in ENDED else None
-
-        return wait_for(f"the end of rollout {rollout}", ended, patience_s)
+        """Until the rollout has ended, by `sealane rollout watch`; returns it."""
+        self.processes.watch(rollout, patience_s)
+        return self.rollout(rollout)
 
     def endpoint(self, device: str) -> dict[str, str]:
         """The addresses on which a device answers."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 60.0
+SUCCEEDED, OTHERWISE_ENDED = 0, 3
+"""How `sealane rollout watch` ends."""
 T = TypeVar("T")
 
 
@@ -74,6 +76,18 @@ class Processes:
             said = done.stderr.strip()
             raise DemoError(f"{program} {' '.join(arguments[:2])} ended {done.returncode}: {said}")
         return done.stdout
+
+    def watch(self, rollout: str, patience_s: float) -> None:
+        """`sealane rollout watch` until the rollout has ended; raises DemoError after patience."""
+        command = (BIN / "sealane", "rollout", "watch", rollout)
+        try:
+            done = subprocess.run(
+                command, env=self.environment, capture_output=True, timeout=patience_s, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DemoError(f"rollout {rollout} did not end in {patience_s:.0f} s") from error
+        if done.returncode not in (SUCCEEDED, OTHERWISE_ENDED):
+            raise DemoError(f"rollout watch ended {done.returncode}: {done.stderr.decode()}")
 
     def lines(self, *arguments: str) -> Iterator[str]:
         """Run the operator's command line and yield what it prints, as it prints it."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher
@@ -24,10 +25,10 @@ from sealane_manager.members import Members
 from sealane_manager.people.access import Grant, Role
 from sealane_manager.people.accounts import Accounts
 from sealane_manager.rollouts import Rollouts
-from sealane_manager.store.store import open_store
 from sealane_manager.trust.ceremony import init_development
 from starlette.testclient import TestClient
 from support.rollouts import MANIFEST, NEW, OLD, OLD_MANIFEST, START, FakeClock
+from support.stores import a_new_store, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +121,7 @@ class Browser:
 @cache
 def _template() -> Path:
     folder = Path(mkdtemp(prefix="sealane-fleet-"))
+    atexit.register(shutil.rmtree, folder)
     init_development(StateFolder(folder), "demo", ["127.0.0.1"], ["vision"])
     return folder
 
@@ -127,11 +129,11 @@ def _template() -> Path:
 @contextmanager
 def a_dashboard(references: Scales | None = None) -> Iterator[Dashboard]:
     """A dashboard on a new fleet; vision/defect@1 and @2 are listed for slot cam."""
-    with TemporaryDirectory() as folder:
-        state = StateFolder(Path(folder) / "state")
+    with in_memory() as folder:
+        state = StateFolder(folder / "state")
         shutil.copytree(_template(), state.root)
         clock = FakeClock(START)
-        store = open_store(state.database)
+        store = a_new_store(state.database)
         parts = _build(ManagerSettings(state), store, clock)
         found = (Listed(OLD, OLD_MANIFEST, 600, SLOTS), Listed(NEW, MANIFEST, 700, SLOTS))
         parts.controller._world = replace(parts.controller._world, releases=lambda: found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -37,10 +38,32 @@ _KEYS: dict[str, ec.EllipticCurvePrivateKey] = {}
 @contextmanager
 def a_store() -> Iterator[Store]:
     """An empty store on a file in memory."""
-    with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
-        store = open_store(Path(folder) / "control.db")
+    with in_memory() as folder:
+        store = a_new_store(folder / "control.db")
         yield store
         store.close()
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """A folder that is gone afterwards, where nothing waits for fsync."""
+    with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+def a_new_store(path: Path) -> Store:
+    """An empty store at a path: its schema is made once a process and copied from then on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name, content in _schema().items():
+        path.with_name(name).write_bytes(content)
+    return open_store(path)
+
+
+@cache
+def _schema() -> dict[str, bytes]:
+    with in_memory() as folder:
+        open_store(folder / "control.db").close()
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def key_of(device: str) -> ec.EllipticCurvePrivateKey:
