@@ -26,7 +26,7 @@ from support.bundles import TINY_MODEL, manifest_of, tiny_files
 from support.machines import Machine, answer, enrolled, publish_tiny, roll_out, wait_for
 from support.manager import SLOT, make_state, managing
 from support.thief import Thief, hide_offline_keys
-from tuf.api.metadata import Metadata, Root
+from tuf.api.metadata import Key, Metadata, Root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,18 +66,18 @@ class Scene:
         return SlotAssignment(slot, name, manifest.digest, len(manifest.content))
 
     @contextmanager
-    def manager_again(self, *said: str) -> Iterator[None]:
+    def manager_again(self, *said: str) -> Iterator[RunningManager]:
         """A manager runs on the same ports, and the device has dialled it and said this since.
 
         Its supervisor is killed before, so that nobody waits until it dials again by itself.
         """
         self.machine.kill()
         began = self.machine.log.stat().st_size
-        with managing(self.settings):
+        with managing(self.settings) as manager:
             self.machine.start()
             for text in said:
                 self._wait_said(text, began)
-            yield
+            yield manager
 
     def _wait_said(self, text: str, began: int) -> None:
         wait_for(text, lambda: text.encode() in self.machine.log.read_bytes()[began:])
@@ -179,6 +179,24 @@ def test_the_thief_can_withhold_and_what_serves_goes_on(scene: Scene) -> None:
         scene.still_serves(1)
 
 
+def test_the_thief_can_stop_a_line_and_start_only_what_was_approved(scene: Scene) -> None:
+    releases = [ReleaseName(TINY_MODEL, version) for version in scene.approved]
+    with scene.manager_again("session open") as manager, manager.operator() as operator:
+        for release in releases:
+            operator.quarantine(release, "stolen", stops=True)
+        wait_for("a line that stands", lambda: not scene.machine.slots()[SLOT].serves)
+        for release in releases:
+            operator.lift_quarantine(release, "enough")
+    scene.thief.direct(DEVICE, WISH)
+    with scene.manager_again("document accepted"):
+        wait_for("a refusal", lambda: "step 14 listed" in scene.reasons(1).get(SLOT, ""))
+    assert scene.machine.slots()[SLOT].serves == ""
+    scene.thief.direct(DEVICE, scene.wish(1))
+    with scene.manager_again():
+        wait_for("release 1", lambda: scene.machine.serves("demo/tiny@1"))
+    scene.still_serves(1)
+
+
 def test_the_thief_cannot_make_a_root(scene: Scene) -> None:
     scene.thief.direct(DEVICE, WISH)
     forged = scene.thief.crown()
@@ -220,12 +238,18 @@ def crown_again(state: ManagerFolder, vault: Path) -> None:
     root = metadata.signed
     root.version += 1
     for role in ("snapshot", "timestamp"):
-        key_path(state.keys, role).unlink()
-        root.roles[role].keyids.clear()
-        root.add_key(new_signer(state.keys, role).public_key, role)
-    key_path(state.keys, DIRECTOR).unlink()
-    director = new_signer(state.keys, DIRECTOR).public_key
+        root.revoke_key(root.roles[role].keyids[0], role)
+        root.add_key(renewed(state, role), role)
+    for keyid in root.unrecognized_fields[X_DIRECTOR]["keyids"]:
+        del root.keys[keyid]
+    director = renewed(state, DIRECTOR)
     root.keys[director.keyid] = director
     root.unrecognized_fields[X_DIRECTOR] = {"keyids": [director.keyid], "threshold": 1}
     metadata.sign(load_signer(key_path(vault, "root")))
     repository.submit("root", metadata.to_bytes())
+
+
+def renewed(state: ManagerFolder, role: str) -> Key:
+    """A new key in the place of the one that was stolen."""
+    key_path(state.keys, role).unlink()
+    return new_signer(state.keys, role).public_key
