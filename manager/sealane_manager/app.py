@@ -63,12 +63,13 @@ from sealane_manager.rpc.samples import SampleService
 from sealane_manager.sampling import Sampling
 from sealane_manager.sessions import Sessions
 from sealane_manager.store.store import open_store
-from sealane_manager.trust.office import open_publishing
+from sealane_manager.trust.office import Premises, open_publishing
 from sealane_manager.trust.settings import FleetSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
+    from pathlib import Path
 
     import grpc
     from sealane.clock import Clock
@@ -103,6 +104,7 @@ class ManagerSettings:
         listen: address to listen on; empty is the host.
             fleet_port, enrol_port, operator_port, dashboard_port: 0 is any free port.
         otlp: where metrics are pushed to.
+        producers: folder with the public keys of who must have signed a bundle; None: nobody must.
     """
 
     state: StateFolder
@@ -114,6 +116,7 @@ class ManagerSettings:
     dashboard_port: int = 8443
     pace: Pace = field(default_factory=Pace)
     otlp: Endpoint = field(default_factory=Endpoint)
+    producers: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +229,13 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
     windows = store.telemetry.readings
     world = World(repository.releases, sessions.reachable, sessions.notify, clock, windows)
     references = BundleReferences(repository, blobs)
+    premises = Premises(state, settings.producers)
     return _Parts(
         store=store,
         repository=repository,
         blobs=blobs,
         issuer=Issuer(state.ca, clock, settings.pace.certificate_life),
-        publishing=open_publishing(state, repository, store, clock),
+        publishing=open_publishing(premises, repository, store, clock),
         director=Director(lambda: repository.online_signer(DIRECTOR)),
         sessions=sessions,
         controller=Controller(store, world),

@@ -12,14 +12,18 @@ from sealane.limits import MANIFEST_BYTES
 from tuf.api.metadata import Targets
 
 from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.intake import Arrival
 from sealane_manager.trust.keys import RESERVED
 from sealane_manager.trust.submission import listed_in, parse
 from sealane_manager.views import ReleaseView
 
 if TYPE_CHECKING:
+    from sealane.bundle.signature import ProducerKey
+    from sealane.bundle.types import Manifest
     from sealane.names import Digest, ReleaseName
 
     from sealane_manager.blobs import BlobStore
+    from sealane_manager.intake import Intake
     from sealane_manager.repository import Repository
     from sealane_manager.trust.changes import Change, Offer, Outcome
     from sealane_manager.trust.pending import Pending
@@ -29,18 +33,27 @@ if TYPE_CHECKING:
 class Publishing:
     """The repository with the blobs that it speaks of."""
 
-    def __init__(self, repository: Repository, blobs: BlobStore, pending: Pending) -> None:
-        self._repository, self._blobs, self._pending = repository, blobs, pending
+    def __init__(
+        self, repository: Repository, blobs: BlobStore, pending: Pending, intake: Intake
+    ) -> None:
+        self._repository, self._blobs = repository, blobs
+        self._pending, self._intake = pending, intake
 
     def submit(self, offer: Offer, actor: str) -> Outcome:
         """Take a proposal or signatures, and publish what is signed by enough keys.
 
-        Raises Refused while blobs of a new release are missing, and whatever the pending changes
-        refuse.
+        Raises Refused while blobs of a new release are missing, when it comes from no producer who
+        may bring it, and whatever the pending changes refuse.
         """
+        signed: list[tuple[Arrival, ProducerKey]] = []
         if offer.role not in RESERVED:
-            self._bring(listed_in(offer.role, parse(Targets, offer.metadata).signed))
-        return self._pending.submit(offer, actor)
+            releases = listed_in(offer.role, parse(Targets, offer.metadata).signed)
+            signed = self._bring(releases, actor)
+        outcome = self._pending.submit(offer, actor)
+        if offer.role in outcome.published:
+            for arrival, key in signed:
+                self._intake.accepted(arrival, key)
+        return outcome
 
     def settle(self) -> None:
         """Publish what is complete, also what a crash left half published."""
@@ -54,19 +67,28 @@ class Publishing:
         """Forget a waiting change; raises NotKnown."""
         self._pending.withdraw(role, actor)
 
-    def _bring(self, releases: tuple[ListedRelease, ...]) -> None:
+    def _bring(
+        self, releases: tuple[ListedRelease, ...], actor: str
+    ) -> list[tuple[Arrival, ProducerKey]]:
+        """Store what is new; what of it came in under a producer's key."""
         listed = self._repository.releases() if self._repository.begun else ()
         known = {release.name: release.manifest for release in listed}
+        signed = []
         for release in releases:
             if known.get(release.name) != release.manifest or self._is_back(release):
-                self._add(release.name, release.manifest)
+                arrival = Arrival(release.name, self._whole(release.name, release.manifest), actor)
+                if key := self._intake.check(arrival):
+                    signed.append((arrival, key))
+                self._repository.add_target(release.name, arrival.manifest.content)
+        return signed
 
     def _is_back(self, release: ListedRelease) -> bool:
         """Whether a manifest that was lost was uploaded again."""
         held = self._repository.holds(release.name, release.manifest)
         return not held and not self._blobs.missing([release.manifest])
 
-    def _add(self, name: ReleaseName, digest: Digest) -> None:
+    def _whole(self, name: ReleaseName, digest: Digest) -> Manifest:
+        """The manifest of a bundle of which every blob is here; raises Refused."""
         try:
             content = self._blobs.content(digest, MANIFEST_BYTES)
         except NotKnown as error:
@@ -81,7 +103,7 @@ class Publishing:
                 f"{len(missing)} blobs of {name} were not uploaded, among them {missing[0]}",
                 hint="upload the bundle's blobs first",
             )
-        self._repository.add_target(name, content)
+        return manifest
 
     def current(self, role: str) -> bytes:
         """The current metadata of one role."""

@@ -61,7 +61,10 @@ class RunningManager:
 
     def publish(self, folder: Path, version: int = 1) -> Manifest:
         """Pack the tiny bundle into a folder and publish it as `demo/tiny@version`."""
-        layout = tiny_bundle(folder / f"tiny-{version}", version)
+        return self.publish_layout(tiny_bundle(folder / f"tiny-{version}", version), version)
+
+    def publish_layout(self, layout: Path, version: int) -> Manifest:
+        """Publish a bundle of the tiny model as `demo/tiny@version`."""
         order = PublishOrder(layout, ReleaseName(TINY_MODEL, version), (SLOT,), {})
         signer = load_signer(key_path(self.state.keys, FAMILY))
         with self.operator() as operator:

@@ -16,6 +16,8 @@ from sealane.bundle.manifest import (
     layer_at,
 )
 from sealane.bundle.references import check_references
+from sealane.bundle.signature import check_consistent, signature_layer
+from sealane.bundle.statement import SIGNATURE_BYTES
 from sealane.errors import BundleError
 from sealane.limits import DEPLOYMENT_BYTES, MANIFEST_BYTES, MIB
 from sealane.names import hex_of
@@ -31,11 +33,14 @@ def check_layout(folder: Path) -> tuple[Manifest, Deployment]:
     """Verify a layout whole, or raise BundleError.
 
     Steps: 1 index → manifest by its digest; 2 every blob's size and digest; 3 the config lists the
-    layers; 4 deployment.json; 5 everything that it names exists.
+    layers; 4 deployment.json; 5 everything that it names exists; 6 model.sig, if there is one,
+    speaks of exactly these files.
     """
     manifest = _checked(folder)
     deployment = read_deployment(folder, manifest)
     check_references(manifest, deployment)
+    if (signature := read_signature(folder, manifest)) is not None:
+        check_consistent(manifest, signature)
     return manifest, deployment
 
 
@@ -62,6 +67,12 @@ def _checked(folder: Path) -> Manifest:
         _check_blob(folder, layer)
     check_config(read_small(blob_path(folder, manifest.config.digest), MANIFEST_BYTES), manifest)
     return manifest
+
+
+def read_signature(folder: Path, manifest: Manifest) -> bytes | None:
+    """Read model.sig of a layout; None when it is not signed. Raises BundleError."""
+    layer = signature_layer(manifest)
+    return read_small(blob_path(folder, layer.digest), SIGNATURE_BYTES) if layer else None
 
 
 def read_deployment(folder: Path, manifest: Manifest) -> Deployment:

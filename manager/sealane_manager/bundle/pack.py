@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from sealane.bundle.types import Agreement, Manifest, TensorSpec, Tolerance
     from sealane.sampling.terms import SamplingTerms
 
@@ -59,6 +60,7 @@ class PackOrder:
         tolerance: by variant; goes before the default of its precision.
         labels: names of the classes, in the order of the model's answer.
         sampling: JSON file that says what of inputs may be kept; None: nothing.
+        key: its producer's, who signs all files; None: nobody signs them.
         agreement: JSON file of rules by output; None: those of their kinds.
     """
 
@@ -73,6 +75,7 @@ class PackOrder:
     labels: tuple[str, ...] = ()
     sampling: Path | None = None
     agreement: Path | None = None
+    key: EllipticCurvePrivateKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,8 @@ def pack(order: PackOrder) -> Packed:
     for brought in material.files.values():
         files |= brought
     files |= _golden_files(deployment.golden, material.golden)
-    return Packed(assemble(order.out, deployment, files), deployment, proofs)
+    manifest = assemble(order.out, deployment, files, order.key)
+    return Packed(manifest, deployment, proofs)
 
 
 def _gather(order: PackOrder) -> _Material:

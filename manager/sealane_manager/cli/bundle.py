@@ -11,7 +11,7 @@ from sealane.bundle.check import check_layout, read_deployment
 from sealane.bundle.layout import read_layout
 
 from sealane_manager.bundle.engines import require
-from sealane_manager.cli import bundle_release, registry
+from sealane_manager.cli import bundle_release, producer, registry
 from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, reported
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ def pack(
         int,
         typer.Option(min=0, max=4096, help="rows of waiting requests for one call; 0: no joining"),
     ] = 0,
+    sign_with: Annotated[
+        Path | None, typer.Option(help="its producer's private key (PEM, P-256), signs all files")
+    ] = None,
+    passphrase_file: producer.PassphraseOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Make a bundle from a model and typical inputs; the same input gives the same digest."""
@@ -79,6 +83,7 @@ def pack(
             batch_rows=batch_rows,
             sampling=sampling,
             agreement=agreement,
+            key=producer.signing_key(sign_with, passphrase_file) if sign_with else None,
         )
         _emit_packed(packing.pack(order), out, output)
 
@@ -104,13 +109,23 @@ def inspect(folder: _Folder, output: OutputOption = Format.TABLE) -> None:
 
 
 @app.command()
-def verify(folder: _Folder, output: OutputOption = Format.TABLE) -> None:
-    """Verify a bundle without a network: every digest, size and reference."""
+def verify(
+    folder: _Folder,
+    producer_key: Annotated[
+        list[Path] | None, typer.Option(help="public key (PEM) of who may have signed; repeatable")
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Verify a bundle without a network: every digest, size and reference; who signed it."""
     with reported():
         manifest, deployment = check_layout(folder)
-        emit_one(_summary(manifest, deployment) | {"verified": "yes"}, output)
+        signed = producer.judged(folder, manifest, producer_key or [])
+        summary = _summary(manifest, deployment)
+        emit_one(summary | {"producer": signed, "verified": "yes"}, output)
 
 
+app.command()(producer.sign)
+app.command()(producer.unpack)
 app.command()(registry.push)
 app.command()(registry.pull)
 

@@ -35,6 +35,12 @@ MANAGER: Final = Catalogue(
         Key("otlp.every", 60, "seconds between two pushes", highest=3600, lowest=1),
         Key("otlp.headers", "", "file with headers to send, `Name: value` a line; empty: none"),
         Key("otlp.authority", "", "PEM file with the receiver's authority; empty: the system's"),
+        Key(
+            "intake.producers",
+            "",
+            "folder with public keys of producers who must have signed a bundle; "
+            "empty: nobody must",
+        ),
     ),
 )
 """Everything that can be set for a manager."""
@@ -46,6 +52,12 @@ def load(context: typer.Context, path: Path | None) -> Path | None:
         found = MANAGER.load(path, os.environ)
     context.default_map = {_parameter(name): value for name, value in found.items()}
     return path
+
+
+def demanded_producers() -> Path | None:
+    """`intake.producers`, for commands on the manager's machine; raises ConfigurationError."""
+    found = str(MANAGER.load(None, os.environ)["intake.producers"])
+    return Path(found) if found else None
 
 
 ConfigOption = Annotated[

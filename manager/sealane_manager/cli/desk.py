@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from sealane.service import become_owner
 
+from sealane_manager.cli.configured import demanded_producers
 from sealane_manager.cli.context import connect
 from sealane_manager.layout import StateFolder
 from sealane_manager.trust.keys import signers_here
@@ -78,13 +79,14 @@ def local_room(state: Path) -> Iterator[tuple[Room, Repository]]:
     """Open the state folder, and the repository in it; raises SealaneError."""
     from sealane_manager.trust.office import (  # noqa: PLC0415 - a second, only when it is needed
         LocalDesk,
+        Premises,
         local_publishing,
     )
 
     folder = StateFolder(state)
     settings = FleetSettings.load(folder.settings)
     become_owner(state)
-    with local_publishing(folder) as (publishing, repository):
+    with local_publishing(Premises(folder, demanded_producers())) as (publishing, repository):
         desk = LocalDesk(publishing, f"{getpass.getuser()} on the manager's machine")
         signers = tuple(signer for _, signer in signers_here(folder.keys))
         yield Room(desk, settings.fleet, signers), repository

@@ -35,6 +35,9 @@ def command(
     otlp_every: Annotated[int, typer.Option(min=1, max=3600, help="seconds between pushes")] = 60,
     otlp_headers: Annotated[str, typer.Option(help="file with headers for the pushes")] = "",
     otlp_authority: Annotated[str, typer.Option(help="PEM file with the receiver's CA")] = "",
+    intake_producers: Annotated[
+        str, typer.Option(help="folder with public keys of producers who must have signed a bundle")
+    ] = "",
 ) -> None:
     """Run the manager until SIGTERM or Ctrl-C."""
     del config  # it was read before the other options
@@ -62,6 +65,7 @@ def command(
                 headers=read_headers(Path(otlp_headers)) if otlp_headers else {},
                 authority=Path(otlp_authority) if otlp_authority else None,
             ),
+            producers=Path(intake_producers) if intake_producers else None,
         )
         become_owner(state)
         asyncio.run(serve(settings))

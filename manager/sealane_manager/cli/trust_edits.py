@@ -31,7 +31,7 @@ from sealane_manager.trust.edits import (
     with_family,
 )
 from sealane_manager.trust.keys import ONLINE, new_successor
-from sealane_manager.trust.office import local_publishing
+from sealane_manager.trust.office import Premises, local_publishing
 from sealane_manager.trust.signers import read_public
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def add(
             if state is None:
                 raise Refused("a family needs holders", hint="name their public keys with --key")
             folder = StateFolder(state)
-            with local_publishing(folder) as (_, repository):
+            with local_publishing(Premises(folder)) as (_, repository):
                 add_family(folder, repository, family)
             typer.echo(f"family {family} may now publish {family}/*")
             return

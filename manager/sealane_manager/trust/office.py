@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sealane.clock import SystemClock
 
 from sealane_manager.audit import told
 from sealane_manager.blobs import BlobStore
+from sealane_manager.intake import Intake
 from sealane_manager.publishing import Publishing
 from sealane_manager.repository import Repository
 from sealane_manager.store.records import DecisionRecord
@@ -17,6 +19,7 @@ from sealane_manager.trust.settings import FleetSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sealane.clock import Clock
 
@@ -25,15 +28,30 @@ if TYPE_CHECKING:
     from sealane_manager.trust.changes import Change, Offer, Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """Where a manager works, and who must have signed what comes in.
+
+    Attributes:
+        producers: folder with their public keys; None: nobody must.
+    """
+
+    state: StateFolder
+    producers: Path | None = None
+
+
 def open_publishing(
-    state: StateFolder, repository: Repository, store: Store, clock: Clock
+    premises: Premises, repository: Repository, store: Store, clock: Clock
 ) -> Publishing:
     """The repository with its blobs and its pending changes, which writes the decision log."""
+    state, blobs = premises.state, BlobStore(premises.state)
 
     def note(actor: str, action: str, detail: str) -> None:
         store.decisions.write(DecisionRecord(clock.now(), "", actor, action, detail))
 
-    return Publishing(repository, BlobStore(state), Pending(repository, state, note, clock))
+    pending = Pending(repository, state, note, clock)
+    intake = Intake(premises.producers, blobs, store.decisions.write, clock)
+    return Publishing(repository, blobs, pending, intake)
 
 
 class LocalDesk:
@@ -60,7 +78,7 @@ class LocalDesk:
 
 
 @contextmanager
-def local_publishing(state: StateFolder) -> Iterator[tuple[Publishing, Repository]]:
+def local_publishing(premises: Premises) -> Iterator[tuple[Publishing, Repository]]:
     """The publishing of a state folder, whether the manager runs or not, and its repository.
 
     Raises SealaneError when there is no fleet in it.
@@ -69,11 +87,12 @@ def local_publishing(state: StateFolder) -> Iterator[tuple[Publishing, Repositor
         open_store,
     )
 
+    state = premises.state
     FleetSettings.load(state.settings)
     clock = SystemClock()
     store = open_store(state.database)
     try:
         repository = Repository(state.tuf, state.keys, clock, told(store.decisions, clock))
-        yield open_publishing(state, repository, store, clock), repository
+        yield open_publishing(premises, repository, store, clock), repository
     finally:
         store.close()
