@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sealane.names import ReleaseName
 from sealane_manager.layout import StateFolder
 from sealane_manager.repository import Repository
-from sealane_manager.trust.ceremony import Trustees
+from sealane_manager.trust.ceremony import Founding, Trustees, init_production
 from sealane_manager.trust.edits import Ground
 from sealane_manager.trust.keys import key_path, load_signer
 from sealane_manager.trust.office import LocalDesk
 from sealane_manager.trust.pending import Pending
 from sealane_manager.trust.proposals import Proposal, look, offer_of, propose, signed
+from support.crash_model import Image
 from support.holders import Holder, new_holder
 from support.trust import ManualClock, manifest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
     from typing import Any
 
     from sealane_manager.trust.changes import Change, Offer, Outcome
@@ -112,3 +115,27 @@ class Ceremony:
 
     def version(self, role: str) -> int:
         return int(self.repository.documents()[role].signed.version)
+
+
+def begin(folder: Path) -> Ceremony:
+    """A production fleet called acme: root 2 of 3, targets 1 of 1, digits 2 of 2."""
+    made = Ceremony(folder)
+    for name in ("ana", "ben", "eva", "kim", "lea", "max"):
+        made.holder(name)
+    _begun().write(made.state.root)
+    return made
+
+
+@cache
+def _begun() -> Image:
+    """Its state folder, made once: to begin a fleet and to sign it takes a while."""
+    with TemporaryDirectory() as folder:
+        made = Ceremony(Path(folder))
+        offline = {
+            "root": made.trustees(2, "ana", "ben", "eva"),
+            "targets": made.trustees(1, "kim"),
+            "digits": made.trustees(2, "lea", "max"),
+        }
+        init_production(made.state, Founding("acme", ("localhost",), offline))
+        made.sign("ana", "ben", "kim", "lea", "max")
+        return Image.of(made.state.root)

@@ -26,7 +26,7 @@ from sealane_manager.trust.keys import key_path, new_successor
 from sealane_manager.trust.proposals import look, offer_of, signed
 from sealane_manager.trust.releases import with_release, without_release
 from sealane_manager.trust.settings import FleetSettings
-from support.ceremony import FIRST, Ceremony
+from support.ceremony import FIRST, Ceremony, begin
 from support.holders import new_holder
 from unit.test_trust_repository import CAM, manifest
 
@@ -41,15 +41,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def plant(tmp_path: Path) -> Ceremony:
     """A production fleet: root 2 of 3, targets 1 of 1, digits 2 of 2."""
-    made = Ceremony(tmp_path)
-    offline = {
-        "root": made.trustees(2, "ana", "ben", "eva"),
-        "targets": made.trustees(1, "kim"),
-        "digits": made.trustees(2, "lea", "max"),
-    }
-    init_production(made.state, Founding("acme", ("localhost",), offline))
-    made.sign("ana", "ben", "kim", "lea", "max")
-    return made
+    return begin(tmp_path)
 
 
 @pytest.fixture
