@@ -1,12 +1,15 @@
 """One Python client in a loop, in a process of its own: what a user of a library sees.
 
 `serving_clients.py KIND ADDRESS MODEL ROW SECONDS` prints its figures as JSON. KIND is `http` or
-`grpc` (the stock clients), or `sealane`.
+`grpc` (the stock clients), `http-memory` or `grpc-memory` (the same, with the tensors in system
+shared memory, written and read anew at each request), or `sealane`.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -22,17 +25,43 @@ WARM_UP = 50
 
 def stock(kind: str, address: str, model: str, row: Any) -> Callable[[], Any]:
     """A call of the stock client."""
-    if kind == "http":
+    if kind.startswith("http"):
         from tritonclient import http as library  # noqa: PLC0415 - one of the two
     else:
         from tritonclient import grpc as library  # noqa: PLC0415 - the other one
     client = library.InferenceServerClient(address)
     datatype = {"float32": "FP32", "uint8": "UINT8"}[row.dtype.name]
+    if kind.endswith("memory"):
+        return _through_memory((library, client), model, row, datatype)
 
     def ask() -> Any:
         given = library.InferInput("x", list(row.shape), datatype)
         given.set_data_from_numpy(row)
         return client.infer(model, [given]).as_numpy("y")
+
+    return ask
+
+
+def _through_memory(
+    asked: tuple[Any, Any], model: str, row: Any, datatype: str
+) -> Callable[[], Any]:
+    from tritonclient.utils import shared_memory as memory  # noqa: PLC0415 - only for this kind
+
+    library, client = asked
+    key, answer_bytes = f"/sealane-bench-{os.getpid()}", 64 * 1024
+    region = memory.create_shared_memory_region("both", key, row.nbytes + answer_bytes)
+    atexit.register(memory.destroy_shared_memory_region, region)
+    client.register_system_shared_memory("both", key, row.nbytes + answer_bytes)
+
+    def ask() -> Any:
+        memory.set_shared_memory_region(region, [row])
+        given = library.InferInput("x", list(row.shape), datatype)
+        given.set_shared_memory("both", row.nbytes)
+        wanted = library.InferRequestedOutput("y")
+        wanted.set_shared_memory("both", answer_bytes, offset=row.nbytes)
+        said = client.infer(model, [given], outputs=[wanted]).get_output("y")
+        shape = said["shape"] if isinstance(said, dict) else said.shape
+        return memory.get_contents_as_numpy(region, np.float32, list(shape), row.nbytes)
 
     return ask
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 from sealane_agent.oip.wire import open_inference_pb2 as wire
 from serving_models import place
-from support.endpoints import SLOT, endpoint, lay_out
+from support.endpoints import COMMAND, SLOT, endpoint, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,7 @@ PEERS: Final = {
 }
 """Each peer, and what is installed into its environment."""
 
+_MEMORY: Final = "SEALANE_AGENT_ENDPOINT_SHARED_MEMORY=true"
 START_S: Final = 90.0
 _ROOT: Final = Path(__file__).parents[2]
 _SCRIPTS: Final = Path(__file__).parent / "serving_peers"
@@ -132,12 +133,14 @@ def ours(root: Path, model: BenchModel, *options: str) -> Iterator[Server]:
     """This repository's endpoint."""
     folder = lay_out(root)
     place(folder, model, SLOT)
-    with endpoint(folder, *options) as running:
+    with endpoint(folder, *options, command=("env", _MEMORY, *COMMAND)) as running:
         server = Server("sealane", running.process.pid, str(SLOT))
         near = f"unix:{root / 'run' / 'inference.sock'}"
         server.clients = [
             ("http", running.rest),
             ("grpc", running.grpc),
+            ("http-memory", running.rest),
+            ("grpc-memory", running.grpc),
             ("sealane", running.rest),
             ("sealane", near),
         ]

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from support.endpoints import endpoint, lay_out
-from support.under_load import asking, linked, swap, workers
+from support.under_load import active_worker, asking, linked, swap
 
 if TYPE_CHECKING:
     from sealane_agent.endpoint.link import EndpointLink
@@ -44,7 +44,7 @@ def main() -> None:
         asked.go_on("after", ANSWERS)
         for sign in SIGNALS:
             asked.go_on("settling", 6 * ANSWERS)
-            workers(running)[-1].send_signal(sign)
+            active_worker(running).send_signal(sign)
             asked.go_on(sign.name, ANSWERS)
     sys.stdout.write(f"{swaps} swaps, load average {os.getloadavg()[0]:.1f}\n\n")
     sys.stdout.write("| phase | requests | failed | wrong version | backwards | p50 ms | p99 ms |"

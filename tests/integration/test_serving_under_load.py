@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sealane_agent.serving.types import LoadFailed
 from support.endpoints import EndpointProcess, endpoint, lay_out, tiny_pointer
-from support.under_load import asking, linked, swap, workers
+from support.under_load import active_worker, asking, linked, swap, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def test_a_worker_that_crashes_or_hangs_costs_no_request(
         linked(running, lambda link: swap(link, 2))
         asked.go_on("before", ANSWERS)
         before = {worker.pid for worker in workers(running)}
-        workers(running)[-1].send_signal(sign)
+        active_worker(running).send_signal(sign)
         asked.go_on("after", 2 * ANSWERS)
     assert running.process.poll() is None
     assert len(before) == 2

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -95,6 +95,20 @@ def linked(running: EndpointProcess, work: Any) -> Any:
             await link.close()
 
     return asyncio.run(within())
+
+
+def active_worker(running: EndpointProcess) -> psutil.Process:
+    """The process in the active place: it answers the requests; waited for while it is started."""
+    deadline = time.monotonic() + LOAD_S
+    while time.monotonic() < deadline:
+        slots = linked(running, lambda link: link.status())
+        (name,) = (status.active_worker for status in slots if status.slot == SLOT)
+        for worker in workers(running):
+            with suppress(psutil.NoSuchProcess, IndexError):
+                if f"{worker.cmdline()[-1]}.".startswith(f"{name}."):
+                    return worker
+        time.sleep(0.02)
+    raise AssertionError("nothing answers in the active place")
 
 
 def workers(running: EndpointProcess) -> list[psutil.Process]:

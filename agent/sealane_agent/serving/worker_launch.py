@@ -59,8 +59,8 @@ class Child:
         return status
 
 
-def launch(order: Order) -> Child:
-    """Start a worker and give it its order; raises OSError.
+def launch(name: str, order: Order) -> Child:
+    """Start a worker and give it its order; raises OSError. The process list shows its name.
 
     Must run in the endpoint's main thread: the kernel ends a worker when the thread that started it
     ends.
@@ -68,7 +68,7 @@ def launch(order: Order) -> Child:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         try:
-            process = _start(theirs.fileno(), order)
+            process = _start(theirs.fileno(), name, order)
         except OSError:
             ours.close()
             raise
@@ -83,8 +83,8 @@ def launch(order: Order) -> Child:
         raise
 
 
-def _start(control: int, order: Order) -> subprocess.Popen[bytes]:
-    arguments = ["-m", "sealane_agent.worker", str(control), str(os.getpid())]
+def _start(control: int, name: str, order: Order) -> subprocess.Popen[bytes]:
+    arguments = ["-m", "sealane_agent.worker", str(control), str(os.getpid()), name]
     memory, bell, answers_bell = order.ring.all()
     return subprocess.Popen(
         [sys.executable, "-s", "-P", *arguments],

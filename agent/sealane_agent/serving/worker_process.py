@@ -74,7 +74,7 @@ class WorkerProcess:
         deployment, variant = await asyncio.to_thread(read_variant, view, load.pointer.variant)
         ring = _make_ring(deployment)
         try:
-            child = _launch(Order(view, variant.name, ring.handles))
+            child = _launch(name, Order(view, variant.name, ring.handles))
             evidence = await _await_proof(child, load)
         except BaseException:
             ring.close()
@@ -174,9 +174,9 @@ def _make_ring(deployment: Deployment) -> Ring:
         raise load_failed(FailureKind.ENVIRONMENTAL, "endpoint", "memory", error) from error
 
 
-def _launch(order: Order) -> Child:
+def _launch(name: str, order: Order) -> Child:
     try:
-        return launch(order)
+        return launch(name, order)
     except OSError as error:
         raise load_failed(FailureKind.ENVIRONMENTAL, "endpoint", "worker", error) from error
 

@@ -1,4 +1,6 @@
-"""`python -m sealane_agent.worker <control descriptor> <parent>`: started by the endpoint only.
+"""`python -m sealane_agent.worker <control descriptor> <parent> <name>`: started by the endpoint.
+
+The name is for who looks at the processes.
 
 Imports little before the priority of its thread is lowered.
 """
