@@ -183,6 +183,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         said=session.said,
         address=lambda: _addresses(folder).get("rest", ""),
         holds=holds.of,
+        order_holds=holds.order,
         zone=device_zone(settings.zone),
     )
     renewer = Renewer(passport, Certifier(rpc.renew, rpc.rejoin), session, log)

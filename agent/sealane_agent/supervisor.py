@@ -239,6 +239,7 @@ class Supervisor:
                 self._tools.log("authorities changed", bytes=len(accepted.authorities))
             await asyncio.to_thread(self._order_samples, accepted)
             await asyncio.to_thread(self._obey, accepted)
+            await asyncio.to_thread(self._hold, accepted)
         except TrustError as error:
             self._tools.log("document refused", step=error.step, reason=error, hint=error.hint)
             return False
@@ -257,6 +258,12 @@ class Supervisor:
             names = ",".join(each.manifest.removeprefix("sha256:")[:12] for each in ordered)
             self._tools.log("quarantine ordered", bundles=names or "none")
         self._desires.ordered = frozenset(each.manifest for each in ordered)
+
+    def _hold(self, accepted: Accepted) -> None:
+        """Keep the manager's holds; one that says nothing of them changes nothing."""
+        holds = accepted.document.holds
+        if holds is not None and self._tools.order_holds(holds):
+            self._tools.log("holds ordered", holds=",".join(each.id for each in holds) or "none")
 
     def _keep_manifests(self, accepted: Accepted) -> None:
         for release in accepted.approved:

@@ -57,6 +57,7 @@ from sealane_manager.rpc.enrol import EnrolService
 from sealane_manager.rpc.exports import ExportService
 from sealane_manager.rpc.fleet import FleetService, Reception
 from sealane_manager.rpc.operator import Offices, OperatorService
+from sealane_manager.rpc.orders import OrderService
 from sealane_manager.rpc.peers import Door
 from sealane_manager.rpc.rollouts import RolloutService
 from sealane_manager.rpc.samples import SampleService
@@ -347,6 +348,7 @@ class _Doors:
             AlertService(door, self._alarms()),
             ExportService(door, parts.store),
             SampleService(door, parts.sampling),
+            OrderService(door, offices.members, offices.rollouts),
             AuditService(door, self._log()),
             RolloutService(door, self._planning()),
         )

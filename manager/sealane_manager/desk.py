@@ -101,6 +101,7 @@ class Papers:
             slots=self.sampling.ordered(device, issue.slots),
             log=evidence.note,
             quarantined=issue.quarantined,
+            holds=issue.holds,
         )
         return Assignment(self._director.sign(document), evidence.proof)
 

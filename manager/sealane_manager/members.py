@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sealane.names import parse_device, parse_label
 from sealane.trust.token import JoinToken
 
+from sealane_manager.hold_order import ordered
 from sealane_manager.schedule import checked
-from sealane_manager.selector import parse
+from sealane_manager.selector import parse, refuse_reserved
 from sealane_manager.sessions import Ending
 from sealane_manager.store.records import By
 from sealane_manager.views import DeviceView
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sealane.clock import Clock
+    from sealane.names import DeviceId
 
+    from sealane_manager.hold_order import HoldOrder, HoldWish
     from sealane_manager.identity.enrolment import Enrolment, Terms
     from sealane_manager.schedule import Schedule
     from sealane_manager.sessions import Sessions
@@ -48,6 +52,7 @@ class Members:
 
     def invite(self, terms: Terms, actor: str) -> str:
         """A join token, as it is pasted."""
+        refuse_reserved(terms.labels)
         for key, value in terms.labels.items():
             parse_label(key, value)
         invitation = self.enrolment.invite(terms, actor)
@@ -67,6 +72,7 @@ class Members:
 
     def label(self, device: str, change: LabelChange, actor: str) -> DeviceView:
         """Set labels and remove others; raises NotKnown."""
+        refuse_reserved(change.given)
         by = By(actor, change.reason, self.clock.now())
         changed = self.store.devices.label(parse_device(device), change.given, change.remove, by)
         return self._view(changed)
@@ -85,6 +91,29 @@ class Members:
         """Take a schedule away, and tell every device; raises NotKnown."""
         self.store.schedules.remove(name, By(actor, reason, self.clock.now()))
         self._tell_all()
+
+    def holds(self, device: str = "") -> tuple[HoldOrder, ...]:
+        """Every hold that was ordered and has not ended, or those of one device."""
+        holds, now = self.store.holds, self.clock.now()
+        return holds.of(parse_device(device), now) if device else holds.list(now)
+
+    def hold(self, wish: HoldWish, actor: str) -> tuple[HoldOrder, int]:
+        """Hold devices back until a moment; with how many it means now.
+
+        Raises InvalidName, NotKnown or Refused.
+        """
+        now = self.clock.now()
+        order = ordered(wish, actor, f"m-{secrets.token_hex(4)}", now)
+        return order, self._tell(self.store.holds.place(order, By(actor, wish.reason, now)))
+
+    def release(self, name: str, reason: str, actor: str) -> int:
+        """End a hold before its time; for how many devices. Raises NotKnown."""
+        return self._tell(self.store.holds.release(name, By(actor, reason, self.clock.now())))
+
+    def _tell(self, generations: Mapping[DeviceId, int]) -> int:
+        for device, generation in generations.items():
+            self.sessions.notify(device, generation)
+        return len(generations)
 
     def _tell_all(self) -> None:
         for device in self.sessions.reachable():

@@ -13,6 +13,8 @@ from sealane_manager.views import AppliedView, DecisionView, RolloutDeviceView, 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from sealane.names import DeviceId, SlotName
+
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollout.operate import Word
     from sealane_manager.rollout.types import Rollout, RolloutDevice, RolloutSpec
@@ -34,6 +36,10 @@ class Rollouts:
         """Do what a file asks for; raises NotKnown, InvalidName or Refused."""
         followed, rollout = self._controller.apply(wish, actor, reason)
         return AppliedView(followed, self._shown(rollout))
+
+    def roll_back(self, device: DeviceId, slot: SlotName, reason: str, actor: str) -> RolloutView:
+        """Start a rollout of what one slot served before; raises NotKnown or Refused."""
+        return self._shown(self._controller.roll_back(device, slot, reason, actor))
 
     def operate(self, rollout: str, word: Word) -> RolloutView:
         """Do what an operator asks; raises NotKnown or Refused."""

@@ -65,9 +65,11 @@ def checked(schedule: Schedule) -> Schedule:
     return schedule
 
 
-def meaning(schedules: Iterable[Schedule], labels: Mapping[str, str]) -> tuple[Schedule, ...]:
-    """Those that hold for a device with these labels."""
-    return tuple(each for each in schedules if matches(parse(each.selector), labels))
+def meaning(
+    schedules: Iterable[Schedule], labels: Mapping[str, str], device: str = ""
+) -> tuple[Schedule, ...]:
+    """Those that hold for the device of this name with these labels."""
+    return tuple(each for each in schedules if matches(parse(each.selector), labels, device))
 
 
 def policy_of(schedules: Iterable[Schedule]) -> tuple[Policy, timedelta]:

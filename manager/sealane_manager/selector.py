@@ -1,7 +1,8 @@
 """Decides which devices a selector means: `site in (berlin,paris), line!=3, gpu, !old`.
 
 Terms are joined by commas and all must hold; an empty selector means every device. As people know
-it from Kubernetes, `line!=3` and `line notin (3)` also hold where there is no label `line`.
+it from Kubernetes, `line!=3` and `line notin (3)` also hold where there is no label `line`. The key
+`device` is no label but the device's own name: `device in (edge-1,edge-2)`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from sealane.errors import InvalidName
 from sealane.names import parse_label
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from sealane.names import DeviceId
 
 MAX_CHARS: Final = 4096
 """A selector as it is typed: bounds the work of a parse and the SQL made from it."""
@@ -58,10 +61,25 @@ class Selector:
 
 EVERYTHING: Final = Selector()
 
+DEVICE: Final = "device"
+"""The key that means a device's own name; no label may be called so."""
 
-def matches(selector: Selector, labels: Mapping[str, str]) -> bool:
-    """Whether a device with these labels is meant."""
-    return all(term.holds(labels) for term in selector.terms)
+
+def one(device: DeviceId) -> str:
+    """The selector that means this device alone."""
+    return f"{DEVICE}={device}"
+
+
+def refuse_reserved(keys: Iterable[str]) -> None:
+    """Raise InvalidName when a label would be called as the name of a device is."""
+    if DEVICE in keys:
+        raise InvalidName(f"no label can be called {DEVICE}", hint="it means the device's own name")
+
+
+def matches(selector: Selector, labels: Mapping[str, str], device: str = "") -> bool:
+    """Whether the device of this name with these labels is meant."""
+    known = {**labels, DEVICE: device}
+    return all(term.holds(known) for term in selector.terms)
 
 
 def parse(text: str) -> Selector:

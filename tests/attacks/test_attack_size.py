@@ -165,6 +165,15 @@ def _break(path: tuple[str, ...], value: object) -> Callable[[dict[str, object]]
     return change
 
 
+_A_HOLD = {
+    "id": "m-1",
+    "slot": "cam",
+    "owner": "ada",
+    "reason": "batch 12",
+    "until": "2026-01-01T12:00:00Z",
+}
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -187,6 +196,16 @@ def _break(path: tuple[str, ...], value: object) -> Callable[[dict[str, object]]
         (("slots", "cam", "lease"), {"id": "x"}),
         (("slots", "cam", "lease"), {"id": "x", "expires": "soon"}),
         (("slots", "cam", "lease"), "forever"),
+        (("holds",), {}),
+        (("holds",), [{}]),
+        (("holds",), [_A_HOLD | {"until": "for ever"}]),
+        (("holds",), [_A_HOLD | {"until": "9999-12-31T00:00:00Z"}]),
+        (("holds",), [_A_HOLD | {"owner": ""}]),
+        (("holds",), [_A_HOLD | {"reason": "x" * 201}]),
+        (("holds",), [_A_HOLD | {"reason": "two\nlines"}]),
+        (("holds",), [_A_HOLD | {"slot": "../cam"}]),
+        (("holds",), [_A_HOLD, _A_HOLD]),
+        (("holds",), [_A_HOLD | {"id": f"m-{each}"} for each in range(65)]),
         (("quarantine",), ["sha256:00"]),
         (("quarantine",), {"latest": {"reason": "x"}}),
         (("quarantine",), {f"sha256:{0:064x}": "x"}),

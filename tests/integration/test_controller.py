@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,17 @@ from sealane_manager.rollout.types import (
     RolloutState,
 )
 from sealane_manager.store.store import open_store
-from support.rollouts import MANIFEST, NEW, OLD, OLD_MANIFEST, SLOT, FakeClock, a_report, a_spec
+from support.rollouts import (
+    MANIFEST,
+    NEW,
+    OLD,
+    OLD_MANIFEST,
+    SLOT,
+    FakeClock,
+    a_failure,
+    a_report,
+    a_spec,
+)
 from support.stores import a_store, an_event, enrol, signed
 
 if TYPE_CHECKING:
@@ -130,6 +140,62 @@ def test_a_good_release_reaches_everybody_stage_by_stage(plant: Plant) -> None:
     assert plant.tick(rollout).state is RolloutState.SUCCEEDED
     assert seen == [1, 1, 3]
     assert len(plant.told) == 5
+
+
+def serve(plant: Plant, release: ReleaseName) -> None:
+    """Bring a release to every device."""
+    rollout = plant.controller.create(a_spec("100%", release=release, soak=HALF), "ada", "")
+    plant.tick(rollout)
+    for device in plant.leased(rollout):
+        plant.prove(rollout, device)
+    plant.tick(rollout)
+    assert plant.tick(rollout, MINUTE).state is RolloutState.SUCCEEDED
+
+
+def test_one_device_is_rolled_back_by_a_rollout_of_its_own(plant: Plant) -> None:
+    serve(plant, OLD)
+    serve(plant, NEW)
+    edge = DeviceId("edge-2")
+    rollout = plant.controller.roll_back(edge, SLOT, "it is slow there", "ada")
+    assert (rollout.spec.release, [each.device for each in rollout.devices]) == (OLD, [edge])
+    log = plant.controller.decisions(rollout.id)
+    assert (log[0].actor, log[0].action) == ("ada", "start")
+    assert log[0].detail.endswith("roll back of edge-2: it is slow there")
+    with pytest.raises(Refused, match=rollout.id):
+        plant.controller.roll_back(edge, SLOT, "again", "bob")
+    plant.tick(rollout)
+    plant.prove(rollout, edge)
+    plant.tick(rollout)
+    assert plant.tick(rollout).state is RolloutState.SUCCEEDED
+    (assigned,) = plant.store.desired.get(edge)[1]
+    assert assigned.release == OLD
+    (other,) = plant.store.desired.get(DeviceId("edge-1"))[1]
+    assert other.release == NEW
+
+
+def test_a_device_is_not_rolled_back_to_what_is_in_quarantine_or_to_nothing(plant: Plant) -> None:
+    with pytest.raises(NotKnown, match="nothing is assigned to slot cam of edge-1"):
+        plant.controller.roll_back(DeviceId("edge-1"), SLOT, "x", "ada")
+    serve(plant, OLD)
+    with pytest.raises(NotKnown, match="nobody knows what vision/defect@1 replaced"):
+        plant.controller.roll_back(DeviceId("edge-1"), SLOT, "x", "ada")
+    serve(plant, NEW)
+    plant.controller.quarantine(OLD, "wrong labels", "ada")
+    with pytest.raises(NotKnown, match="nobody knows what"):
+        plant.controller.roll_back(DeviceId("edge-1"), SLOT, "x", "ada")
+
+
+def test_a_held_device_keeps_its_place_in_the_budget_and_the_gate_says_so(plant: Plant) -> None:
+    rollout = plant.controller.create(a_spec("1", "100%", soak=HALF), "ada", "")
+    plant.tick(rollout)
+    (first,) = plant.leased(rollout)
+    said = replace(a_failure("ada holds it until 22:00: audit"), component="hold")
+    report = replace(a_report("waiting", rollout=rollout.id), failure=said)
+    plant.store.events.record(DeviceId(first), [an_event(1, report)], plant.clock.now())
+    held = plant.tick(rollout, MINUTE)
+    assert held.reason == f"waits for {first} (staged: ada holds it until 22:00: audit); 1 held"
+    states = [each.state for each in held.devices]
+    assert states.count(DeviceState.WAITING) == 4, "nobody else is given its place"
 
 
 def test_a_bad_release_is_reverted_within_its_first_stage(plant: Plant) -> None:

@@ -205,3 +205,32 @@ def test_a_schedule_is_set_shown_and_removed_and_a_wrong_window_is_a_sentence(
     assert "mon-fri 22:00-05:00" in wrong.stderr
     assert sealane("window", "remove", "night", "--reason", "over").exit_code == 0
     assert parsed(sealane("window", "list", "-o", "json")) == []
+
+
+def test_a_device_is_held_shown_and_released_and_a_wrong_end_is_a_sentence(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    manager.enrolled("held-1", {"site": "porto"})
+    done = sealane("device", "hold", "held-1", "--until", "2h", "--reason", "the plant is audited")
+    assert (done.exit_code, done.stdout[:2]) == (0, "m-")
+    name = done.stdout.split()[0]
+    listed = json.loads(sealane("device", "holds", "held-1", "-o", "json").stdout)
+    assert [(each["id"], each["for"]) for each in listed] == [(name, "device=held-1")]
+    shown = sealane("device", "show", "held-1").stdout
+    assert f"hold {name}" in shown
+    assert "the plant is audited" in shown
+    assert sealane("device", "release", name, "--reason", "it went well").exit_code == 0
+    assert json.loads(sealane("device", "holds", "-o", "json").stdout) == []
+    wrong = sealane("device", "hold", "held-1", "--until", "tonight", "--reason", "x")
+    assert "'tonight' is no moment" in wrong.stderr
+    nobody = sealane("device", "hold", "site=oslo", "--until", "1h", "--reason", "x")
+    assert nobody.stderr.splitlines()[0] == "error: that means no device"
+
+
+def test_a_device_whose_slot_had_nothing_before_is_not_rolled_back(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    manager.enrolled("fresh-1")
+    refused = sealane("device", "rollback", "fresh-1", "cam", "--reason", "it is slow")
+    assert refused.exit_code != 0
+    assert "nothing is assigned to slot cam of fresh-1" in refused.stderr

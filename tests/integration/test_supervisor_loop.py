@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from sealane import fileio
 from sealane.bundle.types import ProbationLimits
 from sealane.errors import TrustError
 from sealane.failure import FailureKind
+from sealane.holds import Hold
 from sealane.names import SlotName
 from sealane.trust.documents import Quarantined
 from sealane_agent.layout import LKG, Pointer
@@ -430,5 +432,32 @@ def test_a_manager_that_says_nothing_of_quarantine_changes_nothing_of_it(site: S
             site.want(site.wish(1))
             assert await run.hear()
             assert {*run.journal.read(CAM).ordered} == {site.bundle(2).digest}
+
+    asyncio.run(story())
+
+
+def test_a_hold_of_the_manager_keeps_a_release_waiting_until_the_manager_ends_it(
+    site: Site,
+) -> None:
+    until = datetime.now(UTC) + timedelta(hours=1)
+    hold = Hold("m-1", "", "ada", "the plant is audited", until.replace(microsecond=0))
+
+    async def story() -> None:
+        await serve(site, 1)
+        site.want(site.wish(2), holds=(hold,))
+        async with site.supervisor() as run:
+            assert await run.hear()
+            await run.until(State.WAITING)
+        async with site.supervisor() as run:
+            site.want(site.wish(2))
+            assert await run.hear()
+            await run.wait_for(lambda: bool(run.supervisor.reports()[0].failure))
+            said = run.supervisor.reports()[0].failure
+            assert said is not None
+            assert said.component == "hold"
+            assert said.message.startswith("ada holds it until")
+            site.want(site.wish(2), holds=())
+            assert await run.hear()
+            await run.settled((2, 2))
 
     asyncio.run(story())

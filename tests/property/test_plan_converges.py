@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sealane.failure import FailureKind
+from sealane.holds import Hold
 from sealane.policy import Commit, Policy, Trial, Trigger
 from sealane.trust.documents import Quarantined
 from sealane.windows import parse_window
@@ -18,7 +19,6 @@ from sealane_agent.serving.messages import Shadowed, Traffic
 from sealane_agent.slot.plan import MAX_RESTARTS, resumed
 from sealane_agent.slot.state import (
     AskDocument,
-    Hold,
     Rest,
     Stage,
     State,

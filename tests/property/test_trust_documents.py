@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sealane.errors import SealaneError, TokenError
 from sealane.fleet import DeviceFacts
+from sealane.holds import Hold
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 from sealane.trust import highwater
 from sealane.trust.director import from_targets, to_targets
@@ -39,6 +40,10 @@ _releases = st.builds(
     st.integers(1, 2**31 - 1),
 )
 _leases = st.none() | st.builds(Lease, _texts, _seconds)
+
+
+_said = _words | st.just("bâtiment 12 wartet")
+_holds = st.builds(Hold, _words, st.just("") | _words.map(SlotName), _said, _said, _seconds)
 
 
 @st.composite
@@ -69,6 +74,7 @@ _documents = st.builds(
     | st.dictionaries(_digests, st.tuples(st.text(max_size=200), st.booleans()), max_size=4).map(
         lambda found: tuple(Quarantined(key, *found[key]) for key in sorted(found))
     ),
+    holds=st.none() | st.lists(_holds, max_size=3, unique_by=lambda each: each.id).map(tuple),
 )
 
 

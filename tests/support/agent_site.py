@@ -26,6 +26,7 @@ from sealane.trust.documents import (
 from sealane.trust.identity import new_key
 from sealane.trust.verifier import Accepted
 from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
+from sealane_agent.line.holds import Holds
 from sealane_agent.slot.actions import Tools
 from sealane_agent.slot.journal import Journal
 from sealane_agent.slot.reports import Speaker
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sealane.bundle.types import Manifest
+    from sealane.holds import Hold
 
 DEVICE = DeviceId("press-7")
 ORT = RuntimeFact("onnxruntime", "1.32.0", ("cpu",))
@@ -112,13 +114,14 @@ class Site:
         *wishes: SlotAssignment,
         refused: TrustError | None = None,
         quarantined: tuple[Quarantined, ...] | None = None,
+        holds: tuple[Hold, ...] | None = None,
     ) -> None:
         """What the next document says."""
         now = datetime.now(UTC)
         document = DirectorDocument(
             DEVICE, 1, now, now + timedelta(hours=1), "nonce", 1, 1, 1, wishes
         )
-        document = replace(document, quarantined=quarantined)
+        document = replace(document, quarantined=quarantined, holds=holds)
         approved = tuple(
             ApprovedRelease(wish, self.bundle(wish.release.version).content) for wish in wishes
         )
@@ -141,6 +144,7 @@ class Site:
         threads = ThreadPoolExecutor(4)
         asyncio.get_running_loop().set_default_executor(threads)
         journal = Journal(self.folder.journal)
+        holds = Holds(journal, lambda: datetime.now(UTC), lambda: "h1")
         tools = Tools(
             folder=self.folder,
             journal=journal,
@@ -154,6 +158,8 @@ class Site:
             pause=lambda _: None,
             said=lambda: None,
             address=lambda: "127.0.0.1:8000",
+            holds=holds.of,
+            order_holds=holds.order,
         )
         supervisor = Supervisor(tools, self.judge, lambda: None)
         task = asyncio.create_task(supervisor.run())

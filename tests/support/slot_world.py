@@ -24,7 +24,6 @@ from sealane_agent.slot.state import (
     Enter,
     Fetch,
     GiveUp,
-    Hold,
     Mirror,
     Observed,
     Remember,
@@ -40,6 +39,7 @@ from sealane_agent.slot.state import (
 from support.agent_fakes import CAM, START, empty, failure, pointer, proved
 
 if TYPE_CHECKING:
+    from sealane.holds import Hold
     from sealane.names import Digest
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.fleet import SlotReport
+from sealane.holds import Hold
 from sealane_agent.slot import history
 from sealane_agent.slot.journal import Entry, Journal
-from sealane_agent.slot.state import Hold
 from support.agent_fakes import CAM, START
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib.resources import files
 from itertools import count
@@ -9,9 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sealane.errors import InvalidName
+from sealane.holds import Hold
 from sealane.settings import ConfigurationError
 from sealane_agent.cli.hold import until
-from sealane_agent.errors import Refused
+from sealane_agent.errors import DiskTrouble, Refused
 from sealane_agent.line.holds import MAX_HOLDS, Holds
 from sealane_agent.line.requests import Ask, Release, Show, parse_request
 from sealane_agent.slot.journal import Journal
@@ -91,6 +93,60 @@ def test_a_hold_survives_the_supervisor_and_one_that_is_kept_does_not(journal: J
     first.add(asked(kept=True))
     assert [hold.id for hold in first.of("cam")] == ["h1", "h2"]
     assert [hold.id for hold in holds_of(journal, Clock()).of("cam")] == ["h1"]
+
+
+ORDERED = Hold("m-1", "", "ada", "the plant is audited", START + timedelta(hours=1))
+
+
+def test_the_managers_holds_count_beside_the_lines_and_take_the_place_of_earlier_ones(
+    journal: Journal,
+) -> None:
+    holds = holds_of(journal, Clock())
+    own = holds.add(asked())
+    assert holds.order((ORDERED,))
+    assert not holds.order((ORDERED,))
+    assert {*holds.of("cam")} == {own, ORDERED}
+    assert holds.of("gate") == (ORDERED,)
+    assert {*holds_of(journal, Clock()).all()} == {own, ORDERED}, "also after a restart, offline"
+    assert holds.order(())
+    assert holds.all() == holds_of(journal, Clock()).all() == (own,)
+
+
+def test_a_hold_of_the_manager_ends_by_itself_too(journal: Journal) -> None:
+    clock = Clock()
+    holds = holds_of(journal, clock)
+    holds.order((ORDERED,))
+    clock.now = ORDERED.until
+    assert holds.all() == ()
+
+
+def test_the_line_cannot_end_what_the_manager_holds_and_is_told_where(journal: Journal) -> None:
+    holds = holds_of(journal, Clock())
+    holds.order((ORDERED,))
+    with pytest.raises(Refused, match="the manager holds m-1") as refused:
+        holds.end("m-1")
+    assert refused.value.hint == "end it there: sealane device release m-1"
+
+
+def test_the_managers_holds_take_no_room_of_the_lines(journal: Journal) -> None:
+    holds = holds_of(journal, Clock())
+    holds.order(tuple(replace(ORDERED, id=f"m-{number}") for number in range(MAX_HOLDS)))
+    for _ in range(MAX_HOLDS):
+        holds.add(asked())
+    with pytest.raises(Refused, match="64 holds already"):
+        holds.add(asked())
+
+
+def test_a_hold_that_could_not_be_written_holds_and_is_written_the_next_time(
+    journal: Journal,
+) -> None:
+    holds = holds_of(journal, Clock())
+    journal.close()
+    with pytest.raises(DiskTrouble):
+        holds.order((ORDERED,))
+    assert holds.all() == (ORDERED,)
+    with pytest.raises(DiskTrouble):
+        holds.order((ORDERED,))
 
 
 def test_a_hold_ends_by_itself_or_when_it_is_released(journal: Journal) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from sealane.holds import Hold
 from sealane.policy import Policy, Trial
 from sealane_agent.serving.messages import Shadowed, SlotStatus, Traffic
 from sealane_agent.slot.plan import plan
@@ -12,7 +13,6 @@ from sealane_agent.slot.state import (
     Attempt,
     Choice,
     Enter,
-    Hold,
     Mirror,
     Observed,
     Rest,

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sealane.bundle.types import ProbationLimits
 from sealane.failure import FailureKind
+from sealane.holds import Hold
 from sealane.policy import Commit, Policy, Trial, Trigger
 from sealane.receipt import ROLLED_BACK
 from sealane.windows import parse_window
@@ -22,7 +23,6 @@ from sealane_agent.slot.state import (
     Enter,
     Fetch,
     GiveUp,
-    Hold,
     Observed,
     Remember,
     Rest,

@@ -168,3 +168,19 @@ def test_while_reverting_a_device_that_still_tries_is_not_back() -> None:
 
 def test_while_reverting_a_failed_device_stays_failed() -> None:
     assert says(FAILED, replace(a_report("idle"), attempt_release=""), REVERTING) is FAILED
+
+
+def waiting(component: str) -> SlotReport:
+    """A staged release that waits for something, as the agent reports it."""
+    said = replace(a_failure(f"the {component} says so"), component=component)
+    return replace(a_report("waiting"), failure=said)
+
+
+def test_a_held_device_keeps_its_place_and_is_told_from_one_that_waits_for_its_window() -> None:
+    staged = reported(WANTED, a_device("d1", FETCHING), waiting("window"), LATER)
+    assert (staged.state, staged.held, staged.detail) == (STAGED, False, "the window says so")
+    held = reported(WANTED, staged, waiting("hold"), LATER + timedelta(minutes=1))
+    assert (held.state, held.held, held.detail) == (STAGED, True, "the hold says so")
+    assert held.changed_at == staged.changed_at
+    free = reported(WANTED, held, a_report("activating"), LATER)
+    assert (free.state, free.held) == (PROBATION, False)

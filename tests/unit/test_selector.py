@@ -51,6 +51,21 @@ def test_a_malformed_selector_says_at_which_character(text: str, place: int) -> 
         parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("device=edge-1", True),
+        ("device!=edge-1", False),
+        ("device in (edge-1,edge-2), site=berlin", True),
+        ("device notin (edge-2)", True),
+        ("device", True),
+        ("!device", False),
+    ],
+)
+def test_a_device_can_be_meant_by_its_name(text: str, meant: bool) -> None:  # noqa: FBT001 - pytest passes parameters by name
+    assert matches(parse(text), BERLIN, "edge-1") is meant
+
+
 def test_a_label_outside_its_grammar_is_refused() -> None:
     with pytest.raises(InvalidName, match="'Site' is not a label name"):
         parse("Site=berlin")

@@ -16,22 +16,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName
+from sealane.holds import OWNER_CHARS, REASON_CHARS, Hold, check_length, parse_words
 from sealane.names import parse_slot
 
-from sealane_agent.slot.state import Hold, RollBack
+from sealane_agent.slot.state import RollBack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from typing import Any
 
     from sealane.names import SlotName
 
 REQUEST_BYTES: Final = 4096
-OWNER_CHARS: Final = 64
-REASON_CHARS: Final = 200
-LONGEST: Final = timedelta(days=14)
-"""A hold that nobody ends, ends itself before a waiting release gives up."""
+
+_CENTURY_S: Final = 3.2e9
+"""More than anybody may ask for, and less than a duration can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +107,16 @@ def ask(fields: Mapping[str, Any], *, kept: bool = False) -> Ask:
     seconds = fields.get("seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise InvalidName("a hold has an end", hint='say after how many "seconds" it ends')
-    if not 0 < seconds <= LONGEST.total_seconds():
-        raise InvalidName(f"a hold lasts at most {LONGEST.days} days, not {seconds:g} s")
+    length = timedelta(seconds=min(max(seconds, 0), _CENTURY_S))
+    check_length(length)
     slot = fields.get("slot", "")
     if not isinstance(slot, str):
         raise InvalidName("a slot is a name")
     return Ask(
         slot=parse_slot(slot) if slot else "",
-        owner=_text(fields, "owner", OWNER_CHARS),
-        reason=_text(fields, "reason", REASON_CHARS),
-        length=timedelta(seconds=seconds),
+        owner=parse_words(fields.get("owner"), "owner", OWNER_CHARS),
+        reason=parse_words(fields.get("reason"), "reason", REASON_CHARS),
+        length=length,
         kept=kept,
     )
 
@@ -125,13 +125,9 @@ def _go_back(fields: Mapping[str, Any]) -> GoBack:
     slot = fields.get("slot")
     if not isinstance(slot, str):
         raise InvalidName("a slot is a name", hint='name it: "slot"')
-    order = RollBack(_text(fields, "owner", OWNER_CHARS), _text(fields, "reason", REASON_CHARS))
-    return GoBack(parse_slot(slot), order)
-
-
-def concerning(holds: Iterable[Hold], slot: str) -> tuple[Hold, ...]:
-    """Those that hold this slot."""
-    return tuple(hold for hold in holds if hold.slot in ("", slot))
+    owner = parse_words(fields.get("owner"), "owner", OWNER_CHARS)
+    reason = parse_words(fields.get("reason"), "reason", REASON_CHARS)
+    return GoBack(parse_slot(slot), RollBack(owner, reason))
 
 
 def to_json(hold: Hold) -> dict[str, str]:
@@ -143,10 +139,3 @@ def to_json(hold: Hold) -> dict[str, str]:
         "reason": hold.reason,
         "until": hold.until.isoformat(),
     }
-
-
-def _text(fields: Mapping[str, Any], name: str, most: int) -> str:
-    text = fields.get(name)
-    if not isinstance(text, str) or not text.strip() or not text.isprintable() or len(text) > most:
-        raise InvalidName(f"it needs its {name}: 1 to {most} printable characters")
-    return text

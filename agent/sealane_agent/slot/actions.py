@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from sealane.bundle.types import Layer
+    from sealane.holds import Hold
     from sealane.names import SlotName
     from sealane.receipt import SignedReceipt
 
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from sealane_agent.slot.journal import Journal
     from sealane_agent.slot.reports import Speaker
     from sealane_agent.slot.staging import Stager
-    from sealane_agent.slot.state import Action, Attempt, Hold, Observed
+    from sealane_agent.slot.state import Action, Attempt, Observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Tools:
         said: called after the outbox has something new.
         address: where the endpoint answers, as far as it is known.
         holds: those of a slot.
+        order_holds: keeps those of the manager, in place of its earlier ones; whether that is new.
         zone: the device's time zone.
         believe: told which authorities the fleet's certificates have, PEM; whether that is new.
     """
@@ -83,6 +85,7 @@ class Tools:
     said: Callable[[], None]
     address: Callable[[], str]
     holds: Callable[[SlotName], tuple[Hold, ...]] = lambda _slot: ()
+    order_holds: Callable[[tuple[Hold, ...]], bool] = lambda _holds: False
     zone: tzinfo = UTC
     believe: Callable[[bytes], bool] = lambda _authorities: False
 

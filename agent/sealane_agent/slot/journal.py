@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.errors import SealaneError
 from sealane.fleet import Event
+from sealane.holds import Hold
 from sealane.limits import EVENTS_PER_MESSAGE, OUTBOX_EVENTS
 from sealane.names import Digest
 from sealane.trust.documents import Quarantined
@@ -23,10 +24,10 @@ from sealane_agent.database import open_database, transaction
 from sealane_agent.errors import DiskTrouble, JournalDamaged
 from sealane_agent.slot import history
 from sealane_agent.slot.encoding import decode_attempt, decode_body, encode_attempt, encode_body
-from sealane_agent.slot.state import Hold, SlotRecord, State
+from sealane_agent.slot.state import SlotRecord, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from sealane.fleet import SlotReport
@@ -37,12 +38,17 @@ if TYPE_CHECKING:
 
 _HINT: Final = "see that its disk has room and can be written; nothing is lost"
 
+_HOLD: Final = (
+    "id TEXT PRIMARY KEY, slot TEXT NOT NULL, owner TEXT NOT NULL, reason TEXT NOT NULL, "
+    "until TEXT NOT NULL"
+)
+
 _TABLES: Final = {
     "slot": "name TEXT PRIMARY KEY, attempt TEXT, committed TEXT",
     "quarantine": "digest TEXT PRIMARY KEY, reason TEXT NOT NULL, at TEXT NOT NULL",
     "outbox": "sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, body TEXT NOT NULL",
-    "hold": "id TEXT PRIMARY KEY, slot TEXT NOT NULL, owner TEXT NOT NULL, reason TEXT NOT NULL, "
-    "until TEXT NOT NULL",
+    "hold": _HOLD,
+    "ordered_hold": _HOLD,
     "ordered": "digest TEXT PRIMARY KEY, reason TEXT NOT NULL, stops INTEGER NOT NULL",
     "kept_before": "slot TEXT PRIMARY KEY, attempt TEXT NOT NULL",
     "counter": "name TEXT PRIMARY KEY, value INTEGER NOT NULL",
@@ -193,13 +199,21 @@ class Journal:
             )
 
     def holds(self) -> tuple[Hold, ...]:
-        """Every hold that was not released, ended ones among them."""
+        """Every hold of the line that was not released, ended ones among them."""
         with self._reading():
-            rows = self._database.execute("SELECT * FROM hold ORDER BY id").fetchall()
-        return tuple(
-            Hold(name, slot, owner, reason, datetime.fromisoformat(until))
-            for name, slot, owner, reason, until in rows
-        )
+            return _holds(self._database.execute("SELECT * FROM hold ORDER BY id"))
+
+    def ordered_holds(self) -> tuple[Hold, ...]:
+        """Every hold that the manager ordered, ended ones among them."""
+        with self._reading():
+            return _holds(self._database.execute("SELECT * FROM ordered_hold ORDER BY id"))
+
+    def order_holds(self, holds: tuple[Hold, ...]) -> None:
+        """Keep the manager's holds, in place of those before."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM ordered_hold")
+            rows = [_hold_row(each) for each in holds]
+            database.executemany("INSERT INTO ordered_hold VALUES (?, ?, ?, ?, ?)", rows)
 
     def hold(self, hold: Hold, now: datetime) -> None:
         """Keep a hold, and forget those that have ended."""
@@ -210,8 +224,7 @@ class Journal:
                 if datetime.fromisoformat(until) <= now
             ]
             database.executemany("DELETE FROM hold WHERE id = ?", ended)
-            row = (hold.id, hold.slot, hold.owner, hold.reason, hold.until.isoformat())
-            database.execute("INSERT INTO hold VALUES (?, ?, ?, ?, ?)", row)
+            database.execute("INSERT INTO hold VALUES (?, ?, ?, ?, ?)", _hold_row(hold))
             said = f"{hold.owner} until {hold.until.isoformat()}: {hold.reason}"
             history.add(database, history.Line(now, hold.slot, "held", reason=said))
 
@@ -299,6 +312,17 @@ def _told(at: datetime, report: SlotReport) -> history.Line:
     return history.Line(
         at, report.slot, report.state, report.attempt_release, report.rollout, reason
     )
+
+
+def _holds(rows: Iterable[tuple[str, str, str, str, str]]) -> tuple[Hold, ...]:
+    return tuple(
+        Hold(name, slot, owner, reason, datetime.fromisoformat(until))
+        for name, slot, owner, reason, until in rows
+    )
+
+
+def _hold_row(hold: Hold) -> tuple[str, str, str, str, str]:
+    return hold.id, hold.slot, hold.owner, hold.reason, hold.until.isoformat()
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -371,7 +371,8 @@ def _may_commit(slot: _Slot, *, healthy: bool) -> bool:
 
 def _rolling_back(slot: _Slot) -> Action:
     attempt, seen, before = slot.attempt, slot.seen, slot.record.committed
-    good = before.pointer if before and by_operator(attempt) else None
+    allowed = before is not None and before.manifest not in slot.record.ordered
+    good = before.pointer if before and allowed and by_operator(attempt) else None
     if good is not None and seen.lkg != good:
         return SetPointer(LKG, good)
     strayed = _put_back(slot)

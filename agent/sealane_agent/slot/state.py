@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
     from sealane.failure import Failure
+    from sealane.holds import Hold
     from sealane.names import Digest, ReleaseName, SlotName
     from sealane.trust.documents import Quarantined, SlotAssignment
 
@@ -128,23 +129,6 @@ class SlotRecord:
     before: Attempt | None = None
     quarantined: Mapping[Digest, str] = field(default_factory=dict)
     ordered: Mapping[Digest, Quarantined] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Somebody's "not now": nothing is activated until it ends.
-
-    Attributes:
-        id: names it, to end it early.
-        slot: where; empty means everywhere on the device.
-        until: trusted time.
-    """
-
-    id: str
-    slot: str
-    owner: str
-    reason: str
-    until: datetime
 
 
 @dataclass(frozen=True, slots=True)

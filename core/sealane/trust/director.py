@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
 
 from sealane.audit.checkpoint import NOTE_CHARS
+from sealane.holds import HOLDS_ORDERED, OWNER_CHARS, REASON_CHARS, Hold, parse_words
 from sealane.limits import QUARANTINE_REASON_CHARS, QUARANTINED_RELEASES
 from sealane.names import Digest, ReleaseName, hex_of, parse_device, parse_digest, parse_slot
 from sealane.policy import ANY_TIME, policy_from_json, policy_to_json
@@ -60,6 +62,7 @@ def to_targets(document: DirectorDocument) -> Targets:
         "slots": {slot.slot: _slot_to_json(slot) for slot in document.slots},
         **({"log": document.log} if document.log else {}),
         **_quarantine_to_json(document.quarantined),
+        **_holds_to_json(document.holds),
     }
     return signed
 
@@ -69,6 +72,12 @@ def _quarantine_to_json(found: tuple[Quarantined, ...] | None) -> dict[str, Any]
         return {}
     said = {each.manifest: {"reason": each.reason, "stops": each.stops} for each in found}
     return {"quarantine": said}
+
+
+def _holds_to_json(holds: tuple[Hold, ...] | None) -> dict[str, Any]:
+    if holds is None:
+        return {}
+    return {"holds": [asdict(each) | {"until": _write_time(each.until)} for each in holds]}
 
 
 def _slot_to_json(slot: SlotAssignment) -> dict[str, Any]:
@@ -109,6 +118,7 @@ def from_targets(signed: Targets) -> DirectorDocument:
         ),
         log=_text(fields.get("log", ""), NOTE_CHARS),
         quarantined=_quarantine_from_json(fields.get("quarantine")),
+        holds=_holds_from_json(fields.get("holds")),
     )
 
 
@@ -126,6 +136,28 @@ def _quarantine_from_json(
             fields.get("stops") is True,
         )
         for manifest, fields in sorted(found.items())
+    )
+
+
+def _holds_from_json(found: Any) -> tuple[Hold, ...] | None:
+    if found is None:
+        return None
+    if not isinstance(found, list) or len(found) > HOLDS_ORDERED:
+        raise ValueError(f"holds are a list of at most {HOLDS_ORDERED}")
+    holds = tuple(_hold_from_json(each) for each in found)
+    if len({each.id for each in holds}) < len(holds):
+        raise ValueError("two holds have the same name")
+    return holds
+
+
+def _hold_from_json(fields: Mapping[str, Any]) -> Hold:
+    slot = _text(fields["slot"])
+    return Hold(
+        id=parse_words(fields["id"], "name", OWNER_CHARS),
+        slot=parse_slot(slot) if slot else "",
+        owner=parse_words(fields["owner"], "owner", OWNER_CHARS),
+        reason=parse_words(fields["reason"], "reason", REASON_CHARS),
+        until=_read_time(fields["until"]),
     )
 
 

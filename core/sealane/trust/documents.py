@@ -14,6 +14,7 @@ from sealane.policy import ANY_TIME, Policy
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sealane.holds import Hold
     from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 
 
@@ -91,6 +92,7 @@ class DirectorDocument:
         log: the audit log's checkpoint, as `sealane.audit.checkpoint` signs it; may be empty.
         quarantined: every release in quarantine that concerns the device; None says nothing of
             it, as managers of earlier versions do.
+        holds: those that the manager orders; None says nothing of them.
     """
 
     device: DeviceId
@@ -104,6 +106,7 @@ class DirectorDocument:
     slots: tuple[SlotAssignment, ...]
     log: str = ""
     quarantined: tuple[Quarantined, ...] | None = None
+    holds: tuple[Hold, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,14 @@ def parse_start(text: str) -> datetime:
     return usage(notation.parse_start, text)
 
 
+def parse_end(text: str, now: datetime) -> datetime:
+    """When something ends: `2h` from now, or a moment, in UTC without an offset; a usage error."""
+    try:
+        return now + notation.parse_span(text)
+    except InvalidName:
+        return parse_start(text)
+
+
 def parse_limit(text: str) -> Limit:
     """A limit by label, written as label=count; a usage error otherwise."""
     return usage(notation.parse_limit, text)

@@ -9,19 +9,22 @@ import typer
 from sealane.limits import MIB
 from sealane.names import parse_device, parse_label
 
+from sealane_manager.cli import device_orders
 from sealane_manager.cli.arguments import parse_duration, parse_labels
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, reported
 from sealane_manager.errors import NotKnown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sealane.fleet import SlotReport
 
+    from sealane_manager.hold_order import HoldOrder
     from sealane_manager.views import DeviceView
 
 app = typer.Typer(no_args_is_help=True, help="The machines of the fleet.")
+device_orders.add_to(app)
 
 _COLUMNS = ("id", "labels", "connected", "serving", "last_seen")
 
@@ -49,7 +52,7 @@ def show(device: str, output: OutputOption = Format.TABLE, context: ContextOptio
         found = next((each for each in manager.list_devices() if each.id == wanted), None)
         if found is None:
             raise NotKnown(f"there is no device {device}", hint="see `sealane device list`")
-        _emit_device(found, output)
+        _emit_held(found, manager.orders.holds(wanted), output)
 
 
 @app.command()
@@ -109,6 +112,14 @@ def revoke(
 
 def _emit_device(device: DeviceView, output: Format) -> None:
     emit_one(_flat(device) if output is Format.TABLE else _row(device), output)
+
+
+def _emit_held(device: DeviceView, holds: Sequence[HoldOrder], output: Format) -> None:
+    if output is Format.TABLE:
+        lines = {f"hold {each.hold.id}": device_orders.text(each) for each in holds}
+        emit_one(_flat(device) | lines, output)
+    else:
+        emit_one(_row(device) | {"holds": [device_orders.row(each) for each in holds]}, output)
 
 
 def _row(device: DeviceView) -> dict[str, Any]:

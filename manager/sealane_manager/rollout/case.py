@@ -84,7 +84,8 @@ def _missing(policy: GatePolicy, devices: Sequence[RolloutDevice]) -> str:
     """What still has to be known before the stage can pass; empty when nothing."""
     running = [device for device in devices if device.state in IN_FLIGHT]
     if running:
-        return f"waits for {listed(running)}"
+        held = sum(device.held for device in running)
+        return f"waits for {listed(running)}" + (f"; {held} held" if held else "")
     serving = [device for device in devices if device.state is DeviceState.SERVING]
     if not serving:
         return "no device has proved yet that it serves"

@@ -21,7 +21,7 @@ from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.measure import Measures
 from sealane_manager.rollout.operate import Word, operate
-from sealane_manager.rollout.types import RolloutState, Step
+from sealane_manager.rollout.types import RolloutSpec, RolloutState, Stage, Step
 from sealane_manager.rollout_file.applying import Outcome, Wish, id_of, outcome
 from sealane_manager.store.records import By, Draft, ReleaseSource
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.gate.types import Seen
     from sealane_manager.rollout.measure import Windows
-    from sealane_manager.rollout.types import Rollout, RolloutSpec
+    from sealane_manager.rollout.types import Rollout
     from sealane_manager.store.records import (
         Changed,
         DecisionRecord,
@@ -172,6 +172,17 @@ class Controller:
         """The id under which this would start now: the same until it has started."""
         ids = (id_of(wish, attempt) for attempt in count())
         return next(each for each in ids if not self._store.rollouts.taken(each))
+
+    def roll_back(self, device: DeviceId, slot: SlotName, reason: str, actor: str) -> Rollout:
+        """Start a rollout of what a slot of one device served before.
+
+        Raises NotKnown when nothing is known of that, and what `create` raises.
+        """
+        release = self._store.desired.before(device, slot)
+        spec = RolloutSpec(
+            release, slot, selector.one(device), (Stage(percent=100),), soak=timedelta(0)
+        )
+        return self.create(spec, actor, f"roll back of {device}: {reason}".rstrip(": "))
 
     def operate(self, rollout: str, word: Word) -> Rollout:
         """Do what an operator says; raises NotKnown, or Refused with the reason."""

@@ -54,6 +54,9 @@ _ORDER: Final = (
     DeviceState.PROBATION,
 )
 _KEPT: Final = "committed"
+_HOLD: Final = "hold"
+"""What the agent calls a hold that a release waits for (`sealane_agent.slot.permission`)."""
+
 _MAX_DETAIL: Final = 500
 """Characters of a device's own words that the log keeps."""
 
@@ -84,8 +87,14 @@ def reported(
     if wanted.reverting or device.acknowledged:
         return _gone_back(wanted, device, report, now)
     word = _WORDS.get(report.state)
-    if word is None or report.rollout != wanted.rollout or not _may_move(device.state, word):
+    if word is None or report.rollout != wanted.rollout:
         return device
+    held = report.failure is not None and report.failure.component == _HOLD
+    if word is device.state and word in IN_FLIGHT:
+        return replace(device, held=held, detail=_detail(report))
+    if not _may_move(device.state, word):
+        return device
+    device = replace(device, held=held)
     if device.state is DeviceState.SERVING:
         word = DeviceState.ROLLED_BACK
     if device.served and report.state == _KEPT and report.active_release == str(wanted.release):

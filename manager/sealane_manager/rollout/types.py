@@ -139,6 +139,7 @@ class RolloutDevice:
         watched_since: since when the manager listens without a break: silence before that moment
             says nothing about the device. None means for ever.
         served: whether its receipt proved, at any time, that the release serves there.
+        held: it has staged the release, and a hold keeps it from activating it.
         hardware: its class: devices of the same class fail alike.
         labels: those that a limit of the rollout counts by.
     """
@@ -155,6 +156,7 @@ class RolloutDevice:
     acknowledged: bool = False
     watched_since: datetime | None = None
     served: bool = False
+    held: bool = False
     hardware: str = ""
     labels: tuple[tuple[str, str], ...] = ()
 

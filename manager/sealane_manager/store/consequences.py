@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from sealane.names import DeviceId, ReleaseName
+from sealane.names import DeviceId
 from sqlalchemy import bindparam, update
 from sqlalchemy import select as core_select
 from sqlmodel import col
@@ -27,12 +27,12 @@ from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import Wanted, assign
 from sealane_manager.store.judgements import keep
 from sealane_manager.store.records import DecisionRecord, ReleaseSource
+from sealane_manager.store.replaced import was
 from sealane_manager.store.tables import RolloutDeviceRow, RolloutRow, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Row
     from sqlmodel import Session
 
     from sealane_manager.rollout.types import Decision, Step
@@ -137,14 +137,6 @@ def _takes_back(decisions: Iterable[Decision]) -> bool:
 def _before(session: Session, rollout: str) -> Mapping[DeviceId, ReleaseSource | None]:
     query = core_select(_MEMBERS).where(_MEMBERS.c.rollout == rollout)
     return {DeviceId(row.device): was(row) for row in session.connection().execute(query)}
-
-
-def was(row: Row[Any]) -> ReleaseSource | None:
-    """What a device had before a rollout; None when nothing was assigned."""
-    if not (row.previous and row.previous_manifest):
-        return None
-    manifest = rows.digest(row.previous_manifest)
-    return ReleaseSource(ReleaseName.parse(row.previous), manifest, row.previous_length or 0)
 
 
 def _leases_changed(before: Rollout, after: Rollout) -> set[DeviceId]:

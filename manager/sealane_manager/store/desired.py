@@ -12,12 +12,14 @@ from sealane.trust.documents import Lease, SlotAssignment
 from sqlalchemy import delete, insert, update
 from sqlmodel import col, select
 
+from sealane_manager.errors import NotKnown
 from sealane_manager.rollout.trial import trial_of
 from sealane_manager.rollout.types import IN_FLIGHT, RolloutState
 from sealane_manager.store import rows
 from sealane_manager.store.devices import active, known
-from sealane_manager.store.orders import quarantined_for
+from sealane_manager.store.orders import holds_for, quarantined_for
 from sealane_manager.store.records import Issue
+from sealane_manager.store.replaced import replaced
 from sealane_manager.store.schedules import policy_for
 from sealane_manager.store.tables import DesiredRow, DeviceRow, RolloutDeviceRow, RolloutRow
 
@@ -62,6 +64,24 @@ class Desired:
             row = known(session, device)
             return row.generation, tuple(_assignment(each, None) for each in _of(session, device))
 
+    def before(self, device: DeviceId, slot: SlotName) -> ReleaseName:
+        """What the slot served before what is assigned now; raises NotKnown."""
+        with self._database.read() as session:
+            known(session, device)
+            row = session.get(DesiredRow, (device, slot))
+            if row is None:
+                raise NotKnown(
+                    f"nothing is assigned to slot {slot} of {device}",
+                    hint=f"see `sealane device show {device}`",
+                )
+            found = replaced(session, row.manifest, device).get((device, slot))
+            if found is None:
+                raise NotKnown(
+                    f"nobody knows what {row.release} replaced in slot {slot} of {device}",
+                    hint="start a rollout of the release that shall serve: sealane rollout start",
+                )
+            return found.name
+
     def issue(self, device: DeviceId, now: datetime) -> Issue:
         """Use up a document version and renew the leases; raises NotKnown or Refused (not active).
 
@@ -80,8 +100,8 @@ class Desired:
                 session.add(each)
                 tried = replace(policy, trial=_trial(session, each.rollout))
                 slots.append(replace(_assignment(each, each.lease_expires), policy=tried))
-            away = quarantined_for(session, device)
-            return Issue(row.document_version, row.generation, tuple(slots), away)
+            orders = (quarantined_for(session, device), holds_for(session, device, now))
+            return Issue(row.document_version, row.generation, tuple(slots), *orders)
 
 
 def _of(session: Session, device: DeviceId) -> Sequence[DesiredRow]:

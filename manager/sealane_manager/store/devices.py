@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.names import DeviceId, parse_label
-from sqlalchemy import bindparam, delete, exists, or_, update
+from sqlalchemy import bindparam, delete, exists, or_, true, update
 from sqlmodel import col, select
 
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.types import LIVE, DeviceState
-from sealane_manager.selector import EVERYTHING
+from sealane_manager.selector import DEVICE, EVERYTHING
 from sealane_manager.store import rows
 from sealane_manager.store.decisions import log
 from sealane_manager.store.observations import fold
@@ -225,6 +225,9 @@ def conditions(selector: Selector) -> list[ColumnElement[bool]]:
 
 
 def _condition(term: Term) -> ColumnElement[bool]:
+    if term.key == DEVICE:
+        named = col(DeviceRow.id).in_(sorted(term.values)) if term.values is not None else true()
+        return ~named if term.negated else named
     where: list[Any] = [LabelRow.device == DeviceRow.id, LabelRow.key == term.key]
     if term.values is not None:
         where.append(col(LabelRow.value).in_(sorted(term.values)))

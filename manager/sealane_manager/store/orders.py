@@ -1,17 +1,21 @@
-"""What the manager orders a device beside releases: which of them are in quarantine."""
+"""What the manager orders a device beside releases: quarantine, and holds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sealane.holds import Hold
 from sealane.limits import QUARANTINE_REASON_CHARS, QUARANTINED_RELEASES
 from sealane.names import DeviceId, ReleaseName
 from sealane.trust.documents import Quarantined
 from sqlmodel import col, or_, select
 
+from sealane_manager.hold_order import HoldOrder, concerning
 from sealane_manager.store import rows
 from sealane_manager.store.tables import (
     DesiredRow,
+    HoldRow,
+    LabelRow,
     QuarantineRow,
     RolloutDeviceRow,
     RolloutRow,
@@ -20,6 +24,7 @@ from sealane_manager.store.tables import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from sqlmodel import Session
 
@@ -49,6 +54,33 @@ def holders(session: Session, release: str, manifest: str) -> set[DeviceId]:
     assigned = select(DesiredRow.device).where(DesiredRow.manifest == manifest)
     queries = (took_part, reported, assigned)
     return {DeviceId(device) for query in queries for device in session.exec(query)}
+
+
+def holds_for(session: Session, device: DeviceId, now: datetime) -> tuple[Hold, ...]:
+    """The holds that a document tells the device of."""
+    orders = hold_orders(session, now)
+    if not orders:
+        return ()
+    found = concerning(orders, labels_of(session, device), device, now)
+    return tuple(each.hold for each in found)
+
+
+def hold_orders(session: Session, now: datetime) -> tuple[HoldOrder, ...]:
+    """Every order of hold that has not ended, the next to end first."""
+    query = select(HoldRow).where(col(HoldRow.until) > now).order_by(col(HoldRow.until), HoldRow.id)
+    return tuple(hold_order(row) for row in session.exec(query))
+
+
+def hold_order(row: HoldRow) -> HoldOrder:
+    """An order of hold."""
+    hold = Hold(row.id, row.slot, row.owner, row.reason, row.until)
+    return HoldOrder(hold, row.selector, row.placed_at)
+
+
+def labels_of(session: Session, device: DeviceId) -> dict[str, str]:
+    """The labels of a device."""
+    found = session.exec(select(LabelRow).where(LabelRow.device == device))
+    return {each.key: each.value for each in found}
 
 
 def _models(session: Session, device: DeviceId) -> set[str]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sealane.names import DeviceId, SlotName
-from sqlalchemy import select as core_select
 from sqlmodel import col, select
 
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.moves import recall
 from sealane_manager.rollout.types import LIVE, PENDING
-from sealane_manager.store.consequences import Change, carry_out, was
+from sealane_manager.store.consequences import Change, carry_out
 from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import Wanted, assign, bump
 from sealane_manager.store.orders import holders
 from sealane_manager.store.records import DecisionRecord, QuarantineRecord, ReleaseSource
-from sealane_manager.store.tables import DesiredRow, QuarantineRow, RolloutRow, metadata
+from sealane_manager.store.replaced import replaced
+from sealane_manager.store.tables import DesiredRow, QuarantineRow, RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from sealane_manager.store.database import Database
     from sealane_manager.store.records import By
     from sealane_manager.store.rollouts import Rollouts
-
-_MEMBERS = metadata.tables["rollout_device"]
-_ROLLOUTS = metadata.tables["rollout"]
 
 
 class Quarantine:
@@ -109,30 +106,11 @@ def _taken_off(session: Session, source: ReleaseSource) -> list[Wanted]:
     """What replaces the release where it is still assigned: what the last rollout replaced."""
     query = select(DesiredRow).where(DesiredRow.manifest == source.manifest)
     rows = session.exec(query).all()
-    bad = set(session.exec(select(QuarantineRow.manifest)).all())
-    before = _before(session, source, bad)
+    before = replaced(session, source.manifest)
     return [
         Wanted(DeviceId(row.device), SlotName(row.slot), before.get((row.device, row.slot)), "")
         for row in rows
     ]
-
-
-def _before(
-    session: Session, source: ReleaseSource, bad: set[str]
-) -> Mapping[tuple[str, str], ReleaseSource]:
-    """What served before the release, by device and slot; the latest rollout says it last."""
-    query = (
-        core_select(_MEMBERS, _ROLLOUTS.c.slot)
-        .join(_ROLLOUTS, _ROLLOUTS.c.id == _MEMBERS.c.rollout)
-        .where(_ROLLOUTS.c.manifest == source.manifest)
-        .order_by(_ROLLOUTS.c.created_at)
-    )
-    found: dict[tuple[str, str], ReleaseSource] = {}
-    for row in session.connection().execute(query):
-        previous = was(row)
-        if previous and previous.manifest not in bad:
-            found[row.device, row.slot] = previous
-    return found
 
 
 def refuse(session: Session, source: ReleaseSource) -> None:

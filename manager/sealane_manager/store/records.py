@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from sealane.fleet import DeviceFacts, SlotReport
+    from sealane.holds import Hold
     from sealane.names import DeviceId, Digest, ReleaseName, SlotName
     from sealane.trust.documents import Quarantined, SlotAssignment
 
@@ -125,6 +126,7 @@ class Issue:
     generation: int
     slots: tuple[SlotAssignment, ...]
     quarantined: tuple[Quarantined, ...] = ()
+    holds: tuple[Hold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,7 @@ def rollout_device(
         heard_at=heard_at,
         acknowledged=row.acknowledged,
         served=row.served,
+        held=row.held,
         hardware=_hardware(facts),
     )
 
@@ -249,6 +250,7 @@ def moving(device: RolloutDevice) -> dict[str, Any]:
         "changed_at": device.changed_at,
         "acknowledged": device.acknowledged,
         "served": device.served,
+        "held": device.held,
     }
 
 

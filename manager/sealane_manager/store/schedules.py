@@ -12,8 +12,9 @@ from sqlmodel import col, select
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.schedule import MAX_SCHEDULES, Schedule, meaning, policy_of
 from sealane_manager.store.decisions import log
+from sealane_manager.store.orders import labels_of
 from sealane_manager.store.records import DecisionRecord
-from sealane_manager.store.tables import DeviceRow, LabelRow, ScheduleRow
+from sealane_manager.store.tables import DeviceRow, ScheduleRow
 
 if TYPE_CHECKING:
     from sealane.names import DeviceId
@@ -60,8 +61,7 @@ def policy_for(session: Session, device: DeviceId) -> tuple[Policy, timedelta]:
     schedules = _all(session)
     if not schedules:
         return ANY_TIME, timedelta(0)
-    labels = session.exec(select(LabelRow).where(LabelRow.device == device)).all()
-    return policy_of(meaning(schedules, {each.key: each.value for each in labels}))
+    return policy_of(meaning(schedules, labels_of(session, device), device))
 
 
 def _changed(session: Session, by: By, what: str) -> None:

@@ -16,6 +16,7 @@ from sealane_manager.store.devices import Devices
 from sealane_manager.store.events import Events
 from sealane_manager.store.health import FleetHealth
 from sealane_manager.store.history import History
+from sealane_manager.store.holds import Holds
 from sealane_manager.store.identities import Identities
 from sealane_manager.store.judgements import Judgements
 from sealane_manager.store.overview import Overview
@@ -62,6 +63,7 @@ class Store:
         self.prospects = Prospects(database)
         self.alerts = Alerts(database)
         self.schedules = Schedules(database)
+        self.holds = Holds(database)
         self.samples = Samples(database)
         self.restoring = Restoring(database)
         self.health = FleetHealth(database, self.devices, telemetry)

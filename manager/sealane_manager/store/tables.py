@@ -175,6 +175,7 @@ class RolloutDeviceRow(Table, table=True):
     requests: int = Field(default=0, sa_type=BigInteger)
     acknowledged: bool = False
     served: bool = False
+    held: bool = False
     changed_at: datetime
     previous: str | None = None
     previous_manifest: str | None = None
@@ -381,6 +382,20 @@ class ScheduleRow(Table, table=True):
     trigger: str
     commit: str
     lease_s: int = Field(sa_type=BigInteger)
+
+
+class HoldRow(Table, table=True):
+    """Nothing is activated on the devices that a selector means, until a moment."""
+
+    __tablename__ = "hold"
+
+    id: str = Field(primary_key=True)
+    selector: str
+    slot: str
+    owner: str
+    reason: str
+    until: datetime
+    placed_at: datetime
 
 
 class SampleOrderRow(Table, table=True):

@@ -1,0 +1,143 @@
+"""OrderService, both ends: what the manager answers, and how an operator asks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sealane import codec
+from sealane.holds import Hold
+from sealane.names import parse_device, parse_slot
+from sealane.wire.v1 import orders_pb2 as wire
+from sealane.wire.v1 import orders_pb2_grpc
+
+from sealane_manager.hold_order import HoldOrder, HoldWish
+from sealane_manager.rpc.answers import answering, understood
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import grpc
+    from sealane.names import DeviceId, SlotName
+
+    from sealane_manager.members import Members
+    from sealane_manager.rollouts import Rollouts
+    from sealane_manager.rpc.peers import Door
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Answer = TypeVar("Answer")
+
+_CALL_SECONDS: Final = 30
+
+
+class OrderService(orders_pb2_grpc.OrderServiceServicer):
+    """Parses, asks the offices, converts."""
+
+    def __init__(self, door: Door, members: Members, rollouts: Rollouts) -> None:
+        self._door, self._members, self._rollouts = door, members, rollouts
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Make the server answer for this service."""
+        orders_pb2_grpc.add_OrderServiceServicer_to_server(self, server)
+
+    async def _ask(self, context: Context, question: Callable[[str], Answer]) -> Answer:
+        async with answering(context):
+            caller = self._door.admit(context)
+            return await asyncio.to_thread(question, caller.name)
+        raise AssertionError("answering ends the call")
+
+    async def HoldDevices(
+        self, request: wire.HoldDevicesRequest, context: Context
+    ) -> wire.HoldDevicesResponse:
+        """Hold devices back until a moment."""
+        until = codec.from_micros(request.until_us)
+        wish = HoldWish(request.target, request.slot, until, request.reason)
+        order, devices = await self._ask(context, lambda actor: self._members.hold(wish, actor))
+        return wire.HoldDevicesResponse(order=_order_to_wire(order), devices=devices)
+
+    async def ReleaseHold(
+        self, request: wire.ReleaseHoldRequest, context: Context
+    ) -> wire.ReleaseHoldResponse:
+        """End a hold before its time."""
+        devices = await self._ask(
+            context, lambda actor: self._members.release(request.id, request.reason, actor)
+        )
+        return wire.ReleaseHoldResponse(devices=devices)
+
+    async def ListHolds(
+        self, request: wire.ListHoldsRequest, context: Context
+    ) -> wire.ListHoldsResponse:
+        """The holds that have not ended."""
+        found = await self._ask(context, lambda _: self._members.holds(request.device))
+        return wire.ListHoldsResponse(orders=map(_order_to_wire, found))
+
+    async def RollBackDevice(
+        self, request: wire.RollBackDeviceRequest, context: Context
+    ) -> wire.RollBackDeviceResponse:
+        """Start a rollout of what a slot of one device served before."""
+
+        def roll_back(actor: str) -> wire.RollBackDeviceResponse:
+            place = parse_device(request.device), parse_slot(request.slot)
+            made = self._rollouts.roll_back(*place, request.reason, actor)
+            return wire.RollBackDeviceResponse(rollout=made.id, release=str(made.release))
+
+        return await self._ask(context, roll_back)
+
+
+class OrderCalls:
+    """An operator's orders; raise what `Operator`'s methods do."""
+
+    def __init__(self, channel: grpc.Channel, address: str) -> None:
+        self._stub = orders_pb2_grpc.OrderServiceStub(channel)
+        self._address = address
+
+    def hold(self, wish: HoldWish) -> tuple[HoldOrder, int]:
+        """Hold devices back; with how many it means now."""
+        request = wire.HoldDevicesRequest(
+            target=wish.target,
+            slot=wish.slot,
+            until_us=codec.to_micros(wish.until),
+            reason=wish.reason,
+        )
+        with understood(self._address):
+            answer = self._stub.HoldDevices(request, timeout=_CALL_SECONDS)
+        return _order_from_wire(answer.order), answer.devices
+
+    def release(self, name: str, reason: str = "") -> int:
+        """End a hold before its time; for how many devices."""
+        request = wire.ReleaseHoldRequest(id=name, reason=reason)
+        with understood(self._address):
+            return self._stub.ReleaseHold(request, timeout=_CALL_SECONDS).devices
+
+    def holds(self, device: str = "") -> tuple[HoldOrder, ...]:
+        """The holds that have not ended: all, or those of a device."""
+        request = wire.ListHoldsRequest(device=device)
+        with understood(self._address):
+            answer = self._stub.ListHolds(request, timeout=_CALL_SECONDS)
+        return tuple(_order_from_wire(each) for each in answer.orders)
+
+    def roll_back(self, device: DeviceId, slot: SlotName, reason: str) -> tuple[str, str]:
+        """Start a rollout of what a slot served before: its id, and the release."""
+        request = wire.RollBackDeviceRequest(device=device, slot=slot, reason=reason)
+        with understood(self._address):
+            answer = self._stub.RollBackDevice(request, timeout=_CALL_SECONDS)
+        return answer.rollout, answer.release
+
+
+def _order_to_wire(order: HoldOrder) -> wire.HoldOrder:
+    hold = order.hold
+    return wire.HoldOrder(
+        id=hold.id,
+        selector=order.selector,
+        slot=hold.slot,
+        owner=hold.owner,
+        reason=hold.reason,
+        until_us=codec.to_micros(hold.until),
+        placed_us=codec.to_micros(order.placed_at),
+    )
+
+
+def _order_from_wire(order: wire.HoldOrder) -> HoldOrder:
+    until = codec.from_micros(order.until_us)
+    hold = Hold(order.id, order.slot, order.owner, order.reason, until)
+    return HoldOrder(hold, order.selector, codec.from_micros(order.placed_us))
