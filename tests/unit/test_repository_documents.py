@@ -23,6 +23,8 @@ _SOURCE_FILE = re.compile(
     r"(?!/)[\w.*/-]+/[\w.*-]+\.(?:py|proto|md|toml|yaml)|(?:scripts|\.ci)/[\w.-]+"
 )
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+_TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
+_NAMED_TEST = re.compile(r"`(test_\w+)`")
 _WHERE_NAMES_BEGIN = (
     ROOT,
     ROOT / "core" / "sealane",
@@ -64,6 +66,27 @@ def test_every_script_in_a_shell_block_can_be_run(document: Path) -> None:
     programs = {shlex.split(line)[0] for line in shell_lines(document)}
     own = {program for program in programs if program.startswith(("scripts/", ".ci/"))}
     assert {program for program in own if not os.access(ROOT / program, os.X_OK)} == set()
+
+
+def names_of_tests(folder: str) -> dict[str, set[str]]:
+    """The names of the tests in each file."""
+    return {
+        relative(path): set(_TEST.findall(path.read_text()))
+        for path in sorted((ROOT / folder).rglob("test_*.py"))
+    }
+
+
+def test_every_test_that_the_security_page_names_exists() -> None:
+    named = set(_NAMED_TEST.findall((ROOT / "docs" / "security.md").read_text()))
+    there = set().union(*names_of_tests("tests").values())
+    assert len(named) > 200
+    assert named - there == set()
+
+
+def test_the_security_page_names_a_test_of_every_file_of_attacks() -> None:
+    named = set(_NAMED_TEST.findall((ROOT / "docs" / "security.md").read_text()))
+    unnamed = {name for name, tests in names_of_tests("tests/attacks").items() if not tests & named}
+    assert unnamed == set()
 
 
 def test_the_readme_names_the_demo_and_the_tests() -> None:
