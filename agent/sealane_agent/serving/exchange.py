@@ -159,8 +159,12 @@ class Exchange:
             done(_expired())
             return nothing
         request = _Request(layout, inference, done, timeout_s, now, now)
-        self._line.put(request, terms.priority)
-        self._advance()
+        if self._free and not self._line:
+            self._submit(request, self._free.pop())
+            self._note_inside()
+        else:
+            self._line.put(request, terms.priority)
+            self._advance()
         if self._spin.limit_s and len(self._inside) == 1:
             self._look_for_it(now)
         return lambda: self._forget(request)
@@ -224,6 +228,9 @@ class Exchange:
             request = self._line.pop()
             if request.done is not None:
                 self._submit(request, self._free.pop())
+        self._note_inside()
+
+    def _note_inside(self) -> None:
         if self._inside:
             self._idle.clear()
             if self._tick is None:
@@ -322,8 +329,10 @@ class Exchange:
         if known is None:
             return self._read_frame(slot)
         return tuple(
-            Tensor(name, datatype, shape, bytes(slot[start:stop]))
-            for name, datatype, shape, start, stop in known
+            [
+                Tensor(name, datatype, shape, bytes(slot[start:stop]))
+                for name, datatype, shape, start, stop in known
+            ]
         )
 
     def _read_frame(self, slot: memoryview) -> Answer | ModelFailed:

@@ -25,7 +25,8 @@ class Lanes(Generic[Item]):
         self._lines: tuple[deque[Item], ...] = (deque(), deque(), deque())
 
     def __len__(self) -> int:
-        return sum(map(len, self._lines))
+        urgent, usual, later = self._lines
+        return len(urgent) + len(usual) + len(later)
 
     def __iter__(self) -> Iterator[Item]:
         for line in self._lines:

@@ -46,6 +46,8 @@ WATCH_S: Final = 0.5
 DRAIN_S: Final = 30.0
 """How long the requests inside a worker may take once it is replaced."""
 
+_LOST: Final = (WorkerDied, WorkerHung)
+
 _log = logging.getLogger(__name__)
 
 
@@ -174,7 +176,7 @@ class Place:
         answer: Answer | ServingError,
     ) -> None:
         self._leave()
-        if isinstance(answer, WorkerDied | WorkerHung):
+        if isinstance(answer, _LOST):
             self._lose(worker, hung=isinstance(answer, WorkerHung))
         done(answer)
 

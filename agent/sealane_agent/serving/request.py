@@ -37,6 +37,32 @@ class Request:
     place has a task meanwhile.
     """
 
+    __slots__ = (
+        "_active",
+        "_addressee",
+        "_answered",
+        "_arm",
+        "_arrived",
+        "_attempts",
+        "_begun",
+        "_blamed",
+        "_counters",
+        "_deadline",
+        "_done",
+        "_finished",
+        "_forgiven",
+        "_inference",
+        "_over",
+        "_probation",
+        "_series",
+        "_slot",
+        "_take_back",
+        "_trying",
+        "_turned",
+        "_waiting",
+        "_wanted",
+    )
+
     def __init__(self, slot: Slot, wanted: int | None, inference: Inference, done: Done) -> None:
         self._slot = slot
         self._wanted = wanted

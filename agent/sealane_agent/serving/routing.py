@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 MAX_LOST: Final = 2
@@ -114,6 +115,10 @@ class Tally:
     fallback: bool = False
 
 
+_STRAIGHT: Final = Tally(request=True)
+"""Of a request that its place answered at once, as nearly all are."""
+
+
 def choose(situation: Situation) -> Choice:
     """Who answers, or what else to do."""
     if situation.active is None:
@@ -161,6 +166,8 @@ def tally(active: str, attempts: tuple[Attempt, ...], answered: str | None) -> T
     or fails on, says nothing about the release, and a deadline that its client chose says nothing:
     else a client could bring a good one down.
     """
+    if answered == active and not attempts:
+        return _STRAIGHT
     own = [attempt for attempt in attempts if attempt.place == active]
     if answered == active:
         return Tally(request=True, error=any(attempt.result.lost for attempt in own))
@@ -178,6 +185,7 @@ def _blames_input(own: Attempt, attempts: tuple[Attempt, ...]) -> bool:
     return len(failed) > 1
 
 
+@lru_cache(maxsize=256)
 def hang_after_s(latency_us: int, rows: int) -> float:
     """After how long a worker without an answer counts as hung, from its proved latency a row."""
     expected = latency_us / 1e6 * max(1, rows) * HANG_FACTOR
