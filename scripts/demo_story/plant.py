@@ -30,6 +30,7 @@ class Plant:
         self.processes = Processes(folder)
         self.manager: subprocess.Popen[bytes] | None = None
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
+        self.link_rate_kb = 0
         self._ports = {"fleet": "0", "enrol": "0", "operator": "0", "dashboard": "0"}
 
     def init(self) -> None:
@@ -74,11 +75,12 @@ class Plant:
         self.processes.agent("enroll", "--state", state, "--name", device, "--token", token)
 
     def start_agent(self, device: str) -> None:
-        """`sealane-agent run` on any free ports."""
+        """`sealane-agent run` on any free ports, its downloads as slow as this plant's link."""
         self.agents[device] = self.processes.start(
             device,
             *(str(BIN / "sealane-agent"), "run", "--state", str(self.folder / device)),
             *("--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0"),
+            SEALANE_AGENT_LINK_RATE=str(self.link_rate_kb),
         )
 
     def connected(self) -> int:

@@ -97,11 +97,15 @@ class Processes:
             assert process.stdout is not None  # noqa: S101 - asked for above
             yield from (line.rstrip() for line in process.stdout)
 
-    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
-        """Start something that stays."""
+    def start(self, name: str, *command: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Start something that stays; settings go into its environment."""
         with (self.folder / "logs" / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                command, env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                command,
+                env=self.environment | settings,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         self._started.append((name, process))
         return process

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from demo_story.report import Request
 
 LARGE_ROWS = 160_000
+SLOW_KB = 10_000
+"""Kilobytes a second of a link on which a large model can be caught on its way."""
 ANSWERS = 20
 """How many more requests must be answered before a story believes that the line goes on."""
 

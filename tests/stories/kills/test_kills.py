@@ -9,7 +9,7 @@ import pytest
 from demo_story import report
 from demo_story.plant import Plant, let_answer
 from demo_story.processes import wait_for
-from support.stories import large_model, serve_release_1
+from support.stories import SLOW_KB, large_model, serve_release_1
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 def test_a_supervisor_killed_in_the_middle_of_a_download_goes_on_where_it_was(
     plant: Plant, models: Models, tmp_path: Path
 ) -> None:
+    plant.link_rate_kb = SLOW_KB
     serve_release_1(plant, models, "box-1")
     log = plant.start_traffic(models.traffic, ["box-1"])
     large = plant.pack(large_model(tmp_path), models.releases[1].data, "--probation-seconds", "1")

@@ -12,7 +12,7 @@ import pytest
 from demo_story.plant import MODEL, SLOT, Plant, let_answer
 from demo_story.processes import BIN, wait_for
 from support.small_disks import Disk, mounted
-from support.stories import contents, large_model, refusal, serve_release_1, still_answered
+from support.stories import SLOW_KB, contents, large_model, refusal, serve_release_1, still_answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +46,7 @@ def tight(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Iterator[
         try:
             plant.init()
             plant.start_manager()
+            plant.link_rate_kb = SLOW_KB
             serve_release_1(plant, models, "box-1")
             yield Tight(plant, manager, box, plant.start_traffic(models.traffic, ["box-1"]))
         finally:
