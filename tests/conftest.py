@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
-from support import attack_counts, crash_counts, rollout_counts
+from support import attack_counts, crash_counts, figures, rollout_counts
 
 if TYPE_CHECKING:
     import pytest
@@ -16,8 +16,8 @@ settings.load_profile("sealane")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many cases the crash enumeration had and how many attacks, when they ran."""
+    """Print how many cases and attacks there were, and what tests measured."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
-    for counts in (crash_counts, attack_counts, rollout_counts):
+    for counts in (crash_counts, attack_counts, rollout_counts, figures):
         for line in counts.lines(reports):
             terminalreporter.write_line(line)

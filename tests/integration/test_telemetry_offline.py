@@ -23,9 +23,11 @@ from sealane.telemetry.types import (
     Window,
 )
 from sealane_agent.telemetry.spool import Spool
+from support.figures import FIGURE
 from support.telemetry import START
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
@@ -59,7 +61,7 @@ def spread(total: int, bins: int, dice: random.Random) -> tuple[int, ...]:
 
 
 def test_twelve_days_offline_keep_every_count(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     dice = random.Random(12)  # noqa: S311 - made-up traffic
     spool = Spool(tmp_path / "telemetry.db", "boot")
@@ -77,11 +79,11 @@ def test_twelve_days_offline_keep_every_count(
     received, batches, sent = drain(spool)
     lost = spool.lost
     spool.close()
-    with capsys.disabled():
-        print(  # noqa: T201 - the bytes are what the reader wants to know
-            f"\ntwelve days offline: {days} KiB of disk after 3, 6, 9 and 12 days "
-            f"({raw // 1024} KiB as recorded), sent in {batches} batches of {sent // 1024} KiB"
-        )
+    record_property(
+        FIGURE,
+        f"twelve days offline: {days} KiB of disk after 3, 6, 9 and 12 days "
+        f"({raw // 1024} KiB as recorded), sent in {batches} batches of {sent // 1024} KiB",
+    )
     assert received == recorded
     assert lost == 0
     assert days[-1] < 1024
