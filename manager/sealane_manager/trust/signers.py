@@ -68,13 +68,12 @@ def new_key_file(path: Path, holder: str, passphrase: str) -> Key:
 def import_key(uri: str, holder: str, secret: Secret) -> tuple[str, Key]:
     """The public key of a token or a service, and the URI to sign with; raises SealaneError."""
     parse_operator(holder)
-    parts = urlparse(uri)
-    importing = _IMPORTS.get(parts.scheme)
+    importing = _IMPORTS.get(_scheme(uri))
     if importing is None:
         known = ", ".join(f"{scheme}:" for scheme in _IMPORTS)
         raise Refused(f"{uri[:80]!r} is no key that can be imported", hint=f"known are {known}")
     with _explained(uri):
-        found, key = importing(parts, secret)
+        found, key = importing(urlparse(uri), secret)
     return found, held_by(key, holder)
 
 
@@ -138,10 +137,13 @@ def _read_public(path: Path) -> tuple[Key, str]:
             f"{path} is not a public key file ({error})",
             hint="its holder makes one with: sealane trust new-key",
         ) from error
-    scheme = urlparse(uri).scheme
-    if uri and scheme not in _IMPORTS:
+    if uri and _scheme(uri) not in _IMPORTS:
         raise SealaneError(f"{path} names its private key as {uri[:80]!r}, which is no known place")
     return key, uri
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition(":")[0]
 
 
 @contextmanager
@@ -150,7 +152,7 @@ def _explained(uri: str) -> Iterator[None]:
     try:
         yield
     except UnsupportedLibraryError as error:
-        scheme = urlparse(uri).scheme
+        scheme = _scheme(uri)
         library = _LIBRARIES.get(scheme, f"the library for {scheme}:")
         raise SealaneError(
             f"{uri[:80]} cannot be used: {error}",
