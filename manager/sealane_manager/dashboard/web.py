@@ -23,6 +23,7 @@ from sealane_manager.dashboard.pages.devices import DevicePages
 from sealane_manager.dashboard.pages.drift import DriftPages
 from sealane_manager.dashboard.pages.login import Login
 from sealane_manager.dashboard.pages.models import ModelPages
+from sealane_manager.dashboard.pages.orders import OrderPages
 from sealane_manager.dashboard.pages.overview import OverviewPages
 from sealane_manager.dashboard.pages.rollouts import RolloutPages
 from sealane_manager.dashboard.pages.settings import SettingsPages
@@ -83,6 +84,7 @@ class Web:
             self._rollouts,
             self._alerts,
             ModelPages(self._front),
+            OrderPages(self._front),
             SettingsPages(self._front),
             ChartPages(self._front),
             DriftPages(self._front),

@@ -36,6 +36,9 @@ class Act(StrEnum):
     LABEL = "label a device"
     TEND = "acknowledge or silence an alert"
     QUARANTINE = "put a device into quarantine"
+    HOLD = "hold a device back or release it"
+    KILL = "put a release into quarantine"
+    LIFT = "lift the quarantine of a release"
     READMIT = "readmit a device from quarantine"
     REVOKE = "revoke a device"
     ADMINISTER = "manage users and tokens"
@@ -48,6 +51,9 @@ NEEDS: Final[Mapping[Act, Role]] = {
     Act.LABEL: Role.OPERATOR,
     Act.TEND: Role.OPERATOR,
     Act.QUARANTINE: Role.OPERATOR,
+    Act.HOLD: Role.OPERATOR,
+    Act.KILL: Role.OPERATOR,
+    Act.LIFT: Role.APPROVER,
     Act.PROMOTE: Role.APPROVER,
     Act.READMIT: Role.APPROVER,
     Act.REVOKE: Role.APPROVER,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.alerts.types import Alert
     from sealane_manager.dashboard.front import Form, Front, Visit
+    from sealane_manager.hold_order import HoldOrder
     from sealane_manager.store.records import DeviceRecord, ReceiptRecord
     from sealane_manager.store.summaries import (
         AuditLine,
@@ -57,6 +58,7 @@ class DevicePicture:
     audit: tuple[AuditLine, ...]
     latest: Latest | None
     alerts: tuple[Alert, ...]
+    holds: tuple[HoldOrder, ...]
 
 
 class DevicePages:
@@ -134,6 +136,7 @@ class DevicePages:
                 for each in store.alerts.list(AlertFilter(text=device))
                 if each.finding.subject.partition("/")[0] == device
             ),
+            holds=store.holds.of(device, self._offices.clock.now()),
         )
 
     def topic(self, name: str) -> Topic[DevicePicture]:

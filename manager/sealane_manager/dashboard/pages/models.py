@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
     from sealane.bundle.types import Deployment, Manifest
-    from sealane.names import Digest
+    from sealane.names import Digest, ReleaseName
     from starlette.requests import Request
     from starlette.responses import Response
 
     from sealane_manager.dashboard.front import Front
+    from sealane_manager.store.records import QuarantineRecord
     from sealane_manager.store.summaries import Serving
     from sealane_manager.views import ReleaseView
 
@@ -84,8 +85,18 @@ class ModelPages:
         where = [each for each in serving if each.release == str(name)]
         charts = self._charting.model(visit, name)
         return self._front.page(
-            visit, "release.html", line=line, where=where, charts=charts, **content
+            visit,
+            "release.html",
+            line=line,
+            where=where,
+            charts=charts,
+            quarantined=self._quarantined(name),
+            **content,
         )
+
+    def _quarantined(self, name: ReleaseName) -> QuarantineRecord | None:
+        found = self._offices.rollouts.quarantined()
+        return next((each for each in found if each.release == str(name)), None)
 
     def _bundle(self, digest: Digest) -> tuple[Manifest | None, Deployment | None, str]:
         """The manifest and contract of a bundle, or why they cannot be read."""
