@@ -28,6 +28,8 @@ MANAGER: Final = "/var/lib/sealane"
 RELEASE: Final = "digits/classifier@1"
 NAMES: Final = ("sealane-agent", "sealane-manager")
 
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:

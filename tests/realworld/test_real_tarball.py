@@ -57,6 +57,7 @@ def other(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bo
         box.remove()
 
 
+@pytest.mark.nightly
 def test_a_second_build_of_tarball_and_rpm_elsewhere_gives_the_same_bytes(
     built: Path, tmp_path: Path
 ) -> None:
