@@ -71,12 +71,47 @@ class Candidate:
         return self.assigned == release and self.active == str(release)
 
 
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How many devices a selector means.
+
+    Attributes:
+        already: of them serve the release already.
+        busy: of them are being changed by another rollout.
+        first: one of those, with that rollout.
+    """
+
+    total: int
+    already: int = 0
+    busy: int = 0
+    first: tuple[str, str] = ("", "")
+
+
 def draft(
     rollout: str, spec: RolloutSpec, candidates: Sequence[Candidate], now: datetime
 ) -> Rollout:
-    """The rollout as it starts; raises Refused when it would change nothing or collide.
+    """The rollout as it starts, with its devices; raises what `founded` does."""
+    changed = {each.device: each for each in candidates if not each.has(spec.release)}
+    made = founded(rollout, spec, _matching(candidates, len(changed)), now)
+    counts = places(made.spec.stages, len(changed))
+    devices = tuple(
+        _waiting(changed[device], stage_of(position, counts), now)
+        for position, device in enumerate(order(rollout, changed))
+    )
+    return replace(made, devices=devices)
 
-    Raises InvalidName when the numbers of the specification make no sense.
+
+def _matching(candidates: Sequence[Candidate], changed: int) -> Matching:
+    busy = [each for each in candidates if each.busy]
+    first = (busy[0].device, busy[0].busy) if busy else ("", "")
+    return Matching(len(candidates), len(candidates) - changed, len(busy), first)
+
+
+def founded(rollout: str, spec: RolloutSpec, matching: Matching, now: datetime) -> Rollout:
+    """The rollout as it starts, before its devices are placed.
+
+    Raises Refused when it would change nothing or collide, and InvalidName when the numbers of the
+    specification make no sense.
     """
     _check_numbers(spec)
     if spec.slot == AGENT_SLOT and spec.terms.trial != WHOLE:
@@ -84,31 +119,25 @@ def draft(
             "a version of the agent answers no requests that could be split or copied",
             hint="start it without --split and --shadow-for",
         )
-    if not candidates:
+    if not matching.total:
         raise Refused(
             f"no device matches {spec.selector or 'the empty selector'!r}",
             hint="see `sealane device list`",
         )
-    _check_busy(spec, candidates)
-    changed = {each.device: each for each in candidates if not each.has(spec.release)}
+    _check_busy(spec, matching)
+    changed = matching.total - matching.already
     if not changed:
         raise Refused(f"every matching device serves {spec.release} in {spec.slot} already")
-    stages = plan(spec.stages, len(changed))
-    counts = places(stages, len(changed))
-    devices = tuple(
-        _waiting(changed[device], stage_of(position, counts), now)
-        for position, device in enumerate(order(rollout, changed))
-    )
-    state = opening(spec.terms, candidates, now)
+    state = opening(spec.terms, now, busy=bool(matching.busy))
     return Rollout(
         id=rollout,
-        spec=replace(spec, stages=stages),
+        spec=replace(spec, stages=plan(spec.stages, changed)),
         state=state,
         stage=0,
         phase=Phase.DISPATCH,
         phase_since=now,
         reason="",
-        devices=devices,
+        devices=(),
         created_at=now,
         began_at=now if state is RolloutState.RUNNING else None,
         asked=spec.stages,
@@ -170,23 +199,22 @@ def _check_evidence(checks: Checks) -> None:
             )
 
 
-def opening(terms: Terms, candidates: Sequence[Candidate], now: datetime) -> RolloutState:
+def opening(terms: Terms, now: datetime, *, busy: bool) -> RolloutState:
     """The state in which a new rollout is made."""
     if terms.approvals:
         return RolloutState.WAITING_APPROVAL
     later = terms.times.start is not None and terms.times.start > now
-    if later or any(each.busy for each in candidates):
+    if later or busy:
         return RolloutState.SCHEDULED
     return RolloutState.RUNNING
 
 
-def _check_busy(spec: RolloutSpec, candidates: Sequence[Candidate]) -> None:
-    busy = [each for each in candidates if each.busy]
-    if busy and spec.terms.on_conflict is not OnConflict.QUEUE:
-        first = busy[0]
+def _check_busy(spec: RolloutSpec, matching: Matching) -> None:
+    if matching.busy and spec.terms.on_conflict is not OnConflict.QUEUE:
+        device, rollout = matching.first
         raise Refused(
-            f"rollout {first.busy} is still changing slot {spec.slot} on {first.device}"
-            + (f" and {len(busy) - 1} more" if len(busy) > 1 else ""),
+            f"rollout {rollout} is still changing slot {spec.slot} on {device}"
+            + (f" and {matching.busy - 1} more" if matching.busy > 1 else ""),
             hint="wait until it has ended, or start with --on-conflict queue or supersede",
         )
 

@@ -43,10 +43,11 @@ def stage_text(stage: Stage) -> str:
 
 def order(rollout: str, devices: Iterable[DeviceId]) -> tuple[DeviceId, ...]:
     """The devices in the order of their turn: by hash, so that no device is always the first."""
-    return tuple(sorted(devices, key=lambda device: _turn(rollout, device)))
+    return tuple(sorted(devices, key=lambda device: turn(rollout, device)))
 
 
-def _turn(rollout: str, device: DeviceId) -> bytes:
+def turn(rollout: str, device: str) -> bytes:
+    """What the devices of a rollout are ordered by."""
     return hashlib.sha256(f"{rollout}\0{device}".encode()).digest()
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sealane.names import DeviceId
-from sqlalchemy import bindparam, update
 from sqlalchemy import select as core_select
-from sqlmodel import col
+from sqlalchemy import update
 
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
@@ -24,11 +23,11 @@ from sealane_manager.rollout.types import (
 )
 from sealane_manager.store import rows
 from sealane_manager.store.decisions import log
-from sealane_manager.store.desired import Wanted, assign
+from sealane_manager.store.desired import Wanted, assign, chunks
 from sealane_manager.store.judgements import keep
 from sealane_manager.store.records import DecisionRecord, ReleaseSource
 from sealane_manager.store.replaced import was
-from sealane_manager.store.tables import RolloutDeviceRow, RolloutRow, metadata
+from sealane_manager.store.tables import RolloutRow, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,27 +88,18 @@ def _remember_what_serves(session: Session, row: RolloutRow) -> None:
 
 
 def _move(session: Session, before: Rollout, after: Rollout) -> None:
-    """Write the devices that moved, in one statement."""
-    moved = [new for old, new in zip(before.devices, after.devices, strict=True) if old != new]
-    if not moved:
-        return
-    columns = tuple(rows.moving(moved[0]))
-    statement = (
-        update(RolloutDeviceRow)
-        .where(
-            col(RolloutDeviceRow.rollout) == after.id,
-            col(RolloutDeviceRow.device) == bindparam("moved_device"),
-        )
-        .values({name: bindparam(f"moved_{name}") for name in columns})
-    )
-    session.connection().execute(
-        statement,
-        [
-            {f"moved_{name}": value for name, value in rows.moving(device).items()}
-            | {"moved_device": device.device}
-            for device in moved
-        ],
-    )
+    """Write the devices that moved; those that moved alike, together."""
+    alike: dict[tuple[tuple[str, Any], ...], list[DeviceId]] = {}
+    for old, new in zip(before.devices, after.devices, strict=True):
+        if old != new:
+            alike.setdefault(tuple(rows.moving(new).items()), []).append(new.device)
+    for columns, devices in alike.items():
+        for chunk in chunks(devices):
+            session.connection().execute(
+                update(_MEMBERS)
+                .where(_MEMBERS.c.rollout == after.id, _MEMBERS.c.device.in_(chunk))
+                .values(dict(columns))
+            )
     session.expire_all()
 
 

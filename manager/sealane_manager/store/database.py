@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session
 
 from sealane_manager.errors import NoSpace, Refused
+from sealane_manager.rollout.placement import turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,15 @@ _PRAGMAS: Final = (
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
 )
+TURN: Final = "sealane_turn"
+"""SQL's name for what the devices of a rollout are ordered by."""
+
+_TOUCHED: Final = "sealane_rollouts_touched"
+_OF_ROLLOUTS: Final = re.compile(
+    r"(INSERT INTO|UPDATE|DELETE FROM) (rollout|rollout_device|device_label)\b|DELETE FROM device\b"
+)
+"""Statements after which a rollout reads differently."""
+
 _WRITES: Final = "sealane_writes"
 _FULL: Final = "SQLITE_FULL"
 
@@ -43,6 +54,8 @@ class Database:
         self._engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
+        event.listen(self._engine, "before_cursor_execute", _notice)
+        self._rollouts = 0
         self._writer = self._engine.execution_options(**{_WRITES: True})
         self._lock = threading.Lock()
         try:
@@ -67,13 +80,25 @@ class Database:
         Raises NoSpace when the disk is full.
         """
         try:
-            with self._lock, Session(self._writer) as session, session.begin():
-                yield session
+            with self._lock:
+                with Session(self._writer) as session, session.begin():
+                    known = session.connection().info
+                    known.pop(_TOUCHED, None)
+                    yield session
+                self._rollouts += bool(known.pop(_TOUCHED, False))
         except DatabaseError as error:
             if getattr(error.orig, "sqlite_errorname", "") != _FULL:
                 raise
             hint = "free some space on the disk of its state folder"
             raise NoSpace("the manager's disk is full", hint=hint) from error
+
+    @property
+    def rollouts(self) -> int:
+        """Grows after each transaction that wrote something of a rollout.
+
+        Who reads it before reading rollouts knows later whether they must be read again.
+        """
+        return self._rollouts
 
     def close(self) -> None:
         """Let the file go."""
@@ -93,6 +118,12 @@ def _prepare(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions begin where `_begin` says, not at a guess
     for pragma in _PRAGMAS:
         connection.execute(pragma)
+    connection.create_function(TURN, 2, turn, deterministic=True)
+
+
+def _notice(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+    if _OF_ROLLOUTS.match(statement):
+        connection.info[_TOUCHED] = True
 
 
 def _begin(connection: Connection) -> None:

@@ -10,6 +10,7 @@ from sealane.names import DeviceId, ReleaseName, SlotName
 from sealane.policy import WHOLE
 from sealane.trust.documents import Lease, SlotAssignment
 from sqlalchemy import delete, insert, update
+from sqlalchemy import select as columns
 from sqlmodel import col, select
 
 from sealane_manager.errors import NotKnown
@@ -146,7 +147,7 @@ def assign(session: Session, wanted: Sequence[Wanted]) -> set[DeviceId]:
     changed = [each for each in wanted if current.get((each.device, each.slot)) != _source(each)]
     keys = {(each.device, each.slot) for each in changed}
     for slot in {slot for _, slot in keys}:
-        for chunk in _chunks(device for device, each in keys if each == slot):
+        for chunk in chunks(device for device, each in keys if each == slot):
             session.connection().execute(
                 delete(DesiredRow).where(
                     col(DesiredRow.slot) == slot, col(DesiredRow.device).in_(chunk)
@@ -163,10 +164,16 @@ def _current(
     session: Session, keys: set[tuple[DeviceId, SlotName]]
 ) -> dict[tuple[str, str], tuple[str, str, str]]:
     found: dict[tuple[str, str], tuple[str, str, str]] = {}
-    for chunk in _chunks({device for device, _ in keys}):
-        query = select(DesiredRow).where(col(DesiredRow.device).in_(chunk))
-        for row in session.exec(query):
-            found[row.device, row.slot] = (row.release, row.manifest, row.rollout)
+    for chunk in chunks({device for device, _ in keys}):
+        query = columns(
+            col(DesiredRow.device),
+            col(DesiredRow.slot),
+            col(DesiredRow.release),
+            col(DesiredRow.manifest),
+            col(DesiredRow.rollout),
+        ).where(col(DesiredRow.device).in_(chunk))
+        for device, slot, *source in session.execute(query):
+            found[device, slot] = (source[0], source[1], source[2])
     return found
 
 
@@ -193,7 +200,7 @@ def _row(wanted: Wanted) -> dict[str, object] | None:
 def bump(session: Session, devices: Iterable[DeviceId]) -> Mapping[DeviceId, int]:
     """Raise the generation of these devices, and return the new ones."""
     generations: dict[DeviceId, int] = {}
-    for chunk in _chunks(devices):
+    for chunk in chunks(devices):
         session.connection().execute(
             update(DeviceRow)
             .where(col(DeviceRow.id).in_(chunk))
@@ -205,6 +212,7 @@ def bump(session: Session, devices: Iterable[DeviceId]) -> Mapping[DeviceId, int
     return generations
 
 
-def _chunks(devices: Iterable[DeviceId]) -> Iterable[list[DeviceId]]:
+def chunks(devices: Iterable[DeviceId]) -> Iterable[list[DeviceId]]:
+    """The devices in order, as many at a time as one statement may name."""
     names = sorted(devices)
     return (names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK))

@@ -225,14 +225,19 @@ def conditions(selector: Selector) -> list[ColumnElement[bool]]:
 
 
 def _condition(term: Term) -> ColumnElement[bool]:
+    """Whom a term means is looked up by label; whom it leaves out, device by device.
+
+    So a selector costs as much as the devices that it means, not as the fleet.
+    """
     if term.key == DEVICE:
         named = col(DeviceRow.id).in_(sorted(term.values)) if term.values is not None else true()
         return ~named if term.negated else named
-    where: list[Any] = [LabelRow.device == DeviceRow.id, LabelRow.key == term.key]
+    where: list[Any] = [LabelRow.key == term.key]
     if term.values is not None:
         where.append(col(LabelRow.value).in_(sorted(term.values)))
-    found = exists().where(*where)
-    return ~found if term.negated else found
+    if term.negated:
+        return ~exists().where(col(LabelRow.device) == col(DeviceRow.id), *where)
+    return col(DeviceRow.id).in_(select(LabelRow.device).where(*where))
 
 
 def record_slots(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import insert
+from sqlalchemy import Text, insert, type_coerce
 from sqlalchemy import select as core_select
 from sqlmodel import col, select
 
 from sealane_manager.errors import NotKnown, Refused
-from sealane_manager.rollout.draft import Candidate, draft
+from sealane_manager.rollout.draft import Candidate, draft, founded
 from sealane_manager.rollout.moves import supersede
 from sealane_manager.rollout.terms import OnConflict
 from sealane_manager.rollout.types import LIVE, PENDING, Note, Rollout, RolloutState
@@ -19,6 +19,7 @@ from sealane_manager.store import rows
 from sealane_manager.store.candidates import candidates, device_row
 from sealane_manager.store.consequences import Change, carry_out, say
 from sealane_manager.store.desired import bump
+from sealane_manager.store.placing import in_the_way, matching, place
 from sealane_manager.store.quarantine import refuse
 from sealane_manager.store.records import Changed
 from sealane_manager.store.tables import LabelRow, RolloutDeviceRow, RolloutRow, metadata
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId
     from sqlmodel import Session
 
+    from sealane_manager.rollout.draft import Matching
     from sealane_manager.rollout.types import Step
     from sealane_manager.store.database import Database
     from sealane_manager.store.devices import Devices
@@ -49,6 +51,7 @@ class Rollouts:
     def __init__(self, database: Database, devices: Devices) -> None:
         self._database = database
         self._devices = devices
+        self._read: dict[str, tuple[int, Rollout]] = {}
 
     def create(self, wanted: Draft, by: By) -> Changed:
         """Start a rollout, and end those that it supersedes.
@@ -92,13 +95,13 @@ class Rollouts:
             raise Refused(f"rollout {wanted.id} was started already")
         refuse(session, wanted.source)
         concerned = self._supersede(session, wanted, by, ended)
-        found = candidates(session, wanted)
-        drafted = draft(wanted.id, wanted.spec, list(found), by.at)
+        found = matching(session, wanted)
+        drafted = founded(wanted.id, wanted.spec, found, by.at)
         made = replace(drafted, author=by.actor, name=wanted.name)
         session.add(rows.rollout_row(made, wanted))
         session.flush()
-        _add(session, made, found, 0)
-        detail = _created(made, len(found))
+        place(session, made, wanted, found.total - found.already)
+        detail = _created(made, found)
         say(session, made.id, by, Note("start", f"{detail}; {by.reason}".rstrip("; ")))
         return bump(session, concerned)
 
@@ -111,9 +114,30 @@ class Rollouts:
             return draft(wanted.id, wanted.spec, list(found), now)
 
     def get(self, rollout: str) -> Rollout:
-        """One rollout; raises NotKnown."""
+        """One rollout; raises NotKnown.
+
+        One that is not over is read again only after something of a rollout was written; when its
+        devices were last heard is always of now.
+        """
+        revision = self._database.rollouts
+        known = self._read.get(rollout)
+        if known and known[0] == revision:
+            return self._heard(known[1])
         with self._database.read() as session:
-            return self.load(session, _known(session, rollout))
+            found = self.load(session, _known(session, rollout))
+        if found.ended_at:
+            self._read.pop(rollout, None)
+        else:
+            self._read[rollout] = revision, found
+        return found
+
+    def _heard(self, found: Rollout) -> Rollout:
+        """With the moments at which its devices were last heard."""
+        devices = []
+        for each in found.devices:
+            heard = self._devices.last_seen(each.device, each.heard_at)
+            devices.append(each if heard == each.heard_at else replace(each, heard_at=heard))
+        return replace(found, devices=tuple(devices))
 
     def list(self) -> tuple[Rollout, ...]:
         """Every rollout, newest first."""
@@ -171,7 +195,7 @@ class Rollouts:
         if wanted.spec.terms.on_conflict is not OnConflict.SUPERSEDE:
             return set()
         concerned: set[DeviceId] = set()
-        busy = {each.busy for each in candidates(session, wanted) if each.busy}
+        busy = in_the_way(session, wanted)
         for old in sorted(busy | ended):
             row = _known(session, old)
             before = self.load(session, row)
@@ -182,7 +206,9 @@ class Rollouts:
     def load(self, session: Session, row: RolloutRow) -> Rollout:
         """A rollout from its row, within a transaction."""
         query = (
-            core_select(_MEMBERS, _DEVICES.c.last_seen, _DEVICES.c.facts)
+            core_select(
+                _MEMBERS, _DEVICES.c.last_seen, type_coerce(_DEVICES.c.facts, Text).label("facts")
+            )
             .join(_DEVICES, _DEVICES.c.id == _MEMBERS.c.device)
             .where(_MEMBERS.c.rollout == row.id)
             .order_by(_MEMBERS.c.position)
@@ -236,9 +262,9 @@ def _add(session: Session, made: Rollout, found: Found, first: int) -> None:
     )
 
 
-def _created(made: Rollout, matching: int) -> str:
-    already = matching - len(made.devices)
-    text = f"{made.spec.release} in {made.spec.slot} on {len(made.devices)} devices"
+def _created(made: Rollout, found: Matching) -> str:
+    already = found.already
+    text = f"{made.spec.release} in {made.spec.slot} on {found.total - already} devices"
     return f"{text}; {already} serve it already" if already else text
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.failure import Failure, FailureKind
@@ -212,9 +214,9 @@ def spec(row: RolloutRow) -> RolloutSpec:
 def rollout_device(
     row: RolloutDeviceRow | Row[Any],
     heard_at: datetime | None,
-    facts: Mapping[str, Any] | None = None,
+    facts: str | None = None,
 ) -> RolloutDevice:
-    """A device in a rollout; whether it is reachable is not the store's to know."""
+    """A device in a rollout, with its facts as JSON; whether it is reachable is not known here."""
     return RolloutDevice(
         device=DeviceId(row.device),
         stage=row.stage,
@@ -232,12 +234,14 @@ def rollout_device(
     )
 
 
-def _hardware(facts: Mapping[str, Any] | None) -> str:
+@lru_cache(maxsize=4096)
+def _hardware(facts: str | None) -> str:
     """The class of a device: machines with the same processor and accelerators fail alike."""
-    if not facts:
+    known = json.loads(facts) if facts else None
+    if not known:
         return ""
-    accelerators = {name for each in facts["runtimes"] for name in each["accelerators"]}
-    return " ".join((facts["arch"], *sorted(accelerators)))
+    accelerators = {name for each in known["runtimes"] for name in each["accelerators"]}
+    return " ".join((known["arch"], *sorted(accelerators)))
 
 
 def moving(device: RolloutDevice) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""Puts devices into a new rollout: whom the selector means, in their order, in one statement.
+
+What it writes is what `rollout.draft` would decide, device by device; a test compares them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import and_, case, func, insert, literal, select
+from sqlmodel import col
+
+from sealane_manager.rollout.draft import Matching
+from sealane_manager.rollout.placement import places
+from sealane_manager.rollout.types import LIVE, DeviceState
+from sealane_manager.store.database import TURN
+from sealane_manager.store.devices import conditions
+from sealane_manager.store.records import Standing
+from sealane_manager.store.tables import (
+    DesiredRow,
+    DeviceRow,
+    RolloutDeviceRow,
+    RolloutRow,
+    SlotRow,
+    metadata,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Select
+    from sqlmodel import Session
+
+    from sealane_manager.rollout.types import Rollout
+    from sealane_manager.store.records import Draft
+
+_CHANGED_AT: Final = metadata.tables["rollout_device"].c.changed_at
+_LIVE: Final = [str(state) for state in LIVE]
+_COLUMNS: Final = (
+    *("rollout", "device", "position", "stage", "state", "detail", "requests"),
+    *("acknowledged", "served", "changed_at"),
+    *("previous", "previous_manifest", "previous_length"),
+)
+
+
+def matching(session: Session, wanted: Draft) -> Matching:
+    """How many devices are meant, and what is in the way of them."""
+    already = func.coalesce(func.sum(case((_serves(wanted), 1), else_=0)), 0)
+    total, serving = session.execute(_meant(wanted, func.count(), already)).one()
+    busy = _busy(wanted)
+    count = session.execute(select(func.count()).select_from(busy.subquery())).scalar_one()
+    first = session.execute(busy.order_by(col(DeviceRow.id)).limit(1)).first() if count else None
+    return Matching(total, serving, count, (first[0], first[1]) if first else ("", ""))
+
+
+def in_the_way(session: Session, wanted: Draft) -> set[str]:
+    """The rollouts that are changing the slot on one of the devices."""
+    found = _busy(wanted).subquery()
+    return set(session.execute(select(found.c[1]).distinct()).scalars())
+
+
+def place(session: Session, made: Rollout, wanted: Draft, total: int) -> None:
+    """Write every device of a new rollout with its turn and its stage; one statement."""
+    turn = func.row_number().over(order_by=getattr(func, TURN)(made.id, col(DeviceRow.id))) - 1
+    ordered = _meant(
+        wanted,
+        col(DeviceRow.id).label("device"),
+        turn.label("position"),
+        col(DesiredRow.release),
+        col(DesiredRow.manifest),
+        col(DesiredRow.length),
+    )
+    row = ordered.where(~_serves(wanted)).subquery()
+    counts = places(made.spec.stages, total)
+    stage = case(
+        *((row.c.position < count, index) for index, count in enumerate(counts)),
+        else_=len(counts) - 1,
+    )
+    chosen = select(
+        literal(made.id),
+        row.c.device,
+        row.c.position,
+        stage,
+        literal(str(DeviceState.WAITING)),
+        literal(""),
+        literal(0),
+        literal(value=False),
+        literal(value=False),
+        literal(made.created_at, _CHANGED_AT.type),
+        row.c.release,
+        row.c.manifest,
+        row.c.length,
+    )
+    session.connection().execute(insert(RolloutDeviceRow).from_select(_COLUMNS, chosen))
+
+
+def _meant(wanted: Draft, *columns: Any) -> Select[Any]:
+    """These columns of the devices that may be changed, with what is assigned and active there."""
+    slot = wanted.spec.slot
+    return (
+        select(*columns)
+        .select_from(DeviceRow)
+        .outerjoin(DesiredRow, _of_slot(DesiredRow, slot))
+        .outerjoin(SlotRow, _of_slot(SlotRow, slot))
+        .where(*conditions(wanted.selector), col(DeviceRow.state) == str(Standing.ACTIVE))
+    )
+
+
+def _of_slot(table: type[DesiredRow | SlotRow], slot: str) -> ColumnElement[bool]:
+    return and_(col(table.device) == col(DeviceRow.id), col(table.slot) == slot)
+
+
+def _serves(wanted: Draft) -> ColumnElement[bool]:
+    """Whether the release is assigned and active there: never null."""
+    release = str(wanted.spec.release)
+    both = and_(col(DesiredRow.release) == release, col(SlotRow.active_release) == release)
+    return func.coalesce(both, False)
+
+
+def _busy(wanted: Draft) -> Select[Any]:
+    """Devices that are meant, with the rollout that is changing the slot there."""
+    columns: tuple[Any, ...] = (col(DeviceRow.id), col(RolloutRow.id))
+    return (
+        select(*columns)
+        .select_from(DeviceRow)
+        .join(RolloutDeviceRow, col(RolloutDeviceRow.device) == col(DeviceRow.id))
+        .join(RolloutRow, col(RolloutRow.id) == col(RolloutDeviceRow.rollout))
+        .where(
+            col(RolloutRow.slot) == wanted.spec.slot,
+            col(RolloutRow.state).in_(_LIVE),
+            *conditions(wanted.selector),
+            col(DeviceRow.state) == str(Standing.ACTIVE),
+        )
+    )
