@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 from sealane.bundle.layout import read_layout
+from sealane.names import ReleaseName
 from sealane_manager.app import ManagerSettings
 from sealane_manager.errors import Refused
 from sealane_manager.store.summaries import AuditFilter, AuditLine
+from sealane_manager.trust.changes import Offer
+from sealane_manager.trust.keys import key_path, load_signer
+from sealane_manager.trust.office import LocalDesk, Premises, local_publishing
+from sealane_manager.trust.releases import with_release
 from support.bundles import tiny_bundle
-from support.manager import RunningManager, make_state, managing
+from support.manager import FAMILY, RunningManager, make_state, managing
 from support.signed import ACME, RIVAL, known, public, signed_bundle
 
 if TYPE_CHECKING:
@@ -18,53 +25,85 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def producers(tmp_path: Path) -> Path:
-    """The keys of who may sign: acme, for every family."""
-    folder = tmp_path / "producers"
-    folder.mkdir()
-    (folder / "acme.pem").write_bytes(public(ACME))
-    return folder
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the manager looks for the keys of producers."""
+    return tmp_path_factory.mktemp("producers")
 
 
-@pytest.fixture
-def manager(tmp_path: Path, producers: Path) -> Iterator[RunningManager]:
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[RunningManager]:
     settings = ManagerSettings(
-        make_state(tmp_path),
+        make_state(tmp_path_factory.mktemp("manager")),
         fleet_port=0,
         enrol_port=0,
         operator_port=0,
         dashboard_port=0,
-        producers=producers,
+        producers=folder,
     )
     with managing(settings) as running:
         yield running
 
 
-def refused(manager: RunningManager, layout: Path, says: str, version: int = 1) -> None:
+@pytest.fixture
+def producers(folder: Path) -> Path:
+    """The keys of who may sign: acme, for every family."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (folder / "acme.pem").write_bytes(public(ACME))
+    return folder
+
+
+VERSIONS = count(1)
+
+
+def refused(manager: RunningManager, layout: Path, says: str) -> None:
     """The bundle does not come in, its author is told why, and so is whoever reads the log."""
+    version = next(VERSIONS)
     with pytest.raises(Refused, match=says) as caught:
         manager.publish_layout(layout, version)
     assert len(str(caught.value).splitlines()) == 1
-    with manager.operator() as operator:
-        assert operator.list_releases() == ()
-    (line,) = logged(manager, "refuse")
+    assert not listed(manager, version)
+    (line,) = logged(manager, "refuse", version)
+    assert line.actor == "admin"
     assert line.evidence == read_layout(layout).digest.removeprefix("sha256:")
 
 
+def taken(manager: RunningManager, layout: Path) -> AuditLine:
+    """The bundle comes in; the line in the log that says by whose key."""
+    version = next(VERSIONS)
+    manager.publish_layout(layout, version)
+    assert listed(manager, version)
+    assert logged(manager, "refuse", version) == []
+    (line,) = logged(manager, "accept", version)
+    return line
+
+
+def listed(manager: RunningManager, version: int) -> bool:
+    with manager.operator() as operator:
+        return version in {release.name.version for release in operator.list_releases()}
+
+
+def logged(manager: RunningManager, action: str, version: int) -> list[AuditLine]:
+    """Lines of the audit log with this action about a release."""
+    with manager.operator() as operator:
+        return [*operator.audit.lines(AuditFilter(text=f"tiny@{version}:", action=action))]
+
+
+@pytest.mark.usefixtures("producers")
 def test_a_bundle_that_its_producer_signed_comes_in_and_the_log_says_by_whom(
     manager: RunningManager, tmp_path: Path
 ) -> None:
-    manager.publish_layout(signed_bundle(tmp_path / "signed"), 1)
-    (line,) = logged(manager, "accept")
-    assert line.detail == f"demo/tiny@1: signed by acme.pem, key {known(ACME).hint}"
-    assert logged(manager, "refuse") == []
+    line = taken(manager, signed_bundle(tmp_path / "signed"))
+    assert line.detail.endswith(f": signed by acme.pem, key {known(ACME).hint}")
 
 
+@pytest.mark.usefixtures("producers")
 def test_a_bundle_that_nobody_signed_stays_outside(manager: RunningManager, tmp_path: Path) -> None:
     refused(manager, tiny_bundle(tmp_path / "bundle"), r"no model\.sig, and one by acme\.pem")
 
 
+@pytest.mark.usefixtures("producers")
 def test_a_bundle_that_somebody_else_signed_stays_outside(
     manager: RunningManager, tmp_path: Path
 ) -> None:
@@ -77,7 +116,7 @@ def test_a_family_with_keys_of_its_own_takes_no_others(
     (producers / "demo").mkdir()
     (producers / "demo" / "rival.pem").write_bytes(public(RIVAL))
     refused(manager, signed_bundle(tmp_path / "acme"), r"was not made by rival\.pem")
-    manager.publish_layout(signed_bundle(tmp_path / "rival", RIVAL, 2), 2)
+    assert "signed by rival.pem" in taken(manager, signed_bundle(tmp_path / "r", RIVAL)).detail
 
 
 @pytest.mark.parametrize("content", [None, b"no key", public(ACME)[:60]])
@@ -98,7 +137,17 @@ def test_a_key_that_is_a_broken_link_lets_nothing_in_and_says_where_to_look(
     refused(manager, signed_bundle(tmp_path / "signed"), "keys of producers cannot be read")
 
 
-def logged(manager: RunningManager, action: str) -> list[AuditLine]:
-    """Lines of the audit log with this action."""
-    with manager.operator() as operator:
-        return [*operator.audit.lines(AuditFilter(action=action))]
+def test_the_managers_own_machine_asks_for_the_same_signatures(
+    producers: Path, tmp_path: Path
+) -> None:
+    state, layout = make_state(tmp_path), tiny_bundle(tmp_path / "bundle")
+    manifest = read_layout(layout)
+    blobs = layout / "blobs" / "sha256"
+    shutil.copytree(blobs, state.blob(manifest.digest).parent, dirs_exist_ok=True)
+    with local_publishing(Premises(state, producers)) as (publishing, _):
+        signer = load_signer(key_path(state.keys, FAMILY))
+        name = ReleaseName("demo/tiny", 1)
+        metadata = with_release(publishing.current(FAMILY), name, manifest, (), {}, signer)
+        with pytest.raises(Refused, match="no producer"):
+            LocalDesk(publishing, "somebody").submit(Offer(FAMILY, metadata))
+        assert publishing.releases() == ()

@@ -16,7 +16,7 @@ from sealane_manager.cli.main import app
 from sealane_manager.identity.ca import Issuer
 from support.bundles import tiny_bundle, tiny_files, write_bundle
 from support.debian import needs
-from support.registries import docker_registry
+from support.registries import Reply, docker_registry, registry
 from support.stories import Refusal, contents
 from support.token_desk import token_desk
 from typer.testing import CliRunner
@@ -191,3 +191,35 @@ def test_people_push_and_pull_with_the_program_itself(host: str, tmp_path: Path)
         command = [BIN / "sealane", "bundle", *arguments, "--plain-http"]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
     assert contents(out) == contents(layout)
+
+
+def test_another_machine_without_tls_is_asked_only_loudly_and_through_the_proxy(
+    tmp_path: Path,
+) -> None:
+    with registry() as proxy:
+        manifest = proxy.hold(tiny_bundle(tmp_path / "layout"), "1")
+        name, out = "registry.invalid/demo/tiny:1", tmp_path / "back"
+        command = ["bundle", "pull", name, "--out", str(out)]
+        way = {"http_proxy": f"http://anna:box@{proxy.host}", "no_proxy": "", "HOME": str(tmp_path)}
+        assert refusal(*command, "--plain-http").code == 3
+        done = RUNNER.invoke(app, [*command, "--plain-http-over-network"], env=way)
+        assert done.exit_code == 0, done.stderr
+    assert "warning: no TLS to registry.invalid" in done.stderr
+    assert check_bundle(out) == manifest
+    assert {asked.path[:27] for asked in proxy.asked} == {"http://registry.invalid:80/"}
+    secret = base64.b64encode(b"anna:box").decode()
+    assert {asked.headers["Proxy-Authorization"] for asked in proxy.asked} == {f"Basic {secret}"}
+
+
+def test_credentials_do_not_go_where_others_can_read_them(tmp_path: Path) -> None:
+    secret = base64.b64encode(b"anna:box-secret").decode()
+    kept = {"auths": {"registry.invalid": {"auth": secret}}}
+    (tmp_path / "config.json").write_text(json.dumps(kept))
+    with registry() as proxy:
+        proxy.lies.append(lambda _: Reply(401, {"WWW-Authenticate": 'Basic realm="x"'}))
+        way = {"http_proxy": f"http://{proxy.host}", "DOCKER_CONFIG": str(tmp_path)}
+        command = ["bundle", "pull", "registry.invalid/demo/tiny:1", "--out", str(tmp_path / "o")]
+        done = RUNNER.invoke(app, [*command, "--plain-http-over-network"], env=way)
+    assert done.exit_code == 3
+    assert "without TLS everybody between would see them" in done.stderr
+    assert not [asked for asked in proxy.asked if "Authorization" in asked.headers]

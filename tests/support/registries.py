@@ -82,7 +82,8 @@ class FakeRegistry:
 
             def _answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                registry.answer(self, Asked(self.command, self.path, dict(self.headers), body))
+                headers = {name.title(): value for name, value in self.headers.items()}
+                registry.answer(self, Asked(self.command, self.path, headers, body))
 
             do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _answer  # noqa: N815 - http.server's names
 
