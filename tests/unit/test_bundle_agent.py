@@ -11,8 +11,10 @@ from sealane.bundle.layout import blob_path
 from sealane.bundle.manifest import AGENT_ARTIFACT, AGENT_TREE_PATH, layer_at
 from sealane.errors import BundleError
 from sealane_manager.bundle.agent import AgentOrder, pack_agent
+from sealane_manager.cli.bundle import app
 from sealane_manager.errors import Refused
 from support.versions import PYTHON, version_tree
+from typer.testing import CliRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,3 +79,13 @@ def test_an_archive_that_was_changed_is_noticed(tree: Path, tmp_path: Path) -> N
     archive.write_bytes(content)
     with pytest.raises(BundleError, match="was changed"):
         check_agent_layout(tmp_path / "out")
+
+
+def test_verify_knows_a_version_of_the_agent_too(tree: Path, tmp_path: Path) -> None:
+    manifest, _ = pack_agent(AgentOrder(tree, tmp_path / "out", "x86_64"))
+    done = CliRunner().invoke(app, ["verify", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.stderr
+    assert "4.5.6" in done.stdout
+    assert manifest.digest in done.stdout
+    blob_path(tmp_path / "out", manifest.layers[0].digest).write_bytes(b"damaged")
+    assert CliRunner().invoke(app, ["verify", str(tmp_path / "out")]).exit_code == 1

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from sealane.bundle.check import check_layout, read_deployment
+from sealane.bundle.check import check_agent_layout, check_layout, read_deployment
 from sealane.bundle.layout import read_layout
+from sealane.bundle.manifest import AGENT_ARTIFACT
 
 from sealane_manager.bundle.engines import require
 from sealane_manager.cli import bundle_release, producer, registry
@@ -118,6 +119,11 @@ def verify(
 ) -> None:
     """Verify a bundle without a network: every digest, size and reference; who signed it."""
     with reported():
+        if read_layout(folder).artifact == AGENT_ARTIFACT:
+            agent, contract = check_agent_layout(folder)
+            said = {"agent": contract.version, "arch": contract.arch, "digest": agent.digest}
+            emit_one({**said, "verified": "yes"}, output)
+            return
         manifest, deployment = check_layout(folder)
         signed = producer.judged(folder, manifest, producer_key or [])
         summary = _summary(manifest, deployment)

@@ -87,12 +87,20 @@ def _working(out: Path) -> Iterator[tuple[Path, Path]]:
         folder.mkdir(mode=_PRIVATE, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
             raise Refused(f"{folder} belongs to somebody else", hint="remove it, or another --out")
+    with _alone(working, out):
+        yield working, blobs
+
+
+@contextmanager
+def _alone(working: Path, out: Path) -> Iterator[None]:
     descriptor = os.open(working, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield working, blobs
-    except BlockingIOError as error:
-        raise Refused(f"another pull is at work on {out}", hint="wait until it ends") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            hint = "wait until it ends"
+            raise Refused(f"another pull is at work on {out}", hint=hint) from error
+        yield
     finally:
         os.close(descriptor)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.bundle.layout import open_regular
 from sealane.errors import BundleError
@@ -19,11 +19,11 @@ from sealane_manager.errors import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sealane.bundle.types import Layer
-
-    from sealane_manager.registry.repository import Repository
+    from sealane.names import Digest
 
 TRIES: Final = 5
 """Tries in a row that bring nothing, after which a blob is given up for now."""
@@ -97,10 +97,28 @@ class _Partial:
         return self.size == layer.size and self._hash.hexdigest() == hex_of(layer.digest)
 
 
+class Blobs(Protocol):
+    """The part of a repository that gives blobs."""
+
+    def blob(
+        self, digest: Digest, size: int, offset: int
+    ) -> AbstractContextManager[tuple[int, Parts]]:
+        """From where the bytes begin, `offset` or 0, and the answer that holds them."""
+        ...
+
+
+class Parts(Protocol):
+    """An answer whose bytes come one part after the other."""
+
+    def parts(self) -> Iterator[bytes]:
+        """The bytes; raises Unreachable."""
+        ...
+
+
 class Receiver:
     """Brings blobs of one repository into one folder."""
 
-    def __init__(self, repository: Repository, folder: Path, patience: Patience) -> None:
+    def __init__(self, repository: Blobs, folder: Path, patience: Patience) -> None:
         self._repository, self._folder, self._patience = repository, folder, patience
 
     def receive(self, layer: Layer) -> None:
