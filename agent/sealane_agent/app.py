@@ -32,6 +32,7 @@ from sealane_agent.health import Examination, keep_telling
 from sealane_agent.identity.membership import Certifier
 from sealane_agent.identity.passport import Passport
 from sealane_agent.identity.renewer import Renewer
+from sealane_agent.kit.shelf import Shelf, ShelfBlobs
 from sealane_agent.line.door import Door
 from sealane_agent.line.holds import Holds
 from sealane_agent.log import LineLog
@@ -160,7 +161,8 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
     halt, link = threading.Event(), EndpointLink(folder.control_socket)
     downloads = rpc.Downloads(lambda: passport.membership, profile)
     verifier = Verifier(folder.trust, rpc.ManagerMetadata(downloads), who.device, clock)
-    blobs = _blobs(downloads, settings, halt)
+    shelf = Shelf(folder)
+    blobs = ShelfBlobs(shelf, _blobs(downloads, settings, halt))
     times = Times(clock, verifier.trusted_now, verifier.clock_offset)
     telemetry, windows = _telemetry(folder, times, log)
     sending = telemetry.sending if settings.telemetry else None
@@ -185,6 +187,8 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         holds=holds.of,
         order_holds=holds.order,
         zone=device_zone(settings.zone),
+        shelf=shelf,
+        redial=session.redial,
     )
     renewer = Renewer(passport, Certifier(rpc.renew, rpc.rejoin), session, log)
     versions, upgrades = _upgrades(settings, tools, blobs, lambda: session.connected)

@@ -94,6 +94,11 @@ class StateFolder:
         return self.blobs / hex_of(digest)
 
     @property
+    def kit(self) -> Path:
+        """A kit that was carried here, until what it brings has ended."""
+        return self.root / "kit" / "kit"
+
+    @property
     def views(self) -> Path:
         """Bundles' files under their own names, by the manifest's digest."""
         return self.root / "store" / "views"

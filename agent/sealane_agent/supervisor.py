@@ -11,27 +11,28 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane import fileio
 from sealane.bundle.manifest import parse_manifest
-from sealane.errors import BundleError, TrustError
+from sealane.errors import BundleError, KitError, TrustError
 from sealane.failure import Failure, FailureKind
 from sealane.fleet import Hello, MetadataFile
 from sealane.names import AGENT_SLOT
 
-from sealane_agent.errors import Refused
+from sealane_agent.errors import DiskTrouble, Refused
 from sealane_agent.facts import agent_version
 from sealane_agent.sampling.orders import Order, encode
 from sealane_agent.slot.actions import Hands
 from sealane_agent.slot.going_back import by_operator, leads_to, obstacle
 from sealane_agent.slot.loop import Desires, SlotLoop
-from sealane_agent.slot.state import State, Wanted
+from sealane_agent.slot.state import ENDED, State, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sealane.audit.position import Position
     from sealane.fleet import Assignment, DeviceFacts, Memory, SlotReport
+    from sealane.kit.file import Kit
     from sealane.names import Digest, SlotName
     from sealane.trust.documents import SlotAssignment
-    from sealane.trust.verifier import Accepted
+    from sealane.trust.verifier import Accepted, MetadataSource
 
     from sealane_agent.slot.actions import Tools
     from sealane_agent.slot.state import RollBack, SlotRecord
@@ -70,6 +71,12 @@ class Judge(Protocol):
 
     def clock_offset(self) -> timedelta | None:
         """How far this machine's clock is ahead of the time that is known; None if none is."""
+        ...
+
+    def accept_carried(
+        self, document: bytes, source: MetadataSource, facts: DeviceFacts
+    ) -> Accepted:
+        """What a document asks for that was carried here with its metadata; raises TrustError."""
         ...
 
     def accept(
@@ -123,6 +130,7 @@ class Supervisor:
             self._open(AGENT_SLOT)
         self._known.set()
         try:
+            await self._resume_kit()
             await self._broken
         finally:
             for task in tuple(self._tasks):
@@ -234,12 +242,7 @@ class Supervisor:
             accepted = await asyncio.to_thread(
                 self._verifier.accept, answer.document, nonce, facts, answer.proof
             )
-            await asyncio.to_thread(self._keep_manifests, accepted)
-            if await asyncio.to_thread(self._tools.believe, accepted.authorities):
-                self._tools.log("authorities changed", bytes=len(accepted.authorities))
-            await asyncio.to_thread(self._order_samples, accepted)
-            await asyncio.to_thread(self._obey, accepted)
-            await asyncio.to_thread(self._hold, accepted)
+            await asyncio.to_thread(self._settle, accepted)
         except TrustError as error:
             self._tools.log("document refused", step=error.step, reason=error, hint=error.hint)
             return False
@@ -248,6 +251,78 @@ class Supervisor:
             return False
         self._take_up(accepted)
         return True
+
+    def _settle(self, accepted: Accepted) -> None:
+        """Make durable what follows from a document before anything is done for it."""
+        self._keep_manifests(accepted)
+        if self._tools.believe(accepted.authorities):
+            self._tools.log("authorities changed", bytes=len(accepted.authorities))
+        self._order_samples(accepted)
+        self._obey(accepted)
+        self._hold(accepted)
+
+    # Kits
+
+    async def import_kit(self) -> Mapping[str, str]:
+        """Take up the kit on the shelf; each slot's release, or why it is refused.
+
+        Raises Refused when the kit as a whole is, or OSError.
+        """
+        await asyncio.to_thread(self._known.wait, KNOWN_S)
+        shelf = self._tools.shelf
+        try:
+            kit = await asyncio.to_thread(shelf.open) if shelf else None
+            if kit is None:
+                raise Refused("there is no kit on the shelf", hint="sealane-agent import KIT")
+            accepted = await asyncio.to_thread(self._judge_kit, kit)
+        except (KitError, TrustError) as error:
+            await asyncio.to_thread(self._clear_shelf)
+            step = f" (step {error.step})" if isinstance(error, TrustError) else ""
+            self._tools.log("kit refused", reason=f"{error}{step}", hint=error.hint)
+            raise Refused(f"the kit is refused: {error}{step}", hint=error.hint) from error
+        self._tools.log("kit accepted", kit=kit.index.id, blobs=len(kit.index.blobs))
+        self._take_up(accepted)
+        self._tools.redial()
+        return {
+            item.slot: str(accepted.refused.get(item.slot, item.release))
+            for item in accepted.document.slots
+        }
+
+    def _judge_kit(self, kit: Kit) -> Accepted:
+        document = kit.document(self._tools.speaker.device)
+        facts = self._tools.staging.facts
+        accepted = self._verifier.accept_carried(document, kit, facts)
+        self._settle(accepted)
+        return accepted
+
+    async def _resume_kit(self) -> None:
+        """A kit that lay on the shelf when the process ended is taken up again."""
+        shelf = self._tools.shelf
+        if shelf is not None and await asyncio.to_thread(shelf.has_one):
+            with suppress(Refused, OSError):
+                await self.import_kit()
+
+    def _clear_shelf(self) -> None:
+        """Let the kit go unless something still comes, or shall come, from it."""
+        shelf = self._tools.shelf
+        if shelf is None or not shelf.has_one():
+            return
+        if shelf.kit is None or not any(map(self._comes_from(shelf.kit), tuple(self._loops))):
+            shelf.clear()
+            self._tools.log("kit done")
+
+    def _comes_from(self, kit: Kit) -> Callable[[SlotName], bool]:
+        def comes(slot: SlotName) -> bool:
+            attempt = self._tools.journal.read(slot).attempt
+            if attempt is not None and attempt.state not in ENDED:
+                return attempt.rollout == kit.index.id
+            wanted = self._desires.wanted.get(slot)
+            if wanted is None or wanted.assignment.rollout != kit.index.id:
+                return False
+            asked = wanted.assignment
+            return attempt is None or attempt.key != (slot, asked.manifest, asked.rollout)
+
+        return comes
 
     def _obey(self, accepted: Accepted) -> None:
         """Make durable what is in quarantine; a manager that says nothing of it changes nothing."""
@@ -357,7 +432,8 @@ class Supervisor:
             kept = frozenset(self._needed())
             try:
                 gone = await asyncio.to_thread(self._remove_all_but, kept)
-            except OSError as error:
+                await asyncio.to_thread(self._clear_shelf)
+            except (OSError, DiskTrouble) as error:
                 self._tools.log("store not cleaned", reason=error, hint="it is tried again later")
                 return
         if gone:

@@ -6,7 +6,8 @@ SealaneError
 ├── TrustError       the verifier refused something; says at which numbered step
 ├── TokenError       a join token cannot be read
 ├── ReceiptError     a receipt is malformed or not signed by its device
-└── TelemetryError   windows of telemetry are damaged, malformed or beyond a limit
+├── TelemetryError   windows of telemetry are damaged, malformed or beyond a limit
+└── KitError         a kit is damaged, malformed, or holds nothing for this device
 
 Every message is one sentence for the person who reads it; `hint` says what to do next.
 """
@@ -52,6 +53,10 @@ class ReceiptError(SealaneError):
 
 class TelemetryError(SealaneError):
     """Windows of telemetry are damaged, malformed or beyond a limit."""
+
+
+class KitError(SealaneError):
+    """A kit is damaged, malformed, or holds nothing for this device."""
 
 
 class SampleError(SealaneError):

@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import os
+import secrets
 import signal
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -37,6 +38,7 @@ from sealane_manager.identity.ca import Issuer
 from sealane_manager.identity.enrolment import Enrolment
 from sealane_manager.identity.rejoin import Rejoining
 from sealane_manager.identity.renewal import Renewal
+from sealane_manager.kit_office import KitOffice
 from sealane_manager.members import Members
 from sealane_manager.metrics.otlp import Origin
 from sealane_manager.metrics.push import Endpoint, Push
@@ -56,6 +58,7 @@ from sealane_manager.rpc.content import Content
 from sealane_manager.rpc.enrol import EnrolService
 from sealane_manager.rpc.exports import ExportService
 from sealane_manager.rpc.fleet import FleetService, Reception
+from sealane_manager.rpc.kits import KitService
 from sealane_manager.rpc.operator import Offices, OperatorService
 from sealane_manager.rpc.orders import OrderService
 from sealane_manager.rpc.peers import Door
@@ -347,10 +350,17 @@ class _Doors:
             OperatorService(door, offices),
             AlertService(door, self._alarms()),
             ExportService(door, parts.store),
+            KitService(door, self._kits(), fleet, parts.clock),
             SampleService(door, parts.sampling),
             OrderService(door, offices.members, offices.rollouts),
             AuditService(door, self._log()),
             RolloutService(door, self._planning()),
+        )
+
+    def _kits(self) -> KitOffice:
+        parts = self._parts
+        return KitOffice(
+            parts.store, self._papers(), parts.blobs, lambda: f"kit-{secrets.token_hex(4)}"
         )
 
     def _planning(self) -> Planning:
@@ -374,8 +384,11 @@ class _Doors:
 
     def _desk(self) -> Desk:
         parts = self._parts
-        papers = Papers(parts.repository, parts.director, self._log(), parts.sampling)
-        return Desk(parts.store, papers, parts.clock, self._settings.pace)
+        return Desk(parts.store, self._papers(), parts.clock, self._settings.pace)
+
+    def _papers(self) -> Papers:
+        parts = self._parts
+        return Papers(parts.repository, parts.director, self._log(), parts.sampling)
 
     def _log(self) -> AuditLog:
         parts = self._parts

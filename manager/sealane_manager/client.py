@@ -20,6 +20,7 @@ from sealane_manager.rpc.alerts import AlertCalls
 from sealane_manager.rpc.answers import understood
 from sealane_manager.rpc.audit import AuditCalls
 from sealane_manager.rpc.exports import ExportCalls
+from sealane_manager.rpc.kits import KitCalls
 from sealane_manager.rpc.orders import OrderCalls
 from sealane_manager.rpc.rollouts import PlanCalls
 from sealane_manager.rpc.samples import SampleCalls
@@ -63,6 +64,7 @@ class Operator:
         self._stub = operator_pb2_grpc.OperatorServiceStub(self._channel)
         self.alerts = AlertCalls(self._channel, self._address)
         self.exports = ExportCalls(self._channel, self._address)
+        self.kits = KitCalls(self._channel, self._address)
         self.samples = SampleCalls(self._channel, self._address)
         self.orders = OrderCalls(self._channel, self._address)
         self.audit = AuditCalls(self._channel, self._address)

@@ -6,10 +6,11 @@ Every method blocks on the store and is called in a thread.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from sealane.audit.position import NOWHERE
 from sealane.fleet import Assignment, EventsAck, Welcome
 from sealane.trust.documents import DirectorDocument
 
@@ -87,23 +88,37 @@ class Papers:
         self, device: DeviceId, asked: AssignmentRequest, issue: Issue, now: datetime
     ) -> Assignment:
         """The document for what the store issues, with the proof that the device needs for it."""
-        root, snapshot = self.repository.versions()
         evidence = self._log.evidence(asked.seen)
-        document = DirectorDocument(
+        document = self._document(device, issue, evidence.note, (now, now + DOCUMENT_LIFETIME))
+        signed = self._director.sign(replace(document, nonce=asked.nonce))
+        return Assignment(signed, evidence.proof)
+
+    def carried(self, device: DeviceId, issue: Issue, life: tuple[datetime, datetime]) -> bytes:
+        """The document that a kit carries to a device; `life` is when it begins and ends.
+
+        The device takes it without a proof about the audit log, which it will demand later.
+        """
+        note = self._log.evidence(NOWHERE).note
+        return self._director.sign(self._document(device, issue, note, life))
+
+    def _document(
+        self, device: DeviceId, issue: Issue, note: str, life: tuple[datetime, datetime]
+    ) -> DirectorDocument:
+        root, snapshot = self.repository.versions()
+        return DirectorDocument(
             device=device,
             version=issue.version,
-            issued=now,
-            expires=now + DOCUMENT_LIFETIME,
-            nonce=asked.nonce,
+            issued=life[0],
+            expires=life[1],
+            nonce=None,
             root_version=root,
             snapshot_version=snapshot,
             generation=issue.generation,
             slots=self.sampling.ordered(device, issue.slots),
-            log=evidence.note,
+            log=note,
             quarantined=issue.quarantined,
             holds=issue.holds,
         )
-        return Assignment(self._director.sign(document), evidence.proof)
 
 
 class Desk:

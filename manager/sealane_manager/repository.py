@@ -255,6 +255,11 @@ class Repository:
             self._publish({role: (version, metadata)}, now)
             return True
 
+    def freshen(self, now: datetime) -> None:
+        """Sign a new timestamp: what is carried away now shall be good for its whole life."""
+        with self._locked():
+            self._point_to(self._timestamp().snapshot_meta, now)
+
     def renew(self, now: datetime) -> None:
         """Sign a new snapshot and timestamp, ahead of all that devices may have seen.
 

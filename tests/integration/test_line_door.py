@@ -42,6 +42,9 @@ class FakeSlots:
             raise Refused(f"there is no slot {slot} of a model here", hint="see status")
         return {"slot": slot, "owner": order.owner, "reason": order.reason}
 
+    async def import_kit(self) -> dict[str, str]:
+        raise OSError("the disk is gone")
+
     def health(self) -> dict[str, Any]:
         return {"clock_ahead_s": 7.5}
 
@@ -89,6 +92,8 @@ def test_a_slot_is_asked_to_go_back_and_refuses_what_it_cannot(tmp_path: Path) -
                 with pytest.raises(Refused):
                     await asks(path, {"roll_back": wanted | bad})
             assert await asks(path, {"health": True}) == {"clock_ahead_s": 7.5}
+            with pytest.raises(Refused, match="the disk is gone"):
+                await asks(path, {"import_kit": True})
 
     asyncio.run(story())
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from sealane.bundle.types import Manifest
     from sealane.holds import Hold
+    from sealane.trust.verifier import MetadataSource
 
 DEVICE = DeviceId("press-7")
 ORT = RuntimeFact("onnxruntime", "1.32.0", ("cpu",))
@@ -70,6 +71,11 @@ class FakeJudge:
 
     def files(self, above: Mapping[str, int]) -> Iterator[MetadataFile]:
         yield from (MetadataFile(role, b"") for role in above)
+
+    def accept_carried(
+        self, document: bytes, source: MetadataSource, facts: DeviceFacts
+    ) -> Accepted:
+        raise NotImplementedError
 
     def accept(
         self, document: bytes, nonce: str | None, facts: DeviceFacts, proof: Sequence[bytes]

@@ -9,14 +9,14 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sealane.errors import InvalidName, SealaneError
+from sealane.errors import SealaneError
 
-from sealane_agent.errors import Refused
 from sealane_agent.line.requests import (
     REQUEST_BYTES,
     Ask,
     GoBack,
     Health,
+    ImportKit,
     Release,
     parse_request,
     to_json,
@@ -51,6 +51,10 @@ class Slots(Protocol):
 
     async def roll_back(self, slot: SlotName, order: RollBack) -> Mapping[str, str]:
         """Let a slot go back; raises Refused."""
+        ...
+
+    async def import_kit(self) -> Mapping[str, str]:
+        """Take up the kit on the shelf; raises Refused."""
         ...
 
     def health(self) -> Mapping[str, Any]:
@@ -106,8 +110,8 @@ class Door:
     async def _answer(self, line: bytes, kept: set[str]) -> dict[str, Any]:
         try:
             return await self._do(parse_request(line), kept)
-        except (InvalidName, Refused, SealaneError) as error:
-            return {"error": str(error), "hint": error.hint}
+        except (SealaneError, OSError) as error:
+            return {"error": str(error), "hint": getattr(error, "hint", "")}
 
     async def _do(self, request: Request, kept: set[str]) -> dict[str, Any]:
         match request:
@@ -126,6 +130,8 @@ class Door:
                 return {"released": ended}
             case GoBack(slot, order):
                 return {**await self._slots.roll_back(slot, order)}
+            case ImportKit():
+                return {"slots": {**await self._slots.import_kit()}}
             case Health():
                 return {**self._slots.health()}
         return {"holds": [to_json(hold) for hold in self._holds.all()]}

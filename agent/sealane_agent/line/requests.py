@@ -5,6 +5,7 @@
 {"release": "ID"}
 {"holds": true}
 {"roll_back": {"slot": "cam", "owner": "press 7", "reason": "it misses scratches"}}
+{"import_kit": true}  take up the kit that `sealane-agent import` has put on the shelf
 {"health": true}      what only the running supervisor knows, for its doctor
 """
 
@@ -74,10 +75,15 @@ class GoBack:
     order: RollBack
 
 
-Request = Ask | Release | Show | Health | GoBack
+@dataclass(frozen=True, slots=True)
+class ImportKit:
+    """Take up the kit on the shelf."""
 
 
-def parse_request(line: bytes) -> Request:
+Request = Ask | Release | Show | Health | GoBack | ImportKit
+
+
+def parse_request(line: bytes) -> Request:  # noqa: PLR0911 - the table of requests
     """Read one line; raises InvalidName."""
     try:
         fields: dict[str, Any] = json.loads(line)
@@ -92,6 +98,8 @@ def parse_request(line: bytes) -> Request:
                 return Show()
             case {"roll_back": dict(asked)}:
                 return _go_back(asked)
+            case {"import_kit": True}:
+                return ImportKit()
             case {"health": True}:
                 return Health()
     except (ValueError, RecursionError) as error:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from sealane.receipt import SignedReceipt
 
     from sealane_agent.endpoint.seam import Endpoint
+    from sealane_agent.kit.shelf import Shelf
     from sealane_agent.layout import Pointer, StateFolder
     from sealane_agent.log import Log
     from sealane_agent.slot.journal import Journal
@@ -69,6 +70,8 @@ class Tools:
         holds: those of a slot.
         order_holds: keeps those of the manager, in place of its earlier ones; whether that is new.
         zone: the device's time zone.
+        shelf: where a kit lies that was carried here; None where none can.
+        redial: called when the manager should hear at once what this device is by now.
         believe: told which authorities the fleet's certificates have, PEM; whether that is new.
     """
 
@@ -88,6 +91,8 @@ class Tools:
     order_holds: Callable[[tuple[Hold, ...]], bool] = lambda _holds: False
     zone: tzinfo = UTC
     believe: Callable[[bytes], bool] = lambda _authorities: False
+    shelf: Shelf | None = None
+    redial: Callable[[], None] = lambda: None
 
 
 class Hands:

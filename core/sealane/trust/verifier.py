@@ -100,6 +100,15 @@ class _Candidate:
     proof: Sequence[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A document as it came, with the question that it shall answer."""
+
+    document: bytes
+    nonce: str | None
+    proof: Sequence[bytes]
+
+
 class Verifier:
     """Judges director documents for one device; remembers what it saw in its folder.
 
@@ -165,18 +174,33 @@ class Verifier:
         """Judge a director document and every release that it assigns.
 
         `nonce` is the one from `new_nonce` that was sent for this document, or None for a document
-        that was carried by hand. `proof`: that its audit log continues what was `seen`.
+        that did not answer any. `proof`: that its audit log continues what was `seen`.
 
         Raises TrustError when the document as a whole is refused, and whatever the source raises
         when the transport fails; then another document, with a new nonce, may be asked for.
         """
+        return self._accepted(self._repository, _Answer(document, nonce, proof), facts)
+
+    def accept_carried(
+        self, document: bytes, source: MetadataSource, facts: DeviceFacts
+    ) -> Accepted:
+        """Judge a document that was carried by hand, with the metadata that was carried beside it.
+
+        Raises TrustError, or what the source raises.
+        """
+        carried = RememberedRepository(self._folder, source, self._clock)
+        return self._accepted(carried, _Answer(document, None, ()), facts)
+
+    def _accepted(
+        self, repository: RememberedRepository, answer: _Answer, facts: DeviceFacts
+    ) -> Accepted:
         with self._lock:
-            view, root = self._repository.follow_roots()
+            view, root = repository.follow_roots()
             authority = _director_of(root)
-            signed = _authentic(document, authority)
-            wanted = self._addressed(signed, nonce)
-            lost = self._judge_and_persist(_Candidate(wanted, proof), authority, root)
-            self._repository.refresh(view, root, self.trusted_now())
+            signed = _authentic(answer.document, authority)
+            wanted = self._addressed(signed, answer.nonce)
+            lost = self._judge_and_persist(_Candidate(wanted, answer.proof), authority, root)
+            repository.refresh(view, root, self.trusted_now())
             _as_new_as_named(view, wanted)
             agreement = Agreement(view, facts, self._manifests)
             approved, refused = agreement.judge(wanted.slots)

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "release": "release:app",
     "rollout": "rollout:app",
     "quarantine": "quarantine:app",
+    "kit": "kit:app",
     "gate": "gate:app",
     "alert": "alert:app",
     "audit": "audit:app",

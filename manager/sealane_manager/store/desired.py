@@ -63,7 +63,7 @@ class Desired:
         """The generation and what the director wants, without leases; raises NotKnown."""
         with self._database.read() as session:
             row = known(session, device)
-            return row.generation, tuple(_assignment(each, None) for each in _of(session, device))
+            return row.generation, assignments(session, device)
 
     def before(self, device: DeviceId, slot: SlotName) -> ReleaseName:
         """What the slot served before what is assigned now; raises NotKnown."""
@@ -103,6 +103,11 @@ class Desired:
                 slots.append(replace(_assignment(each, each.lease_expires), policy=tried))
             orders = (quarantined_for(session, device), holds_for(session, device, now))
             return Issue(row.document_version, row.generation, tuple(slots), *orders)
+
+
+def assignments(session: Session, device: DeviceId) -> tuple[SlotAssignment, ...]:
+    """What the director wants of a device, without leases."""
+    return tuple(_assignment(each, None) for each in _of(session, device))
 
 
 def _of(session: Session, device: DeviceId) -> Sequence[DesiredRow]:

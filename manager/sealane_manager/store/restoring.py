@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 ACTOR: Final = "restore"
 
+LED: Final = "the device is newer than this database: it was led on before a restore"
+
 MAX_DOCUMENT_VERSION: Final = 2**53
 """No clock reaches it; a device that says more harms only itself."""
 
@@ -106,7 +108,7 @@ class Restoring:
             for each in news:
                 detail = _told(each, strays, wanted)
                 log(session, DecisionRecord(now, "", f"device {device}", "adopt", detail))
-            _pass_over(session, device, {each.slot for each in strays}, now)
+            pass_over(session, device, {each.slot for each in strays}, (LED, now))
             bump(session, changed)
         return bool(changed)
 
@@ -135,7 +137,10 @@ def _told(new: Wanted, slots: Sequence[SlotReport], wanted: Mapping[str, str]) -
     return f"{text}: it stays"
 
 
-def _pass_over(session: Session, device: DeviceId, slots: set[SlotName], now: datetime) -> None:
+def pass_over(
+    session: Session, device: DeviceId, slots: set[SlotName], why: tuple[str, datetime]
+) -> None:
+    """Let no live rollout go on with these slots of a device."""
     live = (RolloutState.RUNNING, RolloutState.PAUSED)
     query = (
         select(RolloutDeviceRow)
@@ -148,8 +153,8 @@ def _pass_over(session: Session, device: DeviceId, slots: set[SlotName], now: da
         )
     )
     for row in session.exec(query).all():
-        row.state, row.changed_at = DeviceState.SKIPPED, now
-        row.detail = "the device is newer than this database: it was led on before a restore"
+        row.state = DeviceState.SKIPPED
+        row.detail, row.changed_at = why
         session.add(row)
 
 

@@ -19,6 +19,7 @@ from sealane_manager.store.history import History
 from sealane_manager.store.holds import Holds
 from sealane_manager.store.identities import Identities
 from sealane_manager.store.judgements import Judgements
+from sealane_manager.store.kits import Kits
 from sealane_manager.store.overview import Overview
 from sealane_manager.store.progress import Progress
 from sealane_manager.store.prospects import Prospects
@@ -66,6 +67,7 @@ class Store:
         self.holds = Holds(database)
         self.samples = Samples(database)
         self.restoring = Restoring(database)
+        self.kits = Kits(database)
         self.health = FleetHealth(database, self.devices, telemetry)
 
     def close(self) -> None:

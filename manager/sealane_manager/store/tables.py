@@ -125,6 +125,22 @@ class DesiredRow(Table, table=True):
     lease_expires: datetime | None = None
 
 
+class KitRow(Table, table=True):
+    """What one kit brings to one device; adopted once the device took it up."""
+
+    __tablename__ = "kit"
+
+    id: str = Field(primary_key=True)
+    device: str = Field(primary_key=True, foreign_key="device.id", ondelete="CASCADE")
+    version: int = Field(sa_type=BigInteger)
+    slot: str
+    release: str
+    manifest: str
+    length: int = Field(sa_type=BigInteger)
+    until: datetime
+    adopted_at: datetime | None = None
+
+
 class RolloutRow(Table, table=True):
     """A rollout."""
 

@@ -1,0 +1,1 @@
+"""What a device does with a kit that somebody carried to it."""

@@ -1,0 +1,137 @@
+"""Where a kit lies on the device until what it brings has ended: one file, one at a time.
+
+The medium may be pulled out, and the power may go, as soon as the kit is on the shelf; the
+supervisor then fetches from it as from the manager, blob by blob, into its store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from sealane import fileio
+from sealane.errors import KitError
+from sealane.kit.file import Kit, contents
+from sealane.names import hex_of
+
+from sealane_agent.uplink.fetch import SourceTrouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from sealane.kit.index import Index
+    from sealane.names import DeviceId, Digest
+
+    from sealane_agent.layout import StateFolder
+    from sealane_agent.store import Store
+    from sealane_agent.uplink.fetch import Base, BlobSource
+
+_WRONG = "copy the file again, or ask for another kit: nothing of it was kept"
+
+
+class Shelf:
+    """The kit of one device, and a source of its blobs.
+
+    Attributes:
+        kit: that is being taken in by this process; None while none is.
+    """
+
+    def __init__(self, folder: StateFolder) -> None:
+        self._path = folder.kit
+        self.kit: Kit | None = None
+
+    def put(self, file: BinaryIO, device: DeviceId, store: Store) -> Index:
+        """Copy what this device needs of a kit, durably; returns what was copied.
+
+        Raises KitError (nothing is kept then), Failed when the disk has no room, or OSError.
+        """
+        kit = Kit.read(file)
+        kit.document(device)
+        wanted = replace(
+            kit.index,
+            documents={device: kit.index.documents[device]},
+            blobs={each: size for each, size in kit.index.blobs.items() if not store.has(each)},
+        )
+        store.require_bytes(wanted.content_bytes)
+        _check(kit, wanted)
+        arriving = self._path.with_name(f".{self._path.name}.new")
+        fileio.make_folder(self._path.parent)
+        fileio.remove(arriving)
+        with fileio.appending(arriving) as copy:
+            for part in contents(kit, wanted):
+                copy.write(part)
+        fileio.rename(arriving, self._path)
+        return wanted
+
+    def has_one(self) -> bool:
+        """Whether a kit lies there."""
+        return self._path.is_file()
+
+    def open(self) -> Kit | None:
+        """The kit that lies there, from now on the one that is fetched from.
+
+        Raises KitError when it is damaged, or OSError.
+        """
+        self.close()
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return None
+        try:
+            self.kit = Kit.read(file)
+        except BaseException:
+            file.close()
+            raise
+        return self.kit
+
+    def close(self) -> None:
+        """Fetch from it no more."""
+        kit, self.kit = self.kit, None
+        if kit is not None:
+            kit.close()
+
+    def clear(self) -> None:
+        """Nothing needs it any more; raises OSError."""
+        self.close()
+        if self._path.parent.is_dir():
+            fileio.remove(self._path)
+
+
+class ShelfBlobs:
+    """A source of blobs: the shelf first, then another one."""
+
+    def __init__(self, shelf: Shelf, otherwise: BlobSource) -> None:
+        self._shelf, self._otherwise = shelf, otherwise
+
+    def fetch(self, digest: Digest, offset: int) -> Iterator[bytes]:
+        """Deliver chunks; raises SourceTrouble."""
+        kit = self._shelf.kit
+        if kit is not None and digest in kit.index.blobs:
+            return _from(kit, digest, offset)
+        return self._otherwise.fetch(digest, offset)
+
+    def patched(self, digest: Digest, base: Base) -> Iterator[bytes]:
+        """Deliver all chunks; raises SourceTrouble."""
+        kit = self._shelf.kit
+        if kit is not None and digest in kit.index.blobs:
+            return _from(kit, digest, 0)
+        return self._otherwise.patched(digest, base)
+
+
+def _from(kit: Kit, digest: Digest, offset: int) -> Iterator[bytes]:
+    try:
+        yield from kit.blob(digest, offset)
+    except (OSError, ValueError, KitError) as error:
+        raise SourceTrouble(f"the kit cannot be read: {error}") from error
+
+
+def _check(kit: Kit, index: Index) -> None:
+    """Before anything is written: every blob is what its digest says."""
+    for digest in index.blobs:
+        found = sha256()
+        for chunk in kit.blob(digest):
+            found.update(chunk)
+        if found.hexdigest() != hex_of(digest):
+            raise KitError(f"a blob of it has changed ({digest[:19]}…)", hint=_WRONG)

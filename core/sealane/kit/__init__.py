@@ -1,0 +1,1 @@
+"""Kits: releases carried by hand to devices without network."""
