@@ -145,6 +145,30 @@ def test_a_compressed_body_is_inflated(encoding: str, pack: Any) -> None:
     assert response.status == 200
 
 
+@pytest.mark.parametrize(
+    ("coding", "unpack"), [("gzip", gzip.decompress), ("deflate", zlib.decompress)]
+)
+def test_an_answer_is_compressed_for_who_asks_for_one_coding(coding: str, unpack: Any) -> None:
+    fields = {"parameters": {"binary_data_output": True}, "inputs": [json_input()]}
+    body = json.dumps(fields).encode()
+    path = "/v2/models/cam/infer"
+    plain, packed, error = ask(
+        post(path, body),
+        post(path, body, accept_encoding=coding),
+        post("/v2/models/none/infer", body, accept_encoding=coding),
+    )
+    assert dict(packed.headers) == {**dict(plain.headers), "Content-Encoding": coding}
+    assert unpack(b"".join(packed.parts)) == b"".join(plain.parts)
+    assert "no model" in json.loads(unpack(b"".join(error.parts)))["error"]
+
+
+def test_a_list_of_codings_is_no_wish() -> None:
+    body = json.dumps({"inputs": [json_input()]}).encode()
+    (response,) = ask(post("/v2/models/cam/infer", body, accept_encoding="gzip, deflate, br"))
+    assert "Content-Encoding" not in dict(response.headers)
+    assert content(response)["model_name"] == "cam"
+
+
 def test_a_decompression_bomb_is_refused() -> None:
     bomb = zlib.compress(bytes(70 * 1024 * 1024), 9)
     broken, bombed, unknown = ask(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from sealane_agent.oip.compression import WINDOW_BITS, coding_wished, deflate, inflate
 from sealane_agent.oip.http import Response
 from sealane_agent.oip.http_reader import BODY_BYTES, HttpRefused
 from sealane_agent.oip.parameters import terms_of
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _BINARY: Final = ("Content-Type", "application/octet-stream")
 _JSON_LENGTH: Final = "Inference-Header-Content-Length"
-_WINDOW_BITS: Final = {b"gzip": 31, b"deflate": 15}
-"""How zlib calls the two encodings; "deflate" means zlib's own format."""
 
 
 class RestDoor:
@@ -45,7 +43,8 @@ class RestDoor:
         self, request: Request, done: Callable[[Response], None]
     ) -> Callable[[], None] | None:
         """Begin an inference that waits for nothing but its model; None for everything else."""
-        if request.method != "POST" or b"content-encoding" in request.headers:
+        headers = request.headers
+        if request.method != "POST" or b"content-encoding" in headers or coding_wished(headers):
             return None
         try:
             route = parse_route(request.method, request.path)
@@ -93,6 +92,15 @@ class RestDoor:
 
     async def answer(self, request: Request) -> Response:
         """One request's response; whatever is wrong becomes an error body."""
+        response = await self._answer(request)
+        coding = coding_wished(request.headers)
+        if coding is None or not response.parts:
+            return response
+        body = await asyncio.to_thread(deflate, response.parts, WINDOW_BITS[coding])
+        headers = (*response.headers, ("Content-Encoding", coding.decode()))
+        return Response(response.status, (body,), headers)
+
+    async def _answer(self, request: Request) -> Response:
         try:
             route = parse_route(request.method, request.path)
             if route.resource is Resource.MODEL_INFER:
@@ -134,20 +142,6 @@ async def _inflated(request: Request) -> bytes | memoryview:
     encoding = request.headers.get(b"content-encoding", b"identity").lower()
     if encoding == b"identity":
         return request.body
-    if encoding not in _WINDOW_BITS:
+    if encoding not in WINDOW_BITS:
         raise HttpRefused(415, "a body is sent as it is, or with gzip or deflate")
-    return await asyncio.to_thread(inflate, request.body, _WINDOW_BITS[encoding])
-
-
-def inflate(body: bytes | memoryview, window_bits: int) -> bytes:
-    """Decompress, at most to the largest body; raises HttpRefused."""
-    inflater = zlib.decompressobj(window_bits)
-    try:
-        content = inflater.decompress(body, BODY_BYTES)
-    except zlib.error:
-        raise HttpRefused(400, "the compressed body is damaged") from None
-    if inflater.unconsumed_tail:
-        raise HttpRefused(413, f"a body is at most {BODY_BYTES} bytes, also when inflated")
-    if not inflater.eof:
-        raise HttpRefused(400, "the compressed body ends too early")
-    return content
+    return await asyncio.to_thread(inflate, request.body, WINDOW_BITS[encoding])

@@ -65,13 +65,21 @@ def infer_json(client: Any, kind: Any) -> dict[str, Any]:
 def infer_gzip(client: Any, kind: Any) -> dict[str, Any]:
     if kind is tritonclient.grpc:
         return infer(client, kind, compression_algorithm="gzip")
-    return infer(client, kind, request_compression_algorithm="gzip")
+    both: dict[str, Any] = {
+        "request_compression_algorithm": "gzip",
+        "response_compression_algorithm": "gzip",
+    }
+    return infer(client, kind, **both)
 
 
 def infer_deflate(client: Any, kind: Any) -> dict[str, Any]:
     if kind is tritonclient.grpc:
         return infer(client, kind, compression_algorithm="deflate")
-    return infer(client, kind, request_compression_algorithm="deflate")
+    both: dict[str, Any] = {
+        "request_compression_algorithm": "deflate",
+        "response_compression_algorithm": "deflate",
+    }
+    return infer(client, kind, **both)
 
 
 def infer_version(client: Any, kind: Any) -> dict[str, Any]:
