@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import reduce
 
 from hypothesis import given
 from hypothesis import strategies as st
 from sealane_manager.gate.difference import Unit
 from sealane_manager.gate.explain import explained, replayed
+from sealane_manager.gate.mix import Mix
 from sealane_manager.gate.odds import Stratum
 from sealane_manager.gate.outcomes import Outcomes
 from sealane_manager.gate.record import digest, record, recorded
@@ -50,6 +52,10 @@ seen = st.builds(
     errors=arms(),
     latency=st.dictionaries(st.sampled_from((0.5, 0.9, 0.99)), arms(), max_size=2),
     shadow=st.lists(st.builds(Paired, st.just(1), st.integers(1, 99)), max_size=2).map(tuple),
+    mix=st.none()
+    | st.lists(st.tuples(classes, classes), max_size=3).map(
+        lambda windows: reduce(lambda mix, both: mix.add(*both), windows, Mix())
+    ),
     treated=st.lists(st.builds(Predicted, classes, classes), max_size=2).map(tuple),
     control=st.lists(st.builds(Predicted, classes, classes), max_size=2).map(tuple),
     reporting=st.integers(0, 9),

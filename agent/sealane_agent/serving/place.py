@@ -9,15 +9,20 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane_agent.serving.histogram import Histogram
+from sealane_agent.serving.lanes import URGENT
+from sealane_agent.serving.pace import Pace
 from sealane_agent.serving.routing import HANG_MAX_S, Health, Standing, hang_after_s
 from sealane_agent.serving.totals import Totals
 from sealane_agent.serving.types import (
     InvalidInference,
     LoadFailed,
     NotReady,
+    Overloaded,
+    ServingError,
     WorkerDied,
     WorkerHung,
     nothing,
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.recorder import Series
-    from sealane_agent.serving.types import Answer, Inference, ServingError, Worker
+    from sealane_agent.serving.types import Answer, Inference, Worker
 
 RESTART_FIRST_S: Final = 0.1
 """Wait before the second start in a row; each one after waits twice as long."""
@@ -92,6 +97,7 @@ class Place:
         self._down = False
         self._starts = 0
         self._inside = 0
+        self._pace = Pace(0.0)
         self._idle = asyncio.Event()
         self._missed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -163,6 +169,9 @@ class Place:
                 return nothing
             if form is not None:
                 form.fits = worker.deployment
+        if not (self._pace.has_room(self._inside) or inference.terms.priority <= URGENT):
+            done(Overloaded(f"{self._inside} requests wait already", hint="come back later"))
+            return nothing
         self._inside += 1
         take_back = worker.begin(
             inference, self._patience(worker, inference), partial(self._ended, worker, done)
@@ -176,7 +185,9 @@ class Place:
         answer: Answer | ServingError,
     ) -> None:
         self._leave()
-        if isinstance(answer, _LOST):
+        if not isinstance(answer, ServingError):
+            self._pace.answered(perf_counter(), self._inside)
+        elif isinstance(answer, _LOST):
             self._lose(worker, hung=isinstance(answer, WorkerHung))
         done(answer)
 
@@ -212,6 +223,7 @@ class Place:
     def _take(self, worker: Worker) -> None:
         self._worker = worker
         self._deployment = worker.deployment
+        self._pace = Pace(worker.proved.latency_us / 1e6)
         self._down = False
         self._introduce()
         self._owner.changed()

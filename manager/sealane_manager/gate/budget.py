@@ -35,6 +35,8 @@ BETA: Final = 0.05
 _EXACT: Final[Mapping[bool, float]] = {True: 0.6, False: 0.3}
 _MODEL: Final[Mapping[bool, float]] = {True: 0.3, False: 0.6}
 """Shares of the chance of a false alarm, with requests split within devices and without."""
+_BETWEEN: Final[Mapping[bool, float]] = {True: 0.5, False: 1.0}
+"""Share of the chance of asking that differences between devices have; the rest is for splits."""
 _METRICS: Final[Mapping[Kind, float]] = {Kind.ERRORS: 2 / 3, Kind.LATENCY: 1 / 3}
 _SIDES: Final = 2
 WATCH: Final = 0.5
@@ -51,9 +53,14 @@ def modelled(alpha: float, stages: int, kind: Kind, *, split: bool) -> float:
     return enough(_SIDES * _METRICS[kind] * _MODEL[split] * alpha / stages)
 
 
-def asked(part: float, stages: int) -> float:
+def asked(part: float, stages: int, *, split: bool) -> float:
     """The p value that a look at predictions must fall to, which may spend this part."""
-    return part * ASK_ALPHA / stages
+    return part * _BETWEEN[split] * ASK_ALPHA / stages
+
+
+def asked_within(stages: int) -> float:
+    """Logarithm that evidence of other predictions within devices must reach."""
+    return enough((1 - _BETWEEN[True]) * ASK_ALPHA / stages)
 
 
 def harmless() -> float:

@@ -34,6 +34,7 @@ def judge(checks: Checks, seen: Seen) -> Judgement:
     findings = (
         *_exact_findings(bets, needed),
         *looks.between_devices(checks, seen),
+        *looks.predictions_in_split(checks, seen),
         *looks.predictions(checks, seen),
     )
     fails = [each.words for each in findings if each.counts and each.breach is Breach.FAIL]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sealane_manager.gate import budget, difference, evidence, outcomes, shift
+from sealane_manager.gate import budget, difference, evidence, mix, outcomes, shift
 from sealane_manager.gate.types import Finding, Kind
 
 if TYPE_CHECKING:
@@ -124,6 +124,23 @@ def _between(check: Check, arms: Arms, needed: float, what: str) -> Finding:
 # Predictions
 
 
+def predictions_in_split(checks: Checks, seen: Seen) -> Iterable[Finding]:
+    """What it predicted beside the release that answered the others, on the same devices."""
+    check = checks.of(Kind.PREDICTIONS)
+    if check is None or not seen.mix:
+        return
+    level = max(0.0, mix.log_evidence(seen.mix) / budget.asked_within(seen.stages))
+    found = mix.apart(seen.mix)
+    place, moved = found.moved
+    words = (
+        f"it predicts otherwise than the release beside it (distance {found.distance:.2f}): class"
+        f" {place} comes {abs(moved):.0%} {'more' if moved > 0 else 'less'} often"
+    )
+    breached = level >= 1 and found.distance >= check.tolerate
+    level = min(level, found.distance / check.tolerate)
+    yield Finding(check.kind, level, breached, words, check.mode, check.breach)
+
+
 def predictions(checks: Checks, seen: Seen) -> Iterable[Finding]:
     """What it predicted until the latest look that is due; it stands until the next."""
     check = checks.of(Kind.PREDICTIONS)
@@ -131,7 +148,7 @@ def predictions(checks: Checks, seen: Seen) -> Iterable[Finding]:
     if check is None or look is None or not seen.treated:
         return
     found = shift.compare(seen.treated, seen.control, seen.seed)
-    limit = budget.asked(look[1], seen.stages)
+    limit = budget.asked(look[1], seen.stages, split=seen.split)
     breached = found.p <= limit and found.distance >= check.tolerate
     place, moved = found.moved
     words = (

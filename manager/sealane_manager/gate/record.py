@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sealane_manager.gate.difference import Unit
+from sealane_manager.gate.mix import Mix
 from sealane_manager.gate.odds import Split, Stratum
 from sealane_manager.gate.outcomes import Outcomes
 from sealane_manager.gate.ruling import Case, Facts
@@ -74,6 +75,7 @@ def _seen(seen: Mapping[str, Any]) -> Seen:
         errors=_arms(seen["errors"]),
         latency={float(share): _arms(arms) for share, arms in seen["latency"].items()},
         shadow=tuple(Paired(**each) for each in seen["shadow"]),
+        mix=_mix(seen.get("mix")),
         treated=_predicted(seen["treated"]),
         control=_predicted(seen["control"]),
         reporting=seen["reporting"],
@@ -81,6 +83,13 @@ def _seen(seen: Mapping[str, Any]) -> Seen:
         shock=seen["shock"],
         seed=seen["seed"],
     )
+
+
+def _mix(value: Mapping[str, Any] | None) -> Mix | None:
+    if value is None:
+        return None
+    logs = tuple(tuple(each) for each in value["logs"])
+    return Mix(logs, tuple(value["candidate"]), tuple(value["active"]))
 
 
 def _outcomes(value: Mapping[str, Any]) -> Mapping[str, Outcomes]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sealane_manager.gate.difference import Unit
+    from sealane_manager.gate.mix import Mix
     from sealane_manager.gate.odds import Split
     from sealane_manager.gate.outcomes import Outcomes
     from sealane_manager.gate.shift import Predicted
@@ -138,6 +139,7 @@ class Seen:
         split: whether devices of this rollout send each request to one of two releases by chance.
         latency: by the share that the bound is for (0.5, 0.9, 0.99).
         shadow: by device.
+        mix: predictions of both releases where requests are split; None without any.
         treated, control: predictions by device, until the latest look that is due.
         reporting: devices with the release whose telemetry arrives; of `active` ones.
         shock: by which factor devices without the release got worse together meanwhile.
@@ -153,6 +155,7 @@ class Seen:
     errors: Arms = field(default_factory=Arms)
     latency: Mapping[float, Arms] = field(default_factory=dict)
     shadow: tuple[Paired, ...] = ()
+    mix: Mix | None = None
     treated: tuple[Predicted, ...] = ()
     control: tuple[Predicted, ...] = ()
     reporting: int = 0

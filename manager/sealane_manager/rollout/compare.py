@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from sealane_manager.gate.mix import together
 from sealane_manager.gate.odds import Split, Stratum
 from sealane_manager.gate.types import Arms, Seen
 from sealane_manager.rollout.tally import (
@@ -76,6 +77,7 @@ def seen(
             share: _arms(str(share), treated, control, _slow_at(place))
             for place, share in enumerate(BOUNDS)
         },
+        mix=together(each.tally.mix for each in treated.values()),
         shadow=tuple(found for each in treated.values() if (found := paired(each.tally))),
         reporting=sum(moment - each.tally.until <= REPORTS_WITHIN_S for each in active),
         active=len(active),

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.telemetry.histogram import bound, bucket
 from sealane.telemetry.merging import merge_all
-from sealane.telemetry.types import Arm, ErrorKind
+from sealane.telemetry.types import MAX_CLASSES, Arm, ErrorKind
 
 from sealane_manager.gate.difference import Unit
+from sealane_manager.gate.mix import Mix
 from sealane_manager.gate.odds import Stratum
 from sealane_manager.gate.shift import Predicted
 from sealane_manager.gate.types import Checks, Kind, Paired
@@ -58,6 +59,7 @@ class Tally:
         answers: to clients; None before the first.
         shadow: to copies of requests; None without any.
         splits: by metric (ERRORS, or a share of BOUNDS), where both releases answered.
+        mix: what both predicted there.
         first, last: seconds since 1970 of the start of the first window with answers and the end
             of the last; 0 before.
         until: end of the last window that was added.
@@ -66,6 +68,7 @@ class Tally:
     answers: ModelWindow | None = None
     shadow: ModelWindow | None = None
     splits: Mapping[str, Split] = field(default_factory=dict)
+    mix: Mix = field(default_factory=Mix)
     first: int = 0
     last: int = 0
     until: int = 0
@@ -137,11 +140,13 @@ def _with(known: Tally, window: Window, watched: Watched, asked: Asked) -> Tally
     mine = [m for m in window.models if (m.slot, m.release) == (watched.slot, watched.release)]
     answers = [model for model in mine if model.arm in _ANSWERS and model.requests]
     shadow = [model for model in mine if model.arm is Arm.SHADOW]
+    arms = _arms(window, watched)
     found = replace(
         known,
         answers=_merged(known.answers, answers),
         shadow=_merged(known.shadow, shadow),
-        splits=_split(known.splits, window, watched, asked),
+        splits=_split(known.splits, arms, asked),
+        mix=_mixed(known.mix, arms),
         until=max(known.until, window.end),
     )
     if not answers:
@@ -154,16 +159,39 @@ def _merged(known: ModelWindow | None, more: list[ModelWindow]) -> ModelWindow |
     return merge_all(parts) if parts else None
 
 
-def _split(
-    known: Mapping[str, Split], window: Window, watched: Watched, asked: Asked
-) -> Mapping[str, Split]:
-    """The bets after a window in which both releases answered; the same when one did not."""
+def _arms(window: Window, watched: Watched) -> tuple[ModelWindow, ModelWindow] | None:
+    """What the release and the one beside it did in a window; None when one answered nothing."""
     here = [model for model in window.models if model.slot == watched.slot]
     candidate = [m for m in here if m.arm is Arm.CANDIDATE and m.release == watched.release]
     active = [m for m in here if m.arm is Arm.ACTIVE and m.release != watched.release]
     if not candidate or not active:
+        return None
+    return merge_all(candidate), merge_all(active)
+
+
+def _mixed(known: Mix, arms: tuple[ModelWindow, ModelWindow] | None) -> Mix:
+    """With what both predicted; rows that came together are no bets of their own."""
+    if arms is None or any(m.timings.batch.sum != m.timings.batch.count for m in arms):
         return known
-    one, other = merge_all(candidate), merge_all(active)
+    one, other = (_by_class(model) for model in arms)
+    return known.add(one, other)
+
+
+def _by_class(model: ModelWindow) -> tuple[int, ...]:
+    """How often each class came; those that are counted together have the last place."""
+    seen = model.predictions
+    if not seen.other_classes:
+        return seen.classes
+    return (*seen.classes, *([0] * (MAX_CLASSES - len(seen.classes))), seen.other_classes)
+
+
+def _split(
+    known: Mapping[str, Split], arms: tuple[ModelWindow, ModelWindow] | None, asked: Asked
+) -> Mapping[str, Split]:
+    """The bets after a window in which both releases answered; the same when one did not."""
+    if arms is None:
+        return known
+    one, other = arms
     found = dict(known)
     for name, (kind, count) in asked.metrics.items():
         check = asked.checks.of(kind)
