@@ -5,7 +5,7 @@ A policy is part of the signed assignment, and is judged on the device, offline 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,6 +42,8 @@ class Commit(StrEnum):
 LONGEST_TRIAL_S: Final = 7 * 24 * 3600.0
 """No release is tried for longer beside the one before it."""
 
+_THOUSAND: Final = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -53,6 +55,8 @@ class Trial:
         seconds: its probation lasts at least so long.
         shadow_seconds: before, it gets copies of requests for so long and answers nobody; 0: not.
         disagreement: share of the copies on which it may answer otherwise.
+
+    Shares in whole thousandths, times in whole seconds.
     """
 
     share: float = 1.0
@@ -128,20 +132,24 @@ def policy_from_json(fields: Mapping[str, Any] | None) -> Policy:
 
 
 def trial_to_json(trial: Trial) -> dict[str, Any]:
-    """As it is written beside other terms."""
-    return asdict(trial)
+    """As it is written beside other terms: in whole numbers, since what is signed has no others."""
+    return {
+        "share": round(trial.share * _THOUSAND),
+        "seconds": round(trial.seconds),
+        "shadow_seconds": round(trial.shadow_seconds),
+        "disagreement": round(trial.disagreement * _THOUSAND),
+    }
 
 
 def trial_from_json(fields: Mapping[str, Any] | None) -> Trial:
     """Read one, nothing for none; raises ValueError, KeyError or TypeError."""
     if fields is None:
         return WHOLE
-    return Trial(
-        float(fields["share"]),
-        float(fields["seconds"]),
-        float(fields.get("shadow_seconds", 0.0)),
-        float(fields.get("disagreement", 1.0)),
-    )
+    numbers = [fields[name] for name in ("share", "seconds", "shadow_seconds", "disagreement")]
+    if any(type(number) is not int for number in numbers):
+        raise TypeError("the numbers of a trial are whole")
+    share, seconds, shadow_seconds, disagreement = numbers
+    return Trial(share / _THOUSAND, seconds, shadow_seconds, disagreement / _THOUSAND)
 
 
 def _timetables(value: Any) -> tuple[tuple[Window, ...], ...]:

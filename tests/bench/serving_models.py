@@ -52,7 +52,7 @@ class BenchModel:
         return answer
 
 
-class _Graph:
+class Graph:
     """Collects nodes and weights, each output named by a number."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class _Graph:
 
 def tiny() -> BenchModel:
     """64 numbers in, 10 out, one hidden layer: the engine takes about ten microseconds."""
-    graph = _Graph()
+    graph = Graph()
     last = "x"
     for given, wanted in pairwise((64, 32, 10)):
         last = graph.add("MatMul", last, graph.weight(given, wanted))
@@ -106,7 +106,7 @@ def tiny() -> BenchModel:
 
 def cnn() -> BenchModel:
     """ResNet-18 without its normalisation: 11 million weights, 1.8 billion multiplications."""
-    graph = _Graph()
+    graph = Graph()
     last = graph.add("Relu", graph.convolve("x", (3, 64, 7), 2))
     last = graph.add("MaxPool", last, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
     width = 64
@@ -124,7 +124,7 @@ def cnn() -> BenchModel:
 
 def image() -> BenchModel:
     """A camera's 640 by 480 pixels as they are, and a small network over them."""
-    graph = _Graph()
+    graph = Graph()
     last = graph.add("Cast", "x", to=TensorProto.FLOAT)
     last = graph.add("Transpose", last, perm=[0, 3, 1, 2])
     last = graph.add("AveragePool", last, kernel_shape=[4, 4], strides=[4, 4])

@@ -15,6 +15,7 @@ from sealane.errors import SealaneError, TokenError
 from sealane.fleet import DeviceFacts
 from sealane.holds import Hold
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
+from sealane.policy import Policy, Trial
 from sealane.trust import highwater
 from sealane.trust.director import from_targets, to_targets
 from sealane.trust.documents import DirectorDocument, Lease, Quarantined, SlotAssignment
@@ -22,6 +23,7 @@ from sealane.trust.highwater import HighWater, Mark
 from sealane.trust.identity import parse_peer
 from sealane.trust.requirements import unmet
 from sealane.trust.token import JoinToken
+from sealane.windows import parse_window
 from sealane_manager.director import next_version
 from sealane_manager.identity.ca import Issuer
 from tuf.api.metadata import Metadata, Targets
@@ -39,6 +41,17 @@ _releases = st.builds(
     st.tuples(_words, _words).map("/".join),
     st.integers(1, 2**31 - 1),
 )
+_policies = st.builds(
+    Policy,
+    activation=st.sampled_from([(), ((parse_window("daily 22:00-05:00"),),)]),
+    trial=st.builds(
+        Trial,
+        st.integers(1, 1000).map(lambda share: share / 1000),
+        st.integers(0, 600),
+        st.integers(0, 600),
+        st.integers(0, 1000).map(lambda share: share / 1000),
+    ),
+)
 _leases = st.none() | st.builds(Lease, _texts, _seconds)
 
 
@@ -54,7 +67,9 @@ def _slots(draw: st.DrawFn) -> tuple[SlotAssignment, ...]:
     names = draw(st.lists(_words.map(SlotName), unique=True, max_size=6)) if bytes_of else []
     chosen = [draw(st.sampled_from(sorted(bytes_of))) for _ in names]
     return tuple(
-        SlotAssignment(name, release, *bytes_of[release], draw(_texts), draw(_leases))
+        SlotAssignment(
+            name, release, *bytes_of[release], draw(_texts), draw(_leases), draw(_policies)
+        )
         for name, release in sorted(zip(names, chosen, strict=True))
     )
 

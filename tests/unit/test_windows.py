@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sealane.errors import InvalidName
-from sealane.policy import Policy, Trial, policy_from_json, policy_to_json, waits_until
+from sealane.policy import (
+    WHOLE,
+    Policy,
+    Trial,
+    policy_from_json,
+    policy_to_json,
+    trial_to_json,
+    waits_until,
+)
 from sealane.windows import Window, is_open, next_opening, parse_window
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -16,6 +24,8 @@ HAVANA = ZoneInfo("America/Havana")
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")
 SPRING, AUTUMN = "2026-03-29", "2026-10-25"
 """Sundays on which clocks in Berlin jump from 2 to 3, and from 3 back to 2."""
+
+WHOLE_TRIAL = trial_to_json(WHOLE)
 
 
 def utc(text: str) -> datetime:
@@ -137,15 +147,17 @@ def test_every_timetable_has_to_be_open() -> None:
 def test_a_policy_is_read_as_it_is_written_and_garbage_is_refused() -> None:
     policy = Policy(activation=((parse_window("daily 22:00-05:00"),),))
     assert policy_from_json(policy_to_json(policy)) == policy
-    tried = replace(policy, trial=Trial(0.5, 600))
+    tried = replace(policy, trial=Trial(0.5, 600, 60, 0.05))
     assert policy_from_json(policy_to_json(tried)) == tried
     for wrong in (
         {**policy_to_json(policy), "activation": ["daily 22:00-05:00"]},
         {**policy_to_json(policy), "activation": [[]]},
         {**policy_to_json(policy), "download": [["daily 22:00-05:00"] * 33]},
         {**policy_to_json(policy), "trigger": "later"},
-        {**policy_to_json(policy), "trial": {"share": 0, "seconds": 0}},
-        {**policy_to_json(policy), "trial": {"share": 0.5, "seconds": 1e9}},
+        {**policy_to_json(policy), "trial": {**WHOLE_TRIAL, "share": 0}},
+        {**policy_to_json(policy), "trial": {**WHOLE_TRIAL, "seconds": 10**9}},
+        {**policy_to_json(policy), "trial": {**WHOLE_TRIAL, "share": 0.5}},
+        {**policy_to_json(policy), "trial": {"share": 500}},
     ):
-        with pytest.raises((ValueError, TypeError)):
+        with pytest.raises((ValueError, TypeError, KeyError)):
             policy_from_json(wrong)
