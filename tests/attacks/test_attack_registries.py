@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import pytest
 from sealane.bundle.check import check_bundle
@@ -296,6 +297,27 @@ def test_a_token_is_asked_for_the_rights_that_are_needed_and_not_for_those_that_
     assert asked.path == "/token?service=them&scope=repository%3Ademo%2Ftiny%3Apull"
     assert asked.headers["Authorization"] == ANNA.basic
     assert there.asked[-1].headers["Authorization"] == "Bearer abc"
+
+
+def test_an_identity_token_is_given_for_a_token_and_not_to_the_registry_itself(
+    there: FakeRegistry, manifest: Manifest, tmp_path: Path
+) -> None:
+    wants_token(there, f"http://{there.host}/token?kind=short")
+    gives_token(there, b'{"access_token":"abc"}')
+    client = Client(there.host, Credentials("", "", "long-lived"))
+    assert client.pull("demo/tiny:1", tmp_path / "out") == manifest
+    (asked,) = [asked for asked in there.asked if asked.path.startswith("/token")]
+    form = parse_qs(asked.body.decode())
+    assert (asked.method, asked.path) == ("POST", "/token?kind=short")
+    assert form == {
+        "service": ["them"],
+        "scope": ["repository:demo/tiny:pull"],
+        "client_id": ["sealane"],
+        "grant_type": ["refresh_token"],
+        "refresh_token": ["long-lived"],
+    }
+    others = [other for other in there.asked if other is not asked]
+    assert not [other for other in others if "long-lived" in str(other)]
 
 
 def test_a_realm_on_another_host_gets_credentials_only_when_it_was_named(

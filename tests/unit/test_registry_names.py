@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sealane.errors import InvalidName, SealaneError
 from sealane_manager.errors import Refused, RegistryError
-from sealane_manager.registry.challenge import Challenge, read_challenge, token_address
+from sealane_manager.registry.challenge import Challenge, read_challenge, token_desk
 from sealane_manager.registry.credentials import Credentials, find_credentials, usual_files
 from sealane_manager.registry.origins import Origin, led, origin_of, registry_origin
 from sealane_manager.registry.reference import Reference
@@ -132,7 +132,7 @@ def test_the_best_way_in_is_chosen() -> None:
 def test_any_challenge_is_understood_or_refused(headers: list[str]) -> None:
     try:
         challenge = read_challenge(headers)
-        token_address(challenge, "https://r.example/v2/", (), ("repository:a:pull",))
+        token_desk(challenge, "https://r.example/v2/", (), ("repository:a:pull",))
     except SealaneError:
         return
     assert challenge.scheme in {"basic", "bearer"}
@@ -141,7 +141,7 @@ def test_any_challenge_is_understood_or_refused(headers: list[str]) -> None:
 def test_a_realm_without_tls_gets_nothing() -> None:
     challenge = Challenge("bearer", "http://r.example/token")
     with pytest.raises(RegistryError, match="from TLS"):
-        token_address(challenge, "https://r.example/v2/", ("r.example",), ())
+        token_desk(challenge, "https://r.example/v2/", ("r.example",), ())
 
 
 def kept(folder: Path, content: object) -> tuple[Path]:

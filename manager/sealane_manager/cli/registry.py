@@ -25,7 +25,6 @@ from sealane_manager.registry.receive import Patience
 from sealane_manager.registry.reference import Reference, check_repository
 from sealane_manager.registry.repository import Repository
 from sealane_manager.registry.send import Way
-from sealane_manager.registry.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,11 +32,15 @@ if TYPE_CHECKING:
 _Reference = Annotated[
     str, typer.Argument(metavar="REF", help="host[:port]/repository:tag, or …@sha256:…")
 ]
-CaOption = Annotated[Path | None, typer.Option("--ca", help="PEM file with the registry's CA")]
+CaOption = Annotated[
+    Path | None, typer.Option("--ca", help="PEM file with authorities to trust, not the system's")
+]
 AuthFileOption = Annotated[
     Path | None,
     typer.Option(
         "--auth-file",
+        exists=True,
+        dir_okay=False,
         help="credentials, as docker, podman and skopeo keep them; default: where those look",
     ),
 ]
@@ -129,6 +132,10 @@ def _speaking(
     reference: Reference, rights: tuple[str, str], manner: _Manner
 ) -> Iterator[Repository]:
     """A connection; `rights`: what is done in the repository, and which other one is read."""
+    from sealane_manager.registry.wire import (  # noqa: PLC0415 - no other command shall wait for it
+        Wire,
+    )
+
     origin = registry_origin(reference.host, plain=manner.plain, over_network=manner.over_network)
     if not origin.is_private:
         errors.print(

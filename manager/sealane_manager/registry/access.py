@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from sealane_manager.errors import NotKnown, Refused, RegistryError, Unreachable
-from sealane_manager.registry.challenge import check_token, read_challenge, token_address
+from sealane_manager.registry.challenge import check_token, read_challenge, token_desk
 from sealane_manager.registry.origins import led, origin_of
-from sealane_manager.registry.wire import Request
+from sealane_manager.registry.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sealane_manager.registry.challenge import Challenge
+    from sealane_manager.registry.challenge import Challenge, TokenDesk
     from sealane_manager.registry.credentials import Credentials
     from sealane_manager.registry.origins import Origin
     from sealane_manager.registry.wire import Answer, Wire
@@ -121,13 +121,13 @@ class Access:
             if credentials is None or not credentials.user:
                 raise self._unwelcome()
             return credentials.basic
-        url = token_address(challenge, asker, self._door.token_hosts, self._door.scopes)
+        desk = token_desk(challenge, asker, self._door.token_hosts, self._door.scopes)
         if credentials and credentials.identity_token:
-            request = self._exchange(url, credentials.identity_token)
+            request = _exchange(desk, credentials.identity_token)
         elif credentials:
-            request = Request("GET", url, {"Authorization": credentials.basic})
+            request = Request("GET", desk.address, {"Authorization": credentials.basic})
         else:
-            request = Request("GET", url)
+            request = Request("GET", desk.address)
         return f"Bearer {self._token(request)}"
 
     def _usable(self) -> Credentials | None:
@@ -138,14 +138,6 @@ class Access:
                 hint="give the registry a certificate and use --ca",
             )
         return self._door.credentials
-
-    def _exchange(self, url: str, identity_token: str) -> Request:
-        """Ask for a token by OAuth 2 (a refresh token), as `docker login` keeps it."""
-        address, _, query = url.partition("?")
-        secret = urlencode({"grant_type": "refresh_token", "refresh_token": identity_token})
-        form = f"{query}&client_id=sealane&{secret}"
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return Request("POST", address, headers, form.encode())
 
     def _token(self, request: Request) -> str:
         with self._wire.ask(request) as answer:
@@ -180,6 +172,14 @@ class Access:
             hint = "try again later: what has arrived is kept"
             return Unreachable(f"{self.host} answered {status}{said}", hint=hint)
         return RegistryError(f"{self.host} answered {status}{said}")
+
+
+def _exchange(desk: TokenDesk, identity_token: str) -> Request:
+    """Ask for a token by OAuth 2, with the refresh token that `docker login` kept."""
+    fixed = {"client_id": "sealane", "grant_type": "refresh_token", "refresh_token": identity_token}
+    form = f"{desk.wanted}&{urlencode(fixed)}"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    return Request("POST", desk.url, headers, form.encode())
 
 
 def _said(answer: Answer) -> str:

@@ -64,9 +64,22 @@ def _challenges(header: str) -> Iterator[Challenge]:
         yield Challenge(start[1].lower(), said.get("realm", ""), said.get("service", ""))
 
 
-def token_address(
+@dataclass(frozen=True, slots=True)
+class TokenDesk:
+    """Where tokens are given, and what is wanted there, encoded as a form."""
+
+    url: str
+    wanted: str
+
+    @property
+    def address(self) -> str:
+        """The address that gives a token to whoever reads it."""
+        return f"{self.url}{'&' if '?' in self.url else '?'}{self.wanted}"
+
+
+def token_desk(
     challenge: Challenge, registry: str, trusted: Sequence[str], scopes: Sequence[str]
-) -> str:
+) -> TokenDesk:
     """Where to get a token.
 
     `registry` is the address that asked; a realm on another host is asked only when it is among
@@ -81,7 +94,7 @@ def token_address(
         )
     query = [("service", challenge.service)] if challenge.service else []
     query += [("scope", scope) for scope in scopes]
-    return f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
+    return TokenDesk(realm, urlencode(query))
 
 
 def check_token(found: object) -> str:

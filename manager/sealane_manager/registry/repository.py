@@ -17,7 +17,7 @@ from sealane.limits import MANIFEST_BYTES
 
 from sealane_manager.errors import NotKnown, RegistryError
 from sealane_manager.registry.origins import led
-from sealane_manager.registry.wire import Request
+from sealane_manager.registry.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,6 @@ import http.client
 import ssl
 import urllib.request
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from sealane_manager.registry.request import Request
+
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 60.0
 """Silence on an open connection."""
@@ -29,16 +30,6 @@ READ_SECONDS: Final = 60.0
 PART_BYTES: Final = 64 * 1024
 
 _PROBLEMS: Final = (HTTPError, http.client.HTTPException, OSError, ValueError)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
 
 
 class Answer:
