@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from demo_story.models import Models, make_models
 from demo_story.plant import MODEL, SLOT, Plant
-from demo_story.processes import BIN, wait_for
+from support.people import FAMILY, People
 from support.stories import refusal, serve_release_1, still_answered
 
 if TYPE_CHECKING:
@@ -19,61 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
-FAMILY = MODEL.partition("/")[0]
-
-
-@dataclass(frozen=True)
-class People:
-    """Holders, each with a folder that stands for a machine, and the plant's operators."""
-
-    plant: Plant
-    home: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return os.environ | {
-            "SEALANE_CONTEXT": str(self.plant.state / "operator"),
-            "SEALANE_PASSPHRASE_FILE": str(self.home / "passphrase"),
-        }
-
-    def type(self, *arguments: object) -> str:
-        """Run `sealane` as one of them; raises when it fails."""
-        done = subprocess.run(
-            [BIN / "sealane", *map(str, arguments)],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def new_key(self, name: str) -> Path:
-        self.type("trust", "new-key", name, "--out", self.home / name)
-        return self.public(name)
-
-    def public(self, name: str) -> Path:
-        return self.home / name / f"{name}.pub.json"
-
-    def key(self, name: str) -> Path:
-        return self.home / name / f"{name}.pem"
-
-    def waiting(self) -> list[str]:
-        rows = json.loads(self.type("trust", "status", "-o", "json"))
-        return sorted(row["role"] for row in rows)
-
-    def serves(self, version: int) -> None:
-        """Wait until the device says that it serves this release."""
-
-        def found() -> bool | None:
-            state = str(self.plant.folder / "box-1")
-            status = json.loads(
-                self.plant.processes.agent("status", "--state", state, "-o", "json")
-            )
-            return status["slots"][0]["serves"] == f"{MODEL}@{version}" or None
-
-        wait_for(f"release {version} on box-1", found)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +27,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 def people(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Iterator[People]:
     plant = Plant(tmp_path_factory.mktemp("ceremonies"))
     home = tmp_path_factory.mktemp("homes")
-    (home / "passphrase").write_text("correct horse battery\n")
     made = People(plant, home)
     try:
         plant.init()
@@ -103,14 +44,9 @@ def log(people: People) -> Path:
 
 
 def test_a_fleet_leaves_development_mode_and_its_device_stays(people: People, log: Path) -> None:
-    for name in ("ana", "ben", "eva", "kim", "lea", "max"):
-        people.new_key(name)
-    said = people.type(
-        *("trust", "convert", "--state", people.plant.state, "--root-threshold", 2),
-        *("--root-key", people.public("ana"), "--root-key", people.public("ben")),
-        *("--root-key", people.public("eva"), "--targets-key", people.public("kim")),
-        *("--family", f"{FAMILY}=2:{people.public('lea')},{people.public('max')}"),
-    )
+    people.type("trust", "new-key", "ana", "--out", people.home / "ana")
+    people.arrive("ben", "eva", "kim", "lea", "max")
+    said = people.convert()
     assert f"{FAMILY} then needs 2 of 2 signatures, before 1 of 1" in said
     assert people.waiting() == [FAMILY, "root", "targets"]
     # One signs in a file that is carried, the others call the manager.
@@ -205,7 +141,7 @@ def test_a_revoked_release_is_started_nowhere_and_one_holder_cannot_revoke(
 
 
 def test_a_lost_key_is_replaced_and_what_it_signed_stays(people: People, log: Path) -> None:
-    people.new_key("zoe")
+    people.arrive("zoe")
     people.type("trust", "rotate", FAMILY, "max", people.public("zoe"), "--reason", "max left")
     for name in ("kim", "lea", "zoe"):
         people.type("trust", "sign", "--key", people.key(name), "--yes")
