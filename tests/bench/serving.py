@@ -1,10 +1,12 @@
 """Prints what serving costs, side by side: the bare engine, this endpoint, and three peers.
 
-`python tests/bench/serving.py [--models tiny,cnn,image] [--rounds 3] [--seconds 3] [--busy]
-[--envs FOLDER]`. Every server runs the same ONNX file on the same engine with as many engine
-threads; those that are not measured are stopped meanwhile. h2load (Debian: nghttp2-client) is the
-client of the first table, so that differences are the servers'; Python clients are in the second.
-Rounds are interleaved and medians are shown: compare numbers of one run with each other only.
+    PYTHONPATH=tests python tests/bench/serving.py [--models tiny,cnn,image] [--rounds 3]
+        [--seconds 3] [--busy] [--envs FOLDER]
+
+Every server runs the same ONNX file on the same engine with as many engine threads; those that are
+not measured are stopped meanwhile. h2load (Debian: nghttp2-client) is the client of the first
+table, so that differences are the servers'; Python clients are in the second. Rounds are
+interleaved and medians are shown: compare numbers of one run with each other only.
 """
 
 from __future__ import annotations

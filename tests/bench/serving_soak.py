@@ -1,4 +1,6 @@
-"""Prints the endpoint's memory over many load and unload cycles: `serving_soak.py [CYCLES]`.
+"""Prints the endpoint's memory over many load and unload cycles.
+
+    PYTHONPATH=tests python tests/bench/serving_soak.py [CYCLES]
 
 Each cycle loads a version, sends the requests to it, asks it once, and ends the one before. At the
 end no worker, no descriptor and no shared memory may be left of all those that came and went.

@@ -1,4 +1,6 @@
-"""Prints what clients see of many swaps, of crashes and of a hang: `serving_swaps.py [SWAPS]`.
+"""Prints what clients see of many swaps, of crashes and of a hang.
+
+    PYTHONPATH=tests python tests/bench/serving_swaps.py [SWAPS]
 
 Eight clients ask over REST and gRPC all the time (`support/asking.py`) and check each answer. The
 figures to compare are those of one run: p99 while nothing happens and p99 during the swaps.

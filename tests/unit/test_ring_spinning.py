@@ -52,6 +52,14 @@ def test_it_sleeps_where_being_woken_takes_so_long_that_somebody_else_has_the_pr
     assert learned(woken_s=2 * CROWDED_S).limit_s == 0
 
 
+def test_one_cheap_wake_up_is_enough_to_sleep_again() -> None:
+    spin = learned()
+    spin.slept(CAME_S + WORTH_S / 4, WORTH_S / 4)
+    for _ in range(LATELY // 2):
+        spin.slept(CAME_S + COSTLY_S, COSTLY_S)
+    assert spin.limit_s == 0
+
+
 def test_one_long_pause_does_not_teach_it_for_long() -> None:
     spin = learned()
     spin.slept(3600.0, COSTLY_S)

@@ -2,9 +2,10 @@
 
 On an idle machine it takes tens of microseconds to be woken, on a busy one the scheduler does it in
 a few, and who looks again then only takes the processor from those who have work. So a side
-measures what being woken costs it, and looks on only while that is much and what it waits for has
-lately come sooner; never for longer than `MOST_S`, and never where there is one processor. Each
-`REMEASURE` waits it sleeps once, to learn whether the machine has become busy.
+measures what being woken costs it, and looks on only while even the cheapest time of late cost much
+and what it waits for has lately come sooner; never for longer than `MOST_S`, and never where there
+is one processor. Each `REMEASURE` waits it sleeps once, to learn whether the machine has become
+busy.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Spin:
         came_s = min(max(0.0, wait_s - woken_s), LONG_S)
         self._came += (came_s - self._came) / LATELY
         cost_s = woken_s if 0 <= woken_s < CROWDED_S else 0.0
-        self._woken += (cost_s - self._woken) / LATELY
+        self._woken = min(cost_s, self._woken + WORTH_S / LATELY)
 
     def put_aside(self) -> None:
         """Somebody else wants this processor: sleep until being woken is seen to cost much."""
