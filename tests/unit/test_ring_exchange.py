@@ -283,6 +283,7 @@ def test_who_waits_behind_a_slow_request_is_told_to_come_back() -> None:
 class Patient(Spin):
     """Looks for as long as the test says."""
 
+    jump_s = PATIENT_S
     patience_s = PATIENT_S
 
     @property

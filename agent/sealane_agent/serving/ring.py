@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sealane_agent.serving.geometry import MAX_HANDS, MAX_SLOTS, PAGE, Geometry
 from sealane_agent.serving.patience import Progress
-from sealane_agent.serving.spinning import JUMP_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +145,7 @@ class Line:
         end = begun + spin.limit_s
         while words[tail_at] == taken:
             now = time.perf_counter()
-            if now - last > JUMP_S:
+            if now - last > spin.jump_s:
                 spin.put_aside()
                 return False
             if now > end:

@@ -35,8 +35,13 @@ REMEASURE: Final = 64
 
 
 class Spin:
-    """What one side has learned of its waits; all times in seconds."""
+    """What one side has learned of its waits; all times in seconds.
 
+    Attributes:
+        jump_s: between two looks: then somebody else had the processor.
+    """
+
+    jump_s = JUMP_S
     __slots__ = ("_came", "_left", "_most", "_woken")
 
     def __init__(self, processors: int, most_s: float = MOST_S) -> None:
