@@ -39,11 +39,29 @@ def accounts(clock: FakeClock) -> Iterator[Accounts]:
         yield accounts
 
 
+OPERATORS = {
+    *(Act.LOOK, Act.START, Act.STEER, Act.LABEL, Act.TEND),
+    *(Act.QUARANTINE, Act.HOLD, Act.KILL),
+}
+
+
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
         (Role.VIEWER, {Act.LOOK}),
-        (Role.OPERATOR, {Act.LOOK, Act.START, Act.STEER, Act.LABEL, Act.TEND, Act.QUARANTINE}),
+        (
+            Role.OPERATOR,
+            {
+                Act.LOOK,
+                Act.START,
+                Act.STEER,
+                Act.LABEL,
+                Act.TEND,
+                Act.QUARANTINE,
+                Act.HOLD,
+                Act.KILL,
+            },
+        ),
         (Role.APPROVER, set(Act) - {Act.ADMINISTER}),
         (Role.ADMIN, set(Act)),
     ],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sealane.errors import InvalidName
 from sealane.names import ReleaseName, parse_slot
 
+from sealane_manager.dashboard import terms
 from sealane_manager.rollout.notation import parse_span
 from sealane_manager.rollout.placement import parse_stage, stage_text
 from sealane_manager.rollout.types import GatePolicy, OnFailure, RolloutSpec
@@ -28,11 +29,12 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "max_failed_percent": "0",
     "min_requests": "0",
     "silent_after": "15m",
+    "by_evidence": "no",
     "on_failure": "revert",
+    **terms.DEFAULTS,
 }
 """The fields of the form, as they are written when nothing was chosen."""
 
-MAX_COUNT: Final = 10**9
 NAMED: Final = 24
 """Devices of one stage that the plan names."""
 
@@ -65,10 +67,11 @@ class PlannedStage:
 def spec_of(fields: Mapping[str, str]) -> RolloutSpec:
     """What the form asks for; raises InvalidName that says which field is wrong."""
     gate = GatePolicy(
-        max_failed=_count(fields, "max_failed", MAX_COUNT),
-        max_failed_percent=_count(fields, "max_failed_percent", 100),
+        max_failed=terms.count(fields, "max_failed", terms.MAX_COUNT),
+        max_failed_percent=terms.count(fields, "max_failed_percent", 100),
         silent_after=parse_span(fields["silent_after"]),
-        min_requests=_count(fields, "min_requests", MAX_COUNT),
+        min_requests=terms.count(fields, "min_requests", terms.MAX_COUNT),
+        by_evidence=fields["by_evidence"] == "yes",
     )
     return RolloutSpec(
         release=ReleaseName.parse(fields["release"]),
@@ -78,6 +81,7 @@ def spec_of(fields: Mapping[str, str]) -> RolloutSpec:
         soak=parse_span(fields["soak"]),
         gate=gate,
         on_failure=_on_failure(fields["on_failure"]),
+        terms=terms.terms_of(fields),
     )
 
 
@@ -86,13 +90,6 @@ def parse_id(text: str) -> str:
     if not _ID.fullmatch(text):
         raise InvalidName("the plan has no id", hint="preview it again")
     return text
-
-
-def _count(fields: Mapping[str, str], name: str, most: int) -> int:
-    text = fields[name].strip()
-    if not (text.isascii() and text.isdigit() and int(text) <= most):
-        raise InvalidName(f"{name.replace('_', ' ')} is a number from 0 to {most}")
-    return int(text)
 
 
 def _on_failure(text: str) -> OnFailure:

@@ -33,6 +33,7 @@ class Act(StrEnum):
     START = "start a rollout"
     STEER = "pause, resume, abort or revert a rollout"
     PROMOTE = "promote a rollout before its time"
+    APPROVE = "approve a rollout"
     LABEL = "label a device"
     TEND = "acknowledge or silence an alert"
     QUARANTINE = "put a device into quarantine"
@@ -55,6 +56,7 @@ NEEDS: Final[Mapping[Act, Role]] = {
     Act.KILL: Role.OPERATOR,
     Act.LIFT: Role.APPROVER,
     Act.PROMOTE: Role.APPROVER,
+    Act.APPROVE: Role.APPROVER,
     Act.READMIT: Role.APPROVER,
     Act.REVOKE: Role.APPROVER,
     Act.ADMINISTER: Role.ADMIN,

@@ -150,6 +150,8 @@ def _line(row: RolloutRow, devices: Mapping[str, int]) -> RolloutLine:
         reason=row.reason,
         created_at=row.created_at,
         ended_at=row.ended_at,
+        author=row.author,
+        approvals=rows.approvals(row),
         devices=devices,
     )
 

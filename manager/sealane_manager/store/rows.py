@@ -180,13 +180,18 @@ def rollout(row: RolloutRow, devices: Sequence[RolloutDevice]) -> Rollout:
         created_at=row.created_at,
         ended_at=row.ended_at,
         author=row.author,
-        approvals=tuple(
-            Approval(each["actor"], datetime.fromisoformat(each["at"]), each["reason"])
-            for each in row.approvals
-        ),
+        approvals=approvals(row),
         began_at=row.began_at,
         name=row.name,
         asked=tuple(parse_stage(text) for text in row.asked),
+    )
+
+
+def approvals(row: RolloutRow) -> tuple[Approval, ...]:
+    """Who agreed so far, the first first."""
+    return tuple(
+        Approval(each["actor"], datetime.fromisoformat(each["at"]), each["reason"])
+        for each in row.approvals
     )
 
 

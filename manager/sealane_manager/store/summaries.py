@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sealane.failure import Failure
     from sealane.fleet import DeviceFacts
 
+    from sealane_manager.rollout.terms import Approval
     from sealane_manager.rollout.types import RolloutSpec
 
 
@@ -82,6 +83,11 @@ class SlotLine:
     def differs(self) -> bool:
         """Whether it serves something else than it should."""
         return self.desired != self.active
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to tell: nothing serves, should, or failed to."""
+        return not (self.desired or self.active or self.attempt or self.failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,8 @@ class RolloutLine:
     reason: str
     created_at: datetime
     ended_at: datetime | None
+    author: str
+    approvals: tuple[Approval, ...]
     devices: Mapping[str, int]
 
     @property

@@ -1,4 +1,4 @@
-"""Rollouts: the list, one of them live, what operators do with it, and a new one with its plan."""
+"""Rollouts: the list, one of them live, and a new one with its plan."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.errors import SealaneError
 
-from sealane_manager.dashboard import plan, query
+from sealane_manager.dashboard import plan, query, terms
 from sealane_manager.dashboard.front import go
 from sealane_manager.dashboard.gate_table import GateTable, gate_table, last_judgement
 from sealane_manager.dashboard.live import Topic
 from sealane_manager.dashboard.pages.charts import Charting
-from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.dashboard.pages.operating import LOST, OperatingPages
+from sealane_manager.dashboard.terms import CONFLICTS, told
 from sealane_manager.people.access import Act
 from sealane_manager.rollout.controller import new_id
-from sealane_manager.rollout.operate import Word, possible
 from sealane_manager.rollout.types import LIVE, Operation, RolloutState
 from sealane_manager.store.summaries import AuditFilter, Page
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sealane_manager.dashboard.front import Form, Front, Visit
+    from sealane_manager.dashboard.front import Form, Front
     from sealane_manager.people.access import Who
     from sealane_manager.store.summaries import (
         AuditLine,
@@ -42,16 +42,6 @@ CELLS: Final = 1500
 DEVICES: Final = 25
 TROUBLES: Final = 10
 DECISIONS: Final = 25
-
-ACTS: Final[Mapping[Operation, Act]] = {
-    Operation.PAUSE: Act.STEER,
-    Operation.RESUME: Act.STEER,
-    Operation.PROMOTE: Act.PROMOTE,
-    Operation.ABORT: Act.STEER,
-    Operation.REVERT: Act.STEER,
-}
-TYPED: Final = frozenset({Operation.ABORT, Operation.REVERT})
-"""Operations for which the rollout's id must be typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +77,7 @@ class RolloutPicture:
     decisions: tuple[AuditLine, ...]
     started_by: str
     operations: tuple[Operation, ...]
+    terms: tuple[tuple[str, str], ...]
 
     @property
     def previous(self) -> str:
@@ -101,6 +92,7 @@ class RolloutPages:
     def __init__(self, front: Front) -> None:
         self._front, self._offices = front, front.offices
         self._charting = Charting(front.offices)
+        self._operating = OperatingPages(front)
 
     def add_to(self, app: FastAPI) -> None:
         """Answer under these addresses."""
@@ -109,10 +101,7 @@ class RolloutPages:
         app.add_route("/rollouts/new", self._front.posting(Act.START, self.start), ["POST"])
         app.add_route("/rollouts/{rollout}", self.show, ["GET"])
         app.add_route("/rollouts/{rollout}/devices", self.devices, ["GET"])
-        app.add_route("/rollouts/{rollout}/{operation}", self.ask, ["GET"])
-        app.add_route(
-            "/rollouts/{rollout}/{operation}", self._front.posting(Act.LOOK, self.act), ["POST"]
-        )
+        self._operating.add_to(app)
 
     def table(self, request: Request) -> Response:
         """The list."""
@@ -143,7 +132,8 @@ class RolloutPages:
             devices=store.progress.devices(rollout, Page(size=DEVICES)),
             decisions=decisions,
             started_by=store.audit.who_started(rollout),
-            operations=self._operations(line, who),
+            operations=self._operating.possible(line, who),
+            terms=told(line.spec.terms),
         )
 
     def topic(self, rollout: str, who: Who) -> Topic[RolloutPicture]:
@@ -171,39 +161,8 @@ class RolloutPages:
         found = progress.devices(line.id, page, (state,) if state else ())
         total = line.devices.get(state, 0) if state else line.total
         content = {"line": line, "found": found, "page": page, "total": total, "state": state}
+        content["lost"] = LOST if self._operating.may_write_off(line, visit.who) else ()
         return self._front.page(visit, "rollout_devices.html", **content)
-
-    def ask(self, request: Request) -> Response:
-        """Say what an operation does, and ask for a reason."""
-        visit = self._front.visit(request)
-        operation = _operation(visit)
-        visit.who.check(ACTS[operation])
-        line = self._offices.store.progress.rollout(visit.path("rollout"))
-        content = {"line": line, "operation": operation, "typed": operation in TYPED}
-        return self._front.page(visit, "operate.html", **content)
-
-    def act(self, form: Form) -> Response:
-        """Do what an operator asks."""
-        operation, rollout = _operation(form.visit), form.visit.path("rollout")
-        form.visit.who.check(ACTS[operation])
-        if operation in TYPED and form.text("name") != rollout:
-            raise Refused(f"the id that was typed is not {rollout}", hint="type it as it is")
-        word = Word(operation, form.reason(), form.visit.who.name)
-        self._check(form.visit.who, ACTS[operation], rollout)
-        self._offices.rollouts.operate(rollout, word)
-        return go(f"/rollouts/{rollout}")
-
-    def _operations(self, line: RolloutLine, who: Who) -> tuple[Operation, ...]:
-        """What somebody may do with a rollout as it stands."""
-        found, overview = possible(RolloutState(line.state)), self._offices.store.overview
-        if found and who.sites and overview.sites_of_rollout(line.id) - who.sites:
-            return ()
-        return tuple(each for each in found if who.may(ACTS[each]))
-
-    def _check(self, who: Who, act: Act, rollout: str) -> None:
-        """Raise NotAllowed when the rollout reaches a site where the role does not hold."""
-        if who.sites:
-            who.check_at(act, self._offices.store.overview.sites_of_rollout(rollout))
 
     def plan(self, request: Request) -> Response:
         """The form of a new rollout, with the plan when it was asked for."""
@@ -213,7 +172,14 @@ class RolloutPages:
         releases = self._offices.publishing.releases()
         slots = sorted({slot for release in releases for slot in release.slots})
         return self._front.page(
-            visit, "plan.html", fields=fields, releases=releases, slots=slots, **content
+            visit,
+            "plan.html",
+            fields=fields,
+            releases=releases,
+            slots=slots,
+            conflicts=CONFLICTS,
+            agreed=any(fields[name] != usual for name, usual in terms.DEFAULTS.items()),
+            **content,
         )
 
     def _preview(self, fields: Mapping[str, str]) -> dict[str, object]:
@@ -247,13 +213,6 @@ def _fields(given: Mapping[str, str]) -> dict[str, str]:
         name: query.value(given, name, query.SELECTOR_CHARS) or usual
         for name, usual in plan.DEFAULTS.items()
     }
-
-
-def _operation(visit: Visit) -> Operation:
-    try:
-        return Operation(visit.path("operation"))
-    except ValueError as error:
-        raise NotKnown("there is no such page") from error
 
 
 def _steps(line: RolloutLine, counts: Mapping[int, Mapping[str, int]]) -> tuple[StageStep, ...]:
