@@ -33,6 +33,7 @@ from sealane_manager.desk import Desk, Pace, Papers
 from sealane_manager.director import Director
 from sealane_manager.drift.watch import BundleReferences, Drifting
 from sealane_manager.errors import Refused
+from sealane_manager.evidence import EvidenceDesk
 from sealane_manager.housekeeping import Chore, Housekeeping, alert_chores, store_chores
 from sealane_manager.identity.ca import Issuer
 from sealane_manager.identity.enrolment import Enrolment
@@ -354,7 +355,7 @@ class _Doors:
             SampleService(door, parts.sampling),
             OrderService(door, offices.members, offices.rollouts),
             AuditService(door, self._log()),
-            RolloutService(door, self._planning()),
+            RolloutService(door, self._planning(), EvidenceDesk(parts.store, self._log())),
         )
 
     def _kits(self) -> KitOffice:

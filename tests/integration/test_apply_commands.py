@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import verify_evidence
 from sealane_manager.cli.main import app
 from support.manager import running_manager
 from typer.testing import CliRunner
@@ -160,6 +161,23 @@ def test_a_name_stands_for_the_last_rollout_that_has_it(
     assert json.loads(sealane("rollout", "show", "named", "-ojson").stdout)["id"] == rollout
     assert sealane("gate", "explain", "named").exit_code == 1  # it has judged nothing yet
     assert sealane("rollout", "abort", "named").exit_code == 0
+
+
+def test_what_proves_a_rollout_is_exported_and_holds(
+    manager: RunningManager, sealane: Sealane, tmp_path: Path
+) -> None:
+    manager.enrolled("proved", {"pipeline": "proved"})
+    applied(sealane, written(tmp_path, "proved"))
+    sealane("rollout", "abort", "proved")
+
+    done = sealane("rollout", "evidence", "export", "proved", str(tmp_path / "evidence"))
+    again = sealane("rollout", "evidence", "export", "proved", str(tmp_path / "evidence"))
+
+    assert done.exit_code == 0, done.output
+    assert "0 receipts" in done.stdout
+    verify_evidence.check(tmp_path / "evidence", None)
+    assert again.exit_code == 1
+    assert "is not empty" in again.output
 
 
 def test_an_id_of_no_rollout_is_no_name(sealane: Sealane, tmp_path: Path) -> None:

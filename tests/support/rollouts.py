@@ -113,6 +113,12 @@ def a_rollout(spec: RolloutSpec, members: Sequence[RolloutDevice], **changes: An
     return replace(rollout, **changes)
 
 
+def all_reachable(rollout: Rollout) -> Rollout:
+    """With a session of every device."""
+    devices = tuple(replace(each, reachable=True) for each in rollout.devices)
+    return replace(rollout, devices=devices)
+
+
 def a_report(state: str, **changes: Any) -> SlotReport:
     """A slot that works on NEW for rollout r-1."""
     report = SlotReport(

@@ -95,6 +95,16 @@ def test_every_move_of_a_rollout_comes_with_the_judgement_that_moved_it() -> Non
 def test_an_explanation_has_a_line_for_each_check_that_looked() -> None:
     nothing = Facts(0, "", 1, running=False, limit=0, missing="", soaked=True)
     shown = explained(record(Case(nothing, Checks(), Seen(1, 5.0, {"": Outcomes(3, 4)}))))
-    assert {line.check for line in shown} >= {Kind.OUTCOMES, Kind.ERRORS}
+    assert {line.check for line in shown} >= {Kind.OUTCOMES, "error_rate within devices"}
     assert next(line for line in shown if line.check == Kind.OUTCOMES).verdict == "harm"
     assert len(digest(b"")) == 64
+
+
+def test_no_two_lines_of_an_explanation_have_the_same_name() -> None:
+    units = (Unit(3, 100, 5, 1000), Unit(2, 90, 4, 900))
+    both = Arms(treated=units, control=units)
+    nothing = Facts(0, "", 1, running=False, limit=0, missing="", soaked=True)
+    case = Case(nothing, Checks(), Seen(1, 30.0, errors=both, latency={0.9: both}))
+    names = [line.check for line in explained(record(case))]
+    assert len(names) == len(set(names))
+    assert {"error_rate within devices", "error_rate between devices"} <= set(names)

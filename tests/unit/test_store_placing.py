@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,13 @@ from sealane_manager.rollout.types import DeviceState, RolloutState
 from sealane_manager.selector import parse
 from sealane_manager.store.records import Draft
 from sqlalchemy import event
-from support.rollouts import NEW, SLOT, START, a_report, a_spec
+from support.rollouts import NEW, SLOT, START, a_report, a_spec, all_reachable
 from support.stores import ADA, NEW_SOURCE, a_store, an_event, enrol, signed, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sealane_manager.rollout.types import Rollout, RolloutSpec
+    from sealane_manager.rollout.types import RolloutSpec
     from sealane_manager.store.store import Store
 
 LATER = START + timedelta(minutes=5)
@@ -124,7 +123,7 @@ def test_what_is_read_is_what_was_written_last(store: Store) -> None:
     start(store, "r-1")
     assert store.rollouts.get("r-1").devices[0].state is DeviceState.WAITING
 
-    moved = store.rollouts.change("r-1", lambda found: advance(reachable(found), START), ADA)
+    moved = store.rollouts.change("r-1", lambda found: advance(all_reachable(found), START), ADA)
     assert store.rollouts.get("r-1").devices[0].state is DeviceState.LEASED
     assert moved.rollout.devices[0].state is DeviceState.LEASED
     report = a_report("staged", rollout="r-1")
@@ -152,8 +151,3 @@ def test_a_transaction_that_was_given_up_changes_nothing_that_is_read(store: Sto
     with pytest.raises(Refused):
         store.rollouts.change("r-1", break_off, ADA)  # type: ignore[arg-type]  # it never decides
     assert store.rollouts.get("r-1") == before
-
-
-def reachable(found: Rollout) -> Rollout:
-    devices = tuple(replace(each, reachable=True) for each in found.devices)
-    return replace(found, devices=devices)

@@ -52,4 +52,4 @@ def _line(finding: Finding) -> Line:
         verdict = "harm"
     elif finding.level >= WATCH:
         verdict = "growing"
-    return Line(finding.kind, finding.level, verdict, finding.mode, finding.words)
+    return Line(finding.name, finding.level, verdict, finding.mode, finding.words)

@@ -74,7 +74,8 @@ def _exact_findings(bets: Sequence[looks.Bet], needed: float) -> Iterable[Findin
         dry = check.mode is Mode.DRY_RUN
         breached = alone >= needed if dry else enough and alone >= named
         level = max(0.0, alone / needed)
-        yield Finding(check.kind, level, breached, bet.words, check.mode, check.breach)
+        where = looks.WITHIN if check.kind in looks.IN_TWO_WAYS else ""
+        yield Finding(check.kind, level, breached, bet.words, check.mode, check.breach, where)
 
 
 def _alone(bet: looks.Bet) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sealane_manager.gate import budget, difference, evidence, mix, outcomes, shift
 from sealane_manager.gate.types import Finding, Kind
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
     from sealane_manager.gate.odds import Split
     from sealane_manager.gate.types import Arms, Check, Checks, Seen
+
+
+WITHIN: Final = "within devices"
+BETWEEN: Final = "between devices"
+IN_TWO_WAYS: Final = frozenset({Kind.ERRORS, Kind.LATENCY})
+"""Checks of requests that are split within devices, and of devices with and without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +122,8 @@ def _between(check: Check, arms: Arms, needed: float, what: str) -> Finding:
     words = f"{found.ratio:.1f} times as many {what} as on devices without it"
     if found.guarded:
         words = found.guarded
-    return Finding(
-        check.kind, max(0.0, log_e / needed), log_e >= needed, words, check.mode, check.breach
-    )
+    level, breached = max(0.0, log_e / needed), log_e >= needed
+    return Finding(check.kind, level, breached, words, check.mode, check.breach, BETWEEN)
 
 
 # Predictions

@@ -171,6 +171,7 @@ class Finding:
     Attributes:
         level: how far the evidence got: 0 is none, 1 is what it takes.
         words: for people, one sentence without a full stop.
+        where: what is compared, where a check is made in two ways; empty otherwise.
     """
 
     kind: Kind
@@ -179,6 +180,12 @@ class Finding:
     words: str
     mode: Mode = Mode.ENFORCE
     breach: Breach = Breach.FAIL
+    where: str = ""
+
+    @property
+    def name(self) -> str:
+        """The check and what it compares: no two findings of a judgement have the same."""
+        return f"{self.kind} {self.where}".rstrip()
 
     @property
     def counts(self) -> bool:

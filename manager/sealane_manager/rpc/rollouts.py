@@ -11,6 +11,7 @@ from sealane.names import parse_device
 from sealane.wire.v1 import rollouts_pb2 as wire
 from sealane.wire.v1 import rollouts_pb2_grpc
 
+from sealane_manager.evidence import Entry, RolloutEvidence
 from sealane_manager.gate.power import Habit
 from sealane_manager.rollout.forecast import Lines, StageTime
 from sealane_manager.rollout.prospect import Load
@@ -18,14 +19,16 @@ from sealane_manager.rollout_file.applying import Wish
 from sealane_manager.rollout_file.fields import parse_name
 from sealane_manager.rpc import convert
 from sealane_manager.rpc.answers import answering, understood
+from sealane_manager.store.records import ReceiptProof
 from sealane_manager.views import PlannedView, PlanView
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from datetime import datetime
 
     import grpc
 
+    from sealane_manager.evidence import EvidenceDesk
     from sealane_manager.planning import Planning
     from sealane_manager.rpc.peers import Door
 
@@ -40,8 +43,8 @@ _CALL_SECONDS: Final = 300
 class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
     """Parses, asks, converts."""
 
-    def __init__(self, door: Door, planning: Planning) -> None:
-        self._door, self._planning = door, planning
+    def __init__(self, door: Door, planning: Planning, evidence: EvidenceDesk) -> None:
+        self._door, self._planning, self._evidence = door, planning, evidence
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make the server answer for this service."""
@@ -61,6 +64,55 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
             for page in _pages(found.devices):
                 self._door.check(caller)
                 yield wire.PlanRolloutResponse(devices=map(_device_to_wire, page))
+
+    async def GetEvidence(
+        self, request: wire.GetEvidenceRequest, context: Context
+    ) -> AsyncIterator[wire.GetEvidenceResponse]:
+        """What proves a rollout."""
+        async with answering(context):
+            self._door.admit(context)
+            found = await asyncio.to_thread(self._evidence.of, request.rollout)
+            for part in evidence_to_wire(found):
+                yield part
+
+
+def evidence_to_wire(found: RolloutEvidence) -> Iterator[wire.GetEvidenceResponse]:
+    """What proves a rollout, one thing a message."""
+    head = wire.EvidenceHead(rollout=found.rollout, note=found.note)
+    yield wire.GetEvidenceResponse(head=head)
+    for entry in found.entries:
+        yield wire.GetEvidenceResponse(
+            entry=wire.ProvedEntry(index=entry.index, content=entry.content, proof=entry.proof)
+        )
+    for inputs in found.judgements:
+        yield wire.GetEvidenceResponse(judgement=inputs)
+    for each in found.receipts:
+        yield wire.GetEvidenceResponse(receipt=wire.ProvedReceipt(**asdict(each)))
+
+
+def evidence_from_wire(parts: Sequence[wire.GetEvidenceResponse]) -> RolloutEvidence:
+    """What proves a rollout."""
+    every = {kind: [each for each in parts if each.WhichOneof("part") == kind] for kind in _PARTS}
+    (head,) = every["head"]
+    return RolloutEvidence(
+        head.head.rollout,
+        head.head.note,
+        tuple(
+            Entry(each.entry.index, each.entry.content, tuple(each.entry.proof))
+            for each in every["entry"]
+        ),
+        tuple(each.judgement for each in every["judgement"]),
+        tuple(_receipt(each.receipt) for each in every["receipt"]),
+    )
+
+
+_PARTS: Final = ("head", "entry", "judgement", "receipt")
+
+
+def _receipt(found: wire.ProvedReceipt) -> ReceiptProof:
+    return ReceiptProof(
+        found.device, found.sequence, found.payload, found.signature, found.public_key
+    )
 
 
 def _pages(devices: tuple[PlannedView, ...]) -> Iterable[tuple[PlannedView, ...]]:
@@ -86,6 +138,12 @@ class PlanCalls:
             answers = list(self._stub.PlanRollout(request, timeout=_CALL_SECONDS))
         devices = tuple(_device_from_wire(each) for answer in answers for each in answer.devices)
         return _plan_from_wire(answers[0].summary, devices)
+
+    def evidence(self, rollout: str) -> RolloutEvidence:
+        """What proves a rollout."""
+        request = wire.GetEvidenceRequest(rollout=rollout)
+        with understood(self._address):
+            return evidence_from_wire(list(self._stub.GetEvidence(request, timeout=_CALL_SECONDS)))
 
 
 def _summary_to_wire(found: PlanView) -> wire.PlanSummary:

@@ -10,7 +10,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
 from sealane import receipt as receipts
 from sealane.errors import ReceiptError
 from sealane.fleet import SlotReport
@@ -70,6 +74,7 @@ class Events:
                 return row.acked_sequence
             news = {each.sequence: each for each in events}
             _store(session, device, [(news[number], read[number]) for number in fresh], now)
+            _keep_keys(session, device, fresh, keys)
             row.acked_sequence = fresh[-1]
             session.add(row)
             return row.acked_sequence
@@ -160,6 +165,35 @@ def _store(
     fresh = [said for event, said in latest.values() if _is_news(session, device, event, said)]
     record_slots(session, device, fresh, now)
     fold(session, device, words, now)
+
+
+def _keep_keys(
+    session: Session,
+    device: DeviceId,
+    fresh: Sequence[int],
+    keys: Sequence[ec.EllipticCurvePublicKey],
+) -> None:
+    """Beside each new receipt, the key that signed it: the device has another one tomorrow."""
+    session.flush()
+    query = select(ReceiptRow).where(
+        ReceiptRow.device == device, col(ReceiptRow.sequence).in_(fresh)
+    )
+    for row in session.exec(query):
+        signed = SignedReceipt(row.payload, row.signature)
+        row.public_key = next(_spki(key) for key in keys if _signs(key, signed))
+        session.add(row)
+
+
+def _signs(key: ec.EllipticCurvePublicKey, signed: SignedReceipt) -> bool:
+    try:
+        receipts.verify(signed, key)
+    except ReceiptError:
+        return False
+    return True
+
+
+def _spki(key: ec.EllipticCurvePublicKey) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _is_news(session: Session, device: DeviceId, event: Event, said: SlotReport) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sealane.names import DeviceId
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from sealane_manager.store.database import Database
     from sealane_manager.store.records import By
     from sealane_manager.store.tables import DeviceRow
-
-
-_SHOWN: Final = 16
-"""Characters of a fingerprint that people compare."""
 
 
 class Identities:
@@ -70,7 +66,7 @@ class Identities:
             after, ruling = renewed(keys_of(row), shown, asked, by.at)
             _keep(session, row, after, by.at)
             if ruling is Ruling.FOLLOWS:
-                detail = f"device {device}: key {asked.fingerprint[:_SHOWN]}…"
+                detail = f"device {device}, key {asked.fingerprint}"
                 log(session, DecisionRecord(by.at, "", by.actor, "renew", detail))
             _judge(session, row, ruling, by)
             return ruling

@@ -286,3 +286,22 @@ class SampleWish:
     selector: str
     slot: str
     lasts: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One entry of the audit log as it was hashed, and where it stands."""
+
+    index: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptProof:
+    """A receipt as the device signed it, and its key, if known (DER, SubjectPublicKeyInfo)."""
+
+    device: str
+    sequence: int
+    payload: bytes
+    signature: bytes
+    public_key: bytes

@@ -14,6 +14,7 @@ from sealane_manager.store.decisions import Decisions
 from sealane_manager.store.desired import Desired
 from sealane_manager.store.devices import Devices
 from sealane_manager.store.events import Events
+from sealane_manager.store.evidence import EvidenceRows
 from sealane_manager.store.health import FleetHealth
 from sealane_manager.store.history import History
 from sealane_manager.store.holds import Holds
@@ -51,6 +52,7 @@ class Store:
         self.devices = Devices(database)
         self.identities = Identities(database)
         self.events = Events(database)
+        self.evidence = EvidenceRows(database)
         self.desired = Desired(database)
         self.rollouts = Rollouts(database, self.devices)
         self.quarantine = Quarantine(database, self.rollouts)

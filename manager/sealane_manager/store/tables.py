@@ -292,6 +292,7 @@ class ReceiptRow(Table, table=True):
     fallbacks: int = Field(sa_type=BigInteger)
     payload: bytes
     signature: bytes
+    public_key: bytes = b""
     received_at: datetime
 
 

@@ -25,25 +25,35 @@ _sym_db = _symbol_database.Default()
 from sealane.wire.v1 import operator_pb2 as sealane_dot_wire_dot_v1_dot_operator__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esealane/wire/v1/rollouts.proto\x12\x0fsealane.wire.v1\x1a\x1esealane/wire/v1/operator.proto\"y\n\x12PlanRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x05\x61sked\x18\x02 \x01(\x0b\x32%.sealane.wire.v1.CreateRolloutRequest\x12\x11\n\tlink_kbit\x18\x03 \x01(\r\x12\x0c\n\x04zone\x18\x04 \x01(\t\"u\n\x13PlanRolloutResponse\x12-\n\x07summary\x18\x01 \x01(\x0b\x32\x1c.sealane.wire.v1.PlanSummary\x12/\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32\x1e.sealane.wire.v1.PlannedDevice\"\xed\x01\n\x0bPlanSummary\x12\n\n\x02id\x18\x01 \x01(\t\x12\x33\n\x04spec\x18\x02 \x01(\x0b\x32%.sealane.wire.v1.CreateRolloutRequest\x12-\n\x06stages\x18\x03 \x03(\x0b\x32\x1d.sealane.wire.v1.PlannedStage\x12-\n\x07treated\x18\x04 \x03(\x0b\x32\x1c.sealane.wire.v1.DeviceHabit\x12-\n\x07\x63ontrol\x18\x05 \x03(\x0b\x32\x1c.sealane.wire.v1.DeviceHabit\x12\x10\n\x08measured\x18\x06 \x01(\r\"E\n\x0cPlannedStage\x12\x11\n\tbegins_us\x18\x01 \x01(\x04\x12\x11\n\tserves_us\x18\x02 \x01(\x04\x12\x0f\n\x07\x65nds_us\x18\x03 \x01(\x04\"5\n\x0b\x44\x65viceHabit\x12\x12\n\nper_minute\x18\x01 \x01(\x01\x12\x12\n\nerror_rate\x18\x02 \x01(\x01\"\x90\x01\n\rPlannedDevice\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\r\x12\x10\n\x08variants\x18\x04 \x03(\t\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\r\n\x05\x66\x61ils\x18\x06 \x01(\x08\x12\r\n\x05\x62ytes\x18\x07 \x01(\x04\x12\x15\n\rpatched_bytes\x18\x08 \x01(\x04\x32l\n\x0eRolloutService\x12Z\n\x0bPlanRollout\x12#.sealane.wire.v1.PlanRolloutRequest\x1a$.sealane.wire.v1.PlanRolloutResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esealane/wire/v1/rollouts.proto\x12\x0fsealane.wire.v1\x1a\x1esealane/wire/v1/operator.proto\"%\n\x12GetEvidenceRequest\x12\x0f\n\x07rollout\x18\x01 \x01(\t\"\xc3\x01\n\x13GetEvidenceResponse\x12-\n\x04head\x18\x01 \x01(\x0b\x32\x1d.sealane.wire.v1.EvidenceHeadH\x00\x12-\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\x1c.sealane.wire.v1.ProvedEntryH\x00\x12\x13\n\tjudgement\x18\x03 \x01(\x0cH\x00\x12\x31\n\x07receipt\x18\x04 \x01(\x0b\x32\x1e.sealane.wire.v1.ProvedReceiptH\x00\x42\x06\n\x04part\"-\n\x0c\x45videnceHead\x12\x0f\n\x07rollout\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\"<\n\x0bProvedEntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x03(\x0c\"i\n\rProvedReceipt\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x12\n\npublic_key\x18\x05 \x01(\x0c\"y\n\x12PlanRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x05\x61sked\x18\x02 \x01(\x0b\x32%.sealane.wire.v1.CreateRolloutRequest\x12\x11\n\tlink_kbit\x18\x03 \x01(\r\x12\x0c\n\x04zone\x18\x04 \x01(\t\"u\n\x13PlanRolloutResponse\x12-\n\x07summary\x18\x01 \x01(\x0b\x32\x1c.sealane.wire.v1.PlanSummary\x12/\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32\x1e.sealane.wire.v1.PlannedDevice\"\xed\x01\n\x0bPlanSummary\x12\n\n\x02id\x18\x01 \x01(\t\x12\x33\n\x04spec\x18\x02 \x01(\x0b\x32%.sealane.wire.v1.CreateRolloutRequest\x12-\n\x06stages\x18\x03 \x03(\x0b\x32\x1d.sealane.wire.v1.PlannedStage\x12-\n\x07treated\x18\x04 \x03(\x0b\x32\x1c.sealane.wire.v1.DeviceHabit\x12-\n\x07\x63ontrol\x18\x05 \x03(\x0b\x32\x1c.sealane.wire.v1.DeviceHabit\x12\x10\n\x08measured\x18\x06 \x01(\r\"E\n\x0cPlannedStage\x12\x11\n\tbegins_us\x18\x01 \x01(\x04\x12\x11\n\tserves_us\x18\x02 \x01(\x04\x12\x0f\n\x07\x65nds_us\x18\x03 \x01(\x04\"5\n\x0b\x44\x65viceHabit\x12\x12\n\nper_minute\x18\x01 \x01(\x01\x12\x12\n\nerror_rate\x18\x02 \x01(\x01\"\x90\x01\n\rPlannedDevice\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04site\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\r\x12\x10\n\x08variants\x18\x04 \x03(\t\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\r\n\x05\x66\x61ils\x18\x06 \x01(\x08\x12\r\n\x05\x62ytes\x18\x07 \x01(\x04\x12\x15\n\rpatched_bytes\x18\x08 \x01(\x04\x32\xc8\x01\n\x0eRolloutService\x12Z\n\x0bPlanRollout\x12#.sealane.wire.v1.PlanRolloutRequest\x1a$.sealane.wire.v1.PlanRolloutResponse0\x01\x12Z\n\x0bGetEvidence\x12#.sealane.wire.v1.GetEvidenceRequest\x1a$.sealane.wire.v1.GetEvidenceResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sealane.wire.v1.rollouts_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PLANROLLOUTREQUEST']._serialized_start=83
-  _globals['_PLANROLLOUTREQUEST']._serialized_end=204
-  _globals['_PLANROLLOUTRESPONSE']._serialized_start=206
-  _globals['_PLANROLLOUTRESPONSE']._serialized_end=323
-  _globals['_PLANSUMMARY']._serialized_start=326
-  _globals['_PLANSUMMARY']._serialized_end=563
-  _globals['_PLANNEDSTAGE']._serialized_start=565
-  _globals['_PLANNEDSTAGE']._serialized_end=634
-  _globals['_DEVICEHABIT']._serialized_start=636
-  _globals['_DEVICEHABIT']._serialized_end=689
-  _globals['_PLANNEDDEVICE']._serialized_start=692
-  _globals['_PLANNEDDEVICE']._serialized_end=836
-  _globals['_ROLLOUTSERVICE']._serialized_start=838
-  _globals['_ROLLOUTSERVICE']._serialized_end=946
+  _globals['_GETEVIDENCEREQUEST']._serialized_start=83
+  _globals['_GETEVIDENCEREQUEST']._serialized_end=120
+  _globals['_GETEVIDENCERESPONSE']._serialized_start=123
+  _globals['_GETEVIDENCERESPONSE']._serialized_end=318
+  _globals['_EVIDENCEHEAD']._serialized_start=320
+  _globals['_EVIDENCEHEAD']._serialized_end=365
+  _globals['_PROVEDENTRY']._serialized_start=367
+  _globals['_PROVEDENTRY']._serialized_end=427
+  _globals['_PROVEDRECEIPT']._serialized_start=429
+  _globals['_PROVEDRECEIPT']._serialized_end=534
+  _globals['_PLANROLLOUTREQUEST']._serialized_start=536
+  _globals['_PLANROLLOUTREQUEST']._serialized_end=657
+  _globals['_PLANROLLOUTRESPONSE']._serialized_start=659
+  _globals['_PLANROLLOUTRESPONSE']._serialized_end=776
+  _globals['_PLANSUMMARY']._serialized_start=779
+  _globals['_PLANSUMMARY']._serialized_end=1016
+  _globals['_PLANNEDSTAGE']._serialized_start=1018
+  _globals['_PLANNEDSTAGE']._serialized_end=1087
+  _globals['_DEVICEHABIT']._serialized_start=1089
+  _globals['_DEVICEHABIT']._serialized_end=1142
+  _globals['_PLANNEDDEVICE']._serialized_start=1145
+  _globals['_PLANNEDDEVICE']._serialized_end=1289
+  _globals['_ROLLOUTSERVICE']._serialized_start=1292
+  _globals['_ROLLOUTSERVICE']._serialized_end=1492
 # @@protoc_insertion_point(module_scope)

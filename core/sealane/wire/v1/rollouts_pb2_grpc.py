@@ -39,6 +39,11 @@ class RolloutServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_rollouts__pb2.PlanRolloutRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_rollouts__pb2.PlanRolloutResponse.FromString,
                 _registered_method=True)
+        self.GetEvidence = channel.unary_stream(
+                '/sealane.wire.v1.RolloutService/GetEvidence',
+                request_serializer=sealane_dot_wire_dot_v1_dot_rollouts__pb2.GetEvidenceRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_rollouts__pb2.GetEvidenceResponse.FromString,
+                _registered_method=True)
 
 
 class RolloutServiceServicer(object):
@@ -51,6 +56,13 @@ class RolloutServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetEvidence(self, request, context):
+        """What proves a rollout, one thing at a time; the checkpoint comes first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RolloutServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_RolloutServiceServicer_to_server(servicer, server):
                     servicer.PlanRollout,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_rollouts__pb2.PlanRolloutRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_rollouts__pb2.PlanRolloutResponse.SerializeToString,
+            ),
+            'GetEvidence': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetEvidence,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_rollouts__pb2.GetEvidenceRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_rollouts__pb2.GetEvidenceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class RolloutService(object):
             '/sealane.wire.v1.RolloutService/PlanRollout',
             sealane_dot_wire_dot_v1_dot_rollouts__pb2.PlanRolloutRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_rollouts__pb2.PlanRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sealane.wire.v1.RolloutService/GetEvidence',
+            sealane_dot_wire_dot_v1_dot_rollouts__pb2.GetEvidenceRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_rollouts__pb2.GetEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,
