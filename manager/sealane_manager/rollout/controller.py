@@ -250,6 +250,8 @@ class Controller:
     def wake(self) -> None:
         """Something happened (an event, a session, an operator): look now. From any thread."""
         if self._loop:
+            # Who waits to be told does not wait for the look that may be under way.
+            self._loop.call_soon_threadsafe(self._deliver)
             self._loop.call_soon_threadsafe(self._wake.set)
 
     async def run(self) -> None:
@@ -258,7 +260,11 @@ class Controller:
         flushed = self._world.clock.monotonic()
         try:
             while True:
+                began = self._world.clock.monotonic()
                 await self._turn_safely()
+                took = self._world.clock.monotonic() - began
+                # Every rollout is read whole at each look: large ones leave time for the rest.
+                await asyncio.sleep(min(took, TICK_S))
                 if self._world.clock.monotonic() - flushed >= FLUSH_S:
                     await asyncio.to_thread(self._store.devices.flush_seen)
                     flushed = self._world.clock.monotonic()
