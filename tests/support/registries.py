@@ -264,7 +264,10 @@ def docker_registry(folder: Path, *settings: str) -> Iterator[str]:
     )
     configuration.write_text("\n".join(lines) + "\n")
     with subprocess.Popen(
-        [program, "serve", configuration], stderr=subprocess.PIPE, text=True
+        [program, "serve", configuration],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stderr is not None
         try:

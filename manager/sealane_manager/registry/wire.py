@@ -29,6 +29,7 @@ READ_SECONDS: Final = 60.0
 
 PART_BYTES: Final = 64 * 1024
 
+_ALWAYS: Final = {"Accept-Encoding": "identity", "User-Agent": "sealane"}
 _PROBLEMS: Final = (HTTPError, http.client.HTTPException, OSError, ValueError)
 
 
@@ -85,7 +86,7 @@ class Wire:
                 request.method,
                 request.url,
                 body=request.body,
-                headers={"Accept-Encoding": "identity", **request.headers},
+                headers={**_ALWAYS, **request.headers},
                 preload_content=False,
                 decode_content=False,
                 redirect=False,
