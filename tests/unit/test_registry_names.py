@@ -175,6 +175,13 @@ def test_credentials_are_read_in_every_form_that_they_are_kept_in(tmp_path: Path
         assert find_credentials(files, "r.example", "a") == found
 
 
+def test_docker_hubs_entry_has_another_name_than_its_registry(tmp_path: Path) -> None:
+    files = kept(tmp_path, {"auths": {"https://index.docker.io/v1/": auth("anna", "x")}})
+    hub = Reference.parse("registry-1.docker.io/anna/defect:1")
+    assert find_credentials(files, hub.host, hub.repository) == Credentials("anna", "x")
+    assert find_credentials(files, "docker.io.example", "anna/defect") is None
+
+
 def test_a_helper_is_asked_as_docker_asks_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,10 @@ HELPER_SECONDS: Final = 30.0
 
 _HELPER: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _BY_TOKEN: Final = "<token>"  # noqa: S105 - the name under which helpers keep a token, not a secret
+_HUB: Final = "registry-1.docker.io"
+_HUB_ENTRY: Final = "https://index.docker.io/v1/"
+"""What `docker login` without a host writes for Docker Hub, whose registry is called otherwise."""
+
 _HINT: Final = "log in again with docker, podman or skopeo"
 
 
@@ -84,6 +88,8 @@ def _keys(host: str, repository: str) -> Iterator[str]:
     for count in range(len(parts), 0, -1):
         yield "/".join((host, *parts[:count]))
     yield host
+    if host == _HUB:
+        yield _HUB_ENTRY
     for scheme in ("https", "http"):
         yield from (f"{scheme}://{host}", f"{scheme}://{host}/v1/", f"{scheme}://{host}/v2/")
 
