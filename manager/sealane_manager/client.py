@@ -25,6 +25,7 @@ from sealane_manager.rpc.orders import OrderCalls
 from sealane_manager.rpc.rollouts import PlanCalls
 from sealane_manager.rpc.samples import SampleCalls
 from sealane_manager.rpc.schedules import schedule_from_wire, schedule_to_wire
+from sealane_manager.trust.change_codec import FILE_BYTES
 from sealane_manager.trust.changes import Outcome
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 _CALL_SECONDS: Final = 30
 _OPTIONS: Final = (
-    ("grpc.max_receive_message_length", max(GRPC_MESSAGE_BYTES, TARGETS_BYTES + 1024)),
+    ("grpc.max_receive_message_length", FILE_BYTES),
     ("grpc.max_send_message_length", max(GRPC_MESSAGE_BYTES, TARGETS_BYTES + 1024)),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),

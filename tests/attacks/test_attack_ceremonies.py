@@ -12,6 +12,7 @@ from sealane_manager.errors import Refused
 from sealane_manager.trust import changes
 from sealane_manager.trust.changes import Offer, parse
 from sealane_manager.trust.edits import Ground, KeyEdit, edited, renewed
+from sealane_manager.trust.pending import REASON_CHARS
 from sealane_manager.trust.proposals import Look, look, offer_of, sign_with, signed
 from sealane_manager.trust.releases import with_release
 from securesystemslib.signer import SSlibKey
@@ -129,6 +130,34 @@ def test_who_says_to_be_a_holder_without_the_key_is_not_one(plant: Ceremony) -> 
     document.signatures[stolen.keyid] = stolen
     with pytest.raises(Refused, match="not one of this change"):
         plant.desk.submit(offer(document, "digits"))
+
+
+@pytest.mark.parametrize("whose", ["thief", "ana"])
+def test_a_complete_change_carries_no_signature_but_those_that_count(
+    plant: Ceremony, whose: str
+) -> None:
+    """A device would read them all: who has a threshold must not fill its disk with others."""
+    document = following(plant, "digits")
+    for name in ("lea", "max", whose):
+        sign_with(document, plant.holder(name).signer)
+    with pytest.raises(Refused, match="may not sign for digits"):
+        plant.desk.submit(offer(document, "digits"))
+    assert plant.version("digits") == 1
+
+
+@pytest.mark.parametrize(
+    "role", ["../root", "snapshot", "timestamp", "director", "sample", "A", ""]
+)
+def test_a_change_of_what_nobody_signs_for_is_refused(plant: Ceremony, role: str) -> None:
+    with pytest.raises(Refused):
+        plant.desk.submit(offer(following(plant, "digits"), role))
+    assert not list(plant.state.changes.glob("*.json"))
+
+
+def test_a_reason_has_a_bound(plant: Ceremony) -> None:
+    given = replace(offer(following(plant, "digits"), "digits"), reason="x" * (REASON_CHARS + 1))
+    with pytest.raises(Refused, match="a reason has at most"):
+        plant.desk.submit(given)
 
 
 # Thresholds

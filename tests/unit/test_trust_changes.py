@@ -183,6 +183,21 @@ def test_a_family_is_added_by_those_who_hold_targets_and_its_own_keys(plant: Cer
         plant.propose(lambda ground: with_family(ground, edit))
 
 
+def test_a_new_family_whose_targets_were_withdrawn_is_stale_and_stops_nothing(
+    plant: Ceremony,
+) -> None:
+    edit = KeyEdit("vision", plant.trustees(1, "zoe").keys, threshold=1)
+    plant.propose(lambda ground: with_family(ground, edit))
+    plant.desk.withdraw("targets")
+    found = look(plant.desk)
+    assert plant.waiting() == ["vision"]
+    assert found.pending == {}
+    assert found.for_key(plant.holder("zoe").key.keyid) == ()
+    plant.propose(lambda ground: with_family(ground, edit))
+    plant.sign("zoe", "kim")
+    assert plant.version("vision") == 1
+
+
 @pytest.mark.parametrize("role", ["snapshot", "timestamp", "director"])
 def test_an_online_key_is_replaced_and_the_old_one_deleted(plant: Ceremony, role: str) -> None:
     old = plant.repository.online_signer(role).public_key.keyid

@@ -168,6 +168,19 @@ def test_a_key_is_never_overwritten(desk: Desk) -> None:
     assert "never overwritten" in result.stderr
 
 
+def test_a_short_passphrase_and_anothers_public_file_are_refused(
+    desk: Desk, tmp_path: Path
+) -> None:
+    Path(desk.key("ana")).unlink()
+    kept = _run("trust", "new-key", "ana", "--out", str(desk.home))
+    assert (kept.exit_code, "ana.pub.json exists" in kept.stderr) == (3, True)
+    for short in ("", "short"):
+        (tmp_path / "passphrase").write_text(short)
+        result = _run("trust", "new-key", "zoe", "--out", str(desk.home))
+        assert (result.exit_code, "a passphrase has 8 to" in result.stderr) == (3, True)
+    assert not Path(desk.key("zoe")).exists()
+
+
 def test_a_private_key_file_is_encrypted_and_its_owners_alone(desk: Desk) -> None:
     path = Path(desk.key("ana"))
     assert b"ENCRYPTED PRIVATE KEY" in path.read_bytes()

@@ -122,7 +122,7 @@ def publish(
         kept = keys or context_folder(context).parent / "keys"
         pen = open_pen(key or key_path(kept, order.release.family))
         with connect(context) as manager:
-            desk = WitnessedDesk(manager, pen) if key else manager
+            desk = WitnessedDesk(manager, pen) if key or keys else manager
             with _upload_bar() as progress:
                 published = publishing.publish(order, desk, pen.signer, progress)
             _report(manager, order.release, published, output)
@@ -142,7 +142,7 @@ def revoke(
         path = key[0] if key else key_path(kept, name.family)
         with connect(context) as manager:
             pen = open_pen(path)
-            desk = WitnessedDesk(manager, pen) if key else manager
+            desk = WitnessedDesk(manager, pen) if key or keys else manager
             outcome = publishing.revoke(name, desk, reason, pen.signer)
             if outcome.published:
                 typer.echo(f"{name} is revoked: no device begins to run it any more")

@@ -102,7 +102,8 @@ def tell_outcomes(outcomes: Iterable[Outcome]) -> None:
     """Print what came of submissions, and what comes next."""
     published = [role for outcome in outcomes for role in outcome.published]
     if published:
-        typer.echo(f"published: {', '.join(published)}; devices follow at their next question")
+        roles = plain(", ".join(published))
+        typer.echo(f"published: {roles}; devices follow at their next question")
         return
     typer.echo("nothing is published yet: the change waits for signatures")
     typer.echo("next: the holders look at it and sign, each on their own machine:")

@@ -103,6 +103,10 @@ def new_key(
             write_public(public, key, found)
             private = public
         else:
+            if public.exists():
+                raise Refused(
+                    f"{public} exists", hint="a key is never overwritten: choose another name"
+                )
             key = new_key_file(private, holder, new_passphrase())
             write_public(public, key)
         typer.echo(f"key id       {key.keyid}")
@@ -154,12 +158,22 @@ def export(
         current = {role: encode(document) for role, document in found.current.items()}
         waiting = tuple(found.waiting[role] for role in found.pending)
         roots = tuple(encode(found.roots[version]) for version in sorted(found.roots))
-        content = encode_file(Carried(place.fleet, tuple(root_first(waiting)), current, roots))
+        content = _fitting(Carried(place.fleet, tuple(root_first(waiting)), current, roots))
         fileio.replace(file, content, 0o644)
         typer.echo(f"{len(waiting)} changes are in {file}; it holds no secret")
         typer.echo("next: carry it to a holder, who looks and signs:")
         typer.echo(f"        sealane trust sign {file.name} --key THEIR-KEY")
         typer.echo(f"      carry it back and: sealane trust submit {file.name}")
+
+
+def _fitting(carried: Carried) -> bytes:
+    content = encode_file(carried)
+    if len(content) > FILE_BYTES:
+        raise Refused(
+            f"the changes are larger than {FILE_BYTES} bytes",
+            hint="let the holders sign over the network: sealane trust sign --key THEIR-KEY",
+        )
+    return content
 
 
 @app.command()

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.errors import InvalidName
-from sealane.limits import TARGETS_BYTES
+from sealane.limits import ROOT_ROTATIONS, TARGETS_BYTES
 from sealane.names import parse_family
 
 from sealane_manager.errors import Refused
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 FILE_BYTES: Final = 8 * TARGETS_BYTES
 """A file with changes of several families, and what is current."""
-
-ROOTS: Final = 256
-"""As many roots as a device follows at once."""
 
 _BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidName)
 
@@ -112,7 +109,7 @@ def decode_file(content: bytes) -> Carried:
             str(fields["fleet"]),
             tuple(change_from_json(change) for change in fields["changes"]),
             current,
-            tuple(json.dumps(document).encode() for document in fields["roots"][:ROOTS]),
+            tuple(json.dumps(document).encode() for document in fields["roots"][:ROOT_ROTATIONS]),
         )
     except _BROKEN as error:
         raise Refused("this is not a file with changes", hint=hint) from error

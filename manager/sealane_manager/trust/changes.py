@@ -19,7 +19,7 @@ from sealane_manager.trust import submission
 from sealane_manager.trust.public_keys import holder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
     from tuf.api.metadata import VerificationResult
@@ -166,6 +166,14 @@ def follows(role: str, document: Metadata[Any], current: Documents) -> bool:
     return bool(document.signed.version == version + 1)
 
 
+def with_authority(pending: Documents, current: Documents) -> dict[str, Metadata[Any]]:
+    """The pending documents without families that no targets delegate to: theirs were withdrawn."""
+    targets = [each[Targets.type] for each in (pending, current) if Targets.type in each]
+    families = {name for each in targets for name in _delegated(each.signed)}
+    known = {Root.type, Targets.type, *families}
+    return {role: document for role, document in pending.items() if role in known}
+
+
 def merged(waiting: Change, brought: Change) -> Change:
     """The waiting change with the signatures that were brought for it too."""
     document = waiting.document
@@ -197,7 +205,7 @@ def encode(document: Metadata[Any]) -> bytes:
 
 def judge_known(targets: Targets, family: str) -> None:
     """Raise Refused unless the targets delegate to a family."""
-    if family not in ((targets.delegations and targets.delegations.roles) or ()):
+    if family not in _delegated(targets):
         raise Refused(
             f"there is no family {family!r}",
             hint="add it with: sealane trust add-family",
@@ -213,8 +221,7 @@ def judge_kept(after: Documents, new: Documents) -> None:
     hint = "have the new keys sign it, and publish both together"
     if Targets.type not in new and not agreed(root, Targets.type, targets):
         raise Refused("the root would give targets keys that did not sign the targets", hint=hint)
-    delegations = targets.signed.delegations
-    for family in (delegations.roles if delegations else None) or ():
+    for family in _delegated(targets.signed):
         stays = family in after and family not in new
         if stays and not agreed(targets.signed, family, after[family]):
             message = f"the targets would give {family} keys that did not sign its releases"
@@ -242,7 +249,11 @@ def _content(document: Metadata[Any]) -> dict[str, Any]:
 
 def _is_delegated(role: str, documents: Documents) -> bool:
     targets = documents[Targets.type].signed
-    return role in ((targets.delegations and targets.delegations.roles) or ())
+    return role in _delegated(targets)
+
+
+def _delegated(targets: Targets) -> Collection[str]:
+    return (targets.delegations.roles if targets.delegations else None) or ()
 
 
 def _demand(authority: str, result: VerificationResult) -> Demand:
@@ -293,7 +304,7 @@ def _together(ahead: tuple[str, ...], pending: Documents, current: Documents) ->
 def _families(targets: Targets, pending: Documents, current: Documents) -> tuple[str, ...] | None:
     """The families that are ready under these targets; None when one would be left without."""
     ready = []
-    for name in (targets.delegations and targets.delegations.roles) or ():
+    for name in _delegated(targets):
         if name in pending and agreed(targets, name, pending[name]):
             ready.append(name)
         elif name in current and not agreed(targets, name, current[name]):

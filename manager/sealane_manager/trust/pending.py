@@ -17,13 +17,13 @@ from sealane import fileio
 from sealane.errors import SealaneError
 
 from sealane_manager.errors import NotKnown, Refused
-from sealane_manager.trust import changes
+from sealane_manager.trust import changes, submission
 from sealane_manager.trust.change_codec import change_from_json, change_to_json
 from sealane_manager.trust.changes import Change, Given, Outcome
 from sealane_manager.trust.tidy import tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from sealane.clock import Clock
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     Note = Callable[[str, str, str], None]
     """Writes a line of the decision log: actor, action, detail."""
 
+
+REASON_CHARS: Final = 1000
+"""The most that a proposer says of a change; it stands in the audit log."""
 
 VOIDED: Final = 1000
 """Earlier proposals of a role that are remembered, so that no signature of them comes late."""
@@ -65,6 +68,7 @@ class Pending:
             brought = self._brought(offer, actor)
             self._not_voided(brought)
             if self._complete_alone(brought):
+                self._judge_signatures(brought, {})
                 self._tell(brought, actor)
                 return self._publish({offer.role: brought}, (offer.role,))
             change = self._accepted(offer, brought, actor)
@@ -92,6 +96,9 @@ class Pending:
     def _brought(self, offer: Offer, actor: str) -> Change:
         """What was brought, judged in all but the number of its signatures."""
         now = self._clock.now()
+        if len(offer.reason) > REASON_CHARS:
+            raise Refused(f"a reason has at most {REASON_CHARS} characters")
+        submission.judge_role(offer.role)
         document = changes.parse(offer.role, offer.metadata)
         self._repository.judge_form(offer.role, document, now)
         given = tuple(Given(keyid, actor, now) for keyid in document.signatures)
@@ -115,13 +122,9 @@ class Pending:
 
     def _accepted(self, offer: Offer, brought: Change, actor: str) -> Change:
         """The change that waits from now on."""
-        waiting, current = self._load(offer.role), self._repository.documents()
+        waiting = self._load(offer.role)
         same = waiting is not None and waiting.fingerprint == brought.fingerprint
-        pending = self._documents() | {offer.role: brought.document}
-        changes.only_entitled(brought, changes.entitled(offer.role, pending, current))
-        valid = changes.valid_signers(offer.role, pending, current)
-        if bad := brought.document.signatures.keys() - valid:
-            raise Refused(f"the signature by key {min(bad)[:12]} is not one of this change")
+        self._judge_signatures(brought, self._documents())
         if waiting is not None and same:
             known = {given.keyid for given in waiting.given}
             fresh = tuple(given for given in brought.given if given.keyid not in known)
@@ -133,6 +136,14 @@ class Pending:
             brought = replace(brought, voided=voided)
         self._tell(brought, actor)
         return brought
+
+    def _judge_signatures(self, brought: Change, others: Mapping[str, Metadata[Any]]) -> None:
+        """Raise Refused unless each signature is one that counts beside the other proposals."""
+        pending, current = {**others, brought.role: brought.document}, self._repository.documents()
+        changes.only_entitled(brought, changes.entitled(brought.role, pending, current))
+        valid = changes.valid_signers(brought.role, pending, current)
+        if bad := brought.document.signatures.keys() - valid:
+            raise Refused(f"the signature by key {min(bad)[:12]} is not one of this change")
 
     def _tell(self, brought: Change, actor: str) -> None:
         version, reason = brought.document.signed.version, brought.reason

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sealane.errors import SealaneError
+from sealane.limits import ROOT_ROTATIONS
 from securesystemslib.exceptions import UnsupportedLibraryError
 from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata, Root, Targets
 
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.trust import changes
-from sealane_manager.trust.change_codec import ROOTS
 from sealane_manager.trust.changes import Change, Offer
 from sealane_manager.trust.describe import differences
 from sealane_manager.trust.signers import said
@@ -65,11 +65,12 @@ class Look:
     def pending(self) -> dict[str, Metadata[Any]]:
         """The waiting documents that still follow the current ones."""
         found = {role: change.document for role, change in self.waiting.items()}
-        return {
+        fresh = {
             role: document
             for role, document in found.items()
             if changes.follows(role, document, self.current)
         }
+        return changes.with_authority(fresh, self.current)
 
     @property
     def base(self) -> dict[str, Metadata[Any]]:
@@ -120,8 +121,10 @@ def _roots(
     desk: TrustDesk, since: int, current: Mapping[str, Metadata[Any]]
 ) -> dict[int, Metadata[Root]]:
     newest = current[Root.type].signed.version if Root.type in current else 0
-    if newest - since > ROOTS:
-        raise Refused(f"{newest - since} roots came since: more than the {ROOTS} that are followed")
+    if newest - since > ROOT_ROTATIONS:
+        raise Refused(
+            f"{newest - since} roots came since: more than the {ROOT_ROTATIONS} that are followed"
+        )
     return {
         version: changes.parse(Root.type, desk.get_metadata(f"{version}.{Root.type}"))
         for version in range(since + 1, newest)

@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 Secret = Callable[[str], str]
 """Asks for a secret: `passphrase`, or what a token or a service calls its own."""
 
+PASSPHRASE_CHARS: Final = 8
+PASSPHRASE_MOST: Final = 1000
+"""Bytes; libraries take no more than 1,023."""
+
 PUBLIC_SUFFIX: Final = ".pub.json"
 X_URI: Final = "x-uri"
 """Field of a public key file that says where the private key is."""
@@ -57,6 +61,11 @@ def new_key_file(path: Path, holder: str, passphrase: str) -> Key:
     parse_operator(holder)
     if path.exists():
         raise Refused(f"{path} exists", hint="a key is never overwritten: choose another name")
+    if not PASSPHRASE_CHARS <= len(passphrase.encode()) <= PASSPHRASE_MOST:
+        raise Refused(
+            f"a passphrase has {PASSPHRASE_CHARS} to {PASSPHRASE_MOST} characters",
+            hint="a few words that nobody else would put together",
+        )
     private = Ed25519PrivateKey.generate()
     encryption = BestAvailableEncryption(passphrase.encode())
     content = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
@@ -84,7 +93,9 @@ def held_by(key: Key, holder: str) -> Key:
 
 
 def write_public(path: Path, key: Key, uri: str = "") -> None:
-    """Write a public key file."""
+    """Write a public key file; raises Refused where another key's lies."""
+    if path.exists() and _read_public(path)[0].keyid != key.keyid:
+        raise Refused(f"{path} is another key's", hint="choose another name or another folder")
     fields = {"keyid": key.keyid, **key.to_dict()} | ({X_URI: uri} if uri else {})
     fileio.replace(path, json.dumps(fields, indent=1, sort_keys=True).encode() + b"\n", 0o644)
 

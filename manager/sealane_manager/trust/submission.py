@@ -103,6 +103,12 @@ def judge_root_form(current: int, new: Root, now: datetime) -> None:
             raise Refused(f"{name} would need {role.threshold} keys: the manager signs with one")
 
 
+def judge_role(role: str) -> None:
+    """Raise Refused unless a role is one that people sign for."""
+    if role not in {Root.type, Targets.type}:
+        _family(role)
+
+
 def judge_targets(root: Root, current: int, new: Metadata[Targets], now: datetime) -> None:
     """Raise Refused unless the new top-level targets only delegate, each family its own paths."""
     judge_targets_form(current, new.signed, now)
