@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from sealane.names import ReleaseName, parse_slot
 
-from sealane_manager.cli import evidence
+from sealane_manager.cli import evidence, report
 from sealane_manager.cli.apply import OptionalFile, read_file
 from sealane_manager.cli.arguments import (
     parse_duration,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Bring a release to devices, in stages.")
 
 app.add_typer(evidence.app, name="evidence")
+app.command("report")(report.report)
 
 _COLUMNS = ("id", "release", "slot", "selector", "state", "stage", "phase", "reason")
 
