@@ -206,6 +206,7 @@ def _rollout_row(number: int) -> dict[str, Any]:
         "silent_after_us": 900_000_000,
         "min_requests": 100,
         "checks": checks_to_json(Checks()),
+        "terms": {},
         "on_failure": "revert",
         "state": str(RolloutState.RUNNING if running else RolloutState.SUCCEEDED),
         "stage": 2 if running else 4,
@@ -286,7 +287,7 @@ PAGES = (
 @contextmanager
 def filled(count: int, every: int = 1) -> Iterator[tuple[Dashboard, Watch]]:
     """A dashboard with the fleet behind it, of which most hold a session."""
-    with a_dashboard(REFERENCES) as dashboard:
+    with a_dashboard(REFERENCES, on_disk=True) as dashboard:
         began = time.perf_counter()
         with dashboard.store._database.write() as session:
             fill(session.connection(), count)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher
@@ -127,9 +127,10 @@ def _template() -> Path:
 
 
 @contextmanager
-def a_dashboard(references: Scales | None = None) -> Iterator[Dashboard]:
+def a_dashboard(references: Scales | None = None, *, on_disk: bool = False) -> Iterator[Dashboard]:
     """A dashboard on a new fleet; vision/defect@1 and @2 are listed for slot cam."""
-    with in_memory() as folder:
+    with TemporaryDirectory() if on_disk else in_memory() as place:
+        folder = Path(place)
         state = StateFolder(folder / "state")
         shutil.copytree(_template(), state.root)
         clock = FakeClock(START)
