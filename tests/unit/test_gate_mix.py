@@ -14,6 +14,7 @@ from sealane.telemetry.types import MAX_CLASSES, Arm, ModelWindow, Predictions, 
 from sealane_manager.gate import budget
 from sealane_manager.gate.judge import judge
 from sealane_manager.gate.mix import Mix, apart, log_evidence, together
+from sealane_manager.gate.ruling import Case, Facts, Verdict, decide
 from sealane_manager.gate.types import Breach, Check, Checks, Finding, Kind, Seen
 from sealane_manager.rollout.tally import Asked, Tally, Watched, added
 
@@ -127,3 +128,12 @@ def test_rows_that_came_together_are_no_bets_of_their_own() -> None:
     mine, theirs = Predictions(classes=(4, 4)), Predictions(classes=(8,))
     window = Window(100, 10, (model(Arm.CANDIDATE, 2, mine, 4), model(Arm.ACTIVE, 1, theirs)))
     assert added(Tally(), [window], WATCHED, Asked(Checks())).mix == Mix()
+
+
+def test_people_are_asked_while_the_device_is_still_on_its_way() -> None:
+    facts = Facts(0, "", 0, running=True, limit=0, missing="waits for d1", soaked=False)
+    seen = Seen(stages=3, minutes=2.0, split=True, mix=answers(Mix(), seed=1))
+    verdict, reason, _ = decide(Case(facts, Checks(), seen))
+    assert verdict is Verdict.HOLD
+    assert "predicts otherwise than the release beside it" in reason
+    assert decide(Case(facts, Checks(), Seen(stages=3, minutes=2.0)))[1] == "waits for d1"

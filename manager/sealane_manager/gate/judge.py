@@ -37,8 +37,12 @@ def judge(checks: Checks, seen: Seen) -> Judgement:
         *looks.predictions_in_split(checks, seen),
         *looks.predictions(checks, seen),
     )
-    fails = [each.words for each in findings if each.counts and each.breach is Breach.FAIL]
-    return Judgement(findings, "; ".join(fails), _holds(checks, seen, findings))
+    fails, asks = (_breached(findings, breach) for breach in (Breach.FAIL, Breach.HOLD))
+    return Judgement(findings, fails, asks or _holds(checks, seen, findings), asks)
+
+
+def _breached(findings: Sequence[Finding], breach: Breach) -> str:
+    return "; ".join(each.words for each in findings if each.counts and each.breach is breach)
 
 
 # Exact evidence
@@ -87,9 +91,6 @@ def _alone(bet: looks.Bet) -> float:
 
 
 def _holds(checks: Checks, seen: Seen, findings: Sequence[Finding]) -> str:
-    asks = [each.words for each in findings if each.counts and each.breach is Breach.HOLD]
-    if asks:
-        return "; ".join(asks)
     if seen.active and seen.reporting < LEAST_REPORTING * seen.active:
         return f"telemetry arrives from {seen.reporting} of {seen.active} devices with the release"
     if seen.shock >= SHOCK:

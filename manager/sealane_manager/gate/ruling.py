@@ -57,7 +57,8 @@ class Case:
 def decide(case: Case) -> tuple[Verdict, str, Judgement]:
     """The verdict, its reason in one sentence, and what each check found.
 
-    Failures are tolerated only beside successes: when every judged device failed, the gate fails.
+    What people are asked is said first, also while a device is still on its way. Failures are
+    tolerated only beside successes: when every judged device failed, the gate fails.
     """
     facts, found = case.facts, judge(case.checks, case.seen)
     judged = facts.lost + facts.serving
@@ -68,7 +69,7 @@ def decide(case: Case) -> tuple[Verdict, str, Judgement]:
     if found.fails:
         return Verdict.FAIL, found.fails, found
     if facts.missing or found.holds:
-        return Verdict.HOLD, facts.missing or found.holds, found
+        return Verdict.HOLD, found.asks or facts.missing or found.holds, found
     if not facts.soaked:
         return Verdict.HOLD, f"{facts.serving} of {judged} judged devices serve; soaks", found
     return Verdict.PASS, f"{facts.serving} of {judged} judged devices serve", found

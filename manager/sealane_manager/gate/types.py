@@ -200,8 +200,10 @@ class Judgement:
     Attributes:
         fails: why the release must be stopped; empty when it need not.
         holds: why the stage must not pass yet; empty when it may.
+        asks: what people are asked to look at, which is why it holds; empty when nothing is.
     """
 
     findings: tuple[Finding, ...]
     fails: str = ""
     holds: str = ""
+    asks: str = ""
