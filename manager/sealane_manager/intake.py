@@ -35,6 +35,21 @@ PRODUCERS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """Whose signature is demanded of a family's models.
+
+    Attributes:
+        family: empty means every family that has no keys of its own.
+        keys: name and SHA-256 of each.
+        problem: why no key can be read, so that nothing comes in.
+    """
+
+    family: str
+    keys: tuple[tuple[str, str], ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """A bundle that wants to come in.
 
@@ -73,6 +88,13 @@ class Intake:
             reason = f"the keys of producers cannot be read: {error.strerror}"
             raise self._refused(arrival, reason, f"look at {self._producers}") from error
 
+    def demands(self) -> tuple[Demand, ...]:
+        """Whose signature is demanded, for every family and for single ones; empty: nobody's."""
+        if self._producers is None:
+            return ()
+        own = sorted(path.name for path in self._producers.glob("[!.]*") if path.is_dir())
+        return tuple(_demand(self._producers, family) for family in ("", *own))
+
     def accepted(self, arrival: Arrival, key: ProducerKey) -> None:
         """Write down that it came in."""
         self._write(arrival, "accept", f"{arrival.name}: signed by {key.name}, key {key.hint}")
@@ -96,6 +118,16 @@ class Intake:
     def _write(self, arrival: Arrival, action: str, detail: str) -> None:
         evidence = hex_of(arrival.manifest.digest)
         self._tell(DecisionRecord(self._clock.now(), "", arrival.actor, action, detail, evidence))
+
+
+def _demand(folder: Path, family: str) -> Demand:
+    try:
+        keys = producers_of(folder, family)
+    except BundleError as error:
+        return Demand(family, problem=str(error))
+    except OSError as error:
+        return Demand(family, problem=f"cannot be read: {error.strerror}")
+    return Demand(family, tuple((key.name, key.hint) for key in keys))
 
 
 def producers_of(folder: Path, family: str) -> tuple[ProducerKey, ...]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sealane.names import Digest, ReleaseName
 
     from sealane_manager.blobs import BlobStore
-    from sealane_manager.intake import Intake
+    from sealane_manager.intake import Demand, Intake
     from sealane_manager.repository import Repository
     from sealane_manager.trust.changes import Change, Offer, Outcome
     from sealane_manager.trust.pending import Pending
@@ -104,6 +104,10 @@ class Publishing:
                 hint="upload the bundle's blobs first",
             )
         return manifest
+
+    def demands(self) -> tuple[Demand, ...]:
+        """Whose signature a bundle must have to come in; empty: nobody's."""
+        return self._intake.demands()
 
     def current(self, role: str) -> bytes:
         """The current metadata of one role."""

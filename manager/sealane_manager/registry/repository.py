@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from sealane_manager.registry.reference import Reference
     from sealane_manager.registry.wire import Answer
 
+FINISH_SECONDS: Final = 900.0
+"""At the end of an upload a registry may hash all of it, or copy it within an object store."""
+
 _OK: Final = 200
 _CREATED: Final = 201
 _ACCEPTED: Final = 202
@@ -157,7 +160,8 @@ class Repository:
         """Send the rest, or all, of a blob, and let the registry check its digest."""
         joint = "&" if "?" in opened.url else "?"
         url = f"{opened.url}{joint}{urlencode({'digest': digest})}"
-        with self._access.right(Request("PUT", url, _BYTES, rest), _CREATED, _NO_CONTENT):
+        request = Request("PUT", url, _BYTES, rest, FINISH_SECONDS)
+        with self._access.right(request, _CREATED, _NO_CONTENT):
             pass
 
     def _manifest_url(self, name: str) -> str:

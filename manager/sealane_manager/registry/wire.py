@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from sealane_manager.registry.request import Request
 
 CONNECT_SECONDS: Final = 10.0
-READ_SECONDS: Final = 60.0
-"""Silence on an open connection."""
-
 PART_BYTES: Final = 64 * 1024
 
 _ALWAYS: Final = {"Accept-Encoding": "identity", "User-Agent": "sealane"}
@@ -87,6 +84,7 @@ class Wire:
                 request.url,
                 body=request.body,
                 headers={**_ALWAYS, **request.headers},
+                timeout=Timeout(connect=CONNECT_SECONDS, read=request.seconds),
                 preload_content=False,
                 decode_content=False,
                 redirect=False,
@@ -113,12 +111,11 @@ class Wire:
         return self._pools[scheme, proxy]
 
     def _made(self, scheme: str, proxy: str) -> urllib3.PoolManager:
-        timeout = Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
         tls = self._tls if "https" in {scheme, proxy.partition(":")[0]} else None
         if not proxy:
-            return urllib3.PoolManager(ssl_context=tls, timeout=timeout)
+            return urllib3.PoolManager(ssl_context=tls)
         headers = _proxy_headers(proxy)
-        return urllib3.ProxyManager(proxy, proxy_headers=headers, ssl_context=tls, timeout=timeout)
+        return urllib3.ProxyManager(proxy, proxy_headers=headers, ssl_context=tls)
 
 
 @contextmanager

@@ -70,6 +70,7 @@ class SettingsPages:
             tokens=kept.tokens(),
             trust=roles_of(repository.current),
             root=root_fingerprint(repository.current),
+            demands=self._offices.publishing.demands(),
             roles=tuple(Role),
             secret=secret,
             channels=self._offices.alarms.described(),
