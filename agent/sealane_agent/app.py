@@ -174,7 +174,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         folder=folder,
         journal=journal,
         endpoint=link,
-        staging=Staging(store, blobs, link, device_facts()),
+        staging=Staging(store, blobs, link, device_facts(folder.engines)),
         key=lambda: passport.key,
         believe=passport.believe,
         speaker=Speaker(who.device, boot_id()),

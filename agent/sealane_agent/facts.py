@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import os
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from sealane.bundle.fit import INSTRUCTIONS
 from sealane.fleet import DeviceFacts
 
+from sealane_agent.runtimes.ability import able
 from sealane_agent.runtimes.inventory import installed_runtimes
 
+_CPU: Final = Path("/proc/cpuinfo")
+_FLAGS: Final = re.compile(r"^(?:flags|Features)\s*:(.*)$", re.MULTILINE)
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
-def device_facts() -> DeviceFacts:
-    """What releases' requirements are judged against; the endpoint's address comes later."""
-    system = os.uname()
+def device_facts(known: Path | None = None) -> DeviceFacts:
+    """What releases' requirements are judged against; the endpoint's address comes later.
+
+    `known`: file that keeps what engines said of themselves; without one they are not asked.
+    """
+    system, runtimes = os.uname(), installed_runtimes()
     return DeviceFacts(
         arch=system.machine,
         os=system.sysname.lower(),
         cpus=len(os.sched_getaffinity(0)),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        runtimes=installed_runtimes(),
+        runtimes=runtimes if known is None else able(runtimes, known),
         endpoint="",
+        instructions=instructions(_CPU.read_text(errors="replace")),
     )
+
+
+def instructions(cpuinfo: str) -> tuple[str, ...]:
+    """Sets that every processor has, of those that have a name here."""
+    lists = [set(found.split()) for found in _FLAGS.findall(cpuinfo)]
+    flags = set.intersection(*lists) if lists else set()
+    return tuple(name for name, any_of in INSTRUCTIONS.items() if flags & any_of)
 
 
 def boot_id() -> str:

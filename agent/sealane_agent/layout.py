@@ -94,6 +94,11 @@ class StateFolder:
         return self.blobs / hex_of(digest)
 
     @property
+    def engines(self) -> Path:
+        """What engines said of themselves, by their versions."""
+        return self.root / "engines.json"
+
+    @property
     def kit(self) -> Path:
         """A kit that was carried here, until what it brings has ended."""
         return self.root / "kit" / "kit"

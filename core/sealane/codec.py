@@ -181,9 +181,16 @@ def facts_to_wire(facts: fleet.DeviceFacts) -> wire.DeviceFacts:
         memory_bytes=facts.memory_bytes,
         endpoint=facts.endpoint,
         runtimes=[
-            wire.Runtime(name=item.name, version=item.version, accelerators=item.accelerators)
+            wire.Runtime(
+                name=item.name,
+                version=item.version,
+                accelerators=item.accelerators,
+                opset=item.opset,
+                ir_version=item.ir_version,
+            )
             for item in facts.runtimes
         ],
+        instructions=facts.instructions,
     )
 
 
@@ -196,9 +203,12 @@ def facts_from_wire(facts: wire.DeviceFacts) -> fleet.DeviceFacts:
         memory_bytes=facts.memory_bytes,
         endpoint=facts.endpoint,
         runtimes=tuple(
-            fleet.RuntimeFact(item.name, item.version, tuple(item.accelerators))
+            fleet.RuntimeFact(
+                item.name, item.version, tuple(item.accelerators), item.opset, item.ir_version
+            )
             for item in facts.runtimes
         ),
+        instructions=tuple(facts.instructions),
     )
 
 

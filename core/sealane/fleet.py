@@ -23,16 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeFact:
-    """A runtime installed on a device and the accelerators it found there."""
+    """A runtime installed on a device and the accelerators it found there.
+
+    Attributes:
+        opset, ir_version: the highest of ONNX that its engine takes; 0 when nobody knows.
+    """
 
     name: str
     version: str
     accelerators: tuple[str, ...]
+    opset: int = 0
+    ir_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """What a device is; `requires` of a release is judged against it."""
+    """What a device is; `requires` of a release is judged against it.
+
+    Attributes:
+        instructions: sets of its processors, of those in `sealane.bundle.fit.INSTRUCTIONS`; empty
+            when nobody knows.
+    """
 
     arch: str
     os: str
@@ -40,6 +51,7 @@ class DeviceFacts:
     memory_bytes: int
     runtimes: tuple[RuntimeFact, ...]
     endpoint: str
+    instructions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

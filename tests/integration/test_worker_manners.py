@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sealane_agent.serving.worker_launch import KEPT, SETTINGS, environment
+from sealane_agent.runtimes.surroundings import KEPT, SETTINGS
+from sealane_agent.serving.worker_launch import environment
 from sealane_agent.serving.worker_process import WorkerProcess
 from support.workers import (
     RUNTIMES,

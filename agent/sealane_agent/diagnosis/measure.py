@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -31,6 +28,7 @@ from sealane_agent.diagnosis.findings import (
 from sealane_agent.identity.lifetime import lifetime
 from sealane_agent.identity.passport import Passport
 from sealane_agent.line.client import ask
+from sealane_agent.runtimes.ability import EngineTrouble, ask_engine
 from sealane_agent.runtimes.inventory import installed_runtimes
 from sealane_agent.store import RESERVE_BYTES
 
@@ -43,11 +41,6 @@ if TYPE_CHECKING:
     from sealane_agent.identity.membership import Membership
     from sealane_agent.layout import StateFolder
 
-_ENGINE_S: Final = 60.0
-_ASK_ENGINE: Final = (
-    "import json, sys; from sealane_agent.runtimes.registry import find_runtime; "
-    "print(json.dumps(find_runtime(sys.argv[1]).accelerators()))"
-)
 _LATEST: Final = 1.0
 """A renewal is late when the latest moment for it is over."""
 
@@ -109,18 +102,11 @@ def runtimes(needed: Mapping[str, str]) -> tuple[Finding, ...]:
 
 
 def _engine(fact: RuntimeFact) -> RuntimeReading:
-    command = [sys.executable, "-c", _ASK_ENGINE, fact.name]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_ENGINE_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        ability = ask_engine(fact.name)
+    except EngineTrouble as error:
         return RuntimeReading(fact.name, fact.version, trouble=str(error))
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        trouble = said[-1] if said else f"it ended with {done.returncode}"
-        return RuntimeReading(fact.name, fact.version, trouble=trouble)
-    return RuntimeReading(fact.name, fact.version, tuple(json.loads(done.stdout)))
+    return RuntimeReading(fact.name, fact.version, ability.accelerators)
 
 
 def _floor(folder: StateFolder) -> datetime:

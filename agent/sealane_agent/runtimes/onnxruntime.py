@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import onnxruntime
 
 from sealane_agent.runtimes.base import InferenceFailed, ModelRefused, first_line
+from sealane_agent.runtimes.smallest_model import smallest_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from sealane_agent.runtimes.base import Hints
 
 _ONLY_ERRORS: Final = 3
+_SILENT: Final = 4
+_NO_SUCH: Final = 9999
+_IR: Final = re.compile(r"max supported IR version: (\d+)")
+_OPSET: Final = re.compile(r"support for domain ai\.onnx is till opset (\d+)")
 _SPIN_US: Final = "20"
 """Microseconds: keeps nearly all of the gain on an idle machine, harms a busy one hardly."""
 
@@ -62,6 +68,13 @@ class OnnxRuntime:
         """The CPU."""
         return ("cpu",)
 
+    def understands(self) -> tuple[int, int]:
+        """The highest opset and IR version that it takes; 0 where its refusal does not say.
+
+        It has no call for it: it is asked for what does not exist, and names its limit.
+        """
+        return _limit(_OPSET, 8, _NO_SUCH), _limit(_IR, _NO_SUCH, 17)
+
     def load(self, path: Path, hints: Hints) -> OnnxModel:
         """Load by path, which needs less memory than bytes; raises ModelRefused or MemoryError."""
         onnxruntime.set_default_logger_severity(_ONLY_ERRORS)
@@ -78,6 +91,18 @@ class OnnxRuntime:
         if missing := set(hints.outputs) - known:
             raise ModelRefused(f"the model has no output named {', '.join(sorted(missing))}")
         return OnnxModel(session, hints.outputs)
+
+
+def _limit(said: re.Pattern[str], ir_version: int, opset: int) -> int:
+    onnxruntime.set_default_logger_severity(_SILENT)
+    try:
+        onnxruntime.InferenceSession(
+            smallest_model(ir_version, opset), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # noqa: BLE001 - the engine has no type for it
+        found = said.search(str(error))
+        return int(found[1]) if found else 0
+    return 0
 
 
 def _options(hints: Hints) -> onnxruntime.SessionOptions:

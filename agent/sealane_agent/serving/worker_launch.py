@@ -8,26 +8,16 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sealane.failure import Failure, FailureKind
+
+from sealane_agent.runtimes.surroundings import KEPT, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sealane_agent.worker.orders import Order
-
-KEPT: Final = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-"""Variables that a worker inherits; no home folder, no credentials, no engine's own switches."""
-
-SETTINGS: Final[Mapping[str, str]] = {
-    "ORT_DISABLE_TELEMETRY": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "PYTHONFAULTHANDLER": "1",
-}
-"""Engines' threads are set by the worker itself; these keep libraries from starting their own."""
 
 
 @dataclass(frozen=True, slots=True)

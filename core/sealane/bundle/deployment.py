@@ -11,12 +11,14 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from sealane.bundle.fit import INSTRUCTIONS
 from sealane.bundle.jsonform import Fields, dump, load
 from sealane.bundle.types import (
     Agreement,
     DataType,
     Deployment,
     Golden,
+    Needs,
     ProbationLimits,
     ReferenceBins,
     Rule,
@@ -109,6 +111,9 @@ def _known(deployment: Deployment) -> dict[str, Any]:
     for name in ("batch_rows", "agreement"):
         if not known[name]:
             del known[name]
+    for variant in known["variants"]:
+        if not any(variant["needs"].values()):
+            del variant["needs"]
     if deployment.sampling is not None:
         known["sampling"] = deployment.sampling.fields()
     plain: dict[str, Any] = listed(known)
@@ -177,7 +182,16 @@ def _variant(found: Fields) -> Variant:
         files=found.texts("files", BUNDLE_FILES),
         tolerance={name: _tolerance(tolerance.fields(name)) for name in tolerance.raw},
         memory_bytes=found.integer("memory_bytes", 0, 64 * BLOB_BYTES),
+        needs=_needs(found.fields("needs")) if "needs" in found.raw else Needs(),
     )
+
+
+def _needs(found: Fields) -> Needs:
+    instructions = found.texts("instructions", len(INSTRUCTIONS))
+    if unknown_sets := [each for each in instructions if not _WORD.fullmatch(each)]:
+        raise BundleError(f"{found.where}: {unknown_sets[0][:40]!r} is no set of instructions")
+    highest = found.integer("opset", 0, DIMENSION), found.integer("ir_version", 0, DIMENSION)
+    return Needs(*highest, instructions)
 
 
 def _word(found: Fields, key: str) -> str:

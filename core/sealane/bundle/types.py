@@ -88,6 +88,20 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Needs:
+    """What a variant needs of an engine and of a processor; 0 and empty ask for nothing.
+
+    Attributes:
+        opset, ir_version: of ONNX, as its model file says.
+        instructions: sets without which it would not run, or not as fast as it was measured.
+    """
+
+    opset: int = 0
+    ir_version: int = 0
+    instructions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     """The same model for other hardware or precision.
 
@@ -100,6 +114,7 @@ class Variant:
         files: every path the variant needs, `model` included.
         tolerance: per output name; golden outputs must be met within it.
         memory_bytes: what loading and serving is expected to need; 0 when unknown.
+        needs: of engine and processor; judged before its files are fetched.
     """
 
     name: str
@@ -110,6 +125,7 @@ class Variant:
     files: tuple[str, ...]
     tolerance: Mapping[str, Tolerance]
     memory_bytes: int = 0
+    needs: Needs = field(default_factory=Needs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,12 +53,23 @@ def _accelerators(facts: DeviceFacts) -> set[str]:
     return {name for runtime in facts.runtimes for name in runtime.accelerators}
 
 
+def _instructions(name: str, wanted: Any, facts: DeviceFacts) -> str | None:
+    if not (isinstance(wanted, list) and all(isinstance(item, str) for item in wanted)):
+        return f"requires {name} in no form that this agent knows"
+    if missing := [item for item in wanted if item not in facts.instructions]:
+        have = ", ".join(facts.instructions) or "none that is known"
+        return f"requires {name} {' and '.join(missing)}, the device has {have}"
+    return None
+
+
 _JUDGES: Final[Mapping[str, Callable[..., str | None]]] = {
     "accelerator": _one_of(_accelerators),
     "arch": _one_of(lambda facts: {facts.arch}),
+    "instructions": _instructions,
     "cpus": _at_least(lambda facts: facts.cpus),
     "memory_bytes": _at_least(lambda facts: facts.memory_bytes),
     "os": _one_of(lambda facts: {facts.os}),
     "runtime": _one_of(lambda facts: {runtime.name for runtime in facts.runtimes}),
 }
-"""Every key that may stand in `requires`. A list is met by one of its values."""
+"""Every key that may stand in `requires`. A list is met by one of its values, but that of
+instructions by all."""

@@ -58,6 +58,7 @@ class PackOrder:
         out: folder of the layout; must not exist.
         variants: further variants.
         tolerance: by variant; goes before the default of its precision.
+        instructions: by variant: sets without which a device shall not take it.
         labels: names of the classes, in the order of the model's answer.
         sampling: JSON file that says what of inputs may be kept; None: nothing.
         key: its producer's, who signs all files; None: nobody signs them.
@@ -70,6 +71,7 @@ class PackOrder:
     out: Path
     variants: tuple[VariantSource, ...] = ()
     tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
+    instructions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     probation: ProbationLimits = field(default_factory=ProbationLimits)
     batch_rows: int = 0
     labels: tuple[str, ...] = ()
@@ -135,7 +137,7 @@ def _sources(order: PackOrder, model: OnnxModel) -> tuple[VariantSource, ...]:
         raise BundleError(
             f"two variants have one name: {', '.join(names)}", hint="give each its own"
         )
-    if unknown := set(order.tolerance).difference(names):
+    if unknown := {*order.tolerance, *order.instructions}.difference(names):
         raise BundleError(
             f"no variant is called {', '.join(sorted(unknown))}", hint=f"use {', '.join(names)}"
         )
@@ -150,7 +152,7 @@ def _deployment(order: PackOrder, material: _Material) -> Deployment:
         inputs=model.inputs,
         outputs=model.outputs,
         variants=tuple(
-            contract(source, [*material.files[source.name]], tolerances)
+            contract(source, material.files[source.name], tolerances, order.instructions)
             for source in material.sources
         ),
         golden=Golden(

@@ -49,6 +49,7 @@ class OnnxModel:
         path: the file.
         external: further files it needs, relative to its folder.
         precision: `fp32`, `fp16`, `bf16` or `int8`, as its weights and operators tell.
+        opset, ir_version: of ONNX, that an engine must know.
     """
 
     path: Path
@@ -56,6 +57,8 @@ class OnnxModel:
     outputs: tuple[TensorSpec, ...]
     external: tuple[str, ...]
     precision: str
+    opset: int = 0
+    ir_version: int = 0
 
 
 def read_model(path: Path) -> OnnxModel:
@@ -68,7 +71,16 @@ def read_model(path: Path) -> OnnxModel:
     external = _external_files(path, tensors)
     _check_rules(path)
     inputs, outputs = _signature(path, model)
-    return OnnxModel(path, inputs, outputs, external, _precision(nodes, tensors))
+    precision = _precision(nodes, tensors)
+    return OnnxModel(
+        path, inputs, outputs, external, precision, _opset(model), int(model.ir_version)
+    )
+
+
+def _opset(model: Any) -> int:
+    """Of the standard operators; the others' numbers mean something else."""
+    own = [item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}]
+    return int(max(own, default=0))
 
 
 def _load(path: Path) -> Any:

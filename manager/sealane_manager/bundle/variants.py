@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sealane.bundle.deployment import ACCELERATORS
-from sealane.bundle.types import DataType, Tolerance, Variant
+from sealane.bundle.fit import INSTRUCTIONS
+from sealane.bundle.types import DataType, Needs, Tolerance, Variant
 from sealane.errors import BundleError
 
 from sealane_manager.bundle.read_model import read_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from sealane.bundle.types import TensorSpec
 
     from sealane_manager.bundle.read_model import OnnxModel
@@ -27,6 +27,9 @@ DEFAULT_TOLERANCE: Final[Mapping[str, Tolerance]] = {
     "int8": Tolerance(5e-2, 5e-2),
 }
 """Against the unoptimised fp32 model; whole numbers and flags must always be equal."""
+
+Instructions = Mapping[str, tuple[str, ...]]
+"""Sets of instructions, by variant."""
 
 RUNTIMES: Final = ("onnxruntime", "openvino")
 
@@ -98,17 +101,40 @@ def _openvino_files(source: VariantSource) -> dict[str, Path]:
     return {f"{model}.xml": source.path.resolve(), f"{model}.bin": weights.resolve()}
 
 
-def contract(source: VariantSource, files: Sequence[str], tolerance: Tolerances) -> Variant:
+def contract(
+    source: VariantSource, files: Mapping[str, Path], tolerance: Tolerances, given: Instructions
+) -> Variant:
     """The variant as deployment.json has it; the first of the files is the model."""
+    names = tuple(files)
     return Variant(
         name=source.name,
         runtime=source.runtime,
         accelerator=source.accelerator,
         precision=source.precision,
-        model=files[0],
-        files=tuple(files),
+        model=names[0],
+        files=names,
         tolerance=tolerance.of(source),
+        needs=_needs(source, given.get(source.name, ())),
     )
+
+
+def _needs(source: VariantSource, instructions: tuple[str, ...]) -> Needs:
+    if source.path.suffix == ".xml":
+        return Needs(instructions=instructions)
+    model = read_model(source.path)
+    return Needs(model.opset, model.ir_version, instructions)
+
+
+def parse_instructions(text: str) -> tuple[str, tuple[str, ...]]:
+    """Read `VARIANT=avx512,vnni`, or raise BundleError."""
+    name, _, listed = text.partition("=")
+    found = tuple(listed.split(","))
+    if not name or not listed or not {*found} <= INSTRUCTIONS.keys():
+        known = ", ".join(INSTRUCTIONS)
+        raise BundleError(
+            f"{text!r} names no sets of instructions", hint=f"write VARIANT=SET,SET of {known}"
+        )
+    return name, found
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ def pack(
     tolerance: Annotated[
         list[str] | None, typer.Option(help="VARIANT=ATOL:RTOL instead of the precision's own")
     ] = None,
+    instructions: Annotated[
+        list[str] | None,
+        typer.Option(help="VARIANT=avx512,vnni: sets of instructions that it needs"),
+    ] = None,
     probation_seconds: Annotated[
         float | None, typer.Option(min=0, help="how long a device watches it before keeping it")
     ] = None,
@@ -79,6 +83,7 @@ def pack(
             out=out,
             variants=tuple(variants.VariantSource.parse(text) for text in variant or ()),
             tolerance=dict(variants.parse_tolerance(text) for text in tolerance or ()),
+            instructions=dict(variants.parse_instructions(text) for text in instructions or ()),
             probation=packing.probation_limits(probation_seconds, probation_requests),
             labels=tuple(label or ()),
             batch_rows=batch_rows,

@@ -94,10 +94,17 @@ def facts_fields(facts: DeviceFacts) -> dict[str, Any]:
 def facts(fields: Mapping[str, Any]) -> DeviceFacts:
     """What a device is."""
     runtimes = tuple(
-        RuntimeFact(each["name"], each["version"], tuple(each["accelerators"]))
+        RuntimeFact(
+            each["name"],
+            each["version"],
+            tuple(each["accelerators"]),
+            int(each.get("opset", 0)),
+            int(each.get("ir_version", 0)),
+        )
         for each in fields["runtimes"]
     )
-    return DeviceFacts(**{**fields, "runtimes": runtimes})
+    instructions = tuple(fields.get("instructions", ()))
+    return DeviceFacts(**{**fields, "runtimes": runtimes, "instructions": instructions})
 
 
 def device_record(

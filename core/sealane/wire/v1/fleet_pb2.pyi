@@ -159,6 +159,7 @@ class DeviceFacts(google.protobuf.message.Message):
     CPUS_FIELD_NUMBER: builtins.int
     OS_FIELD_NUMBER: builtins.int
     ENDPOINT_FIELD_NUMBER: builtins.int
+    INSTRUCTIONS_FIELD_NUMBER: builtins.int
     arch: builtins.str
     memory_bytes: builtins.int
     cpus: builtins.int
@@ -167,6 +168,10 @@ class DeviceFacts(google.protobuf.message.Message):
     """Address on which the endpoint answers, as seen on the device."""
     @property
     def runtimes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Runtime]: ...
+    @property
+    def instructions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Instruction sets of its processors (avx2, avx512, vnni, neon, …); empty: not known."""
+
     def __init__(
         self,
         *,
@@ -176,8 +181,9 @@ class DeviceFacts(google.protobuf.message.Message):
         cpus: builtins.int = ...,
         os: builtins.str = ...,
         endpoint: builtins.str = ...,
+        instructions: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["arch", b"arch", "cpus", b"cpus", "endpoint", b"endpoint", "memory_bytes", b"memory_bytes", "os", b"os", "runtimes", b"runtimes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["arch", b"arch", "cpus", b"cpus", "endpoint", b"endpoint", "instructions", b"instructions", "memory_bytes", b"memory_bytes", "os", b"os", "runtimes", b"runtimes"]) -> None: ...
 
 global___DeviceFacts = DeviceFacts
 
@@ -188,8 +194,13 @@ class Runtime(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
     ACCELERATORS_FIELD_NUMBER: builtins.int
+    OPSET_FIELD_NUMBER: builtins.int
+    IR_VERSION_FIELD_NUMBER: builtins.int
     name: builtins.str
     version: builtins.str
+    opset: builtins.int
+    """The highest of ONNX that it takes; 0: not known."""
+    ir_version: builtins.int
     @property
     def accelerators(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
@@ -198,8 +209,10 @@ class Runtime(google.protobuf.message.Message):
         name: builtins.str = ...,
         version: builtins.str = ...,
         accelerators: collections.abc.Iterable[builtins.str] | None = ...,
+        opset: builtins.int = ...,
+        ir_version: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["accelerators", b"accelerators", "name", b"name", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accelerators", b"accelerators", "ir_version", b"ir_version", "name", b"name", "opset", b"opset", "version", b"version"]) -> None: ...
 
 global___Runtime = Runtime
 
