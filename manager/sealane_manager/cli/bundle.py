@@ -26,6 +26,12 @@ bundle_release.add_to(app)
 _Folder = Annotated[Path, typer.Argument(help="folder of the bundle (an OCI image layout)")]
 
 
+InstructionsOption = Annotated[
+    list[str] | None,
+    typer.Option(help="VARIANT=avx512,vnni: sets of instructions that it needs"),
+]
+
+
 @app.command()
 def pack(
     onnx: Annotated[Path, typer.Argument(help="the model, an .onnx file")],
@@ -41,10 +47,7 @@ def pack(
     tolerance: Annotated[
         list[str] | None, typer.Option(help="VARIANT=ATOL:RTOL instead of the precision's own")
     ] = None,
-    instructions: Annotated[
-        list[str] | None,
-        typer.Option(help="VARIANT=avx512,vnni: sets of instructions that it needs"),
-    ] = None,
+    instructions: InstructionsOption = None,
     probation_seconds: Annotated[
         float | None, typer.Option(min=0, help="how long a device watches it before keeping it")
     ] = None,
