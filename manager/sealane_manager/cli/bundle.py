@@ -26,6 +26,9 @@ bundle_release.add_to(app)
 _Folder = Annotated[Path, typer.Argument(help="folder of the bundle (an OCI image layout)")]
 
 
+ToleranceOption = Annotated[
+    list[str] | None, typer.Option(help="VARIANT=ATOL:RTOL instead of the precision's own")
+]
 InstructionsOption = Annotated[
     list[str] | None,
     typer.Option(help="VARIANT=avx512,vnni: sets of instructions that it needs"),
@@ -44,9 +47,7 @@ def pack(
         list[str] | None,
         typer.Option(help="NAME=PATH:RUNTIME:PRECISION[:ACCELERATOR], e.g. of an OpenVINO IR"),
     ] = None,
-    tolerance: Annotated[
-        list[str] | None, typer.Option(help="VARIANT=ATOL:RTOL instead of the precision's own")
-    ] = None,
+    tolerance: ToleranceOption = None,
     instructions: InstructionsOption = None,
     probation_seconds: Annotated[
         float | None, typer.Option(min=0, help="how long a device watches it before keeping it")
