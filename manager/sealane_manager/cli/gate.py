@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from sealane.errors import SealaneError
 
+from sealane_manager.cli.backtest import backtest
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Exit, Format, OutputOption, emit, reported
 from sealane_manager.gate.explain import explained, replayed
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from sealane_manager.gate.explain import Line
     from sealane_manager.store.records import JudgementRecord
 
-app = typer.Typer(no_args_is_help=True, help="Explain and replay what gates decided.")
+app = typer.Typer(no_args_is_help=True, help="Explain, replay and try what gates decide.")
+app.command("backtest")(backtest)
 
 NumberOption = Annotated[int, typer.Option("--number", min=0, help="which one; 0 is the last")]
 

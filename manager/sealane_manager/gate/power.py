@@ -145,7 +145,7 @@ class _Device:
         self._habit, self._factor, self._share = habit, factor, share
         self._noise = chance.gauss(0.0, NOISE)
         requests = round(habit.per_minute * _DAY_MINUTES)
-        self.unit = Unit(0, 0, _drawn(requests * habit.error_rate, chance), requests)
+        self.unit = Unit(0, 0, drawn(requests * habit.error_rate, chance), requests)
         self.stratum = Stratum(0, 0, 0, 0)
 
     def step(self, chance: Chance) -> None:
@@ -153,17 +153,17 @@ class _Device:
         fresh = NOISE * math.sqrt(1 - _KEEPS**2)
         self._noise = _KEEPS * self._noise + chance.gauss(0.0, fresh)
         rate = self._habit.error_rate * math.exp(self._noise - NOISE**2 / 2)
-        every = _drawn(self._habit.per_minute * STEP_MINUTES, chance)
+        every = drawn(self._habit.per_minute * STEP_MINUTES, chance)
         mine = round(every * self._share)
-        bad = min(mine, _drawn(mine * min(_WORST, rate * self._factor), chance))
+        bad = min(mine, drawn(mine * min(_WORST, rate * self._factor), chance))
         other = every - mine
-        other_bad = min(other, _drawn(other * min(_WORST, rate), chance))
+        other_bad = min(other, drawn(other * min(_WORST, rate), chance))
         self.stratum = Stratum(mine, bad, other, other_bad)
         now = self.unit
         self.unit = replace(now, bad=now.bad + bad, requests=now.requests + mine)
 
 
-def _drawn(mean: float, chance: Chance) -> int:
+def drawn(mean: float, chance: Chance) -> int:
     """A count with this mean, by Poisson's law; above a small mean by the normal one beside it."""
     if mean <= 0:
         return 0
