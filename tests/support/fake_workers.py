@@ -65,6 +65,7 @@ class FakeWorker:
     deployment: Deployment = field(default_factory=deployment)
     alive: bool = True
     closed: bool = False
+    held_bytes: int = 50_000_000
     answered: int = 0
     fails_on: Callable[[Inference], bool] = lambda _: False
     hangs: bool = False

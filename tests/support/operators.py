@@ -221,6 +221,11 @@ class InlineWorker:
         """It was, by who made it."""
         return Proved("inline", "", 0.0, 1000, 0, 0)
 
+    @property
+    def held_bytes(self) -> int:
+        """Its memory is this process's."""
+        return 0
+
     def begin(
         self, inference: Inference, timeout_s: float, done: Callable[[Answer | ServingError], None]
     ) -> Callable[[], None]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from sealane.bundle.types import ProbationLimits
+from sealane.limits import MIB
 from sealane_agent.serving.messages import Traffic
 from sealane_agent.slot.probation import Decision, judge, lengthened
 
@@ -69,6 +70,37 @@ def test_a_ratio_of_zero_switches_the_latency_check_off() -> None:
     unlimited = ProbationLimits(max_latency_ratio=0)
     slow = Traffic(100, latency_p95_us=9999, baseline_p99_us=1)
     assert judge(slow, unlimited, 1).decision is Decision.WATCH
+
+
+def test_a_worker_that_grows_goes_back_and_says_from_what_to_what() -> None:
+    verdict = judge(Traffic(5, proved_bytes=100 * MIB, held_bytes=301 * MIB), LIMITS, 1)
+    assert verdict.decision is Decision.BACK
+    assert verdict.reason == ("its worker grew from 100 to 301 MiB, more than the allowed 300 MiB")
+
+
+@pytest.mark.parametrize(
+    "traffic",
+    [
+        Traffic(5, proved_bytes=100 * MIB, held_bytes=300 * MIB),
+        Traffic(5, proved_bytes=10 * MIB, held_bytes=138 * MIB),
+        Traffic(5, proved_bytes=0, held_bytes=900 * MIB),
+        Traffic(5, proved_bytes=100 * MIB, held_bytes=0),
+    ],
+    ids=[
+        "at the limit",
+        "small, and its buffers fill",
+        "nothing to compare with",
+        "cannot be said",
+    ],
+)
+def test_memory_is_judged_only_on_grounds(traffic: Traffic) -> None:
+    assert judge(traffic, LIMITS, 1).decision is Decision.WATCH
+
+
+def test_a_ratio_of_zero_switches_the_memory_check_off() -> None:
+    unlimited = ProbationLimits(max_memory_ratio=0)
+    grown = Traffic(5, proved_bytes=MIB, held_bytes=900 * MIB)
+    assert judge(grown, unlimited, 1).decision is Decision.WATCH
 
 
 def test_a_trial_lengthens_a_probation_and_its_deadline_and_never_shortens_it() -> None:

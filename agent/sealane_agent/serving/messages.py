@@ -122,7 +122,8 @@ class Telemetry:
 class Traffic:
     """Counted since the active worker was activated; latencies in microseconds.
 
-    `baseline_*` are the previous worker's, over its whole life.
+    `baseline_*` are the previous worker's, over its whole life. `*_bytes` is the memory of the
+    active worker while it is on probation: when it was proved, and now.
     """
 
     requests: int = 0
@@ -135,6 +136,8 @@ class Traffic:
     latency_p99_us: int = 0
     baseline_p50_us: int = 0
     baseline_p99_us: int = 0
+    proved_bytes: int = 0
+    held_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

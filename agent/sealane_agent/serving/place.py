@@ -143,6 +143,11 @@ class Place:
         return self._worker.proved.memory_bytes if self._worker else 0
 
     @property
+    def held_bytes(self) -> int:
+        """Of its worker now; 0 while there is none."""
+        return self._worker.held_bytes if self._worker else 0
+
+    @property
     def is_up(self) -> bool:
         """Whether it can be asked now."""
         worker = self._worker

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.failure import Failure, FailureKind
@@ -15,7 +16,7 @@ from sealane.names import SlotName
 from sealane.telemetry.types import Arm
 
 from sealane_agent.serving.histogram import Histogram
-from sealane_agent.serving.messages import Load, SlotStatus
+from sealane_agent.serving.messages import Load, SlotStatus, Traffic
 from sealane_agent.serving.place import DRAIN_S, Place
 from sealane_agent.serving.request import Request
 from sealane_agent.serving.routing import Attempt, Choice, Health, Situation, choose
@@ -328,10 +329,18 @@ class Slot:
             previous=self._previous.pointer if self._previous else None,
             probation=self._probation,
             standby=tuple(self._standby),
-            traffic=self._counters.read(baseline),
+            traffic=self._traffic(baseline),
             previous_worker=self._previous.name if self._previous else "",
             shadow=self.shadow.read() if self.shadow else None,
         )
+
+    def _traffic(self, baseline: Histogram) -> Traffic:
+        """What was counted; memory costs a look at the process, and only probation asks for it."""
+        counted = self._counters.read(baseline)
+        if not (self._probation and self._active):
+            return counted
+        active = self._active
+        return replace(counted, proved_bytes=active.memory_bytes, held_bytes=active.held_bytes)
 
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Let the requests inside finish and end every worker."""

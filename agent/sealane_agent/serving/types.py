@@ -189,6 +189,11 @@ class Worker(Protocol):
         """Whether the process runs."""
         ...
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that its process holds now; 0 when that cannot be said."""
+        ...
+
     def begin(
         self, inference: Inference, timeout_s: float, done: Callable[[Answer | ServingError], None]
     ) -> Callable[[], None]:

@@ -19,7 +19,7 @@ from sealane_agent.serving.spinning import Spin
 from sealane_agent.serving.types import LoadFailed, WorkerDied, WorkerHung, nothing
 from sealane_agent.serving.worker_launch import Child, ended_early, launch
 from sealane_agent.worker.contract import read_variant
-from sealane_agent.worker.host import usable_processors
+from sealane_agent.worker.host import memory_bytes, usable_processors
 from sealane_agent.worker.orders import (
     PACKET_BYTES,
     Evidence,
@@ -107,6 +107,13 @@ class WorkerProcess:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._alive
+
+    @property
+    def held_bytes(self) -> int:
+        """Proportional set size; 0 when the process is gone."""
+        with contextlib.suppress(OSError):
+            return memory_bytes(self._child.pid)
+        return 0
 
     @property
     def pid(self) -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from sealane.limits import MIB
+
 if TYPE_CHECKING:
     from sealane.bundle.types import ProbationLimits
 
@@ -20,6 +22,9 @@ EARLY_SAMPLE: Final = 100
 
 LATENCY_SAMPLE: Final = 100
 """Requests below which a 95th percentile is a handful of requests that one hiccup can slow."""
+
+GROWTH_BYTES: Final = 128 * MIB
+"""Growth that no ratio forbids: a small model's first requests fill the engine's own buffers."""
 
 
 class Decision(StrEnum):
@@ -56,6 +61,7 @@ def judge(traffic: Traffic, limits: ProbationLimits, elapsed_s: float) -> Verdic
         _too_many_crashes(traffic, limits),
         _too_many_failures(traffic, limits, over=over),
         _too_slow(traffic, limits),
+        _too_large(traffic, limits),
     ):
         if reason:
             return Verdict(Decision.BACK, reason)
@@ -95,4 +101,17 @@ def _too_slow(traffic: Traffic, limits: ProbationLimits) -> str:
         f"more than one request in twenty took {traffic.latency_p95_us} µs or longer, over "
         f"{limits.max_latency_ratio:g} times the previous release's p99 of "
         f"{traffic.baseline_p99_us} µs"
+    )
+
+
+def _too_large(traffic: Traffic, limits: ProbationLimits) -> str:
+    known = traffic.proved_bytes > 0 and limits.max_memory_ratio > 0
+    allowed = max(
+        limits.max_memory_ratio * traffic.proved_bytes, traffic.proved_bytes + GROWTH_BYTES
+    )
+    if not known or traffic.held_bytes <= allowed:
+        return ""
+    return (
+        f"its worker grew from {traffic.proved_bytes // MIB} to {traffic.held_bytes // MIB} MiB, "
+        f"more than the allowed {round(allowed / MIB)} MiB"
     )

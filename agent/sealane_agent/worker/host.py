@@ -43,9 +43,9 @@ def return_free_memory() -> None:
         trim(0)
 
 
-def memory_bytes() -> int:
-    """Proportional set size of this process."""
-    for line in Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines():
+def memory_bytes(process: int | str = "self") -> int:
+    """Proportional set size of a process of this user; raises OSError when it is gone."""
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * _KIB
     return 0

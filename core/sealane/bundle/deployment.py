@@ -235,6 +235,7 @@ def _probation(found: Fields) -> ProbationLimits:
         max_error_rate=found.number("max_error_rate", 0, 1),
         max_latency_ratio=found.number("max_latency_ratio", 0, 1e6),
         max_crashes=found.integer("max_crashes", 0, DIMENSION),
+        max_memory_ratio=found.number("max_memory_ratio", 0, 1e6),
     )
     if limits.deadline_seconds < limits.seconds:
         raise BundleError(f"{found.where}: deadline_seconds is shorter than seconds")

@@ -166,6 +166,8 @@ class ProbationLimits:
         max_latency_ratio: its p95 latency over the previous release's p99; 0 switches the check
             off.
         max_crashes: worker crashes and hangs.
+        max_memory_ratio: what its worker holds over what it held when it was proved; 0 switches
+            the check off.
     """
 
     seconds: float = 30.0
@@ -174,6 +176,7 @@ class ProbationLimits:
     max_error_rate: float = 0.01
     max_latency_ratio: float = 5.0
     max_crashes: int = 0
+    max_memory_ratio: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
