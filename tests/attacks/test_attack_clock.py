@@ -86,16 +86,72 @@ def test_known_limit_a_dead_clock_offline_accepts_a_kit_that_has_expired(scene: 
     assert scene.restarted().accept(carried, None, FACTS).approved
 
 
-def test_known_limit_a_thief_of_the_director_keeps_what_was_listed_from_expiring(
+HELD_BACK = {"issued": START, "version": 2**40, "expires": START + 9 * YEARS}
+"""A thief's document, for which it is always the day of the theft."""
+
+
+def test_a_thief_of_the_director_slows_time_down_on_a_device_that_runs_and_cannot_stop_it(
     scene: Scene,
 ) -> None:
-    """The thief tells the time, never earlier than was seen; the security page says so."""
     slot = scene.authority.approve("digits/classifier@1")
-    scene.poll(slot)
-    scene.clock.advance(400 * DAY)
-    scene.clock.wall = START + 400 * DAY
-    held_back = {"issued": START, "version": 2**40, "expires": START + DAY}
-    assert scene.poll(slot, **held_back).approved
+    for _ in range(2 * 90):  # what the family signed lives for 90 days
+        assert scene.poll(slot, **HELD_BACK).approved
+        scene.clock.ticks += DAY.total_seconds()
+        scene.authority.now += DAY
+        scene.authority.publish()  # the thief has the keys of snapshot and timestamp too
+    scene.assert_slot_refused(Step.LISTED, slot, **HELD_BACK)
+    assert scene.restarted().trusted_now() >= START + 90 * DAY
+
+
+def test_a_manager_whose_clock_ran_ahead_is_believed_again_when_time_has_caught_up(
+    scene: Scene,
+) -> None:
+    hours = timedelta(hours=2)
+    scene.poll(issued=START + hours, expires=START + hours + DAY)
+    for _ in range(4):
+        scene.assert_refuses(Step.EXPIRY, expires=scene.authority.now + hours / 8)
+        scene.pass_time(hours / 2)
+    assert scene.poll(expires=scene.authority.now + hours / 8).refused == {}
+    assert scene.verifier.trusted_now() == scene.authority.now
+
+
+def test_documents_carried_by_hand_count_no_time_twice(scene: Scene) -> None:
+    scene.poll()
+    scene.pass_time(4 * DAY / 24)
+    for _ in range(9):
+        scene.hear(scene.authority.direct([], None, issued=START, version=2**40), None)
+    assert scene.poll(version=2**41).refused == {}
+    assert scene.verifier.trusted_now() == scene.authority.now
+
+
+def test_time_that_the_device_counted_ends_with_the_keys_that_it_counted_from(
+    scene: Scene,
+) -> None:
+    scene.poll(issued=START + DAY, expires=START + 2 * DAY)
+    scene.clock.ticks += 100
+    scene.authority.rotate("director")
+    assert scene.poll().refused == {}
+    assert scene.verifier.trusted_now() == START
+
+
+def test_a_wall_clock_that_is_ahead_proves_nothing(scene: Scene) -> None:
+    scene.clock.wall = START + YEARS
+    with pytest.raises(TrustError, match="expired"):
+        scene.hear(scene.authority.direct([], None, expires=START + 2 * YEARS), None)
+    scene.clock.wall = START
+    assert scene.poll().refused == {}
+    assert scene.verifier.trusted_now() == START
+
+
+def test_known_limit_a_thief_of_the_director_stops_time_while_a_device_is_off(
+    scene: Scene,
+) -> None:
+    """Nothing counts then but a wall clock that proves nothing; the security page says so."""
+    slot = scene.authority.approve("digits/classifier@1")
+    assert scene.poll(slot, **HELD_BACK).approved
+    scene.clock.wall += 400 * DAY
+    scene.restarted()
+    assert scene.poll(slot, **HELD_BACK).approved
     assert scene.verifier.trusted_now() == START
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 DICE = np.random.default_rng(11)
 BODY = DICE.bytes(200 * KIB)
 OLD, NEW = BODY + DICE.bytes(8 * KIB), BODY + DICE.bytes(8 * KIB)

@@ -24,3 +24,12 @@ def test_a_clock_is_ahead_of_the_attested_time_and_stays_so() -> None:
     clock.advance(timedelta(hours=1))
     assert known.offset(clock) == timedelta(seconds=45)
     assert known.now(clock) == NOON + timedelta(hours=1)
+
+
+def test_half_of_what_was_counted_has_passed_for_certain() -> None:
+    clock = MovableClock(NOON)
+    assert TrustedTime(floor=NOON_S).passed(clock) == NOON_S
+    known = TrustedTime(NOON_S + 10, NOON_S, clock.monotonic())
+    assert known.passed(clock) == NOON_S + 10
+    clock.advance(timedelta(hours=1))
+    assert known.passed(clock) == NOON_S + 10 + 1800

@@ -2,17 +2,23 @@
 
 Best is the time in a director document that carries the device's own nonce: the device needs no
 clock for it, and counts on from there. Without one, the wall clock counts, but never below what
-signed documents have proved to have passed.
+signed documents have proved to have passed. Half of what the device counted itself since then has
+passed for certain too: whoever signs such documents can slow time down while it runs, not stop it,
+and a manager whose clock ran ahead for a while is believed again when time has caught up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sealane.clock import Clock
+
+
+SLOWEST: Final = 2
+"""By this factor at most signed documents may slow time down against our own counting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,12 @@ class TrustedTime:
     def offset(self, clock: Clock) -> timedelta | None:
         """How far the wall clock is ahead; None while nobody attested the time. To a second."""
         return None if self.attested is None else clock.now() - self.now(clock)
+
+    def passed(self, clock: Clock) -> int:
+        """Seconds since 1970 that have passed for certain by now, whatever the wall clock says."""
+        if self.attested is None:
+            return self.floor
+        return self.floor + int((clock.monotonic() - self.attested_at) / SLOWEST)
 
     def now(self, clock: Clock) -> datetime:
         """The best known time, aware, in UTC."""

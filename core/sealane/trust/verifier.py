@@ -260,7 +260,8 @@ class Verifier:
         issued = int(document.issued.timestamp())
         floor = max(issued, mark.floor(keys))
         if document.nonce is not None:
-            return TrustedTime(floor, issued, self._clock.monotonic())
+            counted = self._time.passed(self._clock) if mark.keys == keys else 0
+            return TrustedTime(max(floor, counted), issued, self._clock.monotonic())
         if mark.keys != keys:
             return TrustedTime(floor)
         return replace(self._time, floor=floor)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from support.tuf_client import Client
 
+pytestmark = pytest.mark.slow
+
 
 class Edge(NamedTuple):
     """Who delegates to whom; `end` ends the search there."""

@@ -13,6 +13,8 @@ from tuf.api.metadata import DelegatedRole
 if TYPE_CHECKING:
     from support.tuf_client import Client
 
+pytestmark = pytest.mark.slow
+
 PLANT = DelegatedRole("plant", [], 1, terminating=False, paths=["plant/*"])
 
 at_another_time = pytest.mark.skipif(

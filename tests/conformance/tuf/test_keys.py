@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from support.tuf_client import Client
 
+pytestmark = pytest.mark.slow
+
 RING: Final = [CryptoSigner.generate_ed25519() for _ in range(10)]
 
 

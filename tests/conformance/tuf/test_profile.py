@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from support.tuf_client import Client
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_target_without_a_sha256_is_refused(client: Client, repo: Repository) -> None:
     repo.add("targets", "model", b"model", ("sha512",))

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from support.tuf_client import Client
     from support.tuf_repository import Repository
 
+pytestmark = pytest.mark.slow
+
 hashed = pytest.mark.parametrize("hashes", [False, True], ids=["versions", "versions and hashes"])
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from support.tuf_client import Client
 
+pytestmark = pytest.mark.slow
+
 
 def _listed(repo: Repository, path: str, content: bytes) -> None:
     repo.add("targets", path, content)

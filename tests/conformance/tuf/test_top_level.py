@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from support.tuf_client import Client
 
+pytestmark = pytest.mark.slow
+
 FIRST = [("root", 2), ("timestamp", None), ("snapshot", 1), ("targets", 1)]
 EVERY = {"root": 1, "timestamp": 1, "snapshot": 1, "targets": 1}
 
