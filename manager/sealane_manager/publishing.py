@@ -5,9 +5,11 @@ A release is listed only when the manager holds everything that a device will as
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from sealane.bundle.manifest import parse_manifest
+from sealane.errors import SealaneError
 from sealane.limits import MANIFEST_BYTES
 from tuf.api.metadata import Targets
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from sealane_manager.trust.changes import Change, Offer, Outcome
     from sealane_manager.trust.pending import Pending
     from sealane_manager.trust.submission import ListedRelease
+
+
+_log = logging.getLogger(__name__)
 
 
 class Publishing:
@@ -56,8 +61,14 @@ class Publishing:
         return outcome
 
     def settle(self) -> None:
-        """Publish what is complete, also what a crash left half published."""
-        self._pending.settle()
+        """Publish what is complete, also what a crash left half published.
+
+        Devices are served whatever stops it: that is logged.
+        """
+        try:
+            self._pending.settle()
+        except SealaneError as error:
+            _log.warning("changes of the trust root wait: %s", error)
 
     def changes(self) -> tuple[Change, ...]:
         """Every change that waits for signatures."""

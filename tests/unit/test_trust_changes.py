@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ from sealane_manager.trust.change_codec import (
 from sealane_manager.trust.changes import Offer
 from sealane_manager.trust.edits import Ground, KeyEdit, all_keys, edited, renewed, with_family
 from sealane_manager.trust.keys import key_path, new_successor
+from sealane_manager.trust.pending import Pending
 from sealane_manager.trust.proposals import look, offer_of, signed
 from sealane_manager.trust.releases import with_release, without_release
 from sealane_manager.trust.settings import FleetSettings
@@ -181,6 +183,38 @@ def test_a_family_is_added_by_those_who_hold_targets_and_its_own_keys(plant: Cer
     assert plant.repository.published_families() == ("digits", "vision")
     with pytest.raises(Refused, match="exists already"):
         plant.propose(lambda ground: with_family(ground, edit))
+
+
+def test_a_change_that_expired_stops_no_other(plant: Ceremony) -> None:
+    edit = KeyEdit("targets", (plant.holder("zoe").key,), ("kim",))
+    plant.propose(lambda ground: edited(ground, [edit]))
+    plant.sign("ana", "ben")  # the root is complete, and waits for the targets that zoe must sign
+    (old,) = (change for change in plant.desk.changes() if change.role == "targets")
+    plant.clock.advance(timedelta(days=366))
+    with pytest.raises(Refused, match="has expired already"):
+        plant.desk.submit(offer_of(signed(old, plant.holder("zoe").signer)))
+    plant.propose(lambda ground: renewed(ground, "digits"))
+    plant.sign("lea", "max")
+    assert plant.version("digits") == 2
+    pending(plant).settle()
+    assert plant.version("root") == 1
+
+
+def test_a_key_that_lies_here_signs_nothing_that_others_proposed(development: Ceremony) -> None:
+    """Else an operator's proposal would be signed unseen with the next edit on the machine."""
+    evil = KeyEdit("vision", (development.holder("thief").key,), threshold=1)
+    development.propose(lambda ground: with_family(ground, evil))
+    edit = KeyEdit("digits", (development.holder("lea").key,))
+    with pytest.raises(Refused, match="would be signed with this one unseen"):
+        development.propose(lambda ground: edited(ground, [edit]), development.local("targets"))
+    development.desk.withdraw("targets")
+    development.propose(lambda ground: edited(ground, [edit]), development.local("targets"))
+    assert development.version("targets") == 2
+    assert development.repository.families() == ("digits",)
+
+
+def pending(plant: Ceremony) -> Pending:
+    return Pending(plant.repository, plant.state, lambda *_: None, plant.clock)
 
 
 def test_a_new_family_whose_targets_were_withdrawn_is_stale_and_stops_nothing(

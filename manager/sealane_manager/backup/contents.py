@@ -48,7 +48,8 @@ DATABASES: Final = ("control.db", "telemetry.db")
 BLOBS: Final = "blobs/sha256/"
 
 _PUBLIC: Final = re.compile(
-    r"fleet\.json|control\.db|telemetry\.db|tuf/.+|ca/[^/]+\.pem|operator/(?:[^/]+\.pem|context\.json)"
+    r"fleet\.json|control\.db|telemetry\.db|tuf/.+|changes/[^/]+\.json|ca/[^/]+\.pem"
+    r"|operator/(?:[^/]+\.pem|context\.json)"
 )
 _PASSING: Final = re.compile(r"(?:blobs|run)/.*|(?:control|telemetry)\.db-.+")
 """Not taken: blobs go their own way, the others are of the running process."""

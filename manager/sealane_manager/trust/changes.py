@@ -150,11 +150,11 @@ def valid_signers(role: str, pending: Documents, current: Documents) -> frozense
 
 def publishable(pending: Documents, current: Documents) -> tuple[str, ...]:
     """The roles that may be published now, together; empty when none may."""
-    fresh = {role: new for role, new in pending.items() if follows(role, new, current)}
+    found = fresh(pending, current)
     for ahead in _AHEAD:
-        if not set(ahead) <= fresh.keys():
+        if not set(ahead) <= found.keys():
             continue
-        roles = _together(ahead, fresh, current)
+        roles = _together(ahead, found, current)
         if roles:
             return roles
     return ()
@@ -166,12 +166,16 @@ def follows(role: str, document: Metadata[Any], current: Documents) -> bool:
     return bool(document.signed.version == version + 1)
 
 
-def with_authority(pending: Documents, current: Documents) -> dict[str, Metadata[Any]]:
-    """The pending documents without families that no targets delegate to: theirs were withdrawn."""
-    targets = [each[Targets.type] for each in (pending, current) if Targets.type in each]
+def fresh(pending: Documents, current: Documents) -> dict[str, Metadata[Any]]:
+    """The pending documents that can still be published.
+
+    Without those that follow something older, and without families whose targets were withdrawn.
+    """
+    following = {role: each for role, each in pending.items() if follows(role, each, current)}
+    targets = [each[Targets.type] for each in (following, current) if Targets.type in each]
     families = {name for each in targets for name in _delegated(each.signed)}
     known = {Root.type, Targets.type, *families}
-    return {role: document for role, document in pending.items() if role in known}
+    return {role: document for role, document in following.items() if role in known}
 
 
 def merged(waiting: Change, brought: Change) -> Change:

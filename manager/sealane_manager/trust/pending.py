@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -139,7 +139,8 @@ class Pending:
 
     def _judge_signatures(self, brought: Change, others: Mapping[str, Metadata[Any]]) -> None:
         """Raise Refused unless each signature is one that counts beside the other proposals."""
-        pending, current = {**others, brought.role: brought.document}, self._repository.documents()
+        current = self._repository.documents()
+        pending = {**changes.fresh(others, current), brought.role: brought.document}
         changes.only_entitled(brought, changes.entitled(brought.role, pending, current))
         valid = changes.valid_signers(brought.role, pending, current)
         if bad := brought.document.signatures.keys() - valid:
@@ -170,7 +171,7 @@ class Pending:
         published: tuple[str, ...] = ()
         snapshot = 0
         self._forget_published()
-        while roles := changes.publishable(self._documents(), self._repository.documents()):
+        while roles := changes.publishable(self._sound(), self._repository.documents()):
             waiting = {change.role: change for change in self.changes()}
             outcome = self._publish(waiting, roles)
             published, snapshot = (*published, *outcome.published), outcome.snapshot
@@ -196,6 +197,15 @@ class Pending:
     def _tidy(self) -> None:
         valid = (*self._repository.documents().values(), *self._documents().values())
         tidy(self._state, self._repository.superseded(), valid)
+
+    def _sound(self) -> dict[str, Metadata[Any]]:
+        """The waiting documents that may still be published: one that expired stops no other."""
+        now, found = self._clock.now(), {}
+        for role, document in self._documents().items():
+            with suppress(Refused):
+                self._repository.judge_form(role, document, now)
+                found[role] = document
+        return found
 
     def _documents(self) -> dict[str, Metadata[Any]]:
         return {change.role: change.document for change in self.changes()}

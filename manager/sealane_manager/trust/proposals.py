@@ -65,12 +65,7 @@ class Look:
     def pending(self) -> dict[str, Metadata[Any]]:
         """The waiting documents that still follow the current ones."""
         found = {role: change.document for role, change in self.waiting.items()}
-        fresh = {
-            role: document
-            for role, document in found.items()
-            if changes.follows(role, document, self.current)
-        }
-        return changes.with_authority(fresh, self.current)
+        return changes.fresh(found, self.current)
 
     @property
     def base(self) -> dict[str, Metadata[Any]]:
@@ -137,9 +132,14 @@ def propose(desk: TrustDesk, found: Look, proposal: Proposal) -> tuple[Outcome, 
     pending = found.pending | dict(documents)
     for role, document in documents.items():
         allowed = changes.entitled(role, pending, found.current)
-        for signer in proposal.signers:
-            if signer.public_key.keyid in allowed:
-                sign_with(document, signer)
+        signers = [each for each in proposal.signers if each.public_key.keyid in allowed]
+        if signers and role in found.pending:
+            raise Refused(
+                f"a change of {role} waits already, and would be signed with this one unseen",
+                hint="look at it with `sealane trust status`; sign it, or withdraw it first",
+            )
+        for signer in signers:
+            sign_with(document, signer)
     return tuple(
         desk.submit(_offer(role, proposal, found)) for role in sorted(documents, key=_root_first)
     )
