@@ -186,6 +186,14 @@ def test_a_manifest_that_contradicts_its_own_header_is_refused(
     assert isinstance(refused(there, tmp_path), BundleError)
 
 
+def test_a_header_moves_no_terminal(
+    there: FakeRegistry, manifest: Manifest, tmp_path: Path
+) -> None:
+    headers = {"Content-Type": OCI_MANIFEST, "Docker-Content-Digest": "sha256:\x1b[2J"}
+    lie(there, "/1", Reply(200, headers, manifest.content))
+    assert "\x1b" not in str(refused(there, tmp_path))
+
+
 def test_a_manifest_without_end_is_cut_at_its_limit(
     there: FakeRegistry, manifest: Manifest, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from sealane_manager.errors import NotKnown, Refused, RegistryError, Unreachable
 from sealane_manager.registry.challenge import check_token, read_challenge, token_desk
 from sealane_manager.registry.origins import led, origin_of
 from sealane_manager.registry.request import Request
+from sealane_manager.registry.words import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,6 @@ REDIRECTS: Final = 5
 
 TOKEN_ANSWER_BYTES: Final = 128 * 1024
 ERROR_BYTES: Final = 16 * 1024
-ERROR_CHARS: Final = 200
 
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _UNAUTHORIZED: Final = 401
@@ -191,4 +191,4 @@ def _said(answer: Answer) -> str:
         return ""
     except RecursionError:
         return ""
-    return "".join(char if " " <= char <= "~" else "?" for char in words)[:ERROR_CHARS].rstrip()
+    return shown(words)

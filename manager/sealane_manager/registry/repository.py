@@ -18,6 +18,7 @@ from sealane.limits import MANIFEST_BYTES
 from sealane_manager.errors import NotKnown, RegistryError
 from sealane_manager.registry.origins import led
 from sealane_manager.registry.request import Request
+from sealane_manager.registry.words import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +84,7 @@ class Repository:
         found = digest_of(content)
         if found != (wanted.digest or found) or claimed not in {"", found}:
             raise BundleError(
-                f"{wanted.host} gives a manifest of {found} for {wanted.digest or claimed[:80]}",
+                f"{wanted.host} gives a manifest of {found} for {wanted.digest or shown(claimed)}",
                 hint="the registry's store is damaged, or somebody changed it: nothing was kept",
             )
         return content
@@ -193,6 +194,6 @@ def _check_length(answer: Answer, expected: int, digest: Digest) -> None:
     length = answer.header("Content-Length")
     if length and length != str(expected):
         raise BundleError(
-            f"the registry announces {length[:20]} bytes of {digest}, where {expected} follow",
+            f"the registry announces {shown(length)} bytes of {digest}, where {expected} follow",
             hint="its store is damaged: nothing was kept of them",
         )

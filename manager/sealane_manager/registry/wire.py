@@ -16,6 +16,7 @@ from urllib3.util import Timeout, make_headers
 
 from sealane_manager.errors import Refused, RegistryError, Unreachable
 from sealane_manager.registry.origins import origin_of
+from sealane_manager.registry.words import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -126,15 +127,21 @@ def _told(url: str) -> Iterator[None]:
     except SSLError as error:
         if "CERTIFICATE" not in str(error):
             hint = "a registry on this machine that has none is asked with --plain-http"
-            raise Unreachable(f"{origin_of(url)} speaks no TLS: {error}", hint=hint) from error
+            raise Unreachable(f"{origin_of(url)} speaks no TLS{_why(error)}", hint=hint) from error
         raise Unreachable(
-            f"{origin_of(url)} has no certificate that is trusted here: {error}",
+            f"{origin_of(url)} has no certificate that is trusted here{_why(error)}",
             hint="name its authority with --ca, or put right the name that you call it by",
         ) from error
     except _PROBLEMS as error:
         raise Unreachable(
-            f"{origin_of(url)} cannot be reached: {error}", hint="look at the network, then again"
+            f"{origin_of(url)} cannot be reached{_why(error)}",
+            hint="look at the network, then again",
         ) from error
+
+
+def _why(error: Exception) -> str:
+    """What the library says, without the name that it gives to the connection."""
+    return f": {shown(str(error).rpartition('): ')[2])}"
 
 
 def _context(authority: Path | None) -> ssl.SSLContext:
