@@ -13,7 +13,7 @@ from gate_sim.world import Effect, Fleet, simulate
 from sealane_manager.gate.power import Habit, Power, Stage, power
 from sealane_manager.gate.types import Checks
 
-RUNS = int(os.environ.get("SEALANE_GATE_RUNS", "30"))
+RUNS = int(os.environ.get("SEALANE_GATE_RUNS", "20"))
 FLEET = Fleet(50, 5)
 WITHIN = 0.2
 """Shares may differ by so much: the seeds are fixed, and 60 runs of each came within 0.03."""

@@ -172,12 +172,17 @@ def test_what_proves_a_rollout_is_exported_and_holds(
 
     done = sealane("rollout", "evidence", "export", "proved", str(tmp_path / "evidence"))
     again = sealane("rollout", "evidence", "export", "proved", str(tmp_path / "evidence"))
+    page = tmp_path / "report.html"
+    reported = sealane("rollout", "report", "proved", "-o", str(page))
 
     assert done.exit_code == 0, done.output
     assert "0 receipts" in done.stdout
     verify_evidence.check(tmp_path / "evidence", None)
     assert again.exit_code == 1
     assert "is not empty" in again.output
+    assert reported.exit_code == 0, reported.output
+    assert "demo/tiny@1 in cam" in page.read_text()
+    assert "asked for it" in page.read_text()
 
 
 def test_an_id_of_no_rollout_is_no_name(sealane: Sealane, tmp_path: Path) -> None:

@@ -60,7 +60,6 @@ def test_what_a_plan_shows_is_what_the_next_rollout_does(sealane: Sealane, tmp_p
         "selector: site in (berlin,paris)\nstages: [2, 100%]\nsoak: 30m\n"
     )
     plan = parsed(sealane("rollout", "plan", "-f", str(file), "-o", "json"))
-    table = sealane("rollout", "plan", "-f", str(file)).stdout
     assert json.loads(sealane("rollout", "list", "-ojson").stdout) == []
     applied = parsed(sealane("apply", "-f", str(file), "-ojson"))
     shown = parsed(sealane("rollout", "show", "shown", "-ojson"))
@@ -78,8 +77,6 @@ def test_what_a_plan_shows_is_what_the_next_rollout_does(sealane: Sealane, tmp_p
     assert int(str(by_name["box-1"]["bytes"])) > 0
     errors: list[dict[str, object]] = plan["errors"]  # type: ignore[assignment]  # of the JSON
     assert [each["factor"] for each in errors] == [1.5, 2.0, 3.0, 5.0]
-    assert "berlin" in table
-    assert "errors seen in stage 1, 2 devices" in table
 
 
 def test_what_is_in_the_way_is_said_of_each_device_and_a_lone_canary_of_the_gate(
@@ -93,7 +90,8 @@ def test_what_is_in_the_way_is_said_of_each_device_and_a_lone_canary_of_the_gate
     assert shown.exit_code == 0
     assert "is changing the slot there" in shown.stdout
     assert "the first stage cannot be compared" in shown.stdout
-    assert "with requests split" in split.stdout
+    assert "paris" in split.stdout
+    assert "errors seen in stage 1, 1 device with requests split" in split.stdout
 
 
 @pytest.mark.parametrize(

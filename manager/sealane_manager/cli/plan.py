@@ -112,7 +112,7 @@ def power_lines(plan: PlanView, seen: Sequence[Power]) -> Iterator[str]:
     if not seen:
         yield (
             "errors: the first stage cannot be compared, with"
-            f" {len(plan.treated)} devices with the release and {len(plan.control)} without:"
+            f" {_devices(len(plan.treated))} with the release and {len(plan.control)} without:"
             " make it 2 or more, or split requests with --split"
         )
         return
@@ -123,7 +123,7 @@ def power_lines(plan: PlanView, seen: Sequence[Power]) -> Iterator[str]:
         else "if devices answer 30 requests a minute and fail 0.5 % of them: nothing is known yet"
     )
     how = "with requests split" if plan.spec.terms.trial.share < 1 else "beside those that wait"
-    yield f"errors seen in stage 1, {len(plan.treated)} devices {how}, {basis}:"
+    yield f"errors seen in stage 1, {_devices(len(plan.treated))} {how}, {basis}:"
     for each in seen:
         yield f"  {_power_words(each)}"
 
@@ -134,6 +134,10 @@ def _power_words(each: Power) -> str:
         return f"{many}: in none of {each.runs} simulated stages within {HOURS} h"
     share = f"{each.seen / each.runs:.0%} of {each.runs} simulated stages within {HOURS} h"
     return f"{many}: in {share}, half of these by {each.minutes:.0f} min"
+
+
+def _devices(count: int) -> str:
+    return "1 device" if count == 1 else f"{count} devices"
 
 
 def _whole(plan: PlanView, seen: Sequence[Power]) -> dict[str, Any]:
