@@ -6,12 +6,17 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from sealane.holds import Hold
 from sealane.names import SlotName
 from sealane.receipt import ROLLED_BACK, SERVING, SignedReceipt
 from sealane.telemetry.codec import decode_windows
+from sealane.trust.documents import Quarantined
 from sealane_agent.config import IdentityFiles
 from sealane_agent.slot.state import RollBack, State
+from support.agent_fakes import CAM
+from support.crash_endpoint import ENOUGH
 from support.crash_plant import Wish, bundle
+from support.crash_press import Press
 from support.crash_promises import requests_in
 from support.telemetry import plain_window
 
@@ -110,6 +115,8 @@ FIFTH = Wish(5, "fifth")
 GATED = Wish(5, "gated", GATE)
 OFFLINE = Wish(6, "offline")
 RECALLED = Wish(7, "recalled")
+HELD = Wish(8, "held", lease=timedelta(minutes=1))
+BEFORE = Wish(5, "")
 
 
 def _first(plant: Plant) -> None:
@@ -190,6 +197,28 @@ def _ordered_back(plant: Plant) -> None:
     plant.order = RollBack("press 7", "it misses scratches")
 
 
+def _held(plant: Plant) -> None:
+    _new(plant, 8)
+    plant.order, plant.requests = None, 0
+    plant.press, plant.endpoint.requests = Press((HELD, GATED)), ENOUGH
+    until = plant.clock.now() + timedelta(seconds=75)
+    plant.manager.holds = (Hold("m-1", "", "ada", "audit", until.replace(microsecond=0)),)
+
+
+def _put_away(plant: Plant) -> None:
+    _new(plant)
+    plant.press, plant.manager.holds = None, ()
+    plant.manager.quarantined = (Quarantined(bundle(8)[0].digest, "wrong labels"),)
+    plant.want(BEFORE, GATED)
+
+
+def _went_back(device: Device) -> bool:
+    state = device.plant.manager.states[CAM]
+    return state == (State.QUARANTINED, HELD.rollout) and device.has_left(
+        BEFORE.version, bundle(8)[0].digest
+    )
+
+
 def _renewed(device: Device) -> bool:
     keys, files = device.plant.manager.keys, IdentityFiles(device.state.identity)
     settled = not (files.next_key.exists() or files.next_certificate.exists())
@@ -252,4 +281,6 @@ ACTS: Final = (
         lambda it: _rolled_back(it, OFFLINE, 5) and it.settled(5, GATE),
         ((ROLLED_BACK, 6),),
     ),
+    Act("holds and a lease that ended", _held, lambda it: _committed(it, HELD), ((SERVING, 8),)),
+    Act("order of quarantine", _put_away, _went_back),
 )

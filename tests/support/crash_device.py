@@ -19,6 +19,7 @@ from sealane_agent.identity.membership import Certifier
 from sealane_agent.identity.passport import Passport
 from sealane_agent.identity.renewer import Renewer
 from sealane_agent.layout import ACTIVE, LKG, Pointer
+from sealane_agent.line.holds import Holds
 from sealane_agent.slot.actions import Tools
 from sealane_agent.slot.journal import Journal
 from sealane_agent.slot.reports import Speaker
@@ -74,6 +75,7 @@ class Promises:
         events: everything that was journalled, by its sequence number.
         quarantined: digests that were put away.
         served: slots with a committed release.
+        left: what an order of quarantine has taken out of every slot.
     """
 
     enrolled: bool = False
@@ -81,6 +83,7 @@ class Promises:
     events: dict[int, Event] = field(default_factory=dict)
     quarantined: set[Digest] = field(default_factory=set)
     served: set[SlotName] = field(default_factory=set)
+    left: set[Digest] = field(default_factory=set)
 
     def copy(self) -> Promises:
         """The same promises, to be added to."""
@@ -90,6 +93,7 @@ class Promises:
             dict(self.events),
             set(self.quarantined),
             set(self.served),
+            set(self.left),
         )
 
 
@@ -132,6 +136,18 @@ class Device:
             and self.journal is not None
             and self.journal.pending() == 0
         )
+
+    def has_left(self, version: int, digest: Digest) -> bool:
+        """Whether this version serves alone, and what is in quarantine is nowhere any more.
+
+        From then on nothing may bring it back.
+        """
+        status = self.plant.endpoint.statuses.get(CAM)
+        if not self.settled(version) or status is None or status.previous is not None:
+            return False
+        self.promises.left.add(digest)
+        self.plant.endpoint.put_away.add(digest)
+        return True
 
     def _version(self, slot: SlotName, which: str) -> int:
         path = self.state.pointer(slot, which)
@@ -212,6 +228,8 @@ class Device:
             self._log,
             telemetry.sending,
         )
+        names = plant.press.name if plant.press else lambda: "h0"
+        holds = Holds(journal, verifier.trusted_now, names)
         renewer = Renewer(passport, Certifier(plant.renew, plant.renew), session, self._log)
         tools = Tools(
             folder=self.state,
@@ -226,9 +244,12 @@ class Device:
             pause=lambda _: None,
             said=lambda: self._said(session),
             address=lambda: "127.0.0.1:8000",
+            holds=holds.of,
+            order_holds=holds.order,
         )
         supervisor = Supervisor(tools, verifier, session.ask)
         return (
+            self._line(holds, supervisor),
             supervisor.run(),
             session.run(supervisor, lambda: 0.5),
             renewer.run(verifier.trusted_now, lambda: 0.5),
@@ -246,6 +267,14 @@ class Device:
                 await asyncio.Event().wait()
             except SealaneError:
                 continue  # the disk's trouble
+
+    async def _line(self, holds: Holds, supervisor: Supervisor) -> None:
+        """The line's own software, beside the agent."""
+        while True:
+            if self.plant.press is not None:
+                self.plant.press.act(self.plant, holds)
+                supervisor.look()
+            await asyncio.sleep(5.0)
 
     def _telemetry(self, verifier: Verifier) -> Telemetry:
         plant = self.plant

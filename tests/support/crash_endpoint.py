@@ -31,6 +31,7 @@ class Endpoint(FakeEndpoint):
 
     Attributes:
         windows: closed windows of telemetry and their names, until they are said to be stored.
+        held: versions that must not be activated now.
     """
 
     state: StateFolder | None = None
@@ -38,6 +39,7 @@ class Endpoint(FakeEndpoint):
     bad_versions: frozenset[int] = frozenset()
     requests: int = ENOUGH
     put_away: set[Digest] = field(default_factory=set)
+    held: set[int] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
     windows: list[tuple[str, Window]] = field(default_factory=list)
 
@@ -48,6 +50,7 @@ class Endpoint(FakeEndpoint):
             loaded=dict(self.loaded),
             statuses=dict(self.statuses),
             put_away=set(self.put_away),
+            held=set(self.held),
             wrong=list(self.wrong),
             windows=list(self.windows),
             state=None,
@@ -86,6 +89,8 @@ class Endpoint(FakeEndpoint):
         self._require_supervisor()
         if worker in self.loaded and self.loaded[worker].manifest in self.put_away:
             self.wrong.append(f"{self.loaded[worker].release} is in quarantine, and was activated")
+        if probation and self.loaded[worker].release.version in self.held:
+            self.wrong.append(f"{self.loaded[worker].release} is held, and was activated")
         status = await super().activate(slot, worker, probation=probation, share=share)
         return self._counted(status)
 

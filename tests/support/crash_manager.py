@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sealane.fleet import Event
+    from sealane.holds import Hold
     from sealane.names import SlotName
     from sealane.receipt import Receipt
     from sealane.telemetry.types import TelemetryBatch
+    from sealane.trust.documents import Quarantined
     from support.crash_plant import Plant, Wish
 
 
@@ -37,6 +39,7 @@ class Manager:
         away_until: until this tick it does not answer.
         wrong: what a manager should never see.
         batches: of telemetry, by their names.
+        quarantined, holds: what it orders beside releases.
     """
 
     wishes: tuple[Wish, ...] = ()
@@ -48,6 +51,8 @@ class Manager:
     away_until: float = 0.0
     wrong: list[str] = field(default_factory=list)
     batches: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    quarantined: tuple[Quarantined, ...] = ()
+    holds: tuple[Hold, ...] = ()
 
     def copy(self) -> Manager:
         """The same manager, once more."""

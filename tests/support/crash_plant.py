@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from sealane_agent.identity.membership import Application, Membership
     from sealane_agent.slot.state import RollBack
     from support.crash_disk import FaultyDisk
+    from support.crash_press import Press
 
 FLEET = "plant"
 
@@ -98,11 +99,14 @@ class Authority:
         fields = {"slots": ["cam", "gate"], "requires": {}, "size": 1}
         self.simulator.list_target(name.family, name.target_path, manifest.content, fields)
 
-    def direct(self, wishes: tuple[Wish, ...], nonce: str, clock: ManualClock) -> bytes:
+    def direct(self, manager: Manager, nonce: str, clock: ManualClock) -> bytes:
         """The director's document of now."""
+        wishes = manager.wishes
         return self.simulator.direct(
             [wish.assignment(Lease("lease", clock.now() + wish.lease)) for wish in wishes],
             nonce,
+            quarantined=manager.quarantined,
+            holds=manager.holds,
             version=int(clock.now().timestamp()),
             issued=clock.now(),
             expires=clock.now() + timedelta(days=1),
@@ -154,6 +158,7 @@ class Plant:
         boots: how often the device was switched on.
         order: of somebody at the device, who repeats it until it is done.
         requests: counted by the endpoint in windows that it has closed; 0 leaves telemetry off.
+        press: the line's own software; None while it holds nothing.
     """
 
     authority: Authority = field(default_factory=Authority)
@@ -165,14 +170,22 @@ class Plant:
     boots: int = 1
     requests: int = 0
     order: RollBack | None = None
+    press: Press | None = None
 
     def copy(self) -> Plant:
         """The same at this moment."""
         clock = ManualClock(self.clock.wall)
         clock.ticks = self.clock.ticks
         endpoint, blobs = self.endpoint.copy(), self.blobs.copy()
+        manager, press = self.manager.copy(), replace(self.press) if self.press else None
         return replace(
-            self, clock=clock, manager=self.manager.copy(), endpoint=endpoint, blobs=blobs, lines=[]
+            self,
+            clock=clock,
+            manager=manager,
+            endpoint=endpoint,
+            blobs=blobs,
+            lines=[],
+            press=press,
         )
 
     def count(self, window: Window) -> None:
@@ -257,8 +270,8 @@ class Line:
                 known = max(plant.manager.stored, default=0)
                 self.tell(Welcome(DeviceId(DEVICE), 30.0, 10.0, known))
             case AssignmentRequest(nonce):
-                wishes = plant.manager.wishes
-                self.tell(Assignment(plant.authority.direct(wishes, nonce, plant.clock)))
+                document = plant.authority.direct(plant.manager, nonce, plant.clock)
+                self.tell(Assignment(document))
             case Events(events):
                 for event in events:
                     plant.manager.store(plant, event)

@@ -76,13 +76,14 @@ def _lost(state: StateFolder, device: Device) -> Iterator[str]:
         return
     journal = Journal(state.journal)
     pending = {event.sequence: event for event in journal.events(0)}
-    away = journal.read(CAM).quarantined
+    record = journal.read(CAM)
+    away = record.quarantined
     journal.close()
     for sequence, event in promises.events.items():
         if event not in {stored.get(sequence), pending.get(sequence)}:
             yield f"event {sequence} is lost: {event.body}"
-    for digest in promises.quarantined - set(away):
-        yield f"{digest} has left its quarantine"
+    gone = (promises.quarantined - set(away)) | (promises.left - set(record.ordered))
+    yield from (f"{digest} has left its quarantine" for digest in gone)
 
 
 def _miscounted(state: StateFolder, device: Device) -> Iterator[str]:
@@ -127,5 +128,5 @@ def _unserved(state: StateFolder, device: Device) -> Iterator[str]:
             yield f"no pointer of {slot} can be read"
         else:
             yield from broken_files(state, pointer)
-            if pointer.manifest in device.promises.quarantined:
+            if pointer.manifest in device.promises.quarantined | device.promises.left:
                 yield f"{slot} would serve {pointer.release} from quarantine"
