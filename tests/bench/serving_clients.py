@@ -1,8 +1,9 @@
 """One Python client in a loop, in a process of its own: what a user of a library sees.
 
 `serving_clients.py KIND ADDRESS MODEL ROW SECONDS` prints its figures as JSON. KIND is `http` or
-`grpc` (the stock clients), `http-memory` or `grpc-memory` (the same, with the tensors in system
-shared memory, written and read anew at each request), or `sealane`.
+`grpc` (the stock clients), `http-json` (for a peer that takes no bytes behind the JSON),
+`http-memory` or `grpc-memory` (with the tensors in system shared memory, written and read anew at
+each request), or `sealane`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,13 @@ def stock(kind: str, address: str, model: str, row: Any) -> Callable[[], Any]:
         given.set_data_from_numpy(row)
         return client.infer(model, [given]).as_numpy("y")
 
-    return ask
+    def ask_in_json() -> Any:
+        given = library.InferInput("x", list(row.shape), datatype)
+        given.set_data_from_numpy(row, binary_data=False)
+        wanted = library.InferRequestedOutput("y", binary_data=False)
+        return client.infer(model, [given], outputs=[wanted]).as_numpy("y")
+
+    return ask_in_json if kind == "http-json" else ask
 
 
 def _through_memory(

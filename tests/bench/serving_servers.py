@@ -184,7 +184,8 @@ def peer(name: str, python: Path, root: Path, model: BenchModel) -> Iterator[Ser
             raise CannotRun(f"{name} does not start: see {root / f'{name}.log'}") from error
         server.doors = _peer_doors(name, (rest, grpc), model)
         if name != "litserve":
-            server.clients = [("http", f"127.0.0.1:{rest}"), ("grpc", f"127.0.0.1:{grpc}")]
+            kind = "http-json" if name == "mlserver" else "http"
+            server.clients = [(kind, f"127.0.0.1:{rest}"), ("grpc", f"127.0.0.1:{grpc}")]
         yield server
     finally:
         server.signal(signal.SIGCONT)
