@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from sealane.bundle.golden import NUMPY_TYPES
+from sealane.bundle.elements import NUMPY_TYPES
 from sealane.bundle.types import DataType
 from sealane.errors import SealaneError
 from sealane.limits import KIB, MIB

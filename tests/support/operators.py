@@ -19,7 +19,8 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
 from sealane.bundle.deployment import encode_deployment, parse_deployment
-from sealane.bundle.golden import NUMPY_TYPES, largest_deviation
+from sealane.bundle.elements import NUMPY_TYPES
+from sealane.bundle.golden import largest_deviation
 from sealane.bundle.types import (
     DataType,
     Deployment,

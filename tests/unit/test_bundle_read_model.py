@@ -125,7 +125,7 @@ def test_a_sequence_of_maps_is_refused_with_the_way_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "shape", "complaint"),
     [
-        (TensorProto.STRING, ["batch", 4], "holds string"),
+        (TensorProto.COMPLEX64, ["batch", 4], "holds complex64"),
         (FLOAT, [], "no batch dimension"),
         (FLOAT, ["batch", "height", "width"], "several free dimensions"),
     ],

@@ -16,6 +16,7 @@ from sealane_agent.serving.geometry import (
     ROW_BYTES,
     ROWS,
     SLOT_BYTES,
+    TEXT_BYTES,
     geometry_for,
 )
 from sealane_agent.serving.patience import Progress, is_stuck, out_of_time, worked_on
@@ -66,9 +67,10 @@ def test_a_row_that_no_machine_should_carry_is_refused() -> None:
         with_input(-1, ROW_BYTES)
 
 
-def test_text_is_refused_because_no_worker_can_serve_it() -> None:
-    with pytest.raises(BundleError, match="BYTES"):
-        with_input(-1, datatype=DataType.BYTES)
+def test_a_text_has_the_room_of_a_usual_one() -> None:
+    texts = TensorSpec("x", DataType.BYTES, (-1, 8))
+    geometry = geometry_for(replace(TINY, inputs=(texts,)))
+    assert geometry.slot_bytes > ROWS * 8 * TEXT_BYTES
 
 
 def test_a_worker_is_judged_by_the_request_it_works_on() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sealane.bundle.types import DataType
 from sealane.errors import BundleError
 from sealane.failure import Failure, FailureKind
 from sealane_agent.serving.ring import Handles
@@ -62,7 +63,8 @@ def golden(count: int = ROWS, *, divisible: bool = True) -> Golden:
     inputs = rows(count)
     answers = expected(inputs)
     outputs = {"y": answers, "label": answers.argmax(axis=1).astype("<i8")}
-    return Golden({"x": inputs}, outputs, count, divisible)
+    datatypes = {"y": DataType.FP32, "label": DataType.INT64}
+    return Golden({"x": inputs}, outputs, count, divisible, datatypes)
 
 
 def test_the_first_inference_is_a_single_row_and_no_batch_is_large() -> None:

@@ -73,7 +73,7 @@ class OpenVinoModel:
                 self._bind(tensors)
                 self._compute()
                 return {
-                    name: self._request.get_output_tensor(position).data.copy()
+                    name: _copied(self._request.get_output_tensor(position))
                     for name, position in self._outputs.items()
                 }
             except Exception as error:
@@ -94,16 +94,27 @@ class OpenVinoModel:
             bound = self._bound.get(name)
             if bound is None or bound.shape != array.shape or bound.dtype != array.dtype:
                 bound = np.empty_like(array, order="C")
-                tensor = openvino.Tensor(bound, shared_memory=True)
-                self._request.set_input_tensor(self._number(name), tensor)
+                number = self._number(name)
+                self._request.set_input_tensor(number, self._tensor(number, bound))
                 self._bound[name] = bound
             np.copyto(bound, array)
+
+    def _tensor(self, number: int, bound: NDArray[Any]) -> openvino.Tensor:
+        if self._compiled.inputs[number].element_type == openvino.Type.bf16:
+            return openvino.Tensor(bound, openvino.Shape(bound.shape), openvino.Type.bf16)
+        return openvino.Tensor(bound, shared_memory=True)
 
     def _number(self, name: str) -> int:
         for names, number in self._inputs:
             if name in names:
                 return number
         raise InferenceFailed(f"the model has no input named {name}")
+
+
+def _copied(tensor: openvino.Tensor) -> NDArray[Any]:
+    """BF16 comes as its bits: the engine calls it another type of that size."""
+    copied: NDArray[Any] = tensor.data.copy()
+    return copied.view(np.uint16) if tensor.element_type == openvino.Type.bf16 else copied
 
 
 class OpenVino:
@@ -122,6 +133,9 @@ class OpenVino:
             raise
         except Exception as error:
             raise ModelRefused(_reason(error)) from error
+        ports = (*compiled.inputs, *compiled.outputs)
+        if any(port.element_type == openvino.Type.string for port in ports):
+            raise ModelRefused("openvino is not used for texts", hint="use onnxruntime for it")
         return OpenVinoModel(compiled, hints.outputs)
 
 

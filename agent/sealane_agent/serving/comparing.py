@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sealane.bundle.agreement import EXACTLY, agrees, rule_for
-from sealane.bundle.types import DataType
-
-from sealane_agent.oip.tensors import NUMPY
+from sealane.bundle.elements import array_of, comparable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,10 +27,5 @@ def says_the_same(got: Answer, want: Answer, deployment: Deployment, variant: st
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
-    if tensor.datatype is DataType.BYTES:
-        return np.frombuffer(tensor.data, np.uint8)
-    if tensor.datatype is DataType.BF16:
-        # The upper half of a float of 32 bits.
-        upper = np.frombuffer(tensor.data, "<u2").astype(np.uint32) << 16
-        return upper.view(np.float32).reshape(tensor.shape)
-    return np.frombuffer(tensor.data, NUMPY[tensor.datatype]).reshape(tensor.shape)
+    array = array_of(tensor.data, tensor.datatype, tensor.shape)
+    return comparable(array, tensor.datatype)

@@ -40,6 +40,9 @@ ROW_BYTES: Final = GIB
 RING_BYTES: Final = 512 * MIB
 """A ring has fewer slots rather than more bytes, but two at least."""
 
+TEXT_BYTES: Final = 256
+"""A text of usual length; longer ones leave room for fewer."""
+
 _TABLE_BYTES: Final = 256
 """Of one tensor in a frame's table, alignment included."""
 
@@ -77,8 +80,6 @@ def _row_bytes(specs: tuple[TensorSpec, ...]) -> int:
 
 
 def _spec_bytes(spec: TensorSpec) -> int:
-    if spec.datatype not in ITEM_BYTES:
-        raise BundleError(f"{spec.name} is {spec.datatype}, which no worker can serve")
     batch = max(1, *spec.shape[:1]) if spec.shape else 1
     sizes = (FREE_DIMENSION if size == -1 else size for size in spec.shape[1:])
-    return ITEM_BYTES[spec.datatype] * batch * prod(sizes)
+    return ITEM_BYTES.get(spec.datatype, TEXT_BYTES) * batch * prod(sizes)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from sealane.bundle.golden import NUMPY_TYPES
+from sealane.bundle.elements import IN_MEMORY, array_of, bytes_of
+from sealane.bundle.types import DataType
 
 from sealane_agent.serving.ring_frames import Piece
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def to_array(spec: TensorSpec, piece: Piece) -> NDArray[Any]:
-    """An array over the piece, not a copy; raises ValueError when its size does not fit."""
-    return np.frombuffer(piece.data, NUMPY_TYPES[spec.datatype]).reshape(piece.shape)
+    """An array over the piece, no copy but of texts; raises ValueError when it does not fit."""
+    return array_of(piece.data, spec.datatype, piece.shape)
 
 
 def to_piece(position: int, spec: TensorSpec, array: NDArray[Any]) -> Piece:
     """The array's bytes in C order; raises ValueError when its element type is another."""
-    if array.dtype != NUMPY_TYPES[spec.datatype]:
+    if array.dtype != IN_MEMORY[spec.datatype]:
         raise ValueError(f"output {spec.name} is {array.dtype}, the bundle says {spec.datatype}")
     return Piece(position, array.shape, bytes_of(array))
 
@@ -39,6 +39,6 @@ def divisible(deployment: Deployment) -> bool:
     return all(spec.shape[:1] == (-1,) for spec in specs)
 
 
-def bytes_of(array: NDArray[Any]) -> memoryview:
-    """The array's bytes in C order."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+def has_texts(specs: tuple[TensorSpec, ...]) -> bool:
+    """Whether the bytes of such tensors say more than their lengths do."""
+    return any(spec.datatype is DataType.BYTES for spec in specs)

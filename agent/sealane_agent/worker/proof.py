@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from sealane.bundle.elements import comparable
 from sealane.bundle.golden import largest_deviation, read_tensor
 from sealane.bundle.types import Tolerance
 from sealane.errors import BundleError, SealaneError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from sealane.bundle.types import Deployment, TensorSpec, Variant
+    from sealane.bundle.types import DataType, Deployment, TensorSpec, Variant
 
     from sealane_agent.runtimes.base import Model
 
@@ -47,6 +48,7 @@ class Golden:
     outputs: Arrays
     rows: int
     divisible: bool
+    datatypes: Mapping[str, DataType]
 
 
 def read_golden(deployment: Deployment, view: Path) -> Golden:
@@ -66,6 +68,7 @@ def read_golden(deployment: Deployment, view: Path) -> Golden:
         read(deployment.outputs, golden.outputs),
         golden.rows,
         divisible=all(spec.shape[:1] == (-1,) for spec in specs),
+        datatypes={spec.name: spec.datatype for spec in deployment.outputs},
     )
 
 
@@ -80,7 +83,7 @@ def largest_error(model: Model, golden: Golden, variant: Variant) -> float:
     for inputs, wanted in _batches(golden):
         answer = model.infer(inputs)
         for name, want in wanted.items():
-            worst = max(worst, _deviation(name, answer, want, variant))
+            worst = max(worst, _deviation(name, (answer, want), golden, variant))
     return worst
 
 
@@ -116,14 +119,18 @@ def _slice(arrays: Arrays, start: int, stop: int) -> Arrays:
     return {name: array[start:stop] for name, array in arrays.items()}
 
 
-def _deviation(name: str, answer: Arrays, want: NDArray[Any], variant: Variant) -> float:
+def _deviation(
+    name: str, pair: tuple[Arrays, NDArray[Any]], golden: Golden, variant: Variant
+) -> float:
+    answer, want = pair
     got = answer[name]
     if got.dtype != want.dtype or got.shape != want.shape:
         raise NotGolden(
             f"output {name} is {got.dtype}{list(got.shape)}, "
             f"its golden file holds {want.dtype}{list(want.shape)}"
         )
-    within, deviation = largest_deviation(got, want, variant.tolerance.get(name, _EXACT))
+    ours, theirs = (comparable(each, golden.datatypes[name]) for each in (got, want))
+    within, deviation = largest_deviation(ours, theirs, variant.tolerance.get(name, _EXACT))
     if not within:
         raise NotGolden(
             f"output {name} deviates by {deviation:.3g} from its golden values, "

@@ -10,6 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from sealane.bundle.elements import bytes_of
 
 from sealane_agent.serving.ring import Ring
 from sealane_agent.serving.ring_frames import (
@@ -28,7 +29,13 @@ from sealane_agent.serving.ring_frames import (
 )
 from sealane_agent.serving.spinning import Spin
 from sealane_agent.serving.types import LoadFailed
-from sealane_agent.worker.arrays import bytes_of, divisible, rows_of, to_array, to_piece
+from sealane_agent.worker.arrays import (
+    divisible,
+    has_texts,
+    rows_of,
+    to_array,
+    to_piece,
+)
 from sealane_agent.worker.host import usable_processors
 from sealane_agent.worker.load import load
 from sealane_agent.worker.orders import Order, encode_answer
@@ -176,6 +183,7 @@ class Responder:
     def __init__(self, model: Model, deployment: Deployment) -> None:
         self._model = model
         self._inputs = deployment.inputs
+        self._texts_in, self._texts_out = map(has_texts, (deployment.inputs, deployment.outputs))
         self._outputs = deployment.outputs
         self._all = tuple(range(len(self._outputs)))
         self._seen: dict[tuple[int, bytes], Seen] = {}
@@ -258,6 +266,9 @@ class Responder:
         self, slot: memoryview, answer: Mapping[str, NDArray[Any]], chosen: tuple[int, ...]
     ) -> None:
         arrays = [answer[self._outputs[position].name] for position in chosen]
+        if self._texts_out:
+            write_frame(slot, Frame(Kind.ANSWER, self._pieces(chosen, arrays)))
+            return
         key = (chosen, *[(array.shape, array.dtype.num) for array in arrays])
         layout = self._layouts.get(key)
         if layout is None:
@@ -273,6 +284,8 @@ class Responder:
             for spec, piece in zip(specs, frame.pieces, strict=True)
         }
         chosen = frame.chosen or self._all
+        if self._texts_in:
+            return tensors, chosen
         self._table_bytes = table_bytes(frame)
         if len(self._seen) >= SEEN:
             self._seen.clear()
@@ -280,14 +293,16 @@ class Responder:
         return tensors, chosen
 
     def _lay_out(self, key: Any, chosen: tuple[int, ...], arrays: Sequence[NDArray[Any]]) -> Layout:
-        pieces = tuple(
+        if len(self._layouts) >= SEEN:
+            self._layouts.clear()
+        self._layouts[key] = lay_out(Frame(Kind.ANSWER, self._pieces(chosen, arrays)))
+        return self._layouts[key]
+
+    def _pieces(self, chosen: tuple[int, ...], arrays: Sequence[NDArray[Any]]) -> tuple[Piece, ...]:
+        return tuple(
             to_piece(position, self._outputs[position], array)
             for position, array in zip(chosen, arrays, strict=True)
         )
-        if len(self._layouts) >= SEEN:
-            self._layouts.clear()
-        self._layouts[key] = lay_out(Frame(Kind.ANSWER, pieces))
-        return self._layouts[key]
 
 
 def _failed(message: str) -> Frame:

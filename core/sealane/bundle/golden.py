@@ -1,52 +1,34 @@
 """Decides whether an answer is the golden one, and reads golden files.
 
-A golden file holds one tensor: raw, little-endian, C order.
+A golden file holds one tensor: raw, little-endian, C order; texts each behind their length.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sealane.bundle.elements import array_of
 from sealane.bundle.layout import read_small
 from sealane.bundle.references import GOLDEN_BYTES
-from sealane.bundle.types import DataType
 from sealane.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy.typing as npt
 
     from sealane.bundle.types import TensorSpec, Tolerance
 
-NUMPY_TYPES: Final[Mapping[DataType, np.dtype[Any]]] = {
-    DataType.BOOL: np.dtype("?"),
-    DataType.UINT8: np.dtype("u1"),
-    DataType.UINT16: np.dtype("<u2"),
-    DataType.UINT32: np.dtype("<u4"),
-    DataType.UINT64: np.dtype("<u8"),
-    DataType.INT8: np.dtype("i1"),
-    DataType.INT16: np.dtype("<i2"),
-    DataType.INT32: np.dtype("<i4"),
-    DataType.INT64: np.dtype("<i8"),
-    DataType.FP16: np.dtype("<f2"),
-    DataType.FP32: np.dtype("<f4"),
-    DataType.FP64: np.dtype("<f8"),
-}
-
 
 def read_tensor(path: Path, spec: TensorSpec, rows: int) -> npt.NDArray[Any]:
     """Read a golden file as an array of its spec's datatype and shape, or raise BundleError."""
     content = read_small(path, GOLDEN_BYTES)
     try:
-        flat = np.frombuffer(content, NUMPY_TYPES[spec.datatype])
-        shaped: npt.NDArray[Any] = flat.reshape(rows, *spec.shape[1:])
-    except (KeyError, ValueError) as error:
+        return array_of(content, spec.datatype, (rows, *spec.shape[1:]))
+    except ValueError as error:
         raise BundleError(f"{path} does not hold {rows} rows of {spec.name}") from error
-    return shaped
 
 
 def largest_deviation(
@@ -55,10 +37,13 @@ def largest_deviation(
     """Whether every element is within tolerance, and the largest |got - want|.
 
     Another shape or datatype, and a NaN on either side, never pass; an infinity passes only where
-    the same one is wanted. The deviation is then infinite.
+    the same one is wanted, and a text only where the same one is. The deviation is then infinite.
     """
     if got.shape != want.shape or got.dtype != want.dtype:
         return False, float("inf")
+    if want.dtype.kind == "O":
+        same = bool((got == want).all())
+        return same, 0.0 if same else float("inf")
     if want.dtype.kind not in "fiub":
         return False, float("inf")
     deviation = _deviation(got, want)

@@ -5,6 +5,7 @@ Both engines would phone home when imported; that is switched off here, before t
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import os
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, npt.NDArray[Any]]
 
 _LIBRARIES = ("numpy", "onnx", "onnxruntime")
+_BFLOAT16 = 16
 _SOURCE_PLACES = ("Exception from ", "Check '")
 _OPENVINO_PRECISION = {"fp16": ("FP16", "f16"), "bf16": ("BF16", "bf16")}
 
@@ -90,7 +92,26 @@ def _run_onnx(model: Path, inputs: Tensors, *, optimised: bool) -> Tensors:
         os.fspath(model), options, providers=["CPUExecutionProvider"], enable_fallback=0
     )
     names = [str(output.name) for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    ports = (*session.get_inputs(), *session.get_outputs())
+    halves = {str(port.name) for port in ports if port.type == "tensor(bfloat16)"}
+    if not halves:
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    make = ort.OrtValue
+    given = {
+        name: make.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
+        if name in halves
+        else make.ortvalue_from_numpy(array)
+        for name, array in inputs.items()
+    }
+    answers = zip(names, session.run_with_ort_values(names, given), strict=True)
+    return {name: _bits(value) if name in halves else value.numpy() for name, value in answers}
+
+
+def _bits(value: Any) -> npt.NDArray[Any]:
+    """BF16 as its bits: numpy has no such type."""
+    content = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+    bits: npt.NDArray[Any] = importlib.import_module("numpy").frombuffer(content, "<u2")
+    return bits.reshape(value.shape())
 
 
 def _run_openvino(model: Path, inputs: Tensors, precision: str) -> Tensors:
@@ -102,11 +123,21 @@ def _run_openvino(model: Path, inputs: Tensors, precision: str) -> Tensors:
         hint = "f32"
     compiled = core.compile_model(os.fspath(model), "CPU", {"INFERENCE_PRECISION_HINT": hint})
     request = compiled.create_infer_request()
-    request.infer(dict(inputs))
+    half = openvino.Type.bf16
+    types = {name: port.element_type for port in compiled.inputs for name in port.get_names()}
+    request.infer(
+        {
+            name: openvino.Tensor(array, openvino.Shape(array.shape), half)
+            if types.get(name) == half
+            else array
+            for name, array in inputs.items()
+        }
+    )
     return {
-        name: request.get_tensor(name).data.copy()
+        name: found.view("<u2") if output.element_type == half else found
         for output in compiled.outputs
         for name in output.get_names()
+        for found in (request.get_tensor(name).data.copy(),)
     }
 
 

@@ -6,7 +6,8 @@ import zipfile
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from sealane.bundle.golden import NUMPY_TYPES
+from sealane.bundle.elements import NUMPY_TYPES, comparable, narrowed
+from sealane.bundle.types import DataType
 from sealane.errors import BundleError
 from sealane.limits import GIB, MIB
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 DATA_BYTES: Final = 2 * GIB
 """Arrays of one data file after decompression: they are held in memory."""
+
+_FLOAT: Final = np.dtype("<f4")
+"""What data for BF16 is given in."""
 
 GOLDEN_ROWS: Final = 32
 """Rows that every device runs before a release serves."""
@@ -87,7 +91,6 @@ def _check_size(path: Path) -> None:
 
 def _fitted(array: npt.NDArray[Any], spec: TensorSpec) -> npt.NDArray[Any]:
     """The array in its input's datatype, or BundleError."""
-    wanted = NUMPY_TYPES[spec.datatype]
     fits = array.ndim == len(spec.shape) and all(
         size in (-1, have) for size, have in zip(spec.shape[1:], array.shape[1:], strict=True)
     )
@@ -95,13 +98,26 @@ def _fitted(array: npt.NDArray[Any], spec: TensorSpec) -> npt.NDArray[Any]:
         raise BundleError(
             f"the data for {spec.name} has shape {array.shape}, the model takes {spec.shape}"
         )
+    if spec.datatype is DataType.BYTES:
+        return _texts(array, spec)
+    wanted = NUMPY_TYPES.get(spec.datatype, _FLOAT)
     if array.dtype.kind not in "fiub" or not np.can_cast(array.dtype, wanted, "same_kind"):
         raise BundleError(f"the data for {spec.name} is {array.dtype}, the model takes {wanted}")
     with np.errstate(over="ignore"):
         cast = np.ascontiguousarray(array, wanted)
     if wanted.kind in "iu" and not np.array_equal(cast, array):
         raise BundleError(f"the data for {spec.name} does not fit into {wanted}")
-    return cast
+    return narrowed(cast) if spec.datatype is DataType.BF16 else cast
+
+
+def _texts(array: npt.NDArray[Any], spec: TensorSpec) -> npt.NDArray[Any]:
+    if array.dtype.kind not in "US":
+        raise BundleError(f"the data for {spec.name} is {array.dtype}, the model takes texts")
+    try:
+        texts = array if array.dtype.kind == "U" else np.char.decode(array, "utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"a text in the data for {spec.name} is not UTF-8") from error
+    return texts.astype(object)
 
 
 def choose_rows(data: Tensors, inputs: Sequence[TensorSpec]) -> Tensors:
@@ -133,8 +149,9 @@ def _usable(output: npt.NDArray[Any], spec: TensorSpec, rows: int) -> npt.NDArra
             f"{spec.name} has shape {output.shape} for {rows} rows: no answer for each row",
             hint="export with a free first dimension",
         )
-    if output.dtype.kind == "f" and not np.isfinite(output).all():
-        row = int(np.argwhere(~np.isfinite(output))[0][0])
+    values = comparable(output, spec.datatype)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = int(np.argwhere(~np.isfinite(values))[0][0])
         raise BundleError(
             f"{spec.name} is not a finite number for golden row {row}",
             hint="leave such rows out of the data, or correct the model",

@@ -12,6 +12,7 @@ from sealane.bundle.deployment import (
     parse_deployment,
     read_agreement,
 )
+from sealane.bundle.elements import NUMPY_TYPES, bytes_of
 from sealane.bundle.jsonform import load
 from sealane.bundle.types import Deployment, Golden, ProbationLimits
 from sealane.errors import BundleError
@@ -122,7 +123,8 @@ def _gather(order: PackOrder) -> _Material:
     sources = _sources(order, model)
     data = read_data(order.data, model.inputs)
     chosen = choose_rows(data, model.inputs)
-    golden = GoldenTensors(chosen, golden_outputs(model, chosen))
+    datatypes = {spec.name: spec.datatype for spec in model.outputs}
+    golden = GoldenTensors(chosen, golden_outputs(model, chosen), datatypes)
     files = {source.name: variant_files(source, model) for source in sources}
     return _Material(model, sources, files, data, golden)
 
@@ -160,13 +162,18 @@ def _deployment(order: PackOrder, material: _Material) -> Deployment:
             inputs=_golden_paths("input", model.inputs),
             outputs=_golden_paths("output", model.outputs),
         ),
-        reference=reference_bins(material.data),
+        reference=reference_bins(_numbers(material.data, model.inputs)),
         probation=order.probation,
         batch_rows=order.batch_rows,
         labels=order.labels,
         sampling=_sampling(order.sampling, model.inputs),
         agreement=_agreement(order.agreement),
     )
+
+
+def _numbers(data: Tensors, inputs: Sequence[TensorSpec]) -> Tensors:
+    """The inputs whose distribution devices can watch."""
+    return {spec.name: data[spec.name] for spec in inputs if spec.datatype in NUMPY_TYPES}
 
 
 def _agreement(path: Path | None) -> dict[str, Agreement]:
@@ -198,9 +205,9 @@ def _golden_paths(kind: str, specs: Sequence[TensorSpec]) -> dict[str, str]:
 
 
 def _golden_files(paths: Golden, golden: GoldenTensors) -> dict[str, bytes]:
-    inputs = {paths.inputs[name]: array.tobytes() for name, array in golden.inputs.items()}
-    outputs = {paths.outputs[name]: array.tobytes() for name, array in golden.outputs.items()}
-    return inputs | outputs
+    inputs = {paths.inputs[name]: bytes_of(array) for name, array in golden.inputs.items()}
+    outputs = {paths.outputs[name]: bytes_of(array) for name, array in golden.outputs.items()}
+    return {path: bytes(content) for path, content in (inputs | outputs).items()}
 
 
 def probation_limits(seconds: float | None, requests: int | None) -> ProbationLimits:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sealane.bundle.elements import comparable
 from sealane.bundle.golden import largest_deviation
+from sealane.bundle.types import DataType
 from sealane.errors import BundleError
 
 from sealane_manager.bundle.engines import is_installed, run
@@ -38,10 +40,11 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class GoldenTensors:
-    """Golden inputs and outputs as arrays."""
+    """Golden inputs and outputs as arrays; of outputs the datatypes, where numpy has none."""
 
     inputs: Tensors
     outputs: Tensors
+    datatypes: Mapping[str, DataType] = field(default_factory=dict)
 
 
 def prove(variant: Variant, source: VariantSource, golden: GoldenTensors) -> Proof:
@@ -52,19 +55,26 @@ def prove(variant: Variant, source: VariantSource, golden: GoldenTensors) -> Pro
         return Proof(variant.name, None, f"{variant.runtime} is not installed here")
     got = run(variant.runtime, source.path.resolve(), golden.inputs, variant.precision)
     deviations = [
-        _deviation(variant, name, (got.get(name), want)) for name, want in golden.outputs.items()
+        _deviation(variant, name, (_values(golden, name, got), _values(golden, name, {name: want})))
+        for name, want in golden.outputs.items()
     ]
     return Proof(variant.name, max(deviations))
 
 
+def _values(golden: GoldenTensors, name: str, answer: Tensors) -> npt.NDArray[Any] | None:
+    if name not in answer:
+        return None
+    return comparable(np.asarray(answer[name]), golden.datatypes.get(name, DataType.FP32))
+
+
 def _deviation(
-    variant: Variant, name: str, answers: tuple[npt.NDArray[Any] | None, npt.NDArray[Any]]
+    variant: Variant, name: str, answers: tuple[npt.NDArray[Any] | None, npt.NDArray[Any] | None]
 ) -> float:
     got, want = answers
-    if got is None:
+    if got is None or want is None:
         raise BundleError(f"variant {variant.name} has no output {name}")
     tolerance = variant.tolerance[name]
-    passed, deviation = largest_deviation(np.asarray(got), want, tolerance)
+    passed, deviation = largest_deviation(got, want, tolerance)
     if not passed:
         raise BundleError(
             f"variant {variant.name} does not give the golden {name}: "

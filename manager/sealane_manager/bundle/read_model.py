@@ -34,6 +34,8 @@ DATATYPES: Final = {
     TensorProto.FLOAT16: DataType.FP16,
     TensorProto.FLOAT: DataType.FP32,
     TensorProto.DOUBLE: DataType.FP64,
+    TensorProto.BFLOAT16: DataType.BF16,
+    TensorProto.STRING: DataType.BYTES,
 }
 
 _KNOWN_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})

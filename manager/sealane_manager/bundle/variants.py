@@ -33,7 +33,7 @@ Instructions = Mapping[str, tuple[str, ...]]
 
 RUNTIMES: Final = ("onnxruntime", "openvino")
 
-_FLOATS: Final = frozenset({DataType.FP16, DataType.FP32, DataType.FP64})
+_FLOATS: Final = frozenset({DataType.FP16, DataType.BF16, DataType.FP32, DataType.FP64})
 _GRAMMAR: Final = "write NAME=PATH:RUNTIME:PRECISION, e.g. ov-fp32=model.xml:openvino:fp32"
 
 
