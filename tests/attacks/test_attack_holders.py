@@ -107,6 +107,15 @@ def test_another_fleet_under_the_same_name_is_not_signed_for(
         lea.look(double.desk, "acme")
 
 
+def test_a_fleet_is_not_begun_a_second_time_with_the_same_keys(plant: Ceremony) -> None:
+    lea = pen(plant, "lea")
+    nothing = Liar(plant.desk, {"root": None, "targets": None})
+    lea.look(nothing, "acme")  # it may be new
+    lea.look(plant.desk, "acme")
+    with pytest.raises(Refused, match="has seen root 1 of this fleet, here is none"):
+        lea.look(nothing, "acme")
+
+
 def test_an_older_root_than_the_key_has_seen_is_refused(plant: Ceremony) -> None:
     old = plant.repository.current("root")
     plant.propose(lambda ground: renewed(ground, "root"))

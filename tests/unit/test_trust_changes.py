@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sealane.names import ReleaseName
+from sealane.sampling.terms import InputTerms, SamplingTerms
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.trust import changes
 from sealane_manager.trust.ceremony import Founding, init_development, init_production
@@ -22,6 +23,7 @@ from sealane_manager.trust.change_codec import (
     encode_file,
 )
 from sealane_manager.trust.changes import Offer
+from sealane_manager.trust.describe import kept_inputs
 from sealane_manager.trust.edits import Ground, KeyEdit, all_keys, edited, renewed, with_family
 from sealane_manager.trust.keys import key_path, new_successor
 from sealane_manager.trust.pending import Pending
@@ -383,6 +385,21 @@ def test_a_release_is_described_with_its_bytes_slots_and_requirements(plant: Cer
     digest = manifest(content).digest
     assert said == (f"{FIRST} is approved: manifest {digest}, slots cam, on devices with cpus=4")
     assert until.startswith("it is valid until")
+
+
+def test_who_approves_a_release_is_told_what_may_be_kept_of_its_inputs() -> None:
+    inputs = {
+        "image": InputTerms(shrink=4),
+        "table": InputTerms(columns=(0, 2)),
+        "mask": InputTerms(),
+    }
+    terms = SamplingTerms(50, 0.6, True, 1_000_000, 7 * 86_400, inputs)  # noqa: FBT003 - the example
+    assert kept_inputs(terms) == (
+        "of its inputs may be kept, sealed for the manager: image (shrunk 4 times), "
+        "table (columns 0, 2), mask; every 50 requests, below a confidence of 0.6, when it fails; "
+        "at most 1000000 bytes a day and slot, for 7 days"
+    )
+    assert kept_inputs(None) == "of its inputs nothing may be kept"
 
 
 @pytest.mark.parametrize(

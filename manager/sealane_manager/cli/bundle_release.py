@@ -25,13 +25,12 @@ from sealane_manager.cli.desk import (  # noqa: TC001 - Typer reads annotations
 from sealane_manager.cli.output import Format, OutputOption, emit_one, errors, reported
 from sealane_manager.cli.signing import WitnessedDesk, open_pen
 from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.trust.describe import kept_inputs
 from sealane_manager.trust.keys import key_path
 from sealane_manager.trust.proposals import look, offer_of, signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from sealane.sampling.terms import SamplingTerms
 
     from sealane_manager.bundle.publish import Published
     from sealane_manager.client import Operator
@@ -93,9 +92,11 @@ def approve(
         for pen in pens:
             found = pen.look(manager, manager.fleet)
             change = _proposal(found, name)
-            words.tell(found, change)
+            if bundle:
+                _same_bundle(change, name, bundle)
             words.judge(found, change)
-            _tell_bundle(change, name, bundle)
+            words.tell(found, change)
+            _tell_bundle(name, bundle)
             typer.echo("  check: is this what was tested, for the slots where it shall serve?")
             if yes or typer.confirm(f"Sign it with {pen.path}?"):
                 outcomes.append(manager.submit(offer_of(signed(change, pen.signer))))
@@ -180,32 +181,16 @@ def _proposal(found: Look, name: ReleaseName) -> Change:
     return change
 
 
-def _tell_bundle(change: Change, name: ReleaseName, bundle: Path | None) -> None:
+def _tell_bundle(name: ReleaseName, bundle: Path | None) -> None:
     """What the bundle itself permits, which only who has a copy of it can say."""
     if bundle is None:
         typer.echo("  with --bundle your own copy is compared, and what it lets be kept is shown")
         return
-    _same_bundle(change, name, bundle)
     typer.echo(f"  {bundle} is the bundle that is proposed as {name}")
     if read_layout(bundle).artifact == AGENT_ARTIFACT:
         typer.echo("  it is a version of the agent itself")
         return
-    terms = check_layout(bundle)[1].sampling
-    if terms is None:
-        typer.echo("  of its inputs nothing may be kept")
-        return
-    typer.echo(f"  of its inputs may be kept, sealed for the manager: {_terms(terms)}")
-
-
-def _terms(terms: SamplingTerms) -> str:
-    when = [f"each {terms.every}th request"] * bool(terms.every)
-    when += [f"those below a confidence of {terms.confidence_below:g}"] * bool(
-        terms.confidence_below
-    )
-    when += ["those that fail"] * terms.errors
-    days = terms.seconds_kept / 86_400
-    what = words.plain(", ".join(terms.inputs))
-    return f"{what}; {', '.join(when)}; at most {terms.bytes_per_day} bytes a day, {days:g} days"
+    typer.echo(words.plain(f"  {kept_inputs(check_layout(bundle)[1].sampling)}"))
 
 
 def _same_bundle(change: Change, name: ReleaseName, folder: Path) -> None:

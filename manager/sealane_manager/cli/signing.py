@@ -12,7 +12,7 @@ from tuf.api.metadata import Root
 from sealane_manager.cli import changes as words
 from sealane_manager.cli.desk import ask_secret
 from sealane_manager.cli.output import errors
-from sealane_manager.errors import NotKnown
+from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.trust.changes import encode, fingerprint_of
 from sealane_manager.trust.memory import memory_of, recall, remember
 from sealane_manager.trust.overview import roots_keys
@@ -54,10 +54,16 @@ class Pen:
     def witness(self, found: Look, fleet: str) -> None:
         """Follow from the root that this key has seen, and remember the new one; raises Refused."""
         judge_current(found.current)
+        known = recall(self.path, fleet)
         if Root.type not in found.current:
+            if known is not None:
+                raise Refused(
+                    f"this key has seen root {known.signed.version} of this fleet, here is none",
+                    hint="do not sign, and tell the other holders: somebody begins it once more",
+                )
             _say(f"the fleet {words.plain(fleet)} has no root yet")
             return
-        root, known = found.current[Root.type], recall(self.path, fleet)
+        root = found.current[Root.type]
         if known is None:
             self._tell_first(found, fleet)
         else:

@@ -14,6 +14,7 @@ from sealane_manager.trust.public_keys import holder_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from sealane.sampling.terms import InputTerms, SamplingTerms
     from tuf.api.metadata import Key, Metadata, TargetFile
 
 KEY_CHARS: Final = 12
@@ -41,6 +42,30 @@ def differences(role: str, new: Metadata[Any], current: Metadata[Any] | None) ->
 def key_name(keyid: str, holder: str = "", chars: int = KEY_CHARS) -> str:
     """A key as people read it."""
     return f"{holder} ({keyid[:chars]})" if holder else keyid[:chars]
+
+
+def kept_inputs(terms: SamplingTerms | None) -> str:
+    """What a bundle lets be kept of its inputs, in a sentence: who approves it allows that, too."""
+    if terms is None:
+        return "of its inputs nothing may be kept"
+    when = [f"every {terms.every} requests"] if terms.every else []
+    if terms.confidence_below:
+        when.append(f"below a confidence of {terms.confidence_below:g}")
+    if terms.errors:
+        when.append("when it fails")
+    inputs = ", ".join(_kept(name, each) for name, each in terms.inputs.items())
+    days = terms.seconds_kept / 86_400
+    bounds = f"at most {terms.bytes_per_day} bytes a day and slot, for {days:g} days"
+    return (
+        f"of its inputs may be kept, sealed for the manager: {inputs}; {', '.join(when)}; {bounds}"
+    )
+
+
+def _kept(name: str, terms: InputTerms) -> str:
+    less = [f"columns {', '.join(map(str, terms.columns))}"] if terms.columns else []
+    if terms.shrink > 1:
+        less.append(f"shrunk {terms.shrink} times")
+    return f"{name} ({' '.join(less)})" if less else name
 
 
 def _of_root(new: Root, old: Root | None) -> Iterator[str]:
