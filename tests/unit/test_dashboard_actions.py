@@ -184,7 +184,7 @@ def admit(dashboard: Dashboard) -> None:
 def test_a_running_rollout_shows_how_far_the_evidence_of_harm_got(dashboard: Dashboard) -> None:
     text = dashboard.browser("ada").text("/rollouts/r-1")
     assert "Evidence of harm" in text
-    for test in ("Errors", "Latency"):
+    for test in ("Errors within devices", "Latency within devices", "Disagreement"):
         assert f"<b>{test}</b>" in text
 
 

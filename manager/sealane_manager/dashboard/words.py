@@ -152,8 +152,10 @@ MEANINGS: Final[Mapping[str, str]] = {
 EVIDENCE: Final[Mapping[str, str]] = {
     "device_outcome": "Devices that cannot serve it",
     "after_activation": "Crashes and silence",
-    "error_rate": "Errors",
-    "latency": "Latency",
+    "error_rate within devices": "Errors within devices",
+    "error_rate between devices": "Errors between devices",
+    "latency within devices": "Latency within devices",
+    "latency between devices": "Latency between devices",
     "disagreement": "Disagreement",
     "prediction_shift": "Predictions",
 }
