@@ -149,13 +149,17 @@ async def open_loop(address: str, request: bytes, rate: float, seconds: float) -
     return seen
 
 
+def request_for(numbers: int) -> bytes:
+    """A whole request of one row of so many numbers."""
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, numbers], "data": [0.5] * numbers}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    head = f"POST /v2/models/{SLOT}/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
 async def load(address: str, seconds: float) -> dict[str, Any]:
     """All three phases."""
-    body = json.dumps(
-        {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 64], "data": [0.5] * 64}]}
-    ).encode()
-    head = f"POST /v2/models/{SLOT}/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
-    request = head.encode() + b"\r\n" + body
+    request = request_for(64)
     await closed_loop(address, request, 1, 1.0)
     alone = await closed_loop(address, request, 1, RECOVERY_S)
     peak = await closed_loop(address, request, CLIENTS, PEAK_S)

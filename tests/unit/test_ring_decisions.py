@@ -31,8 +31,8 @@ class Waiting:
     timeout_s: float
 
 
-def with_input(*shape: int, datatype: DataType = DataType.FP32) -> object:
-    return geometry_for(replace(TINY, inputs=(TensorSpec("x", datatype, shape),)))
+def with_input(*shape: int) -> object:
+    return geometry_for(replace(TINY, inputs=(TensorSpec("x", DataType.FP32, shape),)))
 
 
 @given(st.lists(st.sampled_from([-1, 1, 3, 224, 640]), min_size=1, max_size=4))
