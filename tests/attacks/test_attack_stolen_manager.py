@@ -181,6 +181,9 @@ def test_the_thief_can_withhold_and_stop_a_line_and_start_only_what_was_approved
         scene.still_serves(1)
         for release in releases:
             operator.quarantine(release, "stolen", stops=True)
+        wait_for("another release", lambda: scene.machine.slots()[SLOT].serves != "demo/tiny@1")
+    # The device goes back to what it kept before, which this manager hears of when it dials again.
+    with scene.manager_again("document accepted") as manager, manager.operator() as operator:
         wait_for("a line that stands", lambda: not scene.machine.slots()[SLOT].serves)
         for release in releases:
             operator.lift_quarantine(release, "enough")
