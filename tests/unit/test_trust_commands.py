@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import typer
-from sealane_manager.cli import init, serve, trust
+from sealane_manager.cli import authority, init, serve, trust
 from typer.testing import CliRunner, Result
 
 app = typer.Typer()
 app.command("init")(init.command)
 app.command("serve")(serve.command)
+app.add_typer(authority.app, name="authority")
 app.add_typer(trust.app, name="trust")
 
 
@@ -240,3 +241,18 @@ def test_the_managers_own_key_is_exchanged_on_its_machine(desk: Desk) -> None:
     keys = sorted(path.name for path in (Path(desk.state) / "keys").iterdir())
     assert len(keys) == 3
     assert "timestamp.pem" not in keys
+
+
+def test_an_authority_is_replaced_when_the_targets_holders_have_signed(desk: Desk) -> None:
+    desk.sign("ana", "ben", "kim")
+    place = ("--state", desk.state)
+    waits = _run("authority", "prepare", *place)
+    assert "devices believe the certificate authorities in a ca.pem" in waits.stdout
+    assert "once more: sealane authority prepare" in waits.stdout
+    early = _run("authority", "switch", *place)
+    assert (early.exit_code, "no device was told yet" in early.stderr) == (3, True)
+    assert "published: targets" in desk.sign("kim").stdout
+    assert "devices believe both" in _run("authority", "prepare", *place).stdout
+    assert "restart the manager" in _run("authority", "switch", *place).stdout
+    retired = _run("authority", "retire", *place, "--targets-key", desk.key("kim"))
+    assert "restart the manager" in retired.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,9 @@ from sealane_manager.trust.settings import FleetSettings
 from sealane_manager.trust.signers import open_signer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from securesystemslib.signer import Signer
     from tuf.api.metadata import TargetFile
 
     from sealane_manager.cli.desk import Room
@@ -39,8 +43,8 @@ KeyOption = Annotated[
 @app.command()
 def prepare(state: StateOption, targets_key: KeyOption = None) -> None:
     """Make the next authority, and let every device believe both."""
-    with reported(), local_room(state) as (place, repository):
-        propose = _proposing(place, targets_key, "believe the next authority too")
+    with reported(), _opened(targets_key) as keys, local_room(state) as (place, repository):
+        propose = _proposing(place, keys, "believe the next authority too")
         if rotation.prepare(StateFolder(state), place.fleet, repository, propose):
             typer.echo("devices believe both from their next document on")
             typer.echo("next: when all were seen, sealane authority switch")
@@ -61,18 +65,22 @@ def switch(state: StateOption) -> None:
 @app.command()
 def retire(state: StateOption, targets_key: KeyOption = None) -> None:
     """Believe the previous authority no more."""
-    with reported(), local_room(state) as (place, repository):
-        propose = _proposing(place, targets_key, "believe the previous authority no more")
+    with reported(), _opened(targets_key) as keys, local_room(state) as (place, repository):
+        propose = _proposing(place, keys, "believe the previous authority no more")
         if rotation.retire(StateFolder(state), repository, propose):
             typer.echo("restart the manager now; join tokens and operators from before are void")
         else:
             typer.echo("and when it is published, once more: sealane authority retire")
 
 
-def _proposing(place: Room, targets_key: Path | None, reason: str) -> Propose:
-    if targets_key is not None:
-        signer = open_signer(targets_key, ask_secret)
-        place = replace(place, signers=(*place.signers, signer))
+@contextmanager
+def _opened(targets_key: Path | None) -> Iterator[tuple[Signer, ...]]:
+    """The key, read before root becomes the owner of the state folder."""
+    yield () if targets_key is None else (open_signer(targets_key, ask_secret),)
+
+
+def _proposing(place: Room, keys: tuple[Signer, ...], reason: str) -> Propose:
+    place = replace(place, signers=(*place.signers, *keys))
 
     def propose(target: TargetFile) -> None:
         proposed(place, lambda ground: with_target(ground, target), reason)

@@ -139,6 +139,7 @@ def add(
             if state is None:
                 raise Refused("a family needs holders", hint="name their public keys with --key")
             folder = StateFolder(state)
+            become_owner(state)
             with local_publishing(Premises(folder)) as (_, repository):
                 add_family(folder, repository, family)
             typer.echo(f"family {family} may now publish {family}/*")

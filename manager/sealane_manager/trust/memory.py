@@ -60,6 +60,11 @@ def _read(path: Path) -> dict[str, Any]:
         fields = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
+    except PermissionError as error:
+        raise SealaneError(
+            f"{path} cannot be read by the owner of the state folder",
+            hint="sign on a machine of your own: sealane trust export FILE, then sign FILE there",
+        ) from error
     except ValueError as error:
         raise _damaged(path) from error
     if not isinstance(fields, dict):
