@@ -1,0 +1,151 @@
+"""A real worker that computes two long requests at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from sealane_agent.serving.types import WorkerDied
+from sealane_agent.serving.worker_process import WorkerProcess
+from sealane_agent.worker.hands import WORTH_US
+from sealane_agent.worker.host import usable_processors
+from support.workers import (
+    BIAS,
+    CLASSES,
+    FEATURES,
+    RUNTIMES,
+    WEIGHTS,
+    Recipe,
+    answer_of,
+    array_of,
+    expected,
+    lay_out,
+    load_order,
+    request,
+    rows,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from sealane_agent.layout import StateFolder
+    from sealane_agent.serving.types import Answer
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(usable_processors() < 2, reason="with one processor there is one hand"),
+]
+
+PATIENT_S = 60.0
+SIDE, PRODUCTS = 512, 80
+MANY = 64
+
+
+def long_model() -> bytes:
+    """Answers as `linear_model` does, and makes many large products on the way that add nothing."""
+    names = ["h0", *(f"h{number}" for number in range(1, PRODUCTS))]
+    nodes = [
+        helper.make_node("MatMul", ["x", "E"], ["h0"]),
+        *(helper.make_node("MatMul", [given, "Q"], [made]) for given, made in pairwise(names)),
+        helper.make_node("MatMul", [names[-1], "Z"], ["nothing"]),
+        helper.make_node("MatMul", ["x", "W"], ["xw"]),
+        helper.make_node("Add", ["xw", "b"], ["y0"]),
+        helper.make_node("Add", ["y0", "nothing"], ["y"]),
+        helper.make_node("ArgMax", ["y"], ["label"], axis=1, keepdims=0),
+    ]
+    weights = {
+        "E": np.eye(FEATURES, SIDE, dtype=np.float32),
+        "Q": np.eye(SIDE, dtype=np.float32),
+        "Z": np.zeros((SIDE, CLASSES), np.float32),
+        "W": WEIGHTS,
+        "b": BIAS,
+    }
+    graph = helper.make_graph(
+        nodes,
+        "long",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", FEATURES])],
+        [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", CLASSES]),
+            helper.make_tensor_value_info("label", TensorProto.INT64, ["rows"]),
+        ],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+
+
+@pytest.fixture(params=RUNTIMES)
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> StateFolder:
+    return lay_out(tmp_path, Recipe(long_model(), request.param))
+
+
+def busy(worker: WorkerProcess) -> int:
+    """Hands that compute now."""
+    progress = worker._exchange._ring.progress()
+    return sum(hand.current is not None for hand in progress)
+
+
+def play(state: StateFolder, scene: Callable[[WorkerProcess], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(2 * PATIENT_S):
+            worker = await WorkerProcess.start("cam-1", load_order(), state)
+            try:
+                assert worker.proved.latency_us >= WORTH_US
+                await scene(worker)
+            finally:
+                await worker.close(0)
+
+    asyncio.run(whole())
+
+
+async def both_busy(worker: WorkerProcess, seeds: range) -> list[asyncio.Task[Answer]]:
+    """Ask until two hands compute at once; the requests so far."""
+    asked: list[asyncio.Task[Answer]] = []
+    while busy(worker) < 2:
+        if sum(not task.done() for task in asked) < 2:
+            inference = request(rows(MANY, seeds[len(asked) % len(seeds)]))
+            asked.append(asyncio.create_task(answer_of(worker, inference, PATIENT_S)))
+        await asyncio.sleep(0)
+    return asked
+
+
+def test_two_long_requests_are_computed_at_once_and_each_gets_its_own_answer(
+    state: StateFolder,
+) -> None:
+    async def scene(worker: WorkerProcess) -> None:
+        seeds = range(1, 8)
+        answers = await asyncio.gather(*await both_busy(worker, seeds))
+        assert len(answers) >= 2
+        for place, answer in enumerate(answers):
+            inputs = rows(MANY, seeds[place % len(seeds)])
+            np.testing.assert_allclose(array_of(answer), expected(inputs), rtol=1e-4, atol=1e-4)
+
+    play(state, scene)
+
+
+def test_a_worker_that_dies_with_two_hands_full_fails_both_at_once(state: StateFolder) -> None:
+    async def scene(worker: WorkerProcess) -> None:
+        stopped = psutil.Process(worker.pid)
+        asked: list[asyncio.Task[Answer]] = []
+        full = False
+        while not full:
+            stopped.resume()
+            asked += await both_busy(worker, range(1, 8))
+            stopped.suspend()
+            while stopped.status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 - as the kernel says
+                await asyncio.sleep(0)
+            full = busy(worker) == 2
+        os.kill(worker.pid, signal.SIGKILL)
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert sum(isinstance(outcome, WorkerDied) for outcome in outcomes) >= 2
+        assert all(isinstance(outcome, tuple | WorkerDied) for outcome in outcomes)
+
+    play(state, scene)
