@@ -104,9 +104,9 @@ def test_what_is_ordered_reaches_every_agent_and_is_kept(tmp_path: Path) -> None
             assert devices == 1
             rollout = rolled_out(operator, 3)
             for seen in operator.watch_rollout(rollout):
-                if seen.reason.endswith("1 held"):
+                if seen.reason.startswith("waits for edge-0 (staged: "):
                     break
-            assert "edge-0 (staged: " in seen.reason
+            assert seen.reason.endswith(": audit); 1 held")
             others = fleet.agents[1:]
             fleet.wait(lambda: all(serving(each)[0] == 3 for each in others))
             assert serving(fleet.agents[0])[0] == 1
