@@ -18,6 +18,8 @@ CHANGES: Final = re.compile(
 ELSEWHERE: Final = {
     "agent/sealane_agent/app.py": "the lock has no content",
     "agent/sealane_agent/database.py": "it is the seam of databases",
+    "agent/sealane_agent/diagnosis/measure.py": "it reads databases and changes none",
+    "agent/sealane_agent/diagnosis/support.py": "an archive for somebody else can be made again",
     "agent/sealane_agent/endpoint/keeper.py": "the endpoint's log may be lost",
     "agent/sealane_agent/line/door.py": "a socket's name is made anew at each start",
     "agent/sealane_agent/oip/regions.py": "shared memory is no disk",
