@@ -282,6 +282,7 @@ class Supervisor:
             raise Refused(f"the kit is refused: {error}{step}", hint=error.hint) from error
         self._tools.log("kit accepted", kit=kit.index.id, blobs=len(kit.index.blobs))
         self._take_up(accepted)
+        await asyncio.to_thread(self._clear_shelf)  # what it brings may be here already
         self._tools.redial()
         return {
             item.slot: str(accepted.refused.get(item.slot, item.release))
