@@ -257,15 +257,16 @@ class World(SlotWorld, RuleBasedStateMachine):
         """Nothing more happens: the slot comes to rest."""
         self.endpoint_comes()
         self.come_to_rest()
+        self.check_quarantine()
         self.machine_restarts()
         self.come_to_rest()
+        self.check_at_rest()
 
     def come_to_rest(self) -> None:
         self.told, self.quiet_s = True, 3600.0
         for _ in range(MAX_STEPS):
             action = self.planned()
             if isinstance(action, Rest) and self.is_settled():
-                self.check_at_rest()
                 return
             self.act(action)
             self.now += timedelta(seconds=5)
@@ -295,8 +296,9 @@ class World(SlotWorld, RuleBasedStateMachine):
         if last_resort is not None and last_resort.manifest in ordered:
             assert not ordered[last_resort.manifest].stops
             assert self.pointers.get(LKG) in {None, last_resort}
-            known = [each.pointer for each in (record.before, record.committed) if each]
-            assert all(each.manifest in {*ordered, *record.quarantined} for each in known if each)
+            # What an order drove out, and another let go again, is for the director to bring.
+            away = {*ordered, *record.quarantined}
+            assert record.before is None or record.before.manifest in away
         may: set[Pointer | None] = {last_resort}
         if last_resort is not None and last_resort.manifest not in ordered:
             may = set()

@@ -218,7 +218,9 @@ class SlotWorld:
                 self.endpoint = replace(self.endpoint, probation=False)
             case Restore(target):
                 assert target in self.pointers.values()
-                assert target.manifest not in self.record.ordered
+                there, away = self.endpoint, self.record.ordered
+                only = there is None or there.active is None or there.active.manifest in away
+                assert target.manifest not in away or only
                 self.switch(self.load(target), probation=False)
             case DropWorkers(workers):
                 for worker in workers:
@@ -233,7 +235,8 @@ class SlotWorld:
             there = replace(there, previous=None, previous_worker="")
         if worker == there.active_worker:
             assert there.active is not None
-            assert self.record.ordered[there.active.manifest].stops
+            assert there.active.manifest in self.record.ordered
+            assert any(order.stops for order in self.record.ordered.values())
             assert not self.pointers
             there = replace(there, active=None, active_worker="")
         self.endpoint = there
