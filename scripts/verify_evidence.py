@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -199,7 +199,10 @@ def check_receipt(
     if f"{name}.key" not in files:
         return False
     spki = files[f"{name}.key"]
-    key = load_der_public_key(spki)
+    try:
+        key = load_der_public_key(spki)
+    except (ValueError, UnsupportedAlgorithm):
+        raise Wrong(f"the key of {name} is not readable") from None
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise Wrong(f"the key of {name} is of another kind")
     try:
