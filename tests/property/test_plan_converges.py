@@ -304,6 +304,8 @@ class World(SlotWorld, RuleBasedStateMachine):
             may = set()
         if self.endpoint.previous_worker is None and not self.pointers:
             may.add(self.endpoint.active)
+        if self.endpoint.previous_worker is None and may:
+            return  # of an earlier version: it drops nothing until something allowed is there
         there = {self.endpoint.active, self.endpoint.previous, *self.pointers.values()}
         there |= {self.loaded[worker] for worker in self.endpoint.standby}
         assert not [each for each in there - may if each and each.manifest in ordered]
