@@ -136,6 +136,8 @@ class World(SlotWorld, RuleBasedStateMachine):
 
     def orders(self, ordered: dict[Digest, Quarantined]) -> None:
         self.record = replace(self.record, ordered=ordered)
+        # One that has begun goes on, also when its order is softened half way.
+        self.stop_ordered |= any(order.stops for order in ordered.values())
 
     @rule()
     def withdrawn(self) -> None:

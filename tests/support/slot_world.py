@@ -68,6 +68,7 @@ class SlotWorld:
         self.served = False
         self.holds: tuple[Hold, ...] = ()
         self.stopped = False
+        self.stop_ordered = False
         self.boots = 1
         self.quiet_s = 0.0
         self.told = False
@@ -218,13 +219,21 @@ class SlotWorld:
                 self.endpoint = replace(self.endpoint, probation=False)
             case Restore(target):
                 assert target in self.pointers.values()
-                there, away = self.endpoint, self.record.ordered
-                only = there is None or there.active is None or there.active.manifest in away
-                assert target.manifest not in away or only
+                assert target.manifest not in self.record.ordered or self.only_bad_serves()
                 self.switch(self.load(target), probation=False)
             case DropWorkers(workers):
                 for worker in workers:
                     self.drop(worker)
+
+    def only_bad_serves(self) -> bool:
+        """Whether nothing answers, or what is in quarantine too, or what failed on probation."""
+        active = self.endpoint.active if self.endpoint else None
+        if active is None or active.manifest in self.record.ordered:
+            return True
+        last = self.record.attempt
+        if last is None or last.state is not State.ROLLING_BACK:
+            return False
+        return last.manifest == active.manifest
 
     def drop(self, worker: str) -> None:
         there = self.endpoint
@@ -236,7 +245,7 @@ class SlotWorld:
         if worker == there.active_worker:
             assert there.active is not None
             assert there.active.manifest in self.record.ordered
-            assert any(order.stops for order in self.record.ordered.values())
+            assert self.stop_ordered
             assert not self.pointers
             there = replace(there, active=None, active_worker="")
         self.endpoint = there
