@@ -146,6 +146,15 @@ def test_an_order_that_says_it_stops_empties_the_slot() -> None:
     assert act(away, serving(None), (None, None)) == Rest()
 
 
+def test_an_order_that_stops_one_release_leaves_another_that_serves_by_its_own_order() -> None:
+    both = ordered(2, stops=True) | ordered(1)
+    away, there = record(attempt(State.QUARANTINED), both), serving(OLD, NEW)
+    assert act(away, there) == SetPointer(ACTIVE, OLD)
+    assert act(away, there, (OLD, NEW)) == SetPointer(LKG, None)
+    assert act(away, there, (OLD, None)) == DropWorkers(("cam-0",))
+    assert act(away, serving(OLD), (OLD, None)) == Rest()
+
+
 def test_an_order_that_stops_still_prefers_what_was_kept_before() -> None:
     away = record(attempt(State.QUARANTINED), ordered(2, stops=True), before=BEFORE)
     assert act(away, serving(NEW)) == SetPointer(LKG, OLD)

@@ -10,7 +10,8 @@
   what serves                            the last known good one is restored
   the warm previous one                  its worker ends
   all that can serve here                it serves on, and the slot says so; by an order that says
-                                         it stops, the slot is emptied
+                                         it stops, the slot is emptied, unless it is served by
+                                         another one whose own order does not say so
 
 A slot at rest afterwards neither serves anything in quarantine nor could fall back on it, but for
 the last line. A version of the agent itself is not tried any more; what runs of it is the
@@ -51,6 +52,11 @@ class _Slot:
     def bad(self, pointer: Pointer | None) -> Quarantined | None:
         """The order about what a pointer names."""
         return self.record.ordered.get(pointer.manifest) if pointer else None
+
+    def stopped(self, pointer: Pointer | None) -> bool:
+        """Whether an order says that what a pointer names stops, whatever else there is."""
+        order = self.bad(pointer)
+        return order is not None and order.stops
 
     @property
     def spare(self) -> Pointer | None:
@@ -109,7 +115,10 @@ def _pointers(slot: _Slot) -> Action | None:
         return SetPointer(LKG, None) if runs else None
     if not order.stops:
         return None
-    return SetPointer(LKG if active is None else ACTIVE, None)
+    if active is None or not slot.stopped(active):
+        return SetPointer(LKG, None)
+    serves = serving.active if serving is not None else None
+    return SetPointer(ACTIVE, None if slot.stopped(serves) else serves)
 
 
 def _workers(slot: _Slot) -> Action | None:
