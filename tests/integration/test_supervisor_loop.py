@@ -341,7 +341,7 @@ def test_a_disk_that_fails_while_the_store_is_cleaned_does_not_end_the_superviso
         for version in (1, 2):
             await serve(site, version)
         with fileio.using(disk := FailingDisk()):
-            disk.failing["unlink"] = 1
+            disk.failing["unlink"] = 20
             site.want(site.wish(3))
             async with site.supervisor() as run:
                 assert await run.hear()
