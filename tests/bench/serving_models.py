@@ -14,10 +14,10 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from sealane.bundle.deployment import encode_deployment
+from sealane.bundle.elements import NUMPY_TYPES
 from sealane.bundle.types import DataType, Deployment, Golden, TensorSpec, Tolerance, Variant
 from sealane.names import Digest, ReleaseName
 from sealane_agent.layout import LKG, Pointer, StateFolder
-from sealane_agent.oip.tensors import NUMPY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ class BenchModel:
         dice = np.random.default_rng(5)
         if self.datatype is DataType.UINT8:
             return dice.integers(0, 256, (1, *self.shape), dtype=np.uint8)
-        return dice.standard_normal((1, *self.shape)).astype(NUMPY[self.datatype])
+        return dice.standard_normal((1, *self.shape)).astype(NUMPY_TYPES[self.datatype])
 
     def answer(self) -> NDArray[Any]:
         """What the engine answers to it."""

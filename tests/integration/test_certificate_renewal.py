@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 from sealane.trust.identity import load_certificate
 from sealane_agent.config import IdentityFiles
 from sealane_agent.layout import StateFolder
 from sealane_manager.desk import Pace
+from support import machines
 from support.manager import running_manager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from support.manager import RunningManager
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 60.0
-AGENT = (sys.executable, "-m", "sealane_agent.cli.main")
-
-
-def wait_for(what: str, found: Callable[[], Any]) -> Any:
-    """Look often: steps of a renewal are short."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        answer = found()
-        if answer:
-            return answer
-        time.sleep(0.005)
-    raise AssertionError(f"{what} did not come")
+wait_for = partial(machines.wait_for, every_s=0.005)
+"""Steps of a renewal are short."""
 
 
 @dataclass
@@ -62,13 +52,12 @@ class Machine:
     def enrol(self) -> subprocess.CompletedProcess[str]:
         token = self.manager.token().encode()
         arguments = ("enroll", "--state", str(self.state), "--name", "press-7", "--token", token)
-        return subprocess.run([*AGENT, *arguments], capture_output=True, text=True, check=False)
+        return machines.agent(*arguments)
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        ports = ("--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
         with self.state.with_suffix(".log").open("ab") as log:
-            command = [*AGENT, "run", "--state", str(self.state), *ports]
+            command = machines.command("run", "--state", str(self.state), *machines.ANY_PORTS)
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
         try:
             yield process

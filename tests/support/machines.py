@@ -51,14 +51,14 @@ def agent(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def wait_for(what: str, found: Callable[[], Any]) -> Any:
+def wait_for(what: str, found: Callable[[], Any], every_s: float = 0.05) -> Any:
     """Poll until something is true."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         answer = found()
         if answer:
             return answer
-        time.sleep(0.05)
+        time.sleep(every_s)
     raise AssertionError(f"{what} did not come")
 
 
@@ -84,11 +84,7 @@ class Machine:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.supervisor = subprocess.Popen(
-                [
-                    *command("run", "--state", str(self.state), "--rest", "127.0.0.1:0"),
-                    "--grpc",
-                    "127.0.0.1:0",
-                ],
+                command("run", "--state", str(self.state), *ANY_PORTS),
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sealane.bundle.elements import NUMPY_TYPES
 from sealane.bundle.types import DataType, TensorSpec
 from sealane_agent.oip import tensors
 from sealane_agent.serving import validation
@@ -17,7 +18,7 @@ NUMBERS = [kind for kind in DataType if kind not in {DataType.BYTES, *tensors.RA
 
 @pytest.mark.parametrize("datatype", NUMBERS)
 def test_json_and_back_is_the_same(datatype: DataType) -> None:
-    values = np.array([0, 1, 1, 0, 1, 0]).astype(tensors.NUMPY[datatype])
+    values = np.array([0, 1, 1, 0, 1, 0]).astype(NUMPY_TYPES[datatype])
     tensor = tensors.from_json("x", datatype, (2, 3), json.loads(json.dumps(values.tolist())))
     assert tensor.data == values.tobytes()
     assert tensors.to_json(tensor) == values.tolist()
@@ -25,7 +26,7 @@ def test_json_and_back_is_the_same(datatype: DataType) -> None:
 
 @pytest.mark.parametrize("datatype", [k for k in NUMBERS if "INT" in k])
 def test_the_ends_of_an_integers_range_are_exact(datatype: DataType) -> None:
-    limits = np.iinfo(tensors.NUMPY[datatype])
+    limits = np.iinfo(NUMPY_TYPES[datatype])
     for value in (int(limits.min), int(limits.max)):
         tensor = tensors.from_json("x", datatype, (1,), [value])
         assert tensors.to_json(tensor) == [value]

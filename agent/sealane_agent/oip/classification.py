@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sealane.bundle.elements import NUMPY_TYPES
 from sealane.bundle.types import DataType
 
-from sealane_agent.oip.tensors import NUMPY, pack_elements
+from sealane_agent.oip.tensors import pack_elements
 from sealane_agent.serving.types import InvalidInference, Tensor
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ def classified(
 
 
 def _largest(tensor: Tensor, count: int, labels: Sequence[str]) -> Tensor:
-    if tensor.datatype not in NUMPY or not tensor.shape:
+    if tensor.datatype not in NUMPY_TYPES or not tensor.shape:
         raise InvalidInference(f"output {tensor.name!r} has no classes")
-    values = np.frombuffer(tensor.data, NUMPY[tensor.datatype]).reshape(-1, tensor.shape[-1])
+    values = np.frombuffer(tensor.data, NUMPY_TYPES[tensor.datatype]).reshape(-1, tensor.shape[-1])
     kept = min(count, values.shape[1])
     order = np.argsort(-values.astype(np.float64), axis=1, kind="stable")[:, :kept]
     texts = [

@@ -72,22 +72,27 @@ class _Plan(NamedTuple):
 
 def cut(message: bytes) -> Cut | None:
     """Cut a message; None when it is unusual."""
-    at, size, head_end, id_from, id_to = 0, len(message), len(message), 0, 0
-    request_id, raw = b"", []
     try:
-        while at < size:
-            begin, tag = at, message[at]
-            at, stop = _span(message, at + 1)
-            if tag == _RAW:
-                head_end = min(head_end, begin)
-                raw.append((at, stop))
-            elif raw or tag not in _TAGS or (tag == _ID and id_to):
-                return None
-            elif tag == _ID:
-                request_id, id_from, id_to = message[at:stop], begin, stop
-            at = stop
+        return _cut(message)
     except IndexError:
         return None
+
+
+def _cut(message: bytes) -> Cut | None:
+    """Raises IndexError when a field is cut off."""
+    at, size, head_end, id_from, id_to = 0, len(message), len(message), 0, 0
+    request_id, raw = b"", []
+    while at < size:
+        begin, tag = at, message[at]
+        at, stop = _span(message, at + 1)
+        if tag == _RAW:
+            head_end = min(head_end, begin)
+            raw.append((at, stop))
+        elif raw or tag not in _TAGS or (tag == _ID and id_to):
+            return None
+        elif tag == _ID:
+            request_id, id_from, id_to = message[at:stop], begin, stop
+        at = stop
     if at != size or not request_id.isascii():
         return None
     return Cut(message[:id_from] + message[id_to:head_end], request_id, tuple(raw))

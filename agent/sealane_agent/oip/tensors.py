@@ -11,6 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from sealane.bundle.elements import NUMPY_TYPES
 from sealane.bundle.types import DataType
 
 from sealane_agent.serving.types import InvalidInference, Tensor
@@ -21,22 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
-
-NUMPY: Final[dict[DataType, np.dtype[Any]]] = {
-    DataType.BOOL: np.dtype("?"),
-    DataType.UINT8: np.dtype("u1"),
-    DataType.UINT16: np.dtype("<u2"),
-    DataType.UINT32: np.dtype("<u4"),
-    DataType.UINT64: np.dtype("<u8"),
-    DataType.INT8: np.dtype("i1"),
-    DataType.INT16: np.dtype("<i2"),
-    DataType.INT32: np.dtype("<i4"),
-    DataType.INT64: np.dtype("<i8"),
-    DataType.FP16: np.dtype("<f2"),
-    DataType.FP32: np.dtype("<f4"),
-    DataType.FP64: np.dtype("<f8"),
-}
-"""BF16 has none: numpy does not know it."""
 
 RAW_ONLY: Final = frozenset({DataType.FP16, DataType.BF16})
 """They have no JSON form and no typed contents."""
@@ -82,7 +67,7 @@ def from_json(name: str, datatype: DataType, shape: tuple[int, ...], data: objec
 def _numbers(
     name: str, datatype: DataType, shape: tuple[int, ...], data: list[Any]
 ) -> NDArray[Any]:
-    target = NUMPY[datatype]
+    target = NUMPY_TYPES[datatype]
     try:
         values = np.asarray(data)
     except (ValueError, OverflowError):
@@ -97,7 +82,7 @@ def _numbers(
 
 
 def _within_range(name: str, values: NDArray[Any], datatype: DataType) -> NDArray[Any]:
-    target = NUMPY[datatype]
+    target = NUMPY_TYPES[datatype]
     if target.kind in "iu" and values.size:
         limits = np.iinfo(target)
         if int(values.min()) < limits.min or int(values.max()) > limits.max:
@@ -116,7 +101,7 @@ def from_values(
     if datatype is DataType.BYTES:
         return Tensor(name, datatype, shape, pack_elements(values))
     try:
-        return Tensor(name, datatype, shape, np.array(values, NUMPY[datatype]).tobytes())
+        return Tensor(name, datatype, shape, np.array(values, NUMPY_TYPES[datatype]).tobytes())
     except OverflowError:
         raise InvalidInference(
             f"a value of input {name!r} is out of range for {datatype}"
@@ -175,7 +160,7 @@ def to_json(tensor: Tensor) -> list[Any]:
         )
     if tensor.datatype is DataType.BYTES:
         return _texts(tensor)
-    values: list[Any] = np.frombuffer(tensor.data, NUMPY[tensor.datatype]).tolist()
+    values: list[Any] = np.frombuffer(tensor.data, NUMPY_TYPES[tensor.datatype]).tolist()
     return values
 
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from sealane.bundle.elements import NUMPY_TYPES
 from sealane.bundle.types import DataType
 from sealane.telemetry.bins import CONFIDENCE_BINS, CONFIDENCE_EDGES, Bins
 from sealane.telemetry.histogram import LARGEST, SCALE, SMALLEST, Histogram, bucket
 from sealane.telemetry.types import MAX_CLASSES, Predictions
-
-from sealane_agent.oip.tensors import NUMPY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +74,7 @@ class ClassOutput:
 def class_output(deployment: Deployment) -> ClassOutput | None:
     """The only output of floats with a row of two or more; None when there is no such one."""
     found = [
-        ClassOutput(spec.name, at, NUMPY[spec.datatype], spec.shape[1])
+        ClassOutput(spec.name, at, NUMPY_TYPES[spec.datatype], spec.shape[1])
         for at, spec in enumerate(deployment.outputs)
         if spec.datatype in _FLOATS and len(spec.shape) == 2 and spec.shape[1] >= 2  # noqa: PLR2004 - rows of classes
     ]

@@ -11,12 +11,11 @@ from math import gcd, prod
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from sealane.bundle.elements import NUMPY_TYPES
 from sealane.telemetry.bins import MAX_BINS, Bins
 from sealane.telemetry.names import column_of, statistic_of, tensor_of
 from sealane.telemetry.statistics import statistics
 from sealane.telemetry.types import MAX_INPUTS
-
-from sealane_agent.oip.tensors import NUMPY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +79,7 @@ class Input:
     def __init__(self, spec: TensorSpec, counters: Mapping[str, BinCounter]) -> None:
         self.name = spec.name
         self.counters = counters
-        self._datatype = NUMPY[spec.datatype]
+        self._datatype = NUMPY_TYPES[spec.datatype]
         self._whole = counters.get(spec.name)
         self._columns = _columns(spec, counters)
         self._described = len(counters) > len(self._columns) + (self._whole is not None)
@@ -114,7 +113,7 @@ class Input:
 
 def inputs_of(deployment: Deployment) -> tuple[Input, ...]:
     """The inputs that the bundle's reference describes, as far as they can be counted."""
-    specs = {spec.name: spec for spec in deployment.inputs if spec.datatype in NUMPY}
+    specs = {spec.name: spec for spec in deployment.inputs if spec.datatype in NUMPY_TYPES}
     found: defaultdict[str, dict[str, BinCounter]] = defaultdict(dict)
     for bins in deployment.reference[:MAX_INPUTS]:
         tensor = tensor_of(bins.input, specs)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from sealane.bundle.elements import NUMPY_TYPES
 from sealane.sampling.sealed import Part
-
-from sealane_agent.oip.tensors import NUMPY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,8 +45,8 @@ def shaped(
 
 def _input(terms: InputTerms, tensor: Tensor) -> Part:
     datatype, shape, data = tensor.datatype, tensor.shape, bytes(tensor.data)
-    if (terms.columns or terms.shrink > 1) and datatype in NUMPY:
-        values = np.frombuffer(data, NUMPY[datatype]).reshape(shape)
+    if (terms.columns or terms.shrink > 1) and datatype in NUMPY_TYPES:
+        values = np.frombuffer(data, NUMPY_TYPES[datatype]).reshape(shape)
         values = _fewer(terms, values, datatype)
         shape, data = values.shape, values.tobytes()
     return Part("input", tensor.name, str(datatype), shape, data)
@@ -57,7 +56,7 @@ def _fewer(terms: InputTerms, values: NDArray[Any], datatype: DataType) -> NDArr
     if terms.columns and values.ndim == _TABLE_AXES:
         return np.ascontiguousarray(values[:, list(terms.columns)])
     if terms.shrink > 1:
-        return shrunk(values, terms.shrink).astype(NUMPY[datatype])
+        return shrunk(values, terms.shrink).astype(NUMPY_TYPES[datatype])
     return values
 
 

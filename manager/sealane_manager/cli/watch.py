@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sealane_manager.errors import Unreachable
-from sealane_manager.rollout.types import DeviceState
+from sealane_manager.rollout.types import LOST, DeviceState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 RETRIES: Final = 60
 RETRY_S: Final = 1.0
 _SHOWN_DECISIONS: Final = 5
-_BAD = {DeviceState.FAILED, DeviceState.ROLLED_BACK, DeviceState.SUSPECT}
 
 
 def lasting(
@@ -121,6 +120,6 @@ def picture(rollout: RolloutView) -> Group:
 
 
 def _style(state: DeviceState) -> str:
-    if state in _BAD:
+    if state in LOST:
         return "red"
     return "green" if state is DeviceState.SERVING else ""

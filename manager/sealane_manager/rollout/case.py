@@ -10,8 +10,8 @@ from sealane_manager.gate.outcomes import Outcomes
 from sealane_manager.gate.ruling import Case, Facts
 from sealane_manager.gate.types import Checks, Kind, Seen
 from sealane_manager.rollout.types import (
-    BROKEN,
     IN_FLIGHT,
+    LOST,
     DeviceState,
     GatePolicy,
     Rollout,
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _NAMED: Final = 3
-_LOST: Final = BROKEN | {DeviceState.SUSPECT}
 _OF_DEVICES: Final = frozenset({Kind.OUTCOMES, Kind.AFTERWARDS})
 _ONE_POINT: Final = 0.01
 
@@ -104,7 +103,7 @@ def is_lost(device: RolloutDevice, policy: GatePolicy, now: datetime) -> bool:
     """Whether this device counts as failed."""
     if device.acknowledged:
         return False
-    return device.state in _LOST or is_silent(device, policy, now)
+    return device.state in LOST or is_silent(device, policy, now)
 
 
 def is_silent(device: RolloutDevice, policy: GatePolicy, now: datetime) -> bool:

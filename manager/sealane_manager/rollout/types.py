@@ -291,5 +291,8 @@ IN_FLIGHT: Final = frozenset(
 BROKEN: Final = frozenset({DeviceState.FAILED, DeviceState.ROLLED_BACK})
 """States of a device on which the release did not stay."""
 
+LOST: Final = BROKEN | {DeviceState.SUSPECT}
+"""States of a device that counts as failed until somebody accepts it."""
+
 UNGRANTED: Final = frozenset({DeviceState.WAITING, DeviceState.SKIPPED})
 """States of a device that holds no place."""

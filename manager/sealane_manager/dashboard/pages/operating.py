@@ -8,7 +8,7 @@ from sealane_manager.dashboard.front import go
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.people.access import Act
 from sealane_manager.rollout.operate import Word, possible
-from sealane_manager.rollout.types import DeviceState, Operation, RolloutState
+from sealane_manager.rollout.types import Operation, RolloutState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,9 +32,6 @@ ACTS: Final[Mapping[Operation, Act]] = {
 }
 TYPED: Final = frozenset({Operation.ABORT, Operation.REVERT})
 """Operations for which the rollout's id must be typed."""
-
-LOST: Final = frozenset({DeviceState.FAILED, DeviceState.ROLLED_BACK, DeviceState.SUSPECT})
-"""Devices that can be written off."""
 
 _GOING: Final = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 

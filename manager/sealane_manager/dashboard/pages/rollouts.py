@@ -12,11 +12,11 @@ from sealane_manager.dashboard.front import go
 from sealane_manager.dashboard.gate_table import GateTable, gate_table, last_judgement
 from sealane_manager.dashboard.live import Topic
 from sealane_manager.dashboard.pages.charts import Charting
-from sealane_manager.dashboard.pages.operating import LOST, OperatingPages
+from sealane_manager.dashboard.pages.operating import OperatingPages
 from sealane_manager.dashboard.terms import CONFLICTS, told
 from sealane_manager.people.access import Act
 from sealane_manager.rollout.controller import new_id
-from sealane_manager.rollout.types import LIVE, Operation, RolloutState
+from sealane_manager.rollout.types import LIVE, LOST, Operation, RolloutState
 from sealane_manager.store.summaries import AuditFilter, Page
 
 if TYPE_CHECKING:
