@@ -101,7 +101,9 @@ def read_signing_key(name: str, pem: bytes, passphrase: bytes | None) -> ec.Elli
         key = load_pem_private_key(pem, passphrase)
     except TypeError as error:
         state = "encrypted" if passphrase is None else "not encrypted"
-        hint = "give --passphrase-file for a key that is encrypted, and only for one"
+        hint = (
+            "--passphrase-file (SEALANE_PASSPHRASE_FILE) is for an encrypted key, and only for one"
+        )
         raise BundleError(f"{name} is {state}", hint=hint) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         message = f"{name} is no private key in PEM, or the passphrase is wrong"

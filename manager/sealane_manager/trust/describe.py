@@ -36,7 +36,8 @@ def differences(role: str, new: Metadata[Any], current: Metadata[Any] | None) ->
     else:
         found = list(_of_family(new.signed, before))
     until = f"it is valid until {new.signed.expires:%Y-%m-%d}"
-    return (*(found or ["nothing is different but its age"]), until)
+    nothing = "nothing is different but its age" if current else "it begins, and approves nothing"
+    return (*(found or [nothing]), until)
 
 
 def key_name(keyid: str, holder: str = "", chars: int = KEY_CHARS) -> str:
