@@ -118,7 +118,7 @@ def cut_in_the_middle(plant: WanPlant, size: int) -> None:
 
 
 def resumed(plant: WanPlant) -> None:
-    """Every delivery began behind all that had arrived whole; a bad link may cut again."""
+    """Every delivery began behind all that had arrived whole; a dead line is asked in vain."""
     deliveries = plant.deliveries(WITHOUT)
     largest = max(deliveries.values(), key=lambda each: each[0].size)
     offsets = [each.offset for each in largest]

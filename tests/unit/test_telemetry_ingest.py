@@ -163,7 +163,9 @@ def test_what_previous_and_shadow_answer_is_not_counted_as_a_request(telemetry: 
     found = telemetry.readings.totals(ALWAYS)
     assert (found.requests, found.errors, found.fallbacks, found.unanswered) == (100, 9, 7, 2)
     assert requests(telemetry, CohortFilter(arm=Arm.SHADOW)) == 50
-    assert list(telemetry.readings.by_release(ALWAYS)) == ["vision/defect@7"]
+    assert {release for release, _ in telemetry.readings.by_arm(CohortFilter(), ALWAYS)} == {
+        "vision/defect@7"
+    }
 
 
 def test_late_windows_are_marked(telemetry: Telemetry) -> None:

@@ -19,10 +19,11 @@ from sealane_manager.identity.ca import Issuer
 from sealane_manager.layout import StateFolder
 from sealane_manager.repository import Repository
 from sealane_manager.trust.ceremony import add_family, init_development
+from sealane_manager.trust.describe import differences
 from sealane_manager.trust.overview import roles_of
 from sealane_manager.trust.settings import FleetSettings
 from support.trust import DEVICE, FACTS, START, ManualClock, Simulator
-from tuf.api.metadata import Metadata, Root
+from tuf.api.metadata import Metadata, Root, Targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,3 +175,9 @@ def test_a_device_accepts_what_a_new_fleets_director_signs(
     )
     signed = Director(lambda: repository.online_signer("director")).sign(wanted)
     assert verifier.accept(signed, nonce, FACTS).document == wanted
+
+
+def test_a_family_that_begins_is_not_called_an_older_one_renewed() -> None:
+    family = Metadata(Targets())
+    assert differences("digits", family, None)[0] == "it begins, and approves nothing"
+    assert differences("digits", family, family)[0] == "nothing is different but its age"

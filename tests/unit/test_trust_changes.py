@@ -23,7 +23,7 @@ from sealane_manager.trust.change_codec import (
     encode_file,
 )
 from sealane_manager.trust.changes import Offer
-from sealane_manager.trust.describe import differences, kept_inputs
+from sealane_manager.trust.describe import kept_inputs
 from sealane_manager.trust.edits import Ground, KeyEdit, all_keys, edited, renewed, with_family
 from sealane_manager.trust.keys import key_path, new_successor
 from sealane_manager.trust.pending import Pending
@@ -374,12 +374,6 @@ def test_a_change_says_in_words_what_it_does(plant: Ceremony) -> None:
         f"digits loses the key of lea ({lea})",
         "digits then needs 1 of 2 signatures, before 2 of 2",
     )
-
-
-def test_a_family_that_begins_is_not_called_an_older_one_renewed(plant: Ceremony) -> None:
-    family = plant.repository.documents()["digits"]
-    assert differences("digits", family, None)[0] == "it begins, and approves nothing"
-    assert differences("digits", family, family)[0] == "nothing is different but its age"
 
 
 def test_a_release_is_described_with_its_bytes_slots_and_requirements(plant: Ceremony) -> None:

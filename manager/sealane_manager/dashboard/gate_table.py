@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sealane_manager.dashboard.words import plural, span
+from sealane_manager.dashboard.words import span
 from sealane_manager.gate.explain import explained, lines
 from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout import moves
@@ -122,9 +122,3 @@ def _soak(rollout: Rollout, now: datetime) -> Check:
     filled = 1.0 if over or not wanted else min(1.0, max(0.0, passed / wanted))
     state = Verdict.PASS if over else Verdict.HOLD
     return Check("Soak", span(passed), span(wanted), state, filled, harm=False)
-
-
-def in_short(table: GateTable) -> str:
-    """How many checks pass, for people who only glance."""
-    passed = sum(check.state is Verdict.PASS for check in table.checks)
-    return f"{passed} of {plural(len(table.checks), 'check')} pass"

@@ -103,22 +103,6 @@ class Readings:
         whole = Span(span.start, span.end, max(1, span.end - span.start))
         return reduce(_both, self.series(wanted, whole), Bucket(span.start, whole.bucket))
 
-    def by_release(self, span: Span, site: str = "") -> Mapping[str, Bucket]:
-        """What each release answered in the span."""
-        wanted = CohortFilter(site=site)
-        query = (
-            "SELECT release, sum(requests), sum(errors), sum(fallbacks), sum(late),"
-            " all_times(latency) FROM cohort JOIN cohort_window ON cohort = id"
-            f" WHERE id IN ({_COHORTS}) AND {_TIERS} AND start >= ?7 AND start < ?8"
-            " GROUP BY release ORDER BY release"
-        )
-        keys = (*_keys(wanted), span.start, span.end)
-        with self._connection() as connection:
-            return {
-                row[0]: _bucket((span.start, *row[1:]), span.end - span.start)
-                for row in connection.execute(query, keys)
-            }
-
     def cohort(self, wanted: CohortFilter, span: Span) -> ModelWindow | None:
         """Everything that the cohorts counted in the span, with inputs and predictions."""
         query = (
