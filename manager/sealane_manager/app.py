@@ -46,6 +46,7 @@ from sealane_manager.metrics.push import Endpoint, Push
 from sealane_manager.metrics.survey import VERSION, Survey
 from sealane_manager.patches import Patches
 from sealane_manager.people.accounts import Accounts
+from sealane_manager.people.certificates import Certificates
 from sealane_manager.people.sign_on import SignOn
 from sealane_manager.people.sign_on import load as load_sso
 from sealane_manager.planning import Bundles, Planning
@@ -61,8 +62,10 @@ from sealane_manager.rpc.exports import ExportService
 from sealane_manager.rpc.fleet import FleetService, Reception
 from sealane_manager.rpc.kits import KitService
 from sealane_manager.rpc.operator import Offices, OperatorService
+from sealane_manager.rpc.operators import OperatorDoor
 from sealane_manager.rpc.orders import OrderService
 from sealane_manager.rpc.peers import Door
+from sealane_manager.rpc.places import Places
 from sealane_manager.rpc.rollouts import RolloutService
 from sealane_manager.rpc.samples import SampleService
 from sealane_manager.sampling import Sampling
@@ -181,6 +184,7 @@ class Manager:
             store = open_store(self._settings.state.database)
             stack.callback(store.close)
             parts = _build(self._settings, store, self._clock)
+            await asyncio.to_thread(parts.certificates.adopt, self._settings.state.operator)
             await asyncio.to_thread(parts.publishing.settle)
             await asyncio.to_thread(parts.repository.renew, self._clock.now())
             _run_controller(stack, parts.controller)
@@ -217,6 +221,7 @@ class _Parts:
     sessions: Sessions
     controller: Controller
     accounts: Accounts
+    certificates: Certificates
     drifting: Drifting
     sampling: Sampling
     references: BundleReferences
@@ -245,6 +250,7 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
         sessions=sessions,
         controller=Controller(store, world),
         accounts=Accounts(store.accounts, clock),
+        certificates=Certificates(store.certificates, clock),
         drifting=Drifting(store.telemetry, references),
         references=references,
         sampling=Sampling(state, store, sessions, clock),
@@ -325,7 +331,7 @@ class _Doors:
         )
         offices = self._offices(enrolment, enrol)
         operator = await self._listen(
-            servers.operator_port(listen, settings.operator_port, tls),
+            servers.operator_port(listen, settings.operator_port, tls, self._operator_door()),
             *self._operator_services(offices),
         )
         self._dashboard = DashboardServer(Web(self._dashboard_offices(offices)), tls)
@@ -344,18 +350,22 @@ class _Doors:
         self._servers.append(server)
         return servers.address(self._host, number)
 
+    def _operator_door(self) -> OperatorDoor:
+        parts = self._parts
+        door = Door(OPERATOR, self._fleet.fleet, parts.clock)
+        return OperatorDoor(door, parts.certificates, Places(parts.store, parts.controller))
+
     def _operator_services(self, offices: Offices) -> tuple[servers.Service, ...]:
-        parts, fleet = self._parts, self._fleet.fleet
-        door = Door(OPERATOR, fleet, parts.clock)
+        parts = self._parts
         return (
-            OperatorService(door, offices),
-            AlertService(door, self._alarms()),
-            ExportService(door, parts.store),
-            KitService(door, self._kits(), fleet, parts.clock),
-            SampleService(door, parts.sampling),
-            OrderService(door, offices.members, offices.rollouts),
-            AuditService(door, self._log()),
-            RolloutService(door, self._planning(), EvidenceDesk(parts.store, self._log())),
+            OperatorService(offices),
+            AlertService(self._alarms()),
+            ExportService(parts.store),
+            KitService(self._kits(), self._fleet.fleet, parts.clock),
+            SampleService(parts.sampling),
+            OrderService(offices.members, offices.rollouts),
+            AuditService(self._log()),
+            RolloutService(self._planning(), EvidenceDesk(parts.store, self._log())),
         )
 
     def _kits(self) -> KitOffice:

@@ -76,6 +76,16 @@ def refuse_reserved(keys: Iterable[str]) -> None:
         raise InvalidName(f"no label can be called {DEVICE}", hint="it means the device's own name")
 
 
+def values_of(selector: Selector, key: str) -> frozenset[str]:
+    """The values that a label must have one of; none when it may have any."""
+    demanded = [
+        term.values
+        for term in selector.terms
+        if term.key == key and term.values is not None and not term.negated
+    ]
+    return frozenset.intersection(*demanded) if demanded else frozenset()
+
+
 def matches(selector: Selector, labels: Mapping[str, str], device: str = "") -> bool:
     """Whether the device of this name with these labels is meant."""
     known = {**labels, DEVICE: device}

@@ -123,16 +123,19 @@ def test_the_log_is_listed_verified_exported_and_checked_without_sealane(tmp_pat
         older = parsed(sealane(state, "audit", "list", "--before", "2", "-o", "json"))
         assert sealane(state, "audit", "export", str(tmp_path / "new.jsonl")).exit_code == 0
 
-    assert [row["action"] for row in rows] == ["revoke", "label", "enrol", "token"]
-    assert [row["number"] for row in rows] == [4, 3, 2, 1]
+    assert [row["action"] for row in rows] == [
+        *("revoke", "label", "enrol", "token"),
+        *("list certificate", "add user"),
+    ]
+    assert [row["number"] for row in rows] == [6, 5, 4, 3, 2, 1]
     assert [row["number"] for row in older] == [1]
     assert "press-1: sold" in only["detail"]
-    assert (first["entries"], second["entries"], second["continues"]) == (3, 4, 3)
+    assert (first["entries"], second["entries"], second["continues"]) == (5, 6, 5)
     root = state.tuf / "1.root.json"
     code, said = offline(tmp_path / "new.jsonl", "--root", root, "--older", tmp_path / "old.jsonl")
     assert code == 0, said
-    assert "4 entries" in said
-    assert "continues the 3 entries" in said
+    assert "6 entries" in said
+    assert "continues the 5 entries" in said
     assert "give --root" in offline(tmp_path / "new.jsonl")[1]
 
 

@@ -48,11 +48,14 @@ OPERATORS = {
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        (Role.VIEWER, {Act.LOOK}),
+        (Role.VIEWER, {Act.LOOK, Act.AUDIT}),
         (
             Role.OPERATOR,
             {
                 Act.LOOK,
+                Act.AUDIT,
+                Act.SUBMIT,
+                Act.CARRY,
                 Act.START,
                 Act.STEER,
                 Act.LABEL,
@@ -62,7 +65,7 @@ OPERATORS = {
                 Act.KILL,
             },
         ),
-        (Role.APPROVER, set(Act) - {Act.ADMINISTER}),
+        (Role.APPROVER, set(Act) - {Act.ADMINISTER, Act.DECLARE}),
         (Role.ADMIN, set(Act)),
     ],
 )

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from sealane.service import ServiceManager, become_owner
+from sealane.service import ServiceManager, as_owner, become_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,3 +92,22 @@ def test_root_becomes_the_owner_of_a_services_folder(tmp_path: Path) -> None:
     )
     said = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
     assert said.stdout == b"65534 65534 []\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_is_the_owner_of_a_services_folder_for_a_while(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    program = (
+        "import os, pathlib, sealane.service\n"
+        f"with sealane.service.as_owner(pathlib.Path({str(tmp_path)!r})):\n"
+        "    print(os.geteuid(), os.getegid(), os.getgroups())\n"
+        "print(os.geteuid(), os.getegid())"
+    )
+    said = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+    assert said.stdout == b"65534 65534 []\n0 0\n"
+
+
+def test_in_a_folder_of_its_own_a_user_is_who_it_is_for_a_while(tmp_path: Path) -> None:
+    before = os.geteuid()
+    with as_owner(tmp_path / "missing"):
+        assert os.geteuid() == before

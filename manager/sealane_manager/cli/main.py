@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "sample": "sample:app",
     "export": "export:app",
     "trust": "trust:app",
+    "operator": "operator:app",
     "user": "user:app",
     "window": "window:app",
 }

@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sealane import fileio
-from sealane.trust.identity import key_from_pem, load_certificate, make_csr, peer_of
+from sealane.trust.identity import load_certificate, make_csr, peer_of
 
+from sealane_manager import operator_folder
 from sealane_manager.errors import Refused
 from sealane_manager.identity import ca
 
@@ -107,16 +108,15 @@ def _told(repository: Repository, bundle: bytes) -> None:
 
 
 def _renew_operator(state: StateFolder, issuer: ca.Issuer) -> None:
-    key = state.operator / "operator.key"
-    if not key.exists():
+    certificate = state.operator / operator_folder.CERTIFICATE
+    if not (state.operator / operator_folder.KEY).exists():
         return
-    certificate = key.with_name("operator.pem")
     peer = peer_of(load_certificate(certificate.read_bytes()))
-    csr = make_csr(key_from_pem(key.read_bytes()))
+    csr = make_csr(operator_folder.read_key(state.operator))
     fileio.replace(certificate, issuer.sign_operator(csr, peer.fleet, peer.name))
 
 
 def _believe(state: StateFolder, bundle: bytes) -> None:
     """The first operator's command line believes what devices do; others copy the file."""
     if state.operator.is_dir():
-        fileio.replace(state.operator / "ca.pem", bundle)
+        fileio.replace(state.operator / operator_folder.AUTHORITY, bundle)

@@ -1,4 +1,4 @@
-"""Decides who may do what on the dashboard and in the API, and for how long. Pure."""
+"""Decides who may do what, on the dashboard, in the API and over gRPC, and for how long. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sealane.errors import InvalidName
 from sealane.names import parse_label, parse_operator
 
 from sealane_manager.errors import NotAllowed
+from sealane_manager.rollout.types import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Role(StrEnum):
-    """What a person or a token may do; each role may also do what those before it may."""
+    """What somebody may do; each role may also do what those before it may."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -42,7 +43,16 @@ class Act(StrEnum):
     LIFT = "lift the quarantine of a release"
     READMIT = "readmit a device from quarantine"
     REVOKE = "revoke a device"
-    ADMINISTER = "manage users and tokens"
+    SUBMIT = "upload bundles and submit signed metadata"
+    CARRY = "export a kit"
+    INVITE = "make a join token"
+    ADMIT = "admit a device that waits for approval"
+    SCHEDULE = "set when devices may fetch and activate"
+    SAMPLE = "order, open or delete samples of inputs"
+    WITHDRAW = "withdraw a change that waits for signatures"
+    AUDIT = "read the audit log and the evidence of rollouts"
+    DECLARE = "declare that entries of the audit log were lost"
+    ADMINISTER = "manage users, tokens and channels"
 
 
 NEEDS: Final[Mapping[Act, Role]] = {
@@ -59,9 +69,32 @@ NEEDS: Final[Mapping[Act, Role]] = {
     Act.APPROVE: Role.APPROVER,
     Act.READMIT: Role.APPROVER,
     Act.REVOKE: Role.APPROVER,
+    Act.SUBMIT: Role.OPERATOR,
+    Act.CARRY: Role.OPERATOR,
+    Act.INVITE: Role.APPROVER,
+    Act.ADMIT: Role.APPROVER,
+    Act.SCHEDULE: Role.APPROVER,
+    Act.SAMPLE: Role.APPROVER,
+    Act.WITHDRAW: Role.APPROVER,
+    Act.AUDIT: Role.VIEWER,
+    Act.DECLARE: Role.ADMIN,
     Act.ADMINISTER: Role.ADMIN,
 }
 """The lowest role that may do it."""
+
+OPERATIONS: Final[Mapping[Operation, Act]] = {
+    Operation.PAUSE: Act.STEER,
+    Operation.RESUME: Act.STEER,
+    Operation.APPROVE: Act.APPROVE,
+    Operation.WRITE_OFF: Act.STEER,
+    Operation.PROMOTE: Act.PROMOTE,
+    Operation.ABORT: Act.STEER,
+    Operation.REVERT: Act.STEER,
+}
+"""What each operation on a rollout is."""
+
+SINGLE_SIGN_ON: Final = "sso:"
+"""Begins the name of everybody whom an identity provider vouches for: no local user has it."""
 
 SESSION_IDLE: Final = timedelta(hours=8)
 """A session that nobody used for so long is over: a shift."""
@@ -90,7 +123,7 @@ _SITES_NAMED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who asks: a user or an API token, by the name that the decision log will show.
+    """Who asks: a user or an API token, by the name that the audit log will show.
 
     Attributes:
         sites: where the role holds; none means everywhere. Looking is never limited by it.
@@ -127,6 +160,16 @@ class Who:
                 f"{self.name} is {self.role} at {', '.join(sorted(self.sites))},"
                 f" and this is also about {named}{more}",
                 hint=f"ask somebody who is {NEEDS[act]} there",
+            )
+
+    def check_everywhere(self, act: Act) -> None:
+        """Raise NotAllowed unless the role is enough and holds for the whole fleet."""
+        self.check(act)
+        if self.sites:
+            raise NotAllowed(
+                f"{self.name} is {self.role} at {', '.join(sorted(self.sites))},"
+                f" and may not {act}: it concerns the whole fleet",
+                hint=f"ask somebody who is {NEEDS[act]} everywhere",
             )
 
 

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from sealane_manager.errors import NotAllowed, Refused
-from sealane_manager.people.access import Grant, Role, parse_grant
+from sealane_manager.people.access import SINGLE_SIGN_ON, Grant, Role, parse_grant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-PREFIX: Final = "sso:"
-"""Begins the name of everybody whom the provider vouches for: no local user can be called so."""
 
 CALLBACK: Final = "/sso/callback"
 """Where the provider sends browsers back to."""
@@ -122,7 +119,7 @@ def user_of(claims: Mapping[str, Any], settings: SsoSettings) -> str:
             f"the identity provider gives no usable {settings.name_claim}",
             hint="ask whoever runs it, or name another claim in sso.json",
         )
-    return PREFIX + name
+    return SINGLE_SIGN_ON + name
 
 
 def grant_of(claims: Mapping[str, Any], settings: SsoSettings) -> Grant:

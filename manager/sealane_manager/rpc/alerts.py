@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from sealane import codec
 from sealane.wire.v1 import alerts_pb2 as wire
@@ -19,20 +18,17 @@ from sealane_manager.alerts.types import (
     Severity,
     Silence,
 )
-from sealane_manager.rpc.answers import answering, understood
+from sealane_manager.rpc.answers import understood
 from sealane_manager.rpc.convert_terms import word
+from sealane_manager.rpc.operators import asked
 from sealane_manager.views import ChannelView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import grpc
 
     from sealane_manager.alarms import Alarms
-    from sealane_manager.rpc.peers import Door
 
     Context = grpc.aio.ServicerContext[Any, Any]
-    Answer = TypeVar("Answer")
 
 _CALL_SECONDS: Final = 30
 
@@ -40,84 +36,73 @@ _CALL_SECONDS: Final = 30
 class AlertService(alerts_pb2_grpc.AlertServiceServicer):
     """Parses, asks the office, converts."""
 
-    def __init__(self, door: Door, alarms: Alarms) -> None:
-        self._door, self._alarms = door, alarms
+    def __init__(self, alarms: Alarms) -> None:
+        self._alarms = alarms
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make the server answer for this service."""
         alerts_pb2_grpc.add_AlertServiceServicer_to_server(self, server)
 
-    async def _ask(self, context: Context, question: Callable[[str], Answer]) -> Answer:
-        async with answering(context):
-            caller = self._door.admit(context)
-            return await asyncio.to_thread(question, caller.name)
-        raise AssertionError("answering ends the call")
-
     async def ListAlerts(
-        self, request: wire.ListAlertsRequest, context: Context
+        self, request: wire.ListAlertsRequest, _context: Context
     ) -> wire.ListAlertsResponse:
         """The alerts that a filter picks."""
-        found = await self._ask(context, lambda _: self._alarms.list(_filter(request)))
+        found = await asked(lambda _: self._alarms.list(_filter(request)))
         return wire.ListAlertsResponse(alerts=map(_alert_to_wire, found))
 
     async def GetAlert(
-        self, request: wire.GetAlertRequest, context: Context
+        self, request: wire.GetAlertRequest, _context: Context
     ) -> wire.GetAlertResponse:
         """One alert."""
-        found = await self._ask(context, lambda _: self._alarms.get(request.rule, request.subject))
+        found = await asked(lambda _: self._alarms.get(request.rule, request.subject))
         return wire.GetAlertResponse(alert=_alert_to_wire(found))
 
     async def AcknowledgeAlert(
-        self, request: wire.AcknowledgeAlertRequest, context: Context
+        self, request: wire.AcknowledgeAlertRequest, _context: Context
     ) -> wire.AcknowledgeAlertResponse:
         """Take care of an alert."""
-        found = await self._ask(
-            context,
-            lambda actor: self._alarms.acknowledge(
-                request.rule, request.subject, actor, request.reason
+        found = await asked(
+            lambda who: self._alarms.acknowledge(
+                request.rule, request.subject, who.name, request.reason
             ),
         )
         return wire.AcknowledgeAlertResponse(alert=_alert_to_wire(found))
 
     async def CreateSilence(
-        self, request: wire.CreateSilenceRequest, context: Context
+        self, request: wire.CreateSilenceRequest, _context: Context
     ) -> wire.CreateSilenceResponse:
         """Keep quiet for a while."""
         lasts = timedelta(seconds=request.seconds)
         quiet = Quiet(request.rule, request.site, request.subject, lasts)
-        found = await self._ask(
-            context, lambda actor: self._alarms.silence(quiet, actor, request.reason)
-        )
+        found = await asked(lambda who: self._alarms.silence(quiet, who.name, request.reason))
         return wire.CreateSilenceResponse(silence=_silence_to_wire(found))
 
     async def ListSilences(
-        self, _request: wire.ListSilencesRequest, context: Context
+        self, _request: wire.ListSilencesRequest, _context: Context
     ) -> wire.ListSilencesResponse:
         """The silences that hold now."""
-        found = await self._ask(context, lambda _: self._alarms.silences())
+        found = await asked(lambda _: self._alarms.silences())
         return wire.ListSilencesResponse(silences=map(_silence_to_wire, found))
 
     async def EndSilence(
-        self, request: wire.EndSilenceRequest, context: Context
+        self, request: wire.EndSilenceRequest, _context: Context
     ) -> wire.EndSilenceResponse:
         """Speak again."""
-        await self._ask(
-            context, lambda actor: self._alarms.end_silence(request.id, actor, request.reason)
-        )
+        await asked(lambda who: self._alarms.end_silence(request.id, who.name, request.reason))
         return wire.EndSilenceResponse()
 
     async def ListChannels(
-        self, _request: wire.ListChannelsRequest, context: Context
+        self, _request: wire.ListChannelsRequest, _context: Context
     ) -> wire.ListChannelsResponse:
         """Every channel."""
-        found = await self._ask(context, lambda _: self._alarms.described())
+        found = await asked(lambda _: self._alarms.described())
         return wire.ListChannelsResponse(channels=map(_channel_to_wire, found))
 
     async def TestChannels(
-        self, request: wire.TestChannelsRequest, context: Context
+        self, request: wire.TestChannelsRequest, _context: Context
     ) -> wire.TestChannelsResponse:
         """Try channels."""
-        found = await self._ask(context, lambda _: self._alarms.test(request.name))
+        found = await asked(lambda _: self._alarms.test(request.name))
         return wire.TestChannelsResponse(channels=map(_channel_to_wire, found))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from sealane import codec
 from sealane.audit.position import Position
@@ -11,19 +11,18 @@ from sealane.wire.v1 import audit_pb2 as wire
 from sealane.wire.v1 import audit_pb2_grpc
 
 from sealane_manager.audit import Evidence
-from sealane_manager.rpc.answers import answering, understood
+from sealane_manager.rpc.answers import understood
+from sealane_manager.rpc.operators import asked
 from sealane_manager.store.summaries import AuditFilter, AuditLine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     import grpc
 
     from sealane_manager.audit import AuditLog
-    from sealane_manager.rpc.peers import Door
 
     Context = grpc.aio.ServicerContext[Any, Any]
-    Answer = TypeVar("Answer")
 
 MAX_LIST: Final = 1000
 """Entries in one list."""
@@ -35,29 +34,23 @@ _READ_SECONDS: Final = 3600
 class AuditService(audit_pb2_grpc.AuditServiceServicer):
     """Parses, asks the log, converts."""
 
-    def __init__(self, door: Door, log: AuditLog) -> None:
-        self._door, self._log = door, log
+    def __init__(self, log: AuditLog) -> None:
+        self._log = log
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make the server answer for this service."""
         audit_pb2_grpc.add_AuditServiceServicer_to_server(self, server)
 
-    async def _ask(self, context: Context, question: Callable[[str], Answer]) -> Answer:
-        async with answering(context):
-            caller = self._door.admit(context)
-            return await asyncio.to_thread(question, caller.name)
-        raise AssertionError("answering ends the call")
-
     async def GetCheckpoint(
-        self, request: wire.GetCheckpointRequest, context: Context
+        self, request: wire.GetCheckpointRequest, _context: Context
     ) -> wire.GetCheckpointResponse:
         """The newest checkpoint."""
         seen = Position(request.seen_epoch, request.seen_size)
-        found = await self._ask(context, lambda _: self._log.evidence(seen))
+        found = await asked(lambda _: self._log.evidence(seen))
         return wire.GetCheckpointResponse(note=found.note, proof=found.proof)
 
     async def ListEntries(
-        self, request: wire.ListEntriesRequest, context: Context
+        self, request: wire.ListEntriesRequest, _context: Context
     ) -> wire.ListEntriesResponse:
         """Entries, the newest first."""
         wanted = AuditFilter(
@@ -68,29 +61,26 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
             before=min(request.before, 2**63 - 1),
             size=min(request.size, MAX_LIST),
         )
-        found = await self._ask(context, lambda _: self._log.lines(wanted))
+        found = await asked(lambda _: self._log.lines(wanted))
         return wire.ListEntriesResponse(entries=map(_line_to_wire, found))
 
     async def ReadEntries(
-        self, request: wire.ReadEntriesRequest, context: Context
+        self, request: wire.ReadEntriesRequest, _context: Context
     ) -> AsyncIterator[wire.ReadEntriesResponse]:
         """Entries in order."""
-        async with answering(context):
-            caller = self._door.admit(context)
-            start, end = request.start, min(request.end, 2**63 - 1)
-            while start < end:
-                found = await asyncio.to_thread(self._log.leaves, start, end)
-                if not found:
-                    return
-                self._door.check(caller)
-                yield wire.ReadEntriesResponse(entries=found)
-                start += len(found)
+        start, end = request.start, min(request.end, 2**63 - 1)
+        while start < end:
+            found = await asyncio.to_thread(self._log.leaves, start, end)
+            if not found:
+                return
+            yield wire.ReadEntriesResponse(entries=found)
+            start += len(found)
 
     async def DeclareLoss(
-        self, request: wire.DeclareLossRequest, context: Context
+        self, request: wire.DeclareLossRequest, _context: Context
     ) -> wire.DeclareLossResponse:
         """Begin another epoch."""
-        await self._ask(context, lambda actor: self._log.declare_loss(actor, request.reason))
+        await asked(lambda who: self._log.declare_loss(who.name, request.reason))
         return wire.DeclareLossResponse()
 
 

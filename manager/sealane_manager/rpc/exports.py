@@ -12,7 +12,7 @@ from sealane.wire.v1 import exports_pb2 as wire
 from sealane.wire.v1 import exports_pb2_grpc
 
 from sealane_manager.export.columns import Stored
-from sealane_manager.rpc.answers import answering, understood
+from sealane_manager.rpc.answers import understood
 from sealane_manager.selector import parse
 from sealane_manager.store.telemetry.records import Span
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from sealane_manager.rpc.peers import Door
     from sealane_manager.store.store import Store
     from sealane_manager.store.telemetry.pages import Kept
 
@@ -34,23 +33,20 @@ COHORTS: Final = "cohorts"
 class ExportService(exports_pb2_grpc.ExportServiceServicer):
     """Reads pages and streams them; the receiver's pace is the reader's."""
 
-    def __init__(self, door: Door, store: Store) -> None:
-        self._door, self._store = door, store
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make the server answer for this service."""
         exports_pb2_grpc.add_ExportServiceServicer_to_server(self, server)
 
     async def ExportTelemetry(
-        self, request: wire.ExportTelemetryRequest, context: Context
+        self, request: wire.ExportTelemetryRequest, _context: Context
     ) -> AsyncIterator[wire.ExportTelemetryResponse]:
         """Every stored row of a span."""
-        async with answering(context):
-            caller = self._door.admit(context)
-            pages = await asyncio.to_thread(self._pages, request)
-            while (page := await asyncio.to_thread(next, pages, None)) is not None:
-                self._door.check(caller)
-                yield wire.ExportTelemetryResponse(windows=map(_to_wire, page))
+        pages = await asyncio.to_thread(self._pages, request)
+        while (page := await asyncio.to_thread(next, pages, None)) is not None:
+            yield wire.ExportTelemetryResponse(windows=map(_to_wire, page))
 
     def _pages(self, request: wire.ExportTelemetryRequest) -> Iterator[Sequence[Kept]]:
         if request.of not in {DEVICES, COHORTS}:

@@ -12,7 +12,8 @@ from sealane.wire.v1 import kits_pb2 as wire
 from sealane.wire.v1 import kits_pb2_grpc
 
 from sealane_manager.kits import KitRequest
-from sealane_manager.rpc.answers import answering, understood
+from sealane_manager.rpc.answers import understood
+from sealane_manager.rpc.operators import asking
 from sealane_manager.store.records import By
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
 
     from sealane_manager.kit_office import KitOffice
-    from sealane_manager.rpc.peers import Door
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -30,28 +30,23 @@ if TYPE_CHECKING:
 class KitService(kits_pb2_grpc.KitServiceServicer):
     """Makes a kit and streams it; the receiver's pace is the reader's."""
 
-    def __init__(self, door: Door, office: KitOffice, fleet: str, clock: Clock) -> None:
-        self._door, self._office, self._fleet, self._clock = door, office, fleet, clock
+    def __init__(self, office: KitOffice, fleet: str, clock: Clock) -> None:
+        self._office, self._fleet, self._clock = office, fleet, clock
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make the server answer for this service."""
         kits_pb2_grpc.add_KitServiceServicer_to_server(self, server)
 
     async def ExportKit(
-        self, request: wire.ExportKitRequest, context: Context
+        self, request: wire.ExportKitRequest, _context: Context
     ) -> AsyncIterator[wire.ExportKitResponse]:
         """One kit."""
-        async with answering(context):
-            caller = self._door.admit(context)
-            by = By(caller.name, request.reason, self._clock.now())
-            parts = await asyncio.to_thread(
-                self._office.export, _from_wire(request), self._fleet, by
-            )
-            while (part := await asyncio.to_thread(next, parts, None)) is not None:
-                self._door.check(caller)
-                for start in range(0, len(part), BLOB_CHUNK_BYTES):
-                    chunk = part[start : start + BLOB_CHUNK_BYTES]
-                    yield wire.ExportKitResponse(chunk=chunk)
+        by = By(asking().name, request.reason, self._clock.now())
+        parts = await asyncio.to_thread(self._office.export, _from_wire(request), self._fleet, by)
+        while (part := await asyncio.to_thread(next, parts, None)) is not None:
+            for start in range(0, len(part), BLOB_CHUNK_BYTES):
+                chunk = part[start : start + BLOB_CHUNK_BYTES]
+                yield wire.ExportKitResponse(chunk=chunk)
 
 
 def _from_wire(request: wire.ExportKitRequest) -> KitRequest:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from sealane import codec
 from sealane.holds import Hold
@@ -12,20 +11,18 @@ from sealane.wire.v1 import orders_pb2 as wire
 from sealane.wire.v1 import orders_pb2_grpc
 
 from sealane_manager.hold_order import HoldOrder, HoldWish
-from sealane_manager.rpc.answers import answering, understood
+from sealane_manager.rpc.answers import understood
+from sealane_manager.rpc.operators import asked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import grpc
     from sealane.names import DeviceId, SlotName
 
     from sealane_manager.members import Members
+    from sealane_manager.people.access import Who
     from sealane_manager.rollouts import Rollouts
-    from sealane_manager.rpc.peers import Door
 
     Context = grpc.aio.ServicerContext[Any, Any]
-    Answer = TypeVar("Answer")
 
 _CALL_SECONDS: Final = 30
 
@@ -33,55 +30,49 @@ _CALL_SECONDS: Final = 30
 class OrderService(orders_pb2_grpc.OrderServiceServicer):
     """Parses, asks the offices, converts."""
 
-    def __init__(self, door: Door, members: Members, rollouts: Rollouts) -> None:
-        self._door, self._members, self._rollouts = door, members, rollouts
+    def __init__(self, members: Members, rollouts: Rollouts) -> None:
+        self._members, self._rollouts = members, rollouts
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make the server answer for this service."""
         orders_pb2_grpc.add_OrderServiceServicer_to_server(self, server)
 
-    async def _ask(self, context: Context, question: Callable[[str], Answer]) -> Answer:
-        async with answering(context):
-            caller = self._door.admit(context)
-            return await asyncio.to_thread(question, caller.name)
-        raise AssertionError("answering ends the call")
-
     async def HoldDevices(
-        self, request: wire.HoldDevicesRequest, context: Context
+        self, request: wire.HoldDevicesRequest, _context: Context
     ) -> wire.HoldDevicesResponse:
         """Hold devices back until a moment."""
         until = codec.from_micros(request.until_us)
         wish = HoldWish(request.target, request.slot, until, request.reason)
-        order, devices = await self._ask(context, lambda actor: self._members.hold(wish, actor))
+        order, devices = await asked(lambda who: self._members.hold(wish, who.name))
         return wire.HoldDevicesResponse(order=_order_to_wire(order), devices=devices)
 
     async def ReleaseHold(
-        self, request: wire.ReleaseHoldRequest, context: Context
+        self, request: wire.ReleaseHoldRequest, _context: Context
     ) -> wire.ReleaseHoldResponse:
         """End a hold before its time."""
-        devices = await self._ask(
-            context, lambda actor: self._members.release(request.id, request.reason, actor)
+        devices = await asked(
+            lambda who: self._members.release(request.id, request.reason, who.name)
         )
         return wire.ReleaseHoldResponse(devices=devices)
 
     async def ListHolds(
-        self, request: wire.ListHoldsRequest, context: Context
+        self, request: wire.ListHoldsRequest, _context: Context
     ) -> wire.ListHoldsResponse:
         """The holds that have not ended."""
-        found = await self._ask(context, lambda _: self._members.holds(request.device))
+        found = await asked(lambda _: self._members.holds(request.device))
         return wire.ListHoldsResponse(orders=map(_order_to_wire, found))
 
     async def RollBackDevice(
-        self, request: wire.RollBackDeviceRequest, context: Context
+        self, request: wire.RollBackDeviceRequest, _context: Context
     ) -> wire.RollBackDeviceResponse:
         """Start a rollout of what a slot of one device served before."""
 
-        def roll_back(actor: str) -> wire.RollBackDeviceResponse:
+        def roll_back(who: Who) -> wire.RollBackDeviceResponse:
             place = parse_device(request.device), parse_slot(request.slot)
-            made = self._rollouts.roll_back(*place, request.reason, actor)
+            made = self._rollouts.roll_back(*place, request.reason, who.name)
             return wire.RollBackDeviceResponse(rollout=made.id, release=str(made.release))
 
-        return await self._ask(context, roll_back)
+        return await asked(roll_back)
 
 
 class OrderCalls:

@@ -18,7 +18,7 @@ from sealane_manager.rollout.prospect import Load
 from sealane_manager.rollout_file.applying import Wish
 from sealane_manager.rollout_file.fields import parse_name
 from sealane_manager.rpc import convert
-from sealane_manager.rpc.answers import answering, understood
+from sealane_manager.rpc.answers import understood
 from sealane_manager.store.records import ReceiptProof
 from sealane_manager.views import PlannedView, PlanView
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from sealane_manager.evidence import EvidenceDesk
     from sealane_manager.planning import Planning
-    from sealane_manager.rpc.peers import Door
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -43,37 +42,32 @@ _CALL_SECONDS: Final = 300
 class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
     """Parses, asks, converts."""
 
-    def __init__(self, door: Door, planning: Planning, evidence: EvidenceDesk) -> None:
-        self._door, self._planning, self._evidence = door, planning, evidence
+    def __init__(self, planning: Planning, evidence: EvidenceDesk) -> None:
+        self._planning, self._evidence = planning, evidence
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make the server answer for this service."""
         rollouts_pb2_grpc.add_RolloutServiceServicer_to_server(self, server)
 
     async def PlanRollout(
-        self, request: wire.PlanRolloutRequest, context: Context
+        self, request: wire.PlanRolloutRequest, _context: Context
     ) -> AsyncIterator[wire.PlanRolloutResponse]:
         """What a rollout would do."""
-        async with answering(context):
-            caller = self._door.admit(context)
-            name = parse_name(request.name) if request.name else ""
-            wish = Wish(name, convert.spec_from_wire(request.asked))
-            lines = Lines(request.link_kbit or Lines().link_kbit, request.zone or Lines().zone)
-            found = await asyncio.to_thread(self._planning.plan, wish, lines)
-            yield wire.PlanRolloutResponse(summary=_summary_to_wire(found))
-            for page in _pages(found.devices):
-                self._door.check(caller)
-                yield wire.PlanRolloutResponse(devices=map(_device_to_wire, page))
+        name = parse_name(request.name) if request.name else ""
+        wish = Wish(name, convert.spec_from_wire(request.asked))
+        lines = Lines(request.link_kbit or Lines().link_kbit, request.zone or Lines().zone)
+        found = await asyncio.to_thread(self._planning.plan, wish, lines)
+        yield wire.PlanRolloutResponse(summary=_summary_to_wire(found))
+        for page in _pages(found.devices):
+            yield wire.PlanRolloutResponse(devices=map(_device_to_wire, page))
 
     async def GetEvidence(
-        self, request: wire.GetEvidenceRequest, context: Context
+        self, request: wire.GetEvidenceRequest, _context: Context
     ) -> AsyncIterator[wire.GetEvidenceResponse]:
         """What proves a rollout."""
-        async with answering(context):
-            self._door.admit(context)
-            found = await asyncio.to_thread(self._evidence.of, request.rollout)
-            for part in evidence_to_wire(found):
-                yield part
+        found = await asyncio.to_thread(self._evidence.of, request.rollout)
+        for part in evidence_to_wire(found):
+            yield part
 
 
 def evidence_to_wire(found: RolloutEvidence) -> Iterator[wire.GetEvidenceResponse]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from sealane import codec
 from sealane.names import parse_device, parse_slot
@@ -12,19 +11,16 @@ from sealane.sampling.sealed import Part
 from sealane.wire.v1 import samples_pb2 as wire
 from sealane.wire.v1 import samples_pb2_grpc
 
-from sealane_manager.rpc.answers import answering, understood
+from sealane_manager.rpc.answers import understood
+from sealane_manager.rpc.operators import asked
 from sealane_manager.store.records import SampleOrder, SampleRecord, SampleWish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import grpc
 
-    from sealane_manager.rpc.peers import Door
     from sealane_manager.sampling import Sampling
 
     Context = grpc.aio.ServicerContext[Any, Any]
-    Answer = TypeVar("Answer")
 
 _CALL_SECONDS: Final = 30
 
@@ -32,63 +28,52 @@ _CALL_SECONDS: Final = 30
 class SampleService(samples_pb2_grpc.SampleServiceServicer):
     """Parses, asks the office, converts."""
 
-    def __init__(self, door: Door, sampling: Sampling) -> None:
-        self._door, self._sampling = door, sampling
+    def __init__(self, sampling: Sampling) -> None:
+        self._sampling = sampling
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make the server answer for this service."""
         samples_pb2_grpc.add_SampleServiceServicer_to_server(self, server)
 
-    async def _ask(self, context: Context, question: Callable[[str], Answer]) -> Answer:
-        async with answering(context):
-            caller = self._door.admit(context)
-            return await asyncio.to_thread(question, caller.name)
-        raise AssertionError("answering ends the call")
-
     async def OrderSamples(
-        self, request: wire.OrderSamplesRequest, context: Context
+        self, request: wire.OrderSamplesRequest, _context: Context
     ) -> wire.OrderSamplesResponse:
         """Want samples, or no more."""
         wish = SampleWish(request.selector, request.slot, timedelta(seconds=request.seconds))
-        found = await self._ask(
-            context, lambda actor: self._sampling.order(wish, actor, request.reason)
-        )
+        found = await asked(lambda who: self._sampling.order(wish, who.name, request.reason))
         return wire.OrderSamplesResponse(devices=found)
 
     async def ListSampleOrders(
-        self, _request: wire.ListSampleOrdersRequest, context: Context
+        self, _request: wire.ListSampleOrdersRequest, _context: Context
     ) -> wire.ListSampleOrdersResponse:
         """The orders that hold now."""
-        found = await self._ask(context, lambda _: self._sampling.orders())
+        found = await asked(lambda _: self._sampling.orders())
         return wire.ListSampleOrdersResponse(orders=map(_order_to_wire, found))
 
     async def ListSamples(
-        self, request: wire.ListSamplesRequest, context: Context
+        self, request: wire.ListSamplesRequest, _context: Context
     ) -> wire.ListSamplesResponse:
         """Samples that are here."""
-        found = await self._ask(
-            context,
+        found = await asked(
             lambda _: self._sampling.list(request.device, request.slot, request.release),
         )
         return wire.ListSamplesResponse(samples=map(_sample_to_wire, found))
 
     async def ViewSample(
-        self, request: wire.ViewSampleRequest, context: Context
+        self, request: wire.ViewSampleRequest, _context: Context
     ) -> wire.ViewSampleResponse:
         """Open one sample."""
-        record, parts = await self._ask(
-            context, lambda actor: self._sampling.view(request.id, actor, request.reason)
+        record, parts = await asked(
+            lambda who: self._sampling.view(request.id, who.name, request.reason)
         )
         tensors = map(_part_to_wire, parts)
         return wire.ViewSampleResponse(sample=_sample_to_wire(record), tensors=tensors)
 
     async def DeleteSample(
-        self, request: wire.DeleteSampleRequest, context: Context
+        self, request: wire.DeleteSampleRequest, _context: Context
     ) -> wire.DeleteSampleResponse:
         """Delete one sample."""
-        await self._ask(
-            context, lambda actor: self._sampling.delete(request.id, actor, request.reason)
-        )
+        await asked(lambda who: self._sampling.delete(request.id, who.name, request.reason))
         return wire.DeleteSampleResponse()
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 from sealane.errors import SealaneError
 from sealane.limits import GRPC_MESSAGE_BYTES, KIB, TARGETS_BYTES
+
+if TYPE_CHECKING:
+    Interceptor = grpc.aio.ServerInterceptor[Any, Any]
 
 _DEVICE_MESSAGE_BYTES: Final = GRPC_MESSAGE_BYTES
 _OPERATOR_MESSAGE_BYTES: Final = TARGETS_BYTES + 64 * KIB
@@ -50,13 +53,18 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One port: where, with which credentials, for messages of which size."""
+    """One port: where, with which credentials, for messages of which size.
+
+    Attributes:
+        door: what every call passes before its service sees it.
+    """
 
     name: str
     listen: str
     number: int
     credentials: grpc.ServerCredentials
     message_bytes: int
+    door: Interceptor | None = None
 
 
 def fleet_port(listen: str, number: int, tls: Tls) -> Port:
@@ -69,9 +77,9 @@ def enrol_port(listen: str, number: int, tls: Tls) -> Port:
     return Port("enrol", listen, number, tls.public(), _ENROL_MESSAGE_BYTES)
 
 
-def operator_port(listen: str, number: int, tls: Tls) -> Port:
-    """The port of operators."""
-    return Port("operator", listen, number, tls.mutual(), _OPERATOR_MESSAGE_BYTES)
+def operator_port(listen: str, number: int, tls: Tls, door: Interceptor) -> Port:
+    """The port of operators, behind their door."""
+    return Port("operator", listen, number, tls.mutual(), _OPERATOR_MESSAGE_BYTES, door)
 
 
 class Service(Protocol):
@@ -87,7 +95,8 @@ async def open_port(port: Port, *services: Service) -> tuple[grpc.aio.Server, in
     _check_free(port)
     limit = ("grpc.max_receive_message_length", port.message_bytes)
     send_limit = ("grpc.max_send_message_length", _OPERATOR_MESSAGE_BYTES)
-    server = grpc.aio.server(options=(*_OPTIONS, limit, send_limit))
+    doors = (port.door,) if port.door else ()
+    server = grpc.aio.server(interceptors=doors, options=(*_OPTIONS, limit, send_limit))
     for service in services:
         service.register(server)
     try:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, or_
+from sqlalchemy import delete, func, or_, update
 from sqlmodel import col, select
 
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.people.access import Grant, Role
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import ApiToken, DecisionRecord, OpenSession, User
-from sealane_manager.store.tables import ApiTokenRow, LoginRow, UserRow
+from sealane_manager.store.tables import ApiTokenRow, CertificateRow, LoginRow, UserRow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,7 +46,7 @@ class Accounts:
                     created_by=by.actor,
                 )
             )
-            _say(session, by, "add user", f"user {user.name} as {user.grant}")
+            say(session, by, "add user", f"user {user.name} as {user.grant}")
 
     def users(self) -> tuple[User, ...]:
         """Every user, by name."""
@@ -85,7 +85,7 @@ class Accounts:
                     created_by=by.actor,
                 )
             )
-            _say(session, by, "add user", f"user {name} as {grant}")
+            say(session, by, "add user", f"user {name} as {grant}")
 
     def set_password(self, name: str, password_hash: str, by: By) -> None:
         """Give another password and end every session; raises NotKnown."""
@@ -94,7 +94,7 @@ class Accounts:
             row.password_hash = password_hash
             session.add(row)
             session.connection().execute(delete(LoginRow).where(col(LoginRow.user) == name))
-            _say(session, by, "change password", f"user {name}")
+            say(session, by, "change password", f"user {name}")
 
     def remove_user(self, name: str, by: By) -> None:
         """Forget a user; raises NotKnown, or Refused when no admin would be left."""
@@ -102,7 +102,8 @@ class Accounts:
             row = _known(session, name)
             _keep_an_admin(session, row)
             session.delete(row)
-            _say(session, by, "remove user", f"user {name}")
+            revoke_of(session, name, by.at)  # for good, also if somebody gets the name again
+            say(session, by, "remove user", f"user {name}")
 
     def open_session(self, secret_sha256: bytes, user: str, now: datetime) -> None:
         """Keep a new session, and write down that the user logged in."""
@@ -124,7 +125,7 @@ class Accounts:
             if not found:
                 return None
             row, user = found
-            return OpenSession(user.name, _grant(user), row.opened_at, row.used_at)
+            return OpenSession(user.name, grant_of(user), row.opened_at, row.used_at)
 
     def use_session(self, secret_sha256: bytes, now: datetime) -> None:
         """Remember that a session was used."""
@@ -164,7 +165,7 @@ class Accounts:
             )
             detail = f"API token {token.id} ({token.purpose}) as {token.grant}"
             until = f"until {token.expires_at.isoformat(timespec='seconds')}"
-            _say(session, by, "add token", f"{detail} {until}")
+            say(session, by, "add token", f"{detail} {until}")
 
     def tokens(self) -> tuple[ApiToken, ...]:
         """Every API token, the newest first."""
@@ -186,7 +187,19 @@ class Accounts:
             if not row:
                 raise NotKnown(f"there is no API token {token[:40]}")
             session.delete(row)
-            _say(session, by, "remove token", f"API token {token} ({row.purpose})")
+            say(session, by, "remove token", f"API token {token} ({row.purpose})")
+
+
+def revoke_of(session: Session, user: str, now: datetime, beginning: str = "") -> tuple[str, ...]:
+    """Let no certificate of a user count whose key begins so; the keys of those that did."""
+    which = (
+        col(CertificateRow.user) == user,
+        col(CertificateRow.revoked_at).is_(None),
+        col(CertificateRow.key).startswith(beginning, autoescape=True),
+    )
+    keys = tuple(session.exec(select(CertificateRow.key).where(*which)))
+    session.connection().execute(update(CertificateRow).where(*which).values(revoked_at=now))
+    return keys
 
 
 def _known(session: Session, name: str) -> UserRow:
@@ -207,29 +220,31 @@ def _keep_an_admin(session: Session, row: UserRow) -> None:
         )
 
 
-def _say(session: Session, by: By, action: str, detail: str) -> None:
+def say(session: Session, by: By, action: str, detail: str) -> None:
+    """Write into the log what was done with users, and why."""
     why = f": {by.reason}" if by.reason else ""
     log(session, DecisionRecord(by.at, "", by.actor, action, detail + why))
 
 
 def _regrant(session: Session, row: UserRow, grant: Grant, by: By) -> None:
-    before = _grant(row)
+    before = grant_of(row)
     if grant == before:
         return
-    _say(session, by, "change user", f"user {row.name} from {before} to {grant}")
+    say(session, by, "change user", f"user {row.name} from {before} to {grant}")
     row.role, row.sites = grant.role, sorted(grant.sites)
     session.add(row)
 
 
-def _grant(row: UserRow | ApiTokenRow) -> Grant:
+def grant_of(row: UserRow | ApiTokenRow) -> Grant:
+    """What a user or a token may do."""
     return Grant(Role(row.role), frozenset(row.sites))
 
 
 def _user(row: UserRow) -> User:
-    return User(row.name, _grant(row), row.password_hash, row.created_at)
+    return User(row.name, grant_of(row), row.password_hash, row.created_at)
 
 
 def _token(row: ApiTokenRow) -> ApiToken:
     return ApiToken(
-        row.id, row.purpose, _grant(row), row.created_at, row.created_by, row.expires_at
+        row.id, row.purpose, grant_of(row), row.created_at, row.created_by, row.expires_at
     )

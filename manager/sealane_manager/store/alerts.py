@@ -160,9 +160,17 @@ class Alerts:
         with self._database.write() as session:
             row = session.get(SilenceRow, silence)
             if not row:
-                raise NotKnown(f"there is no silence {silence[:40]}", hint="see the silences")
+                raise _no_silence(silence)
             session.delete(row)
             log(session, DecisionRecord(by.at, "", by.actor, "end silence", silence))
+
+    def get_silence(self, silence: str) -> Silence:
+        """One silence; raises NotKnown."""
+        with self._database.read() as session:
+            row = session.get(SilenceRow, silence)
+            if not row:
+                raise _no_silence(silence)
+            return _silence(row)
 
     def silences(self, now: datetime) -> tuple[Silence, ...]:
         """Those that hold now, the first to end first."""
@@ -202,6 +210,10 @@ class Alerts:
 
 def _unknown(rule: str, subject: str) -> NotKnown:
     return NotKnown(f"there is no alert {rule[:40]} of {subject[:200]}", hint="see the alerts")
+
+
+def _no_silence(silence: str) -> NotKnown:
+    return NotKnown(f"there is no silence {silence[:40]}", hint="see the silences")
 
 
 def _replace(session: Session, change: Change) -> None:

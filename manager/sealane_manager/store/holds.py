@@ -40,6 +40,14 @@ class Holds:
         with self._database.read() as session:
             return hold_orders(session, now)
 
+    def get(self, name: str) -> HoldOrder:
+        """One hold; raises NotKnown."""
+        with self._database.read() as session:
+            row = session.get(HoldRow, name)
+            if row is None:
+                raise _unknown(name)
+            return hold_order(row)
+
     def of(self, device: DeviceId, now: datetime) -> tuple[HoldOrder, ...]:
         """Those that hold one device back."""
         with self._database.read() as session:
@@ -87,11 +95,15 @@ class Holds:
         with self._database.write() as session:
             row = session.get(HoldRow, name)
             if row is None or row.until <= by.at:
-                raise NotKnown(f"there is no hold {name[:40]}", hint="see `sealane device holds`")
+                raise _unknown(name)
             order = hold_order(row)
             session.delete(row)
             _log(session, by, "release", order)
             return bump(session, _meant(session, order.selector))
+
+
+def _unknown(name: str) -> NotKnown:
+    return NotKnown(f"there is no hold {name[:40]}", hint="see `sealane device holds`")
 
 
 def _meant(session: Session, selector: str) -> set[DeviceId]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sealane_manager.people.access import SINGLE_SIGN_ON
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
@@ -218,7 +220,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person who may log in."""
+    """A person or a pipeline: with a password, a certificate, or an identity provider's word."""
 
     name: str
     grant: Grant
@@ -227,8 +229,24 @@ class User:
 
     @property
     def local(self) -> bool:
-        """Whether a password lets him in; an identity provider vouches for the others."""
-        return bool(self.password_hash)
+        """Whether the manager itself knows him; an identity provider vouches for the others."""
+        return not self.name.startswith(SINGLE_SIGN_ON)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCertificate:
+    """What lets a user call the operators' port.
+
+    Attributes:
+        key: fingerprint of the certified public key.
+    """
+
+    key: str
+    user: str
+    issued_at: datetime
+    issued_by: str
+    expires_at: datetime
+    revoked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,14 @@ class Samples:
         with self._database.read() as session:
             return tuple(_record(row) for row in session.exec(query))
 
+    def get(self, sample: str) -> SampleRecord:
+        """One sample; raises NotKnown."""
+        with self._database.read() as session:
+            row = session.get(SampleRow, sample)
+            if row is None:
+                raise _unknown(sample)
+            return _record(row)
+
     def total_bytes(self) -> int:
         """Of all samples that are here."""
         with self._database.read() as session:
@@ -120,12 +128,14 @@ class Samples:
         with self._database.write() as session:
             row = session.get(SampleRow, sample)
             if row is None:
-                raise NotKnown(
-                    f"there is no sample {sample[:16]}", hint="see `sealane sample list`"
-                )
+                raise _unknown(sample)
             detail = f"{row.id[:16]} of {row.release} in {row.slot} of device {row.device}"
             log(session, DecisionRecord(by.at, "", by.actor, word, f"{detail}: {by.reason}"))
             return _record(row)
+
+
+def _unknown(sample: str) -> NotKnown:
+    return NotKnown(f"there is no sample {sample[:16]}", hint="see `sealane sample list`")
 
 
 def _order(row: SampleOrderRow) -> SampleOrder:

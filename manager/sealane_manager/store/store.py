@@ -9,6 +9,7 @@ from sealane.clock import SystemClock
 from sealane_manager.store.accounts import Accounts
 from sealane_manager.store.alerts import Alerts
 from sealane_manager.store.audit import Audit
+from sealane_manager.store.certificates import Certificates
 from sealane_manager.store.database import Database
 from sealane_manager.store.decisions import Decisions
 from sealane_manager.store.desired import Desired
@@ -59,6 +60,7 @@ class Store:
         self.decisions = Decisions(database)
         self.judgements = Judgements(database)
         self.accounts = Accounts(database)
+        self.certificates = Certificates(database)
         self.audit = Audit(database)
         self.history = History(database)
         self.overview = Overview(database)

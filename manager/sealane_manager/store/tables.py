@@ -297,7 +297,7 @@ class ReceiptRow(Table, table=True):
 
 
 class UserRow(Table, table=True):
-    """A person who may log in."""
+    """A person or a pipeline; without a hash there is no password."""
 
     __tablename__ = "local_user"
 
@@ -307,6 +307,28 @@ class UserRow(Table, table=True):
     password_hash: str
     created_at: datetime
     created_by: str
+
+
+class CertificateRow(Table, table=True):
+    """The certified key of an operator; it outlives its user, so that it stays refused."""
+
+    __tablename__ = "operator_certificate"
+    __table_args__: ClassVar[Any] = (Index(None, "user"),)
+
+    key: str = Field(primary_key=True)
+    user: str
+    issued_at: datetime
+    issued_by: str
+    expires_at: datetime
+    revoked_at: datetime | None = None
+
+
+class UnlistedRow(Table, table=True):
+    """Certificates that began before this moment were not listed yet; none or one row."""
+
+    __tablename__ = "unlisted_certificates"
+
+    before: datetime = Field(primary_key=True)
 
 
 class LoginRow(Table, table=True):

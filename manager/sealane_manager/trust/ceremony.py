@@ -19,9 +19,10 @@ from sealane.clock import SystemClock
 from sealane.errors import InvalidName
 from sealane.names import parse_family, parse_fleet
 from sealane.trust.director import DIRECTOR, X_DIRECTOR
-from sealane.trust.identity import key_to_pem, make_csr, new_key
+from sealane.trust.identity import make_csr
 from tuf.api.metadata import Delegations, Metadata, Root, Targets
 
+from sealane_manager import operator_folder
 from sealane_manager.appearing import building
 from sealane_manager.errors import Refused
 from sealane_manager.identity.ca import Issuer
@@ -195,14 +196,10 @@ def _write_server(folder: Path, issuer: Issuer, hosts: Sequence[str]) -> None:
 
 
 def _write_operator(folder: Path, issuer: Issuer, fleet: str) -> None:
-    key = new_key()
-    fileio.make_folder(folder)
-    fileio.replace(folder / "operator.key", key_to_pem(key))
-    certificate = issuer.sign_operator(make_csr(key), fleet, FIRST_OPERATOR)
-    fileio.replace(folder / "operator.pem", certificate)
-    fileio.replace(folder / "ca.pem", issuer.certificate)
-    context = {"address": "", "fleet": fleet}
-    fileio.replace(folder / "context.json", json.dumps(context, indent=2).encode() + b"\n")
+    csr = make_csr(operator_folder.make_key(folder))
+    certificate = issuer.sign_operator(csr, fleet, FIRST_OPERATOR)
+    context = operator_folder.Context(fleet, "", certificate, issuer.certificate)
+    operator_folder.write_context(folder, context)
 
 
 def _check_hosts(hosts: Sequence[str]) -> None:

@@ -1,0 +1,56 @@
+"""Every method of the operators' port is an act that needs a role; nothing is forgotten."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+import pytest
+import sealane.wire.v1
+from sealane_manager.errors import NotAllowed
+from sealane_manager.people.access import NEEDS, OPERATIONS, Act, Role, Who
+from sealane_manager.people.methods import METHODS, named
+from sealane_manager.rollout.types import Operation
+from sealane_manager.rpc.places import WHERE, act_of
+from support.callers import methods
+
+OF_DEVICES = {"FleetService", "EnrolService"}
+"""Services of the other two ports."""
+
+
+def test_every_method_of_the_operators_port_is_an_act() -> None:
+    assert set(METHODS) == set(methods())
+
+
+def test_no_service_of_the_wire_contract_is_left_out() -> None:
+    found = set()
+    for module in iter_modules(sealane.wire.v1.__path__):
+        if module.name.endswith("_pb2"):
+            file = import_module(f"sealane.wire.v1.{module.name}")
+            found |= set(file.DESCRIPTOR.services_by_name)
+    assert found - OF_DEVICES == {name.partition("/")[0] for name in METHODS}
+
+
+def test_every_act_needs_a_role_and_every_operation_is_an_act() -> None:
+    assert set(NEEDS) == set(Act)
+    assert set(OPERATIONS) == set(Operation)
+
+
+def test_a_method_that_is_not_listed_may_be_called_by_nobody() -> None:
+    with pytest.raises(NotAllowed, match="nobody may call"):
+        act_of("OperatorService/Everything", None)
+
+
+def test_where_something_lies_is_asked_only_of_what_is_not_merely_read() -> None:
+    assert set(WHERE) <= {name for name, act in METHODS.items() if act is not Act.LOOK}
+
+
+def test_the_name_of_a_method_is_read_from_what_the_wire_calls_it() -> None:
+    assert named("/sealane.wire.v1.OperatorService/ListDevices") == "OperatorService/ListDevices"
+
+
+def test_who_is_bound_to_sites_changes_nothing_for_the_whole_fleet() -> None:
+    here, everywhere = Who("bob", Role.APPROVER, frozenset({"berlin"})), Who("ada", Role.APPROVER)
+    everywhere.check_everywhere(Act.LIFT)
+    with pytest.raises(NotAllowed, match="concerns the whole fleet"):
+        here.check_everywhere(Act.LIFT)
