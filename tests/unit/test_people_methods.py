@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
@@ -14,6 +15,7 @@ from sealane_manager.rollout.types import Operation
 from sealane_manager.rpc.places import WHERE, act_of
 from support.callers import methods
 
+ROOT = Path(__file__).parents[2]
 OF_DEVICES = {"FleetService", "EnrolService"}
 """Services of the other two ports."""
 
@@ -39,6 +41,20 @@ def test_every_act_needs_a_role_and_every_operation_is_an_act() -> None:
 def test_a_method_that_is_not_listed_may_be_called_by_nobody() -> None:
     with pytest.raises(NotAllowed, match="nobody may call"):
         act_of("OperatorService/Everything", None)
+
+
+def test_the_security_page_has_every_act_with_its_role_and_its_methods() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    rows = [_row(role, act) for role in Role for act in Act if NEEDS[act] is role]
+    assert "\n".join(rows) in page
+
+
+def _row(role: Role, act: Act) -> str:
+    steers = "OperatorService/ControlRollout"
+    names = [name.partition("/")[2] for name, does in METHODS.items() if does is act]
+    said = [f"`{name}`" for name in names if name not in steers]
+    said += [f"`ControlRollout` ({each})" for each, does in OPERATIONS.items() if does is act]
+    return f"| {role} | {act} | {', '.join(said) or 'none'} |"
 
 
 def test_where_something_lies_is_asked_only_of_what_is_not_merely_read() -> None:
