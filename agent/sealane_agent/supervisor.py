@@ -320,8 +320,7 @@ class Supervisor:
             wanted = self._desires.wanted.get(slot)
             if wanted is None or wanted.assignment.rollout != kit.index.id:
                 return False
-            asked = wanted.assignment
-            return attempt is None or attempt.key != (slot, asked.manifest, asked.rollout)
+            return attempt is None or attempt.key != wanted.key
 
         return comes
 

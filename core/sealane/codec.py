@@ -222,6 +222,7 @@ def slot_to_wire(report: fleet.SlotReport) -> wire.SlotReport:
         attempt_release=report.attempt_release,
         rollout=report.rollout,
         failure=_failure_to_wire(report.failure) if report.failure else None,
+        attempt=report.attempt,
     )
 
 
@@ -235,6 +236,7 @@ def slot_from_wire(report: wire.SlotReport) -> fleet.SlotReport:
         attempt_release=report.attempt_release,
         rollout=report.rollout,
         failure=_failure_from_wire(report.failure) if report.HasField("failure") else None,
+        attempt=report.attempt,
     )
 
 

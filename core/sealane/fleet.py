@@ -59,7 +59,8 @@ class SlotReport:
     """What one slot does now.
 
     `state` is a word of the agent's state machine (`sealane_agent.slot.state`). Releases are
-    written `vision/defect@7`; empty means none.
+    written `vision/defect@7`; empty means none. `attempt` is the number of the attempt within its
+    rollout, from 0.
     """
 
     slot: SlotName
@@ -69,6 +70,7 @@ class SlotReport:
     attempt_release: str = ""
     rollout: str = ""
     failure: Failure | None = None
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sealane.names import ReleaseName, SlotName
 from sealane.policy import WHOLE, Trial
 from sealane_manager.errors import WrongFile
 from sealane_manager.gate.types import CHECKS, Breach, Checks, Mode
-from sealane_manager.rollout.terms import Freeze, Limit, OnConflict, Pace, Terms, Times
+from sealane_manager.rollout.terms import Freeze, Limit, OnConflict, Pace, Retries, Terms, Times
 from sealane_manager.rollout.types import GatePolicy, OnFailure, RolloutSpec, Stage
 from sealane_manager.rollout_file.dumping import text
 from sealane_manager.rollout_file.reading import RolloutFile, read
@@ -76,6 +76,7 @@ specs = st.builds(
             st.none() | moments,
             st.none() | spans,
             st.lists(st.builds(Freeze, days, days), max_size=3).map(tuple),
+            st.none() | spans,
         ),
         counts,
         st.sampled_from(OnConflict),
@@ -86,6 +87,7 @@ specs = st.builds(
             st.integers(1, 99).map(lambda percent: percent / 100),
             st.integers(0, 600_000).map(float),
         ),
+        st.builds(Retries, counts, spans),
     ),
 )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sealane.failure import FailureKind
 from sealane.receipt import Receipt
 from sealane_manager.errors import Refused
 from sealane_manager.rollout.advance import advance
@@ -18,7 +19,7 @@ from sealane_manager.rollout.moves import supersede
 from sealane_manager.rollout.operate import Word, operate
 from sealane_manager.rollout.pace import is_at_risk
 from sealane_manager.rollout.placement import parse_stage, places, plan
-from sealane_manager.rollout.terms import Limit, Pace, Terms
+from sealane_manager.rollout.terms import Limit, Pace, Retries, Terms, Times
 from sealane_manager.rollout.types import (
     LIVE,
     DeviceState,
@@ -44,9 +45,12 @@ ENOUGH = 200
 COUNTED = {"steps": 0}
 IN_CI = os.environ.get("CI") == "true"
 EXAMPLES = 3500 if IN_CI else 60
+RETRIES = st.builds(
+    Retries, st.integers(0, 3), st.sampled_from((timedelta(seconds=1), timedelta(minutes=10)))
+)
 TERMS = st.builds(
     Terms,
-    st.builds(
+    pace=st.builds(
         Pace,
         st.none() | st.integers(1, 3),
         st.none() | st.integers(1, 2),
@@ -54,6 +58,12 @@ TERMS = st.builds(
             st.builds(Limit, st.sampled_from(("site", "group")), st.integers(1, 2)), max_size=2
         ).map(tuple),
     ),
+    times=st.builds(
+        Times,
+        deadline=st.none() | st.just(timedelta(hours=2)),
+        stage_deadline=st.none() | st.just(timedelta(minutes=40)),
+    ),
+    retries=RETRIES,
 )
 SPECS = st.builds(
     lambda tolerated, on_failure, terms: a_spec(
@@ -95,9 +105,9 @@ class RolloutMachine(RuleBasedStateMachine):
         for _ in range(steps):
             self.fleet.agents[self.pick(index)].work()
 
-    @rule(index=INDEX)
-    def fail(self, index: int) -> None:
-        self.fleet.agents[self.pick(index)].fail()
+    @rule(index=INDEX, kind=st.sampled_from(FailureKind))
+    def fail(self, index: int, kind: FailureKind) -> None:
+        self.fleet.agents[self.pick(index)].fail(kind)
 
     @rule(index=INDEX)
     def disconnect(self, index: int) -> None:
@@ -178,6 +188,16 @@ class RolloutMachine(RuleBasedStateMachine):
         for limit in pace.limits:
             alike = Counter(dict(each.labels)[limit.label] for each in risk)
             assert max(alike.values(), default=0) <= limit.at_once
+
+    @invariant()
+    def no_device_is_tried_more_often_than_was_agreed(self) -> None:
+        if not hasattr(self, "fleet"):
+            return
+        rollout = self.fleet.rollout
+        most = rollout.spec.terms.retries.count
+        assert max(self.fleet.attempts.values(), default=0) <= most
+        for device in rollout.devices:
+            assert not device.awaits_retry or device.failure is not FailureKind.PERMANENT
 
     @invariant()
     def serving_means_that_a_receipt_arrived(self) -> None:

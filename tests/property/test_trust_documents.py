@@ -68,7 +68,13 @@ def _slots(draw: st.DrawFn) -> tuple[SlotAssignment, ...]:
     chosen = [draw(st.sampled_from(sorted(bytes_of))) for _ in names]
     return tuple(
         SlotAssignment(
-            name, release, *bytes_of[release], draw(_texts), draw(_leases), draw(_policies)
+            name,
+            release,
+            *bytes_of[release],
+            draw(_texts),
+            draw(_leases),
+            draw(_policies),
+            attempt=draw(_numbers),
         )
         for name, release in sorted(zip(names, chosen, strict=True))
     )

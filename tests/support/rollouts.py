@@ -132,8 +132,8 @@ def a_report(state: str, **changes: Any) -> SlotReport:
     return replace(report, **changes)
 
 
-def a_failure(message: str) -> Failure:
-    return Failure(FailureKind.PERMANENT, "staged", "runtime", "model.onnx", message)
+def a_failure(message: str, kind: FailureKind = FailureKind.PERMANENT) -> Failure:
+    return Failure(kind, "staged", "runtime", "model.onnx", message)
 
 
 def a_receipt(device: str, **changes: Any) -> Receipt:
@@ -188,6 +188,7 @@ class Agent:
     serves_new: bool = False
     at: int = -1
     gave_up: bool = False
+    attempt: int = 0
     outbox: list[SlotReport | Receipt] = field(default_factory=list)
     said: list[SlotReport | Receipt] = field(default_factory=list)
 
@@ -202,19 +203,31 @@ class Agent:
             if _ROAD[self.at] == "committed":
                 self.outbox.append(a_receipt(self.name))
 
-    def fail(self) -> None:
+    def fail(self, kind: FailureKind = FailureKind.PERMANENT) -> None:
         """The release does not work here."""
         if self.wants_new and not self.gave_up and self.at >= 0:
             word = "rolled_back" if self.serves_new else "failed"
             self.gave_up, self.serves_new = True, False
-            self.say(word)
+            self.say(word, a_failure("no", kind))
 
-    def say(self, word: str) -> None:
+    def hears(self, attempt: int) -> None:
+        """What is wanted now, by number: a new one is another try."""
+        if attempt != self.attempt:
+            self.at, self.gave_up, self.attempt = -1, False, attempt
+
+    def say(self, word: str, failure: Failure | None = None) -> None:
         active = str(NEW if self.serves_new else OLD)
         attempt = str(NEW) if self.wants_new else ""
         rollout = "r-1" if self.wants_new else ""
         self.outbox.append(
-            a_report(word, active_release=active, attempt_release=attempt, rollout=rollout)
+            a_report(
+                word,
+                active_release=active,
+                attempt_release=attempt,
+                rollout=rollout,
+                attempt=self.attempt,
+                failure=failure,
+            )
         )
 
     def _go_back(self) -> None:
@@ -230,7 +243,7 @@ class Fleet:
         self.rollout = rollout
         self.agents = {each.device: Agent(each.device) for each in rollout.devices}
         self.desired_new: set[str] = set()
-        self.grants: list[str] = []
+        self.attempts: dict[str, int] = {}
         self.now = START
 
     def apply(self, step: Step) -> None:
@@ -238,10 +251,11 @@ class Fleet:
         self.rollout = step.rollout
         for decision in step.decisions:
             match decision:
-                case Grant(device):
+                case Grant(device, attempt):
                     assert self.agents[device].reachable, "a place went to an unreachable device"
-                    assert device not in self.grants, "a device was given a place twice"
-                    self.grants.append(device)
+                    before = self.attempts.get(device, -1)
+                    assert attempt == before + 1, "a device was given a place twice"
+                    self.attempts[device] = attempt
                     self.desired_new.add(device)
                 case TakeBack(device, release):
                     assert release == OLD
@@ -254,6 +268,7 @@ class Fleet:
         for agent in self.agents.values():
             if agent.reachable:
                 agent.wants_new = agent.name in self.desired_new
+                agent.hears(self.attempts.get(agent.name, 0))
                 words, agent.outbox = agent.outbox, []
                 agent.said += words
                 for word in words:

@@ -10,7 +10,7 @@ from sealane.names import DeviceId
 from sealane.policy import Trial
 from sealane_manager.dashboard.terms import DEFAULTS, terms_of, told
 from sealane_manager.people.access import Role
-from sealane_manager.rollout.terms import Freeze, Limit, OnConflict, Pace, Terms, Times
+from sealane_manager.rollout.terms import Freeze, Limit, OnConflict, Pace, Retries, Terms, Times
 from sealane_manager.rollout.types import OnFailure, RolloutState
 from sealane_manager.store.summaries import AuditFilter
 from support.dashboard import Dashboard, a_dashboard
@@ -27,7 +27,10 @@ WRITTEN = {
     "limits": "site=2, line=1",
     "start": "2026-12-24T06:00+01:00",
     "deadline": "7d",
+    "stage_deadline": "1d",
     "freezes": "2026-12-25, 2026-12-31..2027-01-01",
+    "retries": "2",
+    "retry_delay": "5m",
     "approvals": "2",
     "on_conflict": "queue",
     "joins": "yes",
@@ -44,11 +47,13 @@ MEANT = Terms(
             Freeze(date(2026, 12, 25), date(2026, 12, 25)),
             Freeze(date(2026, 12, 31), date(2027, 1, 1)),
         ),
+        timedelta(days=1),
     ),
     approvals=2,
     on_conflict=OnConflict.QUEUE,
     joins=True,
     trial=Trial(share=0.5, seconds=1800.0, shadow_seconds=600.0),
+    retries=Retries(2, timedelta(minutes=5)),
 )
 TOLD = {
     "devices at once": "4",
@@ -57,6 +62,8 @@ TOLD = {
     "per line": "1 at once",
     "not before": "2026-12-24T05:00:00+00:00",
     "must end within": "7d",
+    "each stage must end within": "1d",
+    "a failure that may pass is tried again": "up to 2 times, first within 5m",
     "rests on": "2026-12-25, 2026-12-31..2027-01-01",
     "another one in the slot": "waits until the other has ended",
     "devices that match later": "join",

@@ -473,3 +473,26 @@ def test_only_restarts_that_a_release_may_have_caused_are_counted() -> None:
     assert resumed(attempt(State.WAITING)).restarts == 0
     assert resumed(attempt(State.FETCHING, fetched=True)).restarts == 1
     assert resumed(attempt(State.PROBATION)).restarts == 1
+
+
+def test_a_failed_attempt_begins_again_when_the_manager_asks_by_its_next_number() -> None:
+    last = attempt(State.FAILED, failure=failure(FailureKind.ENVIRONMENTAL))
+    assert isinstance(plan(wanted(), record(last), seen(status()), START), Rest)
+    again = Wanted(replace(assignment(2, "r1", SOON), attempt=1))
+    made = entered(plan(again, record(last), seen(status()), START))
+    assert (made.state, made.number, made.retries) == (State.ACCEPTED, 1, 0)
+    ended = record(replace(made, state=State.FAILED))
+    assert isinstance(plan(again, ended, seen(status()), SOON), Rest)
+
+
+def test_another_number_does_not_bring_back_what_cannot_work_here() -> None:
+    again = Wanted(replace(assignment(2, "r1", SOON), attempt=1))
+    away = record(attempt(State.FAILED), quarantined={digest(2): "it crashed"})
+    assert entered(plan(again, away, seen(status()), START)).state is State.QUARANTINED
+    ended = attempt(State.FAILED, failure=failure(FailureKind.ENVIRONMENTAL, "operator"))
+    assert isinstance(plan(again, record(ended), seen(status()), START), Rest)
+
+
+def test_what_is_under_way_makes_room_for_the_attempt_that_is_asked_for() -> None:
+    again = Wanted(replace(assignment(2, "r1", SOON), attempt=1))
+    assert isinstance(plan(again, record(attempt(State.STAGED)), seen(status()), START), GiveUp)

@@ -21,6 +21,7 @@ from sealane_manager.rollout.terms import (
     Limit,
     OnConflict,
     Pace,
+    Retries,
     Terms,
     Times,
     terms_from_json,
@@ -174,6 +175,9 @@ def test_a_rollout_that_collides_is_refused_by_default() -> None:
         Terms(Pace(limits=(Limit("site", 0),))),
         Terms(approvals=99),
         Terms(times=Times(deadline=timedelta(0))),
+        Terms(times=Times(stage_deadline=timedelta(0))),
+        Terms(retries=Retries(99)),
+        Terms(retries=Retries(1, timedelta(0))),
         Terms(times=Times(freezes=(Freeze(START.date(), START.date() - timedelta(days=1)),))),
         Terms(Pace(limits=(Limit("site", 1),) * 9)),
     ],
@@ -209,18 +213,21 @@ terms = st.builds(
         st.none() | st.just(START),
         st.none() | st.timedeltas(timedelta(seconds=1), timedelta(days=9)),
         st.just((Freeze(START.date(), START.date()),)) | st.just(()),
+        st.none() | st.just(timedelta(hours=1)),
     ),
     st.integers(0, 16),
     st.sampled_from(OnConflict),
     st.booleans(),
     st.builds(Trial, st.sampled_from((0.01, 0.5, 0.99, 1.0)), st.integers(0, 9).map(float)),
+    st.builds(Retries, st.integers(0, 9), st.just(timedelta(minutes=5))),
 )
 
 
 @given(terms)
 def test_terms_are_stored_sent_and_read_back_alike(value: Terms) -> None:
     assert terms_from_json(terms_to_json(value)) == value
-    assert terms_from_wire(terms_to_wire(value)).trial == value.trial
+    sent = terms_from_wire(terms_to_wire(value))
+    assert (sent.trial, sent.retries) == (value.trial, value.retries)
 
 
 def test_a_trial_that_no_device_could_make_is_refused() -> None:

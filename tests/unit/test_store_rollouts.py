@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane.failure import FailureKind
 from sealane.names import DeviceId
 from sealane.policy import Policy, Trial
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.operate import Word, operate
-from sealane_manager.rollout.terms import Terms
+from sealane_manager.rollout.terms import Retries, Terms
 from sealane_manager.rollout.types import (
     DeviceState,
     GatePolicy,
@@ -23,7 +24,7 @@ from sealane_manager.rollout.types import (
     Step,
 )
 from sealane_manager.store.desired import LEASE, STANDING
-from support.rollouts import MANIFEST, NEW, OLD, SLOT, START, a_report, a_spec
+from support.rollouts import MANIFEST, NEW, OLD, SLOT, START, a_failure, a_report, a_spec
 from support.stores import ADA, a_store, an_event, enrol, signed, start
 
 if TYPE_CHECKING:
@@ -262,3 +263,20 @@ def test_a_device_is_told_how_the_rollout_wants_the_release_tried(store: Store) 
     tick(store)
     (issued,) = store.desired.issue(EDGE, LATER).slots
     assert issued.policy == Policy(trial=Trial(0.5, 600))
+
+
+def test_another_attempt_is_kept_told_and_asked_for_by_its_number(store: Store) -> None:
+    enrol(store, "edge-1")
+    start(store, terms=Terms(retries=Retries(1, timedelta(seconds=1))))
+    tick(store)
+    no = a_report("failed", failure=a_failure("full", FailureKind.ENVIRONMENTAL))
+    store.events.record(EDGE, [an_event(1, no)], START)
+    waits = tick(store).rollout.devices[0]
+    assert store.rollouts.get("r-1").devices[0].retry_at == waits.retry_at
+    later = START + timedelta(seconds=5)
+    assert tick(store, now=later).generations == {"edge-1": 2}
+    (issued,) = store.desired.issue(EDGE, later).slots
+    assert (issued.rollout, issued.attempt) == ("r-1", 1)
+    assert [each.attempt for each in store.desired.get(EDGE)[1]] == [1]
+    log = [each.detail for each in store.decisions.of("r-1") if each.action == "grant"]
+    assert log == ["edge-1", "edge-1 (attempt 2)"]

@@ -52,13 +52,18 @@ def decode_attempt(text: str) -> Attempt:
         lease_until=datetime.fromisoformat(lease) if lease else None,
         boot=fields.get("boot", ""),
         staged_in=fields.get("staged_in", ""),
+        number=fields.get("number", 0),
     )
 
 
 def encode_body(body: SlotReport | SignedReceipt) -> str:
     """What an event says, as JSON."""
     if isinstance(body, SlotReport):
-        return json.dumps({"report": asdict(body)}, sort_keys=True)
+        fields = asdict(body)
+        if not body.attempt:
+            # An agent that goes back to a version without attempts reads what this one wrote.
+            del fields["attempt"]
+        return json.dumps({"report": fields}, sort_keys=True)
     signed = {name: b64encode(value).decode() for name, value in asdict(body).items()}
     return json.dumps({"receipt": signed}, sort_keys=True)
 

@@ -68,10 +68,7 @@ class Desires:
         if not self.heard:
             return False
         wanted = self.wanted.get(attempt.slot)
-        if wanted is None or wanted.refusal is not None:
-            return True
-        asked = wanted.assignment
-        return (asked.slot, asked.manifest, asked.rollout) != attempt.key
+        return wanted is None or wanted.refusal is not None or wanted.key != attempt.key
 
 
 class SlotLoop:

@@ -74,7 +74,8 @@ MAX_RESTARTS: Final = 8
 MAX_RETRIES: Final = 5
 """How often a release that failed for a reason that may pass is tried again, outside a rollout.
 
-Inside one, a failed device stays failed: the operator reads one answer, not a flicker."""
+Inside one, a failed device stays failed until the manager asks for another attempt by its number:
+the operator reads one answer, not a flicker."""
 
 RETRY_FAILED: Final = timedelta(minutes=15)
 """Pause before such a release is tried again; doubled each time."""
@@ -158,7 +159,7 @@ def _put_away(slot: _Slot, attempt: Attempt) -> Failure | None:
 
 def _begin(slot: _Slot, wanted: Wanted) -> Attempt:
     asked, last = wanted.assignment, slot.record.attempt
-    again = last is not None and last.key == (asked.slot, asked.manifest, asked.rollout)
+    again = last is not None and last.key == wanted.key
     return Attempt(
         asked.slot,
         asked.release,
@@ -169,13 +170,14 @@ def _begin(slot: _Slot, wanted: Wanted) -> Attempt:
         policy=asked.policy,
         lease_until=asked.lease.expires if asked.lease else None,
         retries=last.retries + 1 if again and last is not None else 0,
+        number=asked.attempt,
     )
 
 
 def _is_done(slot: _Slot, wanted: Wanted) -> bool:
     """Whether this very attempt has ended already, and is not worth another one now."""
     last, asked = slot.record.attempt, wanted.assignment
-    if last is None or last.key != (asked.slot, asked.manifest, asked.rollout):
+    if last is None or not _is_of(wanted, last):
         return False
     if last.state is State.QUARANTINED:
         return asked.manifest in {*slot.record.quarantined, *slot.record.ordered}
@@ -187,6 +189,11 @@ def _is_done(slot: _Slot, wanted: Wanted) -> bool:
         return True
     pause = RETRY_FAILED * 2**last.retries
     return last.retries >= MAX_RETRIES or slot.now < last.since + pause
+
+
+def _is_of(wanted: Wanted, last: Attempt) -> bool:
+    """Whether it is the attempt that is wanted; what an operator has ended, whatever its number."""
+    return last.key == wanted.key or (by_operator(last) and last.key[:-1] == wanted.key[:-1])
 
 
 def _serves_already(slot: _Slot, wanted: Wanted) -> bool:
@@ -404,10 +411,7 @@ def _superseded(slot: _Slot) -> Action | None:
     """Before activation the director may change its mind at no cost."""
     if not slot.seen.heard:
         return None
-    if slot.wanted is None:
-        return GiveUp(slot.attempt)
-    asked = slot.wanted.assignment
-    if slot.attempt.key != (asked.slot, asked.manifest, asked.rollout):
+    if slot.wanted is None or slot.attempt.key != slot.wanted.key:
         return GiveUp(slot.attempt)
     if slot.wanted.refusal:
         failed = replace(slot.attempt, failure=slot.wanted.refusal)

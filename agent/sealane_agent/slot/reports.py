@@ -42,6 +42,7 @@ def report(slot: SlotName, attempt: Attempt | None, seen: Observed, now: datetim
         attempt_release=str(attempt.release),
         rollout=attempt.rollout,
         failure=_failure(attempt, serving) or _waits_for(attempt, seen, now),
+        attempt=attempt.number,
     )
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from sealane_agent.serving.messages import Proved, SlotStatus
 
+    Key = tuple[SlotName, Digest, str, int]
+
 
 class State(StrEnum):
     """Where a slot stands."""
@@ -66,7 +68,8 @@ class Attempt:
     """One try to bring one release into one slot; the journal keeps the last one of each slot.
 
     Attributes:
-        slot, manifest, rollout: together they name the attempt.
+        slot, manifest, rollout, number: together they name the attempt; the number counts those of
+            its rollout, from 0.
         since: trusted time at which it entered `state`.
         fetched: every blob it needs is in the store.
         choice: None until it is staged.
@@ -97,11 +100,12 @@ class Attempt:
     lease_until: datetime | None = None
     boot: str = ""
     staged_in: str = ""
+    number: int = 0
 
     @property
-    def key(self) -> tuple[SlotName, Digest, str]:
+    def key(self) -> Key:
         """What names the attempt."""
-        return self.slot, self.manifest, self.rollout
+        return self.slot, self.manifest, self.rollout, self.number
 
     @property
     def pointer(self) -> Pointer | None:
@@ -145,6 +149,12 @@ class Wanted:
 
     assignment: SlotAssignment
     refusal: Failure | None = None
+
+    @property
+    def key(self) -> Key:
+        """What names the attempt that is wanted."""
+        asked = self.assignment
+        return asked.slot, asked.manifest, asked.rollout, asked.attempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ def _slot_to_json(slot: SlotAssignment) -> dict[str, Any]:
         "rollout": slot.rollout,
         "lease": lease and {"id": lease.id, "expires": _write_time(lease.expires)},
         **({"sampling": _sampling_to_json(slot.sampling)} if slot.sampling else {}),
+        **({"attempt": slot.attempt} if slot.attempt else {}),
     }
     if slot.policy != ANY_TIME:
         fields["policy"] = policy_to_json(slot.policy)
@@ -176,6 +177,7 @@ def _slot_from_json(
         lease=lease and Lease(_text(lease["id"]), _read_time(lease["expires"])),
         policy=policy_from_json(fields.get("policy")),
         sampling=_sampling_from_json(fields["sampling"]) if fields.get("sampling") else None,
+        attempt=_number(fields.get("attempt", 0)),
     )
 
 

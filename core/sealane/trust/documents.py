@@ -67,6 +67,7 @@ class SlotAssignment:
         lease: None while the device may fetch and stage, but not activate.
         policy: when it may fetch and activate, and what makes it the last known good one.
         sampling: None while no samples are wanted.
+        attempt: how often the rollout has tried it here before: a higher number asks again.
     """
 
     slot: SlotName
@@ -77,6 +78,7 @@ class SlotAssignment:
     lease: Lease | None = None
     policy: Policy = ANY_TIME
     sampling: SamplingOrder | None = None
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sealane.errors import InvalidName
 from sealane.policy import WHOLE, Trial
 
 from sealane_manager.rollout import notation
+from sealane_manager.rollout.terms import Times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,13 @@ def parse_limit(text: str) -> Limit:
 def parse_freeze(text: str) -> Freeze:
     """Days from..to, or one day; a usage error otherwise."""
     return usage(notation.parse_freeze, text)
+
+
+def parse_times(start: str, deadlines: tuple[str, str], freezes: list[str] | None) -> Times:
+    """When a rollout works, with the deadlines of all of it and of a stage; a usage error."""
+    whole, stage = (parse_duration(text) if text else None for text in deadlines)
+    days = tuple(parse_freeze(text) for text in freezes or ())
+    return Times(parse_start(start) if start else None, whole, days, stage)
 
 
 def parse_trial(split: str, lasts: str, shadow: str) -> Trial:

@@ -15,9 +15,8 @@ from sealane_manager.cli import evidence, report
 from sealane_manager.cli.apply import OptionalFile, read_file
 from sealane_manager.cli.arguments import (
     parse_duration,
-    parse_freeze,
     parse_limit,
-    parse_start,
+    parse_times,
     parse_trial,
 )
 from sealane_manager.cli.context import ContextOption, connect
@@ -27,7 +26,7 @@ from sealane_manager.cli.watch import follow, follow_lines, lasting
 from sealane_manager.gate.types import ALPHA, CHECKS, Check, Checks, Kind, Mode
 from sealane_manager.rollout.forecast import Lines
 from sealane_manager.rollout.placement import parse_stage
-from sealane_manager.rollout.terms import OnConflict, Pace, Terms, Times
+from sealane_manager.rollout.terms import OnConflict, Pace, Retries, Terms
 from sealane_manager.rollout.types import (
     GatePolicy,
     OnFailure,
@@ -70,6 +69,12 @@ RampOption = Annotated[
 ]
 LimitOption = Annotated[
     list[str] | None, typer.Option(help="at once with the same label: site=2, group=1")
+]
+RetriesOption = Annotated[
+    int, typer.Option(min=0, help="a device whose failure may pass is tried again so often")
+]
+RetryDelayOption = Annotated[
+    str, typer.Option(help="longest pause before the first time, doubled each time")
 ]
 FreezeOption = Annotated[
     list[str] | None, typer.Option(help="no places on these days: 2026-12-24..2027-01-02")
@@ -117,7 +122,10 @@ def start(
     limit: LimitOption = None,
     start_at: Annotated[str, typer.Option(help="not before, like 2026-12-24T06:00+01:00")] = "",
     deadline: Annotated[str, typer.Option(help="the gate fails when it takes longer")] = "",
+    stage_deadline: Annotated[str, typer.Option(help="the same of each stage")] = "",
     freeze: FreezeOption = None,
+    retries: RetriesOption = 0,
+    retry_delay: RetryDelayOption = "1m",
     approvals: Annotated[int, typer.Option(min=0, help="people who must agree first")] = 0,
     on_conflict: ConflictOption = OnConflict.REJECT,
     join: JoinOption = False,
@@ -144,15 +152,12 @@ def start(
             on_failure=on_failure,
             terms=Terms(
                 Pace(at_once, ramp, tuple(parse_limit(text) for text in limit or ())),
-                Times(
-                    parse_start(start_at) if start_at else None,
-                    parse_duration(deadline) if deadline else None,
-                    tuple(parse_freeze(text) for text in freeze or ()),
-                ),
+                parse_times(start_at, (deadline, stage_deadline), freeze),
                 approvals,
                 on_conflict,
                 join,
                 tried,
+                Retries(retries, parse_duration(retry_delay)),
             ),
         )
         _emit_rollout(manager.create_rollout(spec, reason), output)

@@ -19,7 +19,7 @@ from sealane_manager.rollout.notation import (
     span_text,
     start_text,
 )
-from sealane_manager.rollout.terms import OnConflict, Pace, Terms, Times
+from sealane_manager.rollout.terms import OnConflict, Pace, Retries, Terms, Times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,10 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "limits": "",
     "start": "",
     "deadline": "",
+    "stage_deadline": "",
     "freezes": "",
+    "retries": "0",
+    "retry_delay": "1m",
     "approvals": "0",
     "on_conflict": "reject",
     "joins": "no",
@@ -56,14 +59,15 @@ CONFLICTS: Final[Mapping[OnConflict, str]] = {
 
 def terms_of(fields: Mapping[str, str]) -> Terms:
     """What the form asks for; raises InvalidName that says which field is wrong."""
-    start, deadline = fields["start"].strip(), fields["deadline"].strip()
+    start = fields["start"].strip()
     pace = Pace(
         _most(fields, "at_once"), _most(fields, "ramp"), _parts(fields["limits"], parse_limit)
     )
     times = Times(
         parse_start(start) if start else None,
-        parse_span(deadline) if deadline else None,
+        _span(fields["deadline"]),
         _parts(fields["freezes"], parse_freeze),
+        _span(fields["stage_deadline"]),
     )
     return Terms(
         pace=pace,
@@ -72,7 +76,12 @@ def terms_of(fields: Mapping[str, str]) -> Terms:
         on_conflict=_on_conflict(fields["on_conflict"]),
         joins=fields["joins"] == "yes",
         trial=_trial(fields["split"].strip(), *_trial_times(fields)),
+        retries=Retries(count(fields, "retries", MAX_COUNT), parse_span(fields["retry_delay"])),
     )
+
+
+def _span(text: str) -> timedelta | None:
+    return parse_span(text) if text.strip() else None
 
 
 def count(fields: Mapping[str, str], name: str, most: int) -> int:
@@ -103,6 +112,8 @@ def _times_told(times: Times) -> tuple[tuple[str, str], ...]:
         lines.append(("not before", start_text(times.start)))
     if times.deadline:
         lines.append(("must end within", span_text(times.deadline)))
+    if times.stage_deadline:
+        lines.append(("each stage must end within", span_text(times.stage_deadline)))
     if times.freezes:
         lines.append(("rests on", ", ".join(freeze_text(each) for each in times.freezes)))
     return tuple(lines)
@@ -114,6 +125,10 @@ def _others_told(terms: Terms) -> tuple[tuple[str, str], ...]:
         lines.append(("another one in the slot", CONFLICTS[terms.on_conflict]))
     if terms.joins:
         lines.append(("devices that match later", "join"))
+    retries = terms.retries
+    if retries.count:
+        again = f"up to {retries.count} times, first within {span_text(retries.delay)}"
+        lines.append(("a failure that may pass is tried again", again))
     trial = terms.trial
     if trial.shadow_seconds:
         lines.append(("shadowed first", f"for {_seconds_text(trial.shadow_seconds)}"))

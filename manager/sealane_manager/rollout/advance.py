@@ -14,6 +14,7 @@ from sealane_manager.rollout import moves
 from sealane_manager.rollout.case import case, fell_silent, is_silent, listed
 from sealane_manager.rollout.pace import frozen, grantable
 from sealane_manager.rollout.placement import places
+from sealane_manager.rollout.retries import to_try_again
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
     Begin,
@@ -76,8 +77,8 @@ class Look:
 
     @property
     def running(self) -> bool:
-        """Whether a device that holds a place has not finished."""
-        return any(device.state in IN_FLIGHT for device in self.rollout.devices)
+        """Whether a device that holds a place has not finished, or will be tried again."""
+        return any(each.state in IN_FLIGHT or each.awaits_retry for each in self.rollout.devices)
 
 
 def look(rollout: Rollout, now: datetime) -> Look:
@@ -127,9 +128,25 @@ def _is_due(seen: Look) -> bool:
     return not seen.rollout.blocked_by and (start is None or seen.now >= start)
 
 
+def _may_be_tried_again(seen: Look) -> bool:
+    return bool(to_try_again(seen.rollout))
+
+
+def _overdue(seen: Look) -> str:
+    """Which deadline has passed, if one has."""
+    times = seen.rollout.spec.terms.times
+    spans = (
+        ("it", seen.rollout.began_at, times.deadline),
+        (f"stage {seen.rollout.stage + 1}", seen.rollout.stage_since, times.stage_deadline),
+    )
+    for what, since, deadline in spans:
+        if since is not None and deadline is not None and seen.now - since > deadline:
+            return f"{what} did not end within {deadline}"
+    return ""
+
+
 def _is_overdue(seen: Look) -> bool:
-    deadline, began = seen.rollout.spec.terms.times.deadline, seen.rollout.began_at
-    return deadline is not None and began is not None and seen.now - began > deadline
+    return bool(_overdue(seen))
 
 
 def _gate_fails(seen: Look) -> bool:
@@ -139,7 +156,8 @@ def _gate_fails(seen: Look) -> bool:
 def _nobody_is_left(seen: Look) -> bool:
     possible = _HOLDS | {DeviceState.WAITING}
     return all(
-        device.acknowledged or device.state not in possible for device in seen.rollout.devices
+        device.acknowledged or (device.state not in possible and not device.awaits_retry)
+        for device in seen.rollout.devices
     )
 
 
@@ -193,19 +211,25 @@ def _suspect(seen: Look) -> Step:
     return Step(replace(seen.rollout, devices=devices), marks)
 
 
+def _try_again(seen: Look) -> Step:
+    again = {device.device: device for device in to_try_again(seen.rollout)}
+    devices = tuple(again.get(each.device, each) for each in seen.rollout.devices)
+    note = Note("try again", listed(tuple(again.values())))
+    return Step(replace(seen.rollout, devices=devices), (note,))
+
+
 def _schedule(seen: Look) -> Step:
     return moves.enter(seen.rollout, RolloutState.SCHEDULED, "approved", seen.now)
 
 
 def _begin(seen: Look) -> Step:
-    begun = replace(seen.rollout, began_at=seen.now)
+    begun = replace(seen.rollout, began_at=seen.now, stage_since=seen.now)
     step = moves.enter(begun, RolloutState.RUNNING, "begins", seen.now)
     return replace(step, decisions=(*step.decisions, Begin()))
 
 
 def _expire(seen: Look) -> Step:
-    deadline = seen.rollout.spec.terms.times.deadline
-    return _stop(seen, f"it did not end within {deadline}: {seen.reason}")
+    return _stop(seen, f"{_overdue(seen)}: {seen.reason}")
 
 
 def _fail(seen: Look) -> Step:
@@ -231,15 +255,21 @@ def _give_up(seen: Look) -> Step:
 def _grant(seen: Look) -> Step:
     chosen = frozenset(device.device for device in grantable(seen.rollout, seen.places, seen.now))
     devices = tuple(
-        replace(moves.moved(each, DeviceState.LEASED, "", seen.now), stage=seen.rollout.stage)
-        if each.device in chosen
-        else each
-        for each in seen.rollout.devices
+        _leased(each, seen) if each.device in chosen else each for each in seen.rollout.devices
     )
     back = replace(seen.rollout, devices=devices)
     if back.phase is not Phase.DISPATCH:
         back = replace(back, phase=Phase.DISPATCH, phase_since=seen.now)
-    return Step(back, tuple(Grant(each.device) for each in devices if each.device in chosen))
+    given = (each for each in devices if each.device in chosen)
+    return Step(back, tuple(Grant(each.device, each.attempt) for each in given))
+
+
+def _leased(device: RolloutDevice, seen: Look) -> RolloutDevice:
+    """With its place: its first one, or once more for another attempt."""
+    given = moves.moved(device, DeviceState.LEASED, "", seen.now)
+    if device.awaits_retry:
+        return replace(given, attempt=device.attempt + 1, failure=None, retry_at=None)
+    return replace(given, stage=seen.rollout.stage)
 
 
 def _soak(seen: Look) -> Step:
@@ -261,7 +291,7 @@ def go_on(seen: Look, why: str = "") -> Step:
     if seen.last:
         step = moves.finish(seen.rollout, RolloutState.SUCCEEDED, reason, seen.now)
     else:
-        following = replace(seen.rollout, stage=seen.rollout.stage + 1)
+        following = replace(seen.rollout, stage=seen.rollout.stage + 1, stage_since=seen.now)
         step = _into(replace(seen, rollout=following), Phase.DISPATCH, reason)
     return replace(step, decisions=(seen.judged, *step.decisions))
 
@@ -319,6 +349,7 @@ TABLE: Final = (
     Row(RolloutState.SCHEDULED, None, _is_due, _begin),
     Row(RolloutState.SCHEDULED, None, _always, _say_what_is_missing),
     Row(RolloutState.RUNNING, None, _has_silent, _suspect),
+    Row(RolloutState.RUNNING, None, _may_be_tried_again, _try_again),
     Row(RolloutState.RUNNING, None, _gate_fails, _fail),
     Row(RolloutState.RUNNING, None, _is_overdue, _expire),
     Row(RolloutState.RUNNING, None, _nobody_is_left, _give_up),
@@ -328,5 +359,6 @@ TABLE: Final = (
     Row(RolloutState.RUNNING, Phase.EVALUATE, _gate_passes, go_on),
     Row(RolloutState.RUNNING, None, _always, _explain),
     Row(RolloutState.PAUSED, None, _has_silent, _suspect),
+    Row(RolloutState.PAUSED, None, _may_be_tried_again, _try_again),
     Row(RolloutState.REVERTING, None, _all_are_back, _reverted),
 )

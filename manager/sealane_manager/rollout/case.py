@@ -37,7 +37,7 @@ def case(rollout: Rollout, now: datetime, *, soaked: bool) -> Case:
         lost=len(lost),
         named=listed(lost),
         serving=serving,
-        running=any(device.state in IN_FLIGHT for device in devices),
+        running=any(device.state in IN_FLIGHT or device.awaits_retry for device in devices),
         limit=None if policy.by_evidence else tolerated(policy, len(lost) + serving),
         missing=_missing(policy, devices),
         soaked=soaked,
@@ -81,7 +81,7 @@ def _outcomes(
 
 def _missing(policy: GatePolicy, devices: Sequence[RolloutDevice]) -> str:
     """What still has to be known before the stage can pass; empty when nothing."""
-    running = [device for device in devices if device.state in IN_FLIGHT]
+    running = [each for each in devices if each.state in IN_FLIGHT or each.awaits_retry]
     if running:
         held = sum(device.held for device in running)
         return f"waits for {listed(running)}" + (f"; {held} held" if held else "")
@@ -103,14 +103,18 @@ def is_lost(device: RolloutDevice, policy: GatePolicy, now: datetime) -> bool:
     """Whether this device counts as failed."""
     if device.acknowledged:
         return False
-    return device.state in LOST or is_silent(device, policy, now)
+    broken = device.state in LOST and not device.awaits_retry
+    return broken or is_silent(device, policy, now)
 
 
 def is_silent(device: RolloutDevice, policy: GatePolicy, now: datetime) -> bool:
     """Whether a device that has its place has said nothing for longer than the policy allows.
 
-    A device that was leased and never began is silent even when it is heard: it does not obey.
+    A device that was leased and never began is silent even when it is heard: it does not obey. One
+    that will be tried again is silent when it is away for so long after its time has come.
     """
+    if device.awaits_retry:
+        return _gone(device, policy, now)
     if device.state not in IN_FLIGHT:
         return False
     obeys = device.state is not DeviceState.LEASED
@@ -140,7 +144,7 @@ def _gone(device: RolloutDevice, policy: GatePolicy, now: datetime) -> bool:
 def _unheard(
     device: RolloutDevice, policy: GatePolicy, now: datetime, heard: datetime | None
 ) -> bool:
-    words = (device.changed_at, device.watched_since, heard)
+    words = (device.changed_at, device.watched_since, device.retry_at, heard)
     return now - max(word for word in words if word) > policy.silent_after
 
 

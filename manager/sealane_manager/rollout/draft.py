@@ -13,6 +13,7 @@ from sealane.policy import WHOLE
 from sealane_manager.errors import Refused
 from sealane_manager.gate.types import Kind
 from sealane_manager.rollout.placement import order, places, plan, stage_of
+from sealane_manager.rollout.retries import LONGEST as PAUSE
 from sealane_manager.rollout.terms import OnConflict
 from sealane_manager.rollout.types import (
     DeviceState,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId, ReleaseName
 
     from sealane_manager.gate.types import Checks
-    from sealane_manager.rollout.terms import Terms
+    from sealane_manager.rollout.terms import Retries, Terms
 
 LONGEST: Final = timedelta(days=365)
 """Longest soak or silence: a rollout that waits longer was mistyped."""
@@ -44,6 +45,7 @@ _SHARES: Final = frozenset(Kind) - {Kind.ERRORS, Kind.LATENCY}
 
 MOST_APPROVALS: Final = 16
 MOST_FREEZES: Final = 366
+MOST_RETRIES: Final = 10
 MOST_LIMITS: Final = 8
 """Of one rollout: more were mistyped."""
 
@@ -140,6 +142,7 @@ def founded(rollout: str, spec: RolloutSpec, matching: Matching, now: datetime) 
         devices=(),
         created_at=now,
         began_at=now if state is RolloutState.RUNNING else None,
+        stage_since=now if state is RolloutState.RUNNING else None,
         asked=spec.stages,
     )
 
@@ -167,14 +170,21 @@ def _check_terms(terms: Terms) -> None:
         raise InvalidName("a limit of devices at once is not a count from 1 on")
     if not 0 <= terms.approvals <= MOST_APPROVALS:
         raise InvalidName(f"{terms.approvals} approvals are not between 0 and {MOST_APPROVALS}")
-    if times.deadline is not None and not _SHORTEST <= times.deadline <= LONGEST:
-        raise InvalidName(
-            f"the deadline is {times.deadline}, not between {_SHORTEST} and {LONGEST}"
-        )
+    for deadline in (times.deadline, times.stage_deadline):
+        if deadline is not None and not _SHORTEST <= deadline <= LONGEST:
+            raise InvalidName(f"the deadline is {deadline}, not between {_SHORTEST} and {LONGEST}")
+    _check_retries(terms.retries)
     if any(freeze.first > freeze.last for freeze in times.freezes):
         raise InvalidName("a freeze ends before it begins")
     if len(times.freezes) > MOST_FREEZES or len(pace.limits) > MOST_LIMITS:
         raise InvalidName(f"at most {MOST_FREEZES} freezes and {MOST_LIMITS} limits are allowed")
+
+
+def _check_retries(retries: Retries) -> None:
+    if not 0 <= retries.count <= MOST_RETRIES:
+        raise InvalidName(f"{retries.count} retries are not between 0 and {MOST_RETRIES}")
+    if not _SHORTEST <= retries.delay <= PAUSE:
+        raise InvalidName(f"the pause is {retries.delay}, not between {_SHORTEST} and {PAUSE}")
 
 
 def _check_evidence(checks: Checks) -> None:

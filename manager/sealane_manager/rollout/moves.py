@@ -84,7 +84,7 @@ def _left_out(device: RolloutDevice, now: datetime) -> RolloutDevice:
     if device.state in IN_FLIGHT:
         detail = f"taken back while {device.state}"
         return moved(device, DeviceState.SKIPPED, detail, now)
-    return device
+    return replace(device, retry_at=None)
 
 
 def _going_back(device: RolloutDevice, now: datetime) -> RolloutDevice:
@@ -94,4 +94,4 @@ def _going_back(device: RolloutDevice, now: datetime) -> RolloutDevice:
     if holds and device.previous is None:
         detail = "no longer assigned; nothing was assigned before"
         return moved(device, DeviceState.ROLLED_BACK, detail, now)
-    return device
+    return replace(device, retry_at=None)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sealane import receipt as receipts
+from sealane.failure import FailureKind
 
 from sealane_manager.rollout.moves import moved
 from sealane_manager.rollout.types import (
@@ -57,6 +58,13 @@ _KEPT: Final = "committed"
 _HOLD: Final = "hold"
 """What the agent calls a hold that a release waits for (`sealane_agent.slot.permission`)."""
 
+_LOST: Final = "safe_mode"
+_OPERATOR: Final = "operator"
+"""What the agent calls somebody at the device who ended it (`sealane_agent.slot.going_back`)."""
+
+_UNTRIED: Final = frozenset({DeviceState.LEASED, DeviceState.FETCHING, DeviceState.STAGED})
+"""States of a device that has activated nothing in its present attempt."""
+
 _MAX_DETAIL: Final = 500
 """Characters of a device's own words that the log keeps."""
 
@@ -87,7 +95,7 @@ def reported(
     if wanted.reverting or device.acknowledged:
         return _gone_back(wanted, device, report, now)
     word = _WORDS.get(report.state)
-    if word is None or report.rollout != wanted.rollout:
+    if word is None or (report.rollout, report.attempt) != (wanted.rollout, device.attempt):
         return device
     held = report.failure is not None and report.failure.component == _HOLD
     if word is device.state and word in IN_FLIGHT:
@@ -99,7 +107,18 @@ def reported(
         word = DeviceState.ROLLED_BACK
     if device.served and report.state == _KEPT and report.active_release == str(wanted.release):
         word = DeviceState.SERVING
+    failure = _kind(report) if word in BROKEN else None
+    device = replace(device, failure=failure, retry_at=None)
     return moved(device, word, _detail(report), now)
+
+
+def _kind(report: SlotReport) -> FailureKind | None:
+    """Whether trying again may help: not where somebody ended it, or the way back was lost."""
+    failure = report.failure
+    if failure is None:
+        return None
+    final = failure.component == _OPERATOR or report.state == _LOST
+    return FailureKind.PERMANENT if final else failure.kind
 
 
 def _may_move(old: DeviceState, new: DeviceState) -> bool:
@@ -129,7 +148,7 @@ def proven(wanted: Target, device: RolloutDevice, receipt: Receipt, now: datetim
         return device
     if device.acknowledged or device.state is DeviceState.ROLLED_BACK:
         return device
-    if receipt.verdict == receipts.ROLLED_BACK:
+    if receipt.verdict == receipts.ROLLED_BACK and not _is_stale(device):
         return moved(device, DeviceState.ROLLED_BACK, _counted(receipt), now)
     if receipt.verdict != receipts.SERVING:
         return device
@@ -137,6 +156,11 @@ def proven(wanted: Target, device: RolloutDevice, receipt: Receipt, now: datetim
     if device.state is DeviceState.SERVING:
         return proved
     return moved(proved, DeviceState.SERVING, _counted(receipt), now)
+
+
+def _is_stale(device: RolloutDevice) -> bool:
+    """Whether only an earlier attempt can have rolled back: a receipt does not say which did."""
+    return device.attempt > 0 and device.state in _UNTRIED
 
 
 def _is_about(wanted: Target, device: DeviceId, receipt: Receipt) -> bool:

@@ -140,7 +140,7 @@ def _write_off(asked: Asked) -> Step:
     named = [d for d in asked.rollout.devices if d.device == asked.word.device]
     if not named:
         raise Refused(f"{asked.word.device or 'no device'} is not in rollout {asked.rollout.id}")
-    if not is_lost(named[0], policy, asked.now):
+    if not (is_lost(named[0], policy, asked.now) or named[0].awaits_retry):
         raise Refused(f"{named[0].device} is {named[0].state}: only a lost device is written off")
     names = {named[0].device}
     devices = tuple(_accepted(each, names, asked.now) for each in asked.rollout.devices)

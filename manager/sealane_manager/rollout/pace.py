@@ -23,19 +23,25 @@ AT_RISK: Final = IN_FLIGHT | {DeviceState.SUSPECT}
 
 
 def grantable(rollout: Rollout, places: int, now: datetime) -> tuple[RolloutDevice, ...]:
-    """The waiting devices that get a place now, in the order of their turn."""
+    """The devices that get a place now, in the order of their turn.
+
+    One that is tried again has its place in the stage still; to be at risk again it needs room.
+    """
     if frozen(rollout.spec.terms.times, now):
         return ()
     pace = rollout.spec.terms.pace
-    free = min(places - moves.taken(rollout), _room(pace, rollout.devices))
+    free, room = places - moves.taken(rollout), _room(pace, rollout.devices)
     used = _used(pace, (each for each in rollout.devices if is_at_risk(each)))
     chosen: list[RolloutDevice] = []
     for device in rollout.devices:
-        if len(chosen) >= free:
+        if len(chosen) >= room:
             break
-        if _is_ready(device) and _fits(pace, used, device):
-            chosen.append(device)
-            used.update(_keys(pace, device))
+        again = _is_due(device, now)
+        if not (again or (free > 0 and _is_ready(device))) or not _fits(pace, used, device):
+            continue
+        chosen.append(device)
+        used.update(_keys(pace, device))
+        free -= not again
     return tuple(chosen)
 
 
@@ -68,6 +74,11 @@ def _room(pace: Pace, devices: Iterable[RolloutDevice]) -> int:
 
 def _is_ready(device: RolloutDevice) -> bool:
     return device.reachable and device.state is DeviceState.WAITING
+
+
+def _is_due(device: RolloutDevice, now: datetime) -> bool:
+    due = device.awaits_retry and device.retry_at is not None and now >= device.retry_at
+    return due and device.reachable
 
 
 def _used(pace: Pace, devices: Iterable[RolloutDevice]) -> Counter[tuple[str, str]]:

@@ -54,12 +54,28 @@ class Times:
     Attributes:
         start: not before; None for now.
         deadline: when it did not end so long after it began to run, its gate fails; None for never.
+        stage_deadline: the same of each stage, from its beginning.
         freezes: days on which it gives no places.
     """
 
     start: datetime | None = None
     deadline: timedelta | None = None
     freezes: tuple[Freeze, ...] = ()
+    stage_deadline: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How a device is tried again on which the release failed for a reason that may pass.
+
+    Attributes:
+        count: so often at most; 0 for never.
+        delay: the longest pause before the first time, doubled each time. The pause itself is drawn
+            from nothing up to that, so that devices which failed together do not come together.
+    """
+
+    count: int = 0
+    delay: timedelta = timedelta(minutes=1)
 
 
 class OnConflict(StrEnum):
@@ -78,6 +94,7 @@ class Terms:
         approvals: people, other than the author, who must agree before it runs.
         joins: whether devices that match later join while it runs.
         trial: how each device tries the release beside the one before, until it is kept.
+        retries: of devices on which it failed.
     """
 
     pace: Pace = Pace()
@@ -86,6 +103,7 @@ class Terms:
     on_conflict: OnConflict = OnConflict.REJECT
     joins: bool = False
     trial: Trial = WHOLE
+    retries: Retries = Retries()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +123,31 @@ def terms_to_json(terms: Terms) -> dict[str, Any]:
         "ramp": pace.ramp,
         "limits": [[limit.label, limit.at_once] for limit in pace.limits],
         "start": times.start.isoformat() if times.start else None,
-        "deadline_s": times.deadline.total_seconds() if times.deadline else None,
+        "deadline_s": _seconds(times.deadline),
+        "stage_deadline_s": _seconds(times.stage_deadline),
         "freezes": [[each.first.isoformat(), each.last.isoformat()] for each in times.freezes],
         "approvals": terms.approvals,
         "on_conflict": str(terms.on_conflict),
         "joins": terms.joins,
         "trial": trial_to_json(terms.trial),
+        "retries": [terms.retries.count, terms.retries.delay.total_seconds()],
     }
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return span.total_seconds() if span else None
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    return timedelta(seconds=seconds) if seconds else None
 
 
 def terms_from_json(value: Mapping[str, Any]) -> Terms:
     """The terms; what an earlier version did not write has its default."""
     if not value:
         return Terms()
-    start, deadline = value["start"], value["deadline_s"]
+    start, standard = value["start"], Retries()
+    count, delay = value.get("retries") or (standard.count, standard.delay.total_seconds())
     return Terms(
         Pace(
             value["at_once"],
@@ -127,14 +156,16 @@ def terms_from_json(value: Mapping[str, Any]) -> Terms:
         ),
         Times(
             datetime.fromisoformat(start) if start else None,
-            timedelta(seconds=deadline) if deadline else None,
+            _span(value["deadline_s"]),
             tuple(
                 Freeze(date.fromisoformat(first), date.fromisoformat(last))
                 for first, last in value["freezes"]
             ),
+            _span(value.get("stage_deadline_s")),
         ),
         value["approvals"],
         OnConflict(value["on_conflict"]),
         value["joins"],
         trial_from_json(value.get("trial")),
+        Retries(count, timedelta(seconds=delay)),
     )

@@ -13,6 +13,7 @@ from sealane_manager.rollout.terms import Approval, Terms
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sealane.failure import FailureKind
     from sealane.names import DeviceId, ReleaseName, SlotName
 
     from sealane_manager.gate.ruling import Case, Verdict
@@ -142,6 +143,9 @@ class RolloutDevice:
         held: it has staged the release, and a hold keeps it from activating it.
         hardware: its class: devices of the same class fail alike.
         labels: those that a limit of the rollout counts by.
+        attempt: how often it was tried here before.
+        failure: whether trying again may help, where it is broken; None when it did not say.
+        retry_at: when it may be tried again; None when it is not.
     """
 
     device: DeviceId
@@ -159,6 +163,14 @@ class RolloutDevice:
     held: bool = False
     hardware: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    attempt: int = 0
+    failure: FailureKind | None = None
+    retry_at: datetime | None = None
+
+    @property
+    def awaits_retry(self) -> bool:
+        """Whether the release failed here and will be tried again: it counts as nothing yet."""
+        return self.retry_at is not None and self.state in BROKEN and not self.acknowledged
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +187,7 @@ class Rollout:
         approvals: consents so far, the oldest first.
         blocked_by: ids of rollouts that change the same slot of one of its devices, as of now.
         began_at: when it began to run; None before.
+        stage_since: when its stage began; None before the first, or where nobody wrote it down.
         name: what its file calls it; empty when it was started without one.
         asked: the stages as they were asked for; `spec` has those that really run.
     """
@@ -196,6 +209,7 @@ class Rollout:
     began_at: datetime | None = None
     name: str = ""
     asked: tuple[Stage, ...] = ()
+    stage_since: datetime | None = None
 
     @property
     def request(self) -> RolloutSpec:
@@ -216,9 +230,10 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Give a device its place and the lease to activate."""
+    """Give a device its place and the lease to activate; `attempt` counts from 0."""
 
     device: DeviceId
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sealane_manager import selector
 from sealane_manager.gate.types import ALPHA, CHECKS, Breach, Mode
 from sealane_manager.rollout import notation
 from sealane_manager.rollout.placement import MAX_STAGES, parse_stage, stage_text
-from sealane_manager.rollout.terms import OnConflict
+from sealane_manager.rollout.terms import OnConflict, Retries
 from sealane_manager.rollout.types import GatePolicy, OnFailure
 
 if TYPE_CHECKING:
@@ -216,6 +216,7 @@ def _check_fields(check: Check) -> dict[str, Field]:
 
 
 _GATE: Final = GatePolicy()
+_RETRIES: Final = Retries()
 
 FIELDS: Final[Mapping[str, Field]] = {
     "sealane": Field(_one_of(FORM), "what this file is", None),
@@ -245,6 +246,14 @@ FIELDS: Final[Mapping[str, Field]] = {
     "pace.at_once": Field(_COUNTED, "devices at risk at once", optional=True),
     "pace.ramp": Field(_COUNTED, "so many at first, one more for each that serves", optional=True),
     "pace.limits": Field(_LIMIT, "at once with the same label, like site=2", (), many=True),
+    "retries.count": Field(
+        _COUNTED, "a device whose failure may pass is tried again so often", str(_RETRIES.count)
+    ),
+    "retries.delay": Field(
+        _SPAN,
+        "longest pause before the first time, doubled each time",
+        notation.span_text(_RETRIES.delay),
+    ),
     "split.share": Field(
         _SHARE, "of a device's requests while it is on probation, like 50%", optional=True
     ),
@@ -254,6 +263,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     ),
     "times.start": Field(_START, "not before, like 2026-12-24T06:00+01:00", optional=True),
     "times.deadline": Field(_SPAN, "the gate fails when it takes longer", optional=True),
+    "times.stage_deadline": Field(
+        _SPAN, "the same of each stage, from its beginning", optional=True
+    ),
     "times.freeze": Field(_FREEZE, "no places on these days", (), many=True),
 }
 """Every field, in the order in which it is written."""

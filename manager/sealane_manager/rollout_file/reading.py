@@ -12,7 +12,7 @@ from sealane.errors import InvalidName
 from sealane.policy import WHOLE, Trial
 
 from sealane_manager.gate.types import CHECKS, Breach, Check, Checks, Mode
-from sealane_manager.rollout.terms import OnConflict, Pace, Terms, Times
+from sealane_manager.rollout.terms import OnConflict, Pace, Retries, Terms, Times
 from sealane_manager.rollout.types import GatePolicy, OnFailure, RolloutSpec
 from sealane_manager.rollout_file import nodes
 from sealane_manager.rollout_file.fields import FIELDS, GROUPS, NONE, most
@@ -64,14 +64,20 @@ def rollout_file(written: Written) -> RolloutFile:
         on_failure=OnFailure(value["on_failure"]),
         terms=Terms(
             Pace(value["pace.at_once"], value["pace.ramp"], value["pace.limits"]),
-            Times(value["times.start"], value["times.deadline"], value["times.freeze"]),
+            _times(value),
             value["approvals"],
             OnConflict(value["on_conflict"]),
             value["join"],
             _trial(value),
+            Retries(value["retries.count"], value["retries.delay"]),
         ),
     )
     return RolloutFile(value["name"], spec, value["reason"])
+
+
+def _times(value: Mapping[str, Any]) -> Times:
+    names = ("start", "deadline", "freeze", "stage_deadline")
+    return Times(*(value[f"times.{name}"] for name in names))
 
 
 def _trial(value: Mapping[str, Any]) -> Trial:

@@ -85,9 +85,12 @@ def _spec(spec: RolloutSpec) -> dict[str, Any]:
         "pace.at_once": terms.pace.at_once,
         "pace.ramp": terms.pace.ramp,
         "pace.limits": terms.pace.limits,
+        "retries.count": terms.retries.count,
+        "retries.delay": terms.retries.delay,
         **_trial(terms.trial),
         "times.start": terms.times.start,
         "times.deadline": terms.times.deadline,
+        "times.stage_deadline": terms.times.stage_deadline,
         "times.freeze": terms.times.freezes,
     }
 

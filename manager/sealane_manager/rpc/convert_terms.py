@@ -10,7 +10,15 @@ from sealane.errors import InvalidName
 from sealane.policy import Trial
 from sealane.wire.v1 import operator_pb2 as wire
 
-from sealane_manager.rollout.terms import Freeze, Limit, OnConflict, Pace, Terms, Times
+from sealane_manager.rollout.terms import (
+    Freeze,
+    Limit,
+    OnConflict,
+    Pace,
+    Retries,
+    Terms,
+    Times,
+)
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -37,7 +45,8 @@ def terms_to_wire(terms: Terms) -> wire.Terms:
         ramp=pace.ramp or 0,
         limits=[wire.LabelLimit(label=each.label, at_once=each.at_once) for each in pace.limits],
         start_us=codec.to_micros(times.start) if times.start else 0,
-        deadline_s=round(times.deadline.total_seconds()) if times.deadline else 0,
+        deadline_s=_seconds(times.deadline),
+        stage_deadline_s=_seconds(times.stage_deadline),
         freezes=[
             wire.Freeze(first=each.first.isoformat(), last=each.last.isoformat())
             for each in times.freezes
@@ -48,7 +57,17 @@ def terms_to_wire(terms: Terms) -> wire.Terms:
         split_percent=round(terms.trial.share * _PERCENT) % _PERCENT,
         split_s=round(terms.trial.seconds),
         shadow_s=round(terms.trial.shadow_seconds),
+        retries=terms.retries.count,
+        retry_delay_s=_seconds(terms.retries.delay),
     )
+
+
+def _seconds(span: timedelta | None) -> int:
+    return round(span.total_seconds()) if span else 0
+
+
+def _span(seconds: int) -> timedelta | None:
+    return timedelta(seconds=seconds) if seconds else None
 
 
 def terms_from_wire(terms: wire.Terms) -> Terms:
@@ -61,13 +80,15 @@ def terms_from_wire(terms: wire.Terms) -> Terms:
         ),
         Times(
             codec.from_micros(terms.start_us) if terms.start_us else None,
-            timedelta(seconds=terms.deadline_s) if terms.deadline_s else None,
+            _span(terms.deadline_s),
             tuple(Freeze(day(each.first), day(each.last)) for each in terms.freezes),
+            _span(terms.stage_deadline_s),
         ),
         terms.approvals,
         word(OnConflict, terms.on_conflict or OnConflict.REJECT),
         terms.joins,
         _trial(terms),
+        Retries(terms.retries, _span(terms.retry_delay_s) or Retries().delay),
     )
 
 

@@ -111,13 +111,14 @@ def _assign(session: Session, row: RolloutRow, step: Step) -> set[DeviceId]:
     last: dict[DeviceId, Wanted] = {}
     for each in step.decisions:
         match each:
-            case Grant(device):
+            case Grant(device, _):
                 last[device] = Wanted(device, slot, release, step.rollout.id)
             case TakeBack(device, _):
                 last[device] = Wanted(device, slot, before[device], "")
             case Mark() | Note() | Judged() | Begin():
                 pass
-    return assign(session, list(last.values()))
+    again = {each.device for each in step.decisions if isinstance(each, Grant) and each.attempt}
+    return assign(session, list(last.values())) | again
 
 
 def _takes_back(decisions: Iterable[Decision]) -> bool:
@@ -157,8 +158,8 @@ _ACTIONS: Final[Mapping[type[Decision], str]] = {
 
 def _named(decision: Decision) -> str:
     match decision:
-        case Grant(device):
-            return device
+        case Grant(device, attempt):
+            return f"{device} (attempt {attempt + 1})" if attempt else device
         case TakeBack(device, release):
             return f"{device} (to {release or 'nothing'})"
         case Mark(device, state, detail):

@@ -96,23 +96,35 @@ class Desired:
             policy, lease = policy_for(session, device)
             expires = now + max(LEASE, lease)
             slots = []
-            for each in _of(session, device):
+            for each, attempt in _of(session, device):
                 each.lease_expires = None if each.rollout in paused else expires
                 session.add(each)
                 tried = replace(policy, trial=_trial(session, each.rollout))
-                slots.append(replace(_assignment(each, each.lease_expires), policy=tried))
+                asked = _assignment(each, each.lease_expires)
+                slots.append(replace(asked, policy=tried, attempt=attempt))
             orders = (quarantined_for(session, device), holds_for(session, device, now))
             return Issue(row.document_version, row.generation, tuple(slots), *orders)
 
 
 def assignments(session: Session, device: DeviceId) -> tuple[SlotAssignment, ...]:
     """What the director wants of a device, without leases."""
-    return tuple(_assignment(each, None) for each in _of(session, device))
+    return tuple(
+        replace(_assignment(each, None), attempt=attempt) for each, attempt in _of(session, device)
+    )
 
 
-def _of(session: Session, device: DeviceId) -> Sequence[DesiredRow]:
-    query = select(DesiredRow).where(DesiredRow.device == device).order_by(DesiredRow.slot)
-    return session.exec(query).all()
+def _of(session: Session, device: DeviceId) -> Sequence[tuple[DesiredRow, int]]:
+    """What is assigned, with how often the rollout that brought it has tried it here before."""
+    brought = (col(RolloutDeviceRow.rollout) == DesiredRow.rollout) & (
+        col(RolloutDeviceRow.device) == DesiredRow.device
+    )
+    query = (
+        select(DesiredRow, RolloutDeviceRow.attempt)
+        .outerjoin(RolloutDeviceRow, brought)
+        .where(DesiredRow.device == device)
+        .order_by(DesiredRow.slot)
+    )
+    return [(row, attempt or 0) for row, attempt in session.exec(query)]
 
 
 def _trial(session: Session, rollout: str) -> Trial:

@@ -166,6 +166,7 @@ def standing(rollout: Rollout) -> dict[str, Any]:
         "reason": rollout.reason,
         "ended_at": rollout.ended_at,
         "began_at": rollout.began_at,
+        "stage_since": rollout.stage_since,
         "approvals": [
             {"actor": each.actor, "at": each.at.isoformat(), "reason": each.reason}
             for each in rollout.approvals
@@ -189,6 +190,7 @@ def rollout(row: RolloutRow, devices: Sequence[RolloutDevice]) -> Rollout:
         author=row.author,
         approvals=approvals(row),
         began_at=row.began_at,
+        stage_since=row.stage_since,
         name=row.name,
         asked=tuple(parse_stage(text) for text in row.asked),
     )
@@ -243,6 +245,9 @@ def rollout_device(
         served=row.served,
         held=row.held,
         hardware=_hardware(facts),
+        attempt=row.attempt,
+        failure=FailureKind(row.failure) if row.failure else None,
+        retry_at=row.retry_at,
     )
 
 
@@ -267,6 +272,9 @@ def moving(device: RolloutDevice) -> dict[str, Any]:
         "acknowledged": device.acknowledged,
         "served": device.served,
         "held": device.held,
+        "attempt": device.attempt,
+        "failure": device.failure and str(device.failure),
+        "retry_at": device.retry_at,
     }
 
 

@@ -165,6 +165,7 @@ class RolloutRow(Table, table=True):
     author: str = ""
     approvals: list[dict[str, str]] = Field(default_factory=list, sa_type=JSON)
     began_at: datetime | None = None
+    stage_since: datetime | None = None
     name: str = Field(default="", index=True)
     asked: list[str] = Field(default_factory=list, sa_type=JSON)
     state: str = Field(index=True)
@@ -192,6 +193,9 @@ class RolloutDeviceRow(Table, table=True):
     acknowledged: bool = False
     served: bool = False
     held: bool = False
+    attempt: int = 0
+    failure: str | None = None
+    retry_at: datetime | None = None
     changed_at: datetime
     previous: str | None = None
     previous_manifest: str | None = None

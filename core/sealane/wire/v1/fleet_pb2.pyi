@@ -229,12 +229,15 @@ class SlotReport(google.protobuf.message.Message):
     ATTEMPT_RELEASE_FIELD_NUMBER: builtins.int
     ROLLOUT_FIELD_NUMBER: builtins.int
     FAILURE_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
     slot: builtins.str
     state: builtins.str
     active_release: builtins.str
     lkg_release: builtins.str
     attempt_release: builtins.str
     rollout: builtins.str
+    attempt: builtins.int
+    """Number of the attempt within its rollout, from 0."""
     @property
     def failure(self) -> global___Failure: ...
     def __init__(
@@ -247,9 +250,10 @@ class SlotReport(google.protobuf.message.Message):
         attempt_release: builtins.str = ...,
         rollout: builtins.str = ...,
         failure: global___Failure | None = ...,
+        attempt: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["failure", b"failure"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["active_release", b"active_release", "attempt_release", b"attempt_release", "failure", b"failure", "lkg_release", b"lkg_release", "rollout", b"rollout", "slot", b"slot", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["active_release", b"active_release", "attempt", b"attempt", "attempt_release", b"attempt_release", "failure", b"failure", "lkg_release", b"lkg_release", "rollout", b"rollout", "slot", b"slot", "state", b"state"]) -> None: ...
 
 global___SlotReport = SlotReport
 

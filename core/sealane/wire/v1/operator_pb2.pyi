@@ -653,6 +653,9 @@ class Terms(google.protobuf.message.Message):
     SPLIT_PERCENT_FIELD_NUMBER: builtins.int
     SPLIT_S_FIELD_NUMBER: builtins.int
     SHADOW_S_FIELD_NUMBER: builtins.int
+    RETRIES_FIELD_NUMBER: builtins.int
+    RETRY_DELAY_S_FIELD_NUMBER: builtins.int
+    STAGE_DEADLINE_S_FIELD_NUMBER: builtins.int
     at_once: builtins.int
     """Devices at risk at once in the whole rollout; 0 for no limit but the stage's."""
     ramp: builtins.int
@@ -671,6 +674,12 @@ class Terms(google.protobuf.message.Message):
     """Its probation lasts at least so long."""
     shadow_s: builtins.int
     """Before, it gets copies of requests for so long, and answers nobody; 0 for not."""
+    retries: builtins.int
+    """A device that failed for a reason that may pass is tried again so often; 0 for never."""
+    retry_delay_s: builtins.int
+    """The longest pause before the first time; doubled each time."""
+    stage_deadline_s: builtins.int
+    """The gate fails when a stage was not over so long after it began; 0 for never."""
     @property
     def limits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelLimit]: ...
     @property
@@ -690,8 +699,11 @@ class Terms(google.protobuf.message.Message):
         split_percent: builtins.int = ...,
         split_s: builtins.int = ...,
         shadow_s: builtins.int = ...,
+        retries: builtins.int = ...,
+        retry_delay_s: builtins.int = ...,
+        stage_deadline_s: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "at_once", b"at_once", "deadline_s", b"deadline_s", "freezes", b"freezes", "joins", b"joins", "limits", b"limits", "on_conflict", b"on_conflict", "ramp", b"ramp", "shadow_s", b"shadow_s", "split_percent", b"split_percent", "split_s", b"split_s", "start_us", b"start_us"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "at_once", b"at_once", "deadline_s", b"deadline_s", "freezes", b"freezes", "joins", b"joins", "limits", b"limits", "on_conflict", b"on_conflict", "ramp", b"ramp", "retries", b"retries", "retry_delay_s", b"retry_delay_s", "shadow_s", b"shadow_s", "split_percent", b"split_percent", "split_s", b"split_s", "stage_deadline_s", b"stage_deadline_s", "start_us", b"start_us"]) -> None: ...
 
 global___Terms = Terms
 
