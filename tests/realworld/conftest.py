@@ -29,6 +29,9 @@ LINES: Final = {
 """How far, slow and bad the lines to the devices are, each way; the manager's own is good."""
 REQUIRED: Final = "SEALANE_MUST_BOOT"
 
+NOT_SOURCES: Final = (".venv", ".*_cache", ".hypothesis", "__pycache__", "dist")
+"""What other tests write into the tree while it is copied."""
+
 if not os.environ.get(ASKED):
     collect_ignore_glob = ["test_*.py"]
 
@@ -77,7 +80,7 @@ def build_elsewhere(folder: Path, *arguments: str) -> Path:
     """The same from a copy of the tree, in other surroundings; returns where they lie."""
     copied, out = folder / "tree", folder / "out"
     folder.mkdir(exist_ok=True)
-    shutil.copytree(ROOT, copied, ignore=shutil.ignore_patterns(".venv", ".*_cache", "dist"))
+    shutil.copytree(ROOT, copied, ignore=shutil.ignore_patterns(*NOT_SOURCES))
     (copied / ".venv").symlink_to(ROOT / ".venv")
     subprocess.run(
         [copied / "scripts" / "package", "--out", out, *arguments],

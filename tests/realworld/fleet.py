@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STATE: Final = "/var/lib/sealane"
 MODEL: Final = "digits/classifier"
 SLOT: Final = "digits"
+OPERATOR: Final = {"SEALANE_STATE": STATE}
 DEVICES: Final = ("one", "two", "three")
 ENDED: Final = ("succeeded", "aborted", "reverted", "superseded", "failed")
 
@@ -115,7 +116,7 @@ class Fleet:
 
     def sealane(self, *arguments: str) -> str:
         """The operator's command line on the manager's machine."""
-        return self.manager.run("sealane", *arguments, variables={"SEALANE_STATE": STATE})
+        return self.manager.run("sealane", *arguments, variables=OPERATOR)
 
     def publish(self, models: Models, version: int, *options: str) -> None:
         """Pack and publish one release on the manager's machine."""
@@ -158,14 +159,9 @@ class Fleet:
             *("--soak", "2s", "--max-failed", "0", *options, "-o", "json"),
         )
         rollout = str(json.loads(started)["id"])
-
-        def ended() -> dict[str, Any] | None:
-            shown: dict[str, Any] = json.loads(
-                self.sealane("rollout", "show", rollout, "-o", "json")
-            )
-            return shown if shown["state"] in ENDED else None
-
-        shown = eventually(f"rollout {rollout} ends", ended, 120)
+        self.manager.try_run("sealane", "rollout", "watch", rollout, variables=OPERATOR)
+        shown: dict[str, Any] = json.loads(self.sealane("rollout", "show", rollout, "-o", "json"))
+        assert shown["state"] in ENDED, shown
         took = time.monotonic() - began
         self.clock.say(f"rollout of {release}: {shown['state']} in {took:.1f} s")
         return shown
