@@ -11,6 +11,16 @@ answer into one buffer. It needs numpy and nothing else.
         scores = answer.outputs["scores"]      # an array of shape (1, classes)
         version = answer.version               # the release that computed it
 
+Large tensors need not be sent: an array that `Client.shared` makes lies in memory that the endpoint
+reads and writes itself, where its owner allows that.
+
+        frame = client.shared((1, 480, 640, 3), "uint8")
+        camera.read_into(frame)
+        answer = client.infer("cam", {"image": frame})
+
+Texts (BYTES) are arrays of `str` or `bytes`, and come back as `str`. numpy has no BF16: `bf16`
+makes it from floats, and it comes back as floats of 32 bits, which are the same numbers.
+
 Requests of one client go one after the other; give each thread a client of its own.
 """
 
@@ -21,22 +31,27 @@ import socket
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 import numpy as np
 
-from sealane.bundle.elements import NUMPY_TYPES
-from sealane.bundle.types import DataType
+from sealane.client_forms import Given, bf16, describe, given, understand
 from sealane.errors import SealaneError
 from sealane.limits import KIB, MIB
+from sealane.shared_memory import SharedRegion, find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
+
+    from sealane.client_forms import AnswerForm
 
     Arrays = Mapping[str, NDArray[Any]]
+
+__all__ = ["Answer", "Client", "EndpointAway", "EndpointRefused", "bf16"]
 
 TIMEOUT_S: Final = 30.0
 """For a connection, and for each answer, unless another is given."""
@@ -53,7 +68,6 @@ FORMS: Final = 64
 _LENGTH: Final = "content-length"
 _JSON_LENGTH: Final = "inference-header-content-length"
 _OK: Final = 200
-_NAMES: Final = {dtype: datatype.value for datatype, dtype in NUMPY_TYPES.items()}
 _PARTS: Final = 512
 """Pieces that the system sends at once."""
 
@@ -80,7 +94,8 @@ class Answer:
     """What a model answered.
 
     Attributes:
-        outputs: arrays by name; they are the caller's own, and read-only.
+        outputs: arrays by name; they are the caller's own. Those that were sent are read-only,
+            those that were written into shared memory are parts of the caller's arrays.
         version: of the release that computed them.
     """
 
@@ -102,7 +117,8 @@ class Client:
         self._guard = threading.Lock()
         self._connection: socket.socket | None = None
         self._forms: dict[Any, bytes] = {}
-        self._answers: dict[bytes, _Form] = {}
+        self._answers: dict[bytes, AnswerForm] = {}
+        self._regions: list[SharedRegion] = []
 
     def __enter__(self) -> Self:
         return self
@@ -111,25 +127,78 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the connection; the next request makes a new one."""
+        """End the connection; the next request makes a new one.
+
+        What lies in shared memory stays readable, and is sent from then on.
+        """
+        self._hang_up()
+        for region in self._regions:
+            region.forget()
+        self._regions.clear()
+        self._forms.clear()
+
+    def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def infer(self, model: str, inputs: Arrays, version: int | None = None) -> Answer:
+    def shared(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """An array of zeros in memory that the endpoint reads and writes itself.
+
+        It, or a part of it that is in C order, is not sent when it is an input; as one of `into` an
+        answer is written there. Make it once, not for each request: it lasts until `close`. Raises
+        EndpointRefused where the endpoint's owner does not allow it (`endpoint.shared_memory`), and
+        NoSharedMemory.
+        """
+        kind = np.dtype(dtype)
+        region = SharedRegion(max(1, prod(shape) * kind.itemsize))
+        with self._guard:
+            try:
+                _check(self._ask([_registration(region)]))
+            except BaseException:
+                region.forget()
+                raise
+            self._regions.append(region)
+        return region.content[: prod(shape) * kind.itemsize].view(kind).reshape(shape)
+
+    def infer(
+        self,
+        model: str,
+        inputs: Arrays,
+        version: int | None = None,
+        into: Arrays | None = None,
+    ) -> Answer:
         """Ask a model, of one version or of the one that serves.
 
         Inputs are arrays of the datatypes that the model declares; the first dimension is the
-        batch. Raises EndpointRefused, EndpointAway, or ValueError for an array that cannot be sent.
+        batch. With `into`, only the outputs named there are answered, each in that array of
+        `shared`. Raises EndpointRefused, EndpointAway, or ValueError for an array that cannot be
+        sent or written into.
         """
-        arrays = [np.ascontiguousarray(array) for array in inputs.values()]
-        key = (model, version, *inputs, *[(array.dtype, array.shape) for array in arrays])
+        tensors = {
+            name: given(name, array := np.asarray(each, order="C"), find(self._regions, array))
+            for name, each in inputs.items()
+        }
+        places = {name: self._place(name, array) for name, array in (into or {}).items()}
+        key = (
+            (model, version, *places.items()),
+            *[
+                (name, one.datatype, one.shape, one.place, one.size)
+                for name, one in tensors.items()
+            ],
+        )
         head = self._forms.get(key)
         if head is None:
-            head = self._remember(key, dict(zip(inputs, arrays, strict=True)))
-        parts = [head, *(array.reshape(-1).view(np.uint8).data for array in arrays)]
+            head = self._remember(key, tensors, describe(tensors, places))
+        parts = [head, *[one.content for one in tensors.values() if one.content is not None]]
         with self._guard:
-            return self._read(self._ask(parts))
+            return self._read(self._ask(parts), into or {})
+
+    def _place(self, name: str, array: NDArray[Any]) -> tuple[tuple[str, int], int]:
+        place = find(self._regions, array) if array.flags.c_contiguous else None
+        if place is None:
+            raise ValueError(f"into[{name!r}] is no array that this client's `shared` made")
+        return place, array.nbytes
 
     def ready(self, model: str) -> bool:
         """Whether a model answers now; raises EndpointAway."""
@@ -149,17 +218,10 @@ class Client:
         status, _, body = self._ask([f"GET {path} HTTP/1.1\r\nHost: sealane\r\n\r\n".encode()])
         return status, bytes(body)
 
-    def _remember(self, key: Any, arrays: Arrays) -> bytes:
+    def _remember(self, key: Any, tensors: Mapping[str, Given], described: bytes) -> bytes:
         """Everything of such a request but the tensors' bytes."""
-        model, version = key[:2]
-        described = json.dumps(
-            {
-                "inputs": [_described(name, array) for name, array in arrays.items()],
-                "parameters": {"binary_data_output": True},
-            },
-            separators=(",", ":"),
-        ).encode()
-        size = len(described) + sum(array.nbytes for array in arrays.values())
+        model, version, *_ = key[0]
+        size = len(described) + sum(one.size for one in tensors.values() if one.content is not None)
         place = "" if version is None else f"/versions/{version}"
         head = (
             f"POST /v2/models/{quote(model, safe='')}{place}/infer HTTP/1.1\r\n"
@@ -178,17 +240,17 @@ class Client:
         try:
             return self._exchange(parts)
         except _Ended:
-            self.close()
+            self._hang_up()
             if not kept:
                 raise EndpointAway(f"{self._address} ended the connection") from None
         except OSError as error:
-            self.close()
+            self._hang_up()
             if not (kept and isinstance(error, ConnectionError)):
                 raise self._away(error) from error
         try:
             return self._exchange(parts)
         except (_Ended, OSError) as error:
-            self.close()
+            self._hang_up()
             raise self._away(error) from error
 
     def _away(self, error: Exception) -> EndpointAway:
@@ -216,46 +278,54 @@ class Client:
                 host, _, port = self._address.rpartition(":")
                 connection.connect((host, int(port)))
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._register_again(connection)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
         return connection
 
-    def _read(self, response: _Response) -> Answer:
-        status, headers, body = response
-        if status != _OK:
-            raise _refusal(status, bytes(body))
-        length = int(headers.get(_JSON_LENGTH, len(body)))
-        head = bytes(body[:length])
+    def _register_again(self, connection: socket.socket) -> None:
+        """Regions belong to a connection: a new one knows none."""
+        for region in self._regions:
+            connection.sendall(_registration(region))
+            _check(_receive(connection))
+
+    def _read(self, response: _Response, into: Arrays) -> Answer:
+        _check(response)
+        _, headers, body = response
+        head = bytes(body[: int(headers.get(_JSON_LENGTH, len(body)))])
         form = self._answers.get(head)
         if form is None:
             form = self._understand(head)
-        outputs = {
-            name: np.frombuffer(body, dtype, count, length + start).reshape(shape)
-            for name, dtype, count, start, shape in form.tensors
-        }
+        outputs = {tensor.name: tensor.read(body) for tensor in form.sent}
+        for tensor in form.laid:
+            outputs[tensor.name] = tensor.read(into[tensor.name])
         return Answer(outputs, form.version)
 
-    def _understand(self, head: bytes) -> _Form:
-        fields, at, tensors = json.loads(head), 0, []
-        for item in fields["outputs"]:
-            dtype = NUMPY_TYPES[DataType(item["datatype"])]
-            size = item["parameters"]["binary_data_size"]
-            tensors.append((item["name"], dtype, size // dtype.itemsize, at, tuple(item["shape"])))
-            at += size
+    def _understand(self, head: bytes) -> AnswerForm:
+        try:
+            form = understand(head)
+        except (ValueError, KeyError, TypeError):
+            raise EndpointAway("what answered speaks another protocol") from None
         if len(self._answers) >= FORMS:
             self._answers.clear()
-        form = self._answers[head] = _Form(int(fields["model_version"]), tuple(tensors))
+        self._answers[head] = form
         return form
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """What answers have in common: each tensor's name, type, elements, place and shape."""
+def _check(response: _Response) -> None:
+    status, _, body = response
+    if status != _OK:
+        raise _refusal(status, bytes(body))
 
-    version: int
-    tensors: tuple[tuple[str, np.dtype[Any], int, int, tuple[int, ...]], ...]
+
+def _registration(region: SharedRegion) -> bytes:
+    body = json.dumps({"key": f"/{region.name}", "offset": 0, "byte_size": region.byte_size})
+    return (
+        f"POST /v2/systemsharedmemory/region/{region.name}/register HTTP/1.1\r\n"
+        f"Host: sealane\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
 
 
 _Response = tuple[int, dict[str, str], memoryview]
@@ -263,17 +333,6 @@ _Response = tuple[int, dict[str, str], memoryview]
 
 class _Ended(Exception):  # noqa: N818 - the word says what happened
     """The other end closed the connection before it answered."""
-
-
-def _described(name: str, array: NDArray[Any]) -> dict[str, Any]:
-    if array.dtype not in _NAMES:
-        raise ValueError(f"input {name} is {array.dtype}, which no model takes")
-    return {
-        "name": name,
-        "datatype": _NAMES[array.dtype],
-        "shape": list(array.shape),
-        "parameters": {"binary_data_size": array.nbytes},
-    }
 
 
 def _send_rest(connection: socket.socket, parts: list[Any], sent: int) -> None:

@@ -1,12 +1,14 @@
 """Prints what serving costs, side by side: the bare engine, this endpoint, and three peers.
 
     PYTHONPATH=tests python tests/bench/serving.py [--models tiny,cnn,image] [--rounds 3]
-        [--seconds 3] [--busy] [--envs FOLDER]
+        [--seconds 3] [--busy 2] [--envs FOLDER]
 
 Every server runs the same ONNX file on the same engine with as many engine threads; those that are
 not measured are stopped meanwhile. h2load (Debian: nghttp2-client) is the client of the first
 table, so that differences are the servers'; Python clients are in the second. Rounds are
-interleaved and medians are shown: compare numbers of one run with each other only.
+interleaved and medians are shown: compare numbers of one run with each other only. With `--busy`
+all of it is measured once more beside so many processes that compute without end, as on a machine
+that has other work: there a processor's time is what counts, and being woken costs less.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ import numpy as np
 import onnxruntime
 from serving_load import WARM_UP_S, Measured, drive
 from serving_models import MODELS, saved
-from serving_servers import PEERS, CannotRun, Server, burn, environment, ours, peer
+from serving_servers import PEERS, CannotRun, Server, burning, environment, ours, peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,30 +61,28 @@ def main() -> None:
     parser.add_argument("--models", default="tiny,cnn,image")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--busy", action="store_true", help="once more beside a busy process")
+    parser.add_argument("--busy", type=int, default=0, help="once more beside so many others")
     parser.add_argument("--envs", type=Path, default=Path.home() / ".cache" / "sealane-bench")
     arguments = parser.parse_args()
     if not shutil.which("h2load"):
         parser.error("h2load is missing: apt-get install nghttp2-client")
     plan = Plan(arguments.rounds, arguments.seconds, arguments.envs)
     for name in arguments.models.split(","):
-        _measure(MODELS[name](), plan, busy=arguments.busy)
+        _measure(MODELS[name](), plan, arguments.busy)
 
 
-def _measure(model: BenchModel, plan: Plan, *, busy: bool) -> None:
+def _measure(model: BenchModel, plan: Plan, busy: int) -> None:
     with TemporaryDirectory(prefix="sealane-bench-") as folder, contextlib.ExitStack() as stack:
         servers = list(_servers(model, plan, Path(folder), stack))
-        for regime in ("idle", "busy") if busy else ("idle",):
-            burning = burn() if regime == "busy" else None
+        for others in (0, busy) if busy else (0,):
             load = os.getloadavg()[0]
-            say(f"\n## {model.name}, {regime} machine (load average {load:.1f} at the start)\n")
-            try:
+            beside = (
+                f"beside {others} that compute without end" if others else "with nothing beside"
+            )
+            say(f"\n## {model.name}, {beside} (load average {load:.1f} before)\n")
+            with burning(others):
                 _show(_rounds(model, servers, plan))
                 _show_clients(_clients(model, servers, plan))
-            finally:
-                if burning is not None:
-                    burning.kill()
-                    burning.wait()
         for server in servers:
             server.signal_on()
 
@@ -155,23 +155,37 @@ def say(line: str) -> None:
 
 
 def _show(found: dict[Key, list[Measured]]) -> None:
-    say("| door | clients | requests/s | of the best peer's | of the engine's | p50 ms | p99 ms |"
-          " CPU µs/request | failed |")  # fmt: skip
-    say("|---|---|---|---|---|---|---|---|---|")
-    for clients in CLIENTS:
-        middle = {
-            door: _median(rounds) for (door, many), rounds in found.items() if many == clients
-        }
-        for door, one in middle.items():
-            best = max(
-                (o.per_second for name, o in middle.items() if _is_rival(door, name)), default=0
-            )
-            of_best = f"{one.per_second / best:.1f} times" if best and door != ENGINE else ""
-            of_engine = f"{one.per_second / middle[ENGINE].per_second:.0%}"
-            say(
-                f"| {door} | {clients} | {one.per_second:,.0f} | {of_best} | {of_engine} | "
-                f"{one.p50 / 1000:.2f} | {one.p99 / 1000:.2f} | {one.cpu:.0f} | {one.failed} |"
-            )
+    many = " · ".join(map(str, CLIENTS))
+    say(f"| {many} clients | requests/s | of the best peer's | of the engine's | p50 ms | p99 ms |"
+        " processor time µs | failed |")  # fmt: skip
+    say("|---|---|---|---|---|---|---|---|")
+    middle = {key: _median(rounds) for key, rounds in found.items()}
+    for door in dict.fromkeys(door for door, _ in found):
+        mine = [middle[door, clients] for clients in CLIENTS]
+        columns = (
+            [f"{one.per_second:,.0f}" for one in mine],
+            [_of_the_best(middle, door, clients) for clients in CLIENTS],
+            [f"{one.per_second / middle[ENGINE, n].per_second:.0%}" for n, one in _each(mine)],
+            [f"{one.p50 / 1000:.2f}" for one in mine],
+            [f"{one.p99 / 1000:.2f}" for one in mine],
+            [f"{one.cpu:.0f}" for one in mine],
+            [f"{one.failed}" for one in mine],
+        )
+        say(f"| {door} | {' | '.join(' · '.join(column) for column in columns)} |")
+
+
+def _each(mine: list[Measured]) -> Iterator[tuple[int, Measured]]:
+    return zip(CLIENTS, mine, strict=True)
+
+
+def _of_the_best(middle: dict[Key, Measured], door: str, clients: int) -> str:
+    rivals = [
+        one.per_second
+        for (name, n), one in middle.items()
+        if n == clients and _is_rival(door, name)
+    ]
+    best = max(rivals, default=0)
+    return f"{middle[door, clients].per_second / best:.1f}" if best and door != ENGINE else "-"
 
 
 def _is_rival(door: str, name: str) -> bool:

@@ -306,6 +306,14 @@ def _wait(address: str, path: str, process: subprocess.Popen[bytes]) -> None:
     raise TimeoutError(path)
 
 
-def burn() -> subprocess.Popen[bytes]:
-    """Somebody else who takes a whole core."""
-    return subprocess.Popen([sys.executable, "-c", "while True: pass"])
+@contextlib.contextmanager
+def burning(count: int) -> Iterator[None]:
+    """So many others, each of whom takes a whole processor where there is one for it."""
+    command = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()

@@ -2,8 +2,10 @@
 
     PYTHONPATH=tests python tests/bench/serving_soak.py [CYCLES]
 
-Each cycle loads a version, sends the requests to it, asks it once, and ends the one before. At the
-end no worker, no descriptor and no shared memory may be left of all those that came and went.
+Each cycle loads a version, sends the requests to it, asks it once, and ends the one before. Rings
+are the workers' shared memory, mapped by the endpoint. At the end no process and no segment of
+shared memory may be left of all those that came and went; for that the script has a `/dev/shm` of
+its own, in which nobody else's segments can be.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psutil
 from sealane.client import Client
@@ -25,44 +27,68 @@ from support.under_load import linked, swap
 if TYPE_CHECKING:
     from sealane_agent.endpoint.link import EndpointLink
 
-CYCLES = 200
-SHOWN = 20
+CYCLES: Final = 200
+SHOWN: Final = 20
+SEGMENTS: Final = Path("/dev/shm")
+KEPT: Final = 2
+"""Workers that stay: the active one and the previous one."""
+
+_ALONE: Final = "SEALANE_SOAK_ALONE"
+_MOUNT: Final = 'mount -t tmpfs -o mode=1777 none /dev/shm && exec "$@"'
 
 
 def main() -> None:
     """Cycle and print."""
+    if _ALONE not in os.environ:
+        _begin_again_alone()
     cycles = int(sys.argv[1]) if len(sys.argv) > 1 else CYCLES
-    shared = set(os.listdir("/dev/shm"))  # noqa: PTH208 - where segments would be left
+    begun, load = time.monotonic(), os.getloadavg()[0]
+    seen: set[psutil.Process] = set()
     with TemporaryDirectory() as folder, endpoint(lay_out(Path(folder), 1, 2)) as running:
         process = psutil.Process(running.process.pid)
-        sys.stdout.write("| cycle | memory MiB | descriptors | processes |\n|---|---|---|---|\n")
+        seen.add(process)
+        sys.stdout.write("| cycle | endpoint MiB | descriptors | rings | processes |\n")
+        sys.stdout.write("|---|---|---|---|---|\n")
 
         async def cycle(link: EndpointLink) -> None:
             with Client(running.rest) as client:
                 for number in range(cycles + 1):
                     await swap(link, 1 + number % 2)
                     client.infer("cam", {"x": ROWS})
+                    seen.update(process.children(recursive=True))
                     if number % (cycles // SHOWN or 1) == 0:
                         await _settle(process)
                         _show(process, number)
 
         linked(running, cycle)
-    left = set(os.listdir("/dev/shm")) - shared  # noqa: PTH208 - the same
-    alive = psutil.pid_exists(process.pid)
-    sys.stdout.write(f"\nleft behind: segments {sorted(left)}, endpoint alive {alive}\n")
+    alive = [each.pid for each in seen if each.is_running()]
+    segments = sorted(each.name for each in SEGMENTS.iterdir())
+    sys.stdout.write(
+        f"\n{cycles} cycles in {time.monotonic() - begun:.0f} s, load average {load:.1f} at the "
+        f"start; {len(seen)} processes came, left behind: processes {alive}, segments {segments}\n"
+    )
+
+
+def _begin_again_alone() -> None:
+    """Run this script anew where nobody else's shared memory is seen."""
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", _MOUNT, "sh"]
+    os.environ[_ALONE] = "1"
+    os.execvp(command[0], [*command, sys.executable, *sys.argv])  # noqa: S606 - the system's own tool
 
 
 async def _settle(process: psutil.Process) -> None:
     """Until only the active and the previous worker are left."""
     deadline = time.monotonic() + 30
-    while len(process.children()) > 2 and time.monotonic() < deadline:  # noqa: ASYNC110 - the two ends are other processes
+    while len(process.children()) > KEPT and time.monotonic() < deadline:  # noqa: ASYNC110 - the two ends are other processes
         await asyncio.sleep(0.05)
 
 
 def _show(process: psutil.Process, number: int) -> None:
     memory = process.memory_full_info().pss / 2**20
+    maps = Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8")
     sys.stdout.write(
-        f"| {number} | {memory:.1f} | {process.num_fds()} | {len(process.children())} |\n"
+        f"| {number} | {memory:.1f} | {process.num_fds()} | {maps.count('memfd:sealane-ring')} | "
+        f"{len(process.children())} |\n"
     )
     sys.stdout.flush()
 

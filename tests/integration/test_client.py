@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from sealane.client import Client, EndpointAway, EndpointRefused
+from sealane.shared_memory import FOLDER
 from support.bundles import ROWS, tiny_answer
-from support.endpoints import EndpointProcess, endpoint, lay_out
+from support.endpoints import COMMAND, EndpointProcess, endpoint, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.slow
+
+SHARING = ("env", "SEALANE_AGENT_ENDPOINT_SHARED_MEMORY=true", *COMMAND)
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +31,31 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointProcess
         yield running
 
 
+@pytest.fixture(scope="module")
+def sharing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointProcess]:
+    with endpoint(lay_out(tmp_path_factory.mktemp("sharing"), 1), command=SHARING) as running:
+        yield running
+
+
 @pytest.fixture(params=["tcp", "unix"])
 def client(served: EndpointProcess, request: pytest.FixtureRequest) -> Iterator[Client]:
     near = f"unix:{served.folder.inference_socket}"
     with Client(served.rest if request.param == "tcp" else near) as made:
         yield made
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def near(sharing: EndpointProcess, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of an endpoint that may be given shared memory."""
+    unix = f"unix:{sharing.folder.inference_socket}"
+    with Client(sharing.rest if request.param == "tcp" else unix) as made:
+        yield made
+
+
+def regions_of(client: Client) -> list[str]:
+    """Files of shared memory that this client made."""
+    names = [region.name for region in client._regions]
+    return [name for name in names if (FOLDER / name).exists()]
 
 
 def test_arrays_go_in_and_the_models_own_answer_comes_out(client: Client) -> None:
@@ -58,6 +85,8 @@ def test_what_is_refused_is_said_and_the_connection_goes_on(client: Client) -> N
     with pytest.raises(EndpointRefused):
         client.describe("nobody")
     with pytest.raises(ValueError, match="which no model takes"):
+        client.infer("cam", {"x": np.array([1j])})
+    with pytest.raises(EndpointRefused, match="BYTES"):
         client.infer("cam", {"x": np.array(["a"])})
     assert client.infer("cam", {"x": ROWS}).version == 1
 
@@ -77,6 +106,101 @@ def test_threads_that_share_a_client_get_their_own_answers(client: Client) -> No
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_tensors_in_shared_memory_are_not_sent_and_answers_are_written_there(near: Client) -> None:
+    given, answer = near.shared((4, 4), "float32"), near.shared((4, 3), "float32")
+    for count in (4, 2, 4):
+        given[:count] = ROWS[:count] * count
+        seen = near.infer("cam", {"x": given[:count]}, into={"y": answer})
+        assert np.shares_memory(seen.outputs["y"], answer)
+        np.testing.assert_allclose(answer[:count], tiny_answer(ROWS[:count] * count), rtol=1e-5)
+        assert seen.outputs["y"].shape == (count, 3)
+        sent = near.infer("cam", {"x": given[:count]}).outputs["y"]
+        np.testing.assert_array_equal(sent, seen.outputs["y"])
+
+
+def test_a_part_that_is_not_in_order_is_sent_and_what_is_not_shared_is_not_written_into(
+    near: Client,
+) -> None:
+    turned = near.shared((4, 4), "float32").T
+    turned[:] = ROWS
+    answer = near.infer("cam", {"x": turned}).outputs["y"]
+    np.testing.assert_allclose(answer, tiny_answer(ROWS), rtol=1e-5)
+    with pytest.raises(ValueError, match="`shared` made"):
+        near.infer("cam", {"x": ROWS}, into={"y": np.zeros((4, 3), np.float32)})
+    with pytest.raises(ValueError, match="FP32, not int32"):
+        near.infer("cam", {"x": ROWS}, into={"y": near.shared((4, 3), "int32")})
+    with pytest.raises(EndpointRefused, match="does not fit"):
+        near.infer("cam", {"x": ROWS}, into={"y": near.shared((1, 3), "float32")})
+
+
+def test_shared_memory_is_the_owners_to_allow(client: Client) -> None:
+    with pytest.raises(EndpointRefused, match=r"endpoint\.shared_memory") as refused:
+        client.shared((4, 4), "float32")
+    assert refused.value.status == 403
+    assert not regions_of(client)
+
+
+def test_shared_memory_survives_the_connection_and_goes_with_the_client(near: Client) -> None:
+    given = near.shared((4, 4), "float32")
+    given[:] = ROWS
+    for _ in range(2):
+        assert near.infer("cam", {"x": given}).version == 1
+        assert near._connection
+        near._connection.shutdown(socket.SHUT_RDWR)
+    names = regions_of(near)
+    assert len(names) == 1
+    near.close()
+    assert not (FOLDER / names[0]).exists()
+    answer = near.infer("cam", {"x": given}).outputs["y"]
+    np.testing.assert_allclose(answer, tiny_answer(ROWS), rtol=1e-5)
+
+
+MAKER = """
+import os, signal, sys
+from sealane.client import Client
+client = Client(sys.argv[1])
+client.shared((4, 4), "float32")
+print(client._regions[0].name, flush=True)
+"""
+KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+FORKED = """
+if (child := os.fork()) == 0:
+    sys.exit()
+os.waitpid(child, 0)
+os.stat(f"/dev/shm/{client._regions[0].name}")
+"""
+
+
+def left_by(running: EndpointProcess, end: str) -> tuple[Path, int]:
+    """The file of a region made in another process, and how that ended."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MAKER + end, running.rest],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    return FOLDER / done.stdout.strip(), done.returncode
+
+
+def test_what_a_killed_client_left_behind_is_removed_by_the_next(
+    sharing: EndpointProcess, near: Client
+) -> None:
+    near.shared((1,), "uint8")
+    left, status = left_by(sharing, KILLED)
+    assert (left.exists(), status) == (True, -signal.SIGKILL)
+    near.shared((1,), "uint8")
+    assert not left.exists()
+    assert len(regions_of(near)) == 2
+
+
+def test_a_fork_takes_no_memory_away_and_the_clients_own_end_does(
+    sharing: EndpointProcess,
+) -> None:
+    left, status = left_by(sharing, FORKED)
+    assert (left.exists(), status) == (False, 0)
 
 
 def test_nobody_there_is_one_sentence() -> None:

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 from sealane.bundle.elements import narrowed
 from sealane.bundle.types import DataType
+from sealane.client import Client, bf16
 from sealane.names import ReleaseName
 from sealane_agent.layout import LKG, Pointer, StateFolder
 from sealane_agent.oip.wire import open_inference_pb2 as wire
@@ -95,6 +96,10 @@ def test_texts_are_packed_proved_and_answered(tmp_path: Path) -> None:
         raw = b"".join(struct.pack("<I", len(text)) + text for text in (b"ab", b""))
         twice = over_grpc(running, DataType.BYTES, [1, 2], raw)
         assert twice == b"\x04\0\0\0abab\0\0\0\0"
+        with Client(running.rest) as client:
+            for asked in (np.array([["ab", "ü"]]), np.array([["ab", b"\xc3\xbc"]], object)):
+                answered = client.infer(SLOT, {"x": asked}).outputs["y"]
+                assert answered.tolist() == [["abab", "üü"]]
 
 
 @pytest.mark.parametrize("variant", ["onnx-fp32", "ov-fp32"])
@@ -116,3 +121,8 @@ def test_halves_are_packed_proved_and_answered(tmp_path: Path, variant: str) -> 
         fields = {"inputs": [given], "parameters": {"binary_data_output": True}}
         assert over_rest(running, fields, bits).endswith(twice)
         assert over_grpc(running, DataType.BF16, [1, 2], bits) == twice
+        with Client(running.rest) as client:
+            halves = bf16(np.array([[1.5, -0.25]]))
+            answered = client.infer(SLOT, {"x": halves}).outputs["y"]
+            assert answered.dtype == np.float32
+            assert answered.tolist() == [[3.0, -0.5]]

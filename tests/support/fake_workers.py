@@ -70,6 +70,7 @@ class FakeWorker:
     fails_on: Callable[[Inference], bool] = lambda _: False
     hangs: bool = False
     gate: asyncio.Event | None = None
+    stands_by: bool = False
     waits: array[float] | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -116,6 +117,9 @@ class FakeWorker:
         self.answered += 1
         source = inference.inputs[0]
         return (Tensor("y", source.datatype, source.shape, source.data),)
+
+    def stand_by(self, *, stands_by: bool) -> None:
+        self.stands_by = stands_by
 
     def record_times(self, totals: Totals, waits: array[float] | None) -> None:
         """Remember where; nothing ever waits for it."""

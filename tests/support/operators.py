@@ -239,6 +239,9 @@ class InlineWorker:
             self._ring.answers.put(number)
         return take_back
 
+    def stand_by(self, *, stands_by: bool) -> None:
+        """It has no process of its own."""
+
     def record_times(self, totals: Totals, waits: array[float] | None) -> None:
         """As the real one."""
         self._exchange.totals, self._exchange.waits = totals, waits

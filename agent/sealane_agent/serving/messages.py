@@ -19,11 +19,15 @@ class Load:
     """Start a standby worker for this variant, warm it up and prove its golden outputs.
 
     `deadline_s` bounds the whole of it. Answered by `Proved`, or by a failure that changes nothing.
+
+    Attributes:
+        awaited: requests wait for it; no command says so, the endpoint does to itself.
     """
 
     slot: str
     pointer: Pointer
     deadline_s: float
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

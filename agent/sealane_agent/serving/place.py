@@ -80,6 +80,7 @@ class Place:
         helping: counts those that it answered because the place they were for could not.
         told_arm: its part in a split; None while there is none.
         unhurried: nobody waits for its answers, so that it is called hung as late as can be.
+        stands_by: others answer, so that its worker goes behind theirs on the processors.
     """
 
     def __init__(self, name: str, pointer: Pointer, owner: Owner) -> None:
@@ -91,6 +92,7 @@ class Place:
         self.helping: Series | None = None
         self.told_arm: Arm | None = None
         self.unhurried = False
+        self.stands_by = False
         self._owner = owner
         self._worker: Worker | None = None
         self._deployment: Deployment | None = None
@@ -108,6 +110,12 @@ class Place:
             self._starts = 1
             self._take(worker)
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
+
+    def stand_by(self, *, stands_by: bool) -> None:
+        """Answer only what others cannot, or take part; this worker and those that follow it."""
+        self.stands_by = stands_by
+        if self._worker is not None:
+            self._worker.stand_by(stands_by=stands_by)
 
     def record_in(self, series: Series, helping: Series) -> None:
         """Count from now on what is for it in one series, and other places' requests in another."""

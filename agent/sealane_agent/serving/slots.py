@@ -159,7 +159,7 @@ class Slot:
         if choice is Choice.ACTIVE and self._active is not None:
             return self._active
         if choice is Choice.PREVIOUS and self._previous is not None:
-            return self._previous
+            return _called_upon(self._previous)
         if choice is Choice.UNKNOWN:
             known = ", ".join(map(str, self.versions))
             raise ModelUnknown(f"{self.name} has no such version", hint=f"it serves {known}")
@@ -184,7 +184,7 @@ class Slot:
             return active
         if previous is None or wanted != previous.pointer.release.version:
             return None
-        return previous
+        return _called_upon(previous)
 
     async def wait(self, deadline: float) -> None:
         """Wait for a place to change; raises NotReady at the deadline, Overloaded in a crowd."""
@@ -203,7 +203,8 @@ class Slot:
 
     async def start(self, name: str, pointer: Pointer) -> Worker:
         """Start a worker for a place; raises LoadFailed."""
-        return await self._start_within(name, Load(self.name, pointer, START_DEADLINE_S))
+        load = Load(self.name, pointer, START_DEADLINE_S, awaited=True)
+        return await self._start_within(name, load)
 
     def lost(self, place: Place, *, hung: bool) -> None:
         """Count a worker that the active place lost."""
@@ -217,8 +218,20 @@ class Slot:
 
     def changed(self) -> None:
         """Wake the requests that wait."""
+        self._rank()
         self._change.set()
         self._change = asyncio.Event()
+
+    def _rank(self) -> None:
+        """Who answers goes first on the processors; who only could stands by."""
+        active, previous = self._active, self._previous
+        helps = self._share < 1.0 or active is None or not active.is_up
+        if active is not None:
+            active.stand_by(stands_by=False)
+        if previous is not None:
+            previous.stand_by(stands_by=not helps)
+        for place in self._standby.values():
+            place.stand_by(stands_by=True)
 
     # Commands
 
@@ -247,6 +260,7 @@ class Slot:
         worker = await self._start_within(name, load)
         place = Place(name, load.pointer, self)
         place.keep(worker)
+        place.stand_by(stands_by=True)
         self._standby[name] = place
         return worker.proved
 
@@ -293,6 +307,7 @@ class Slot:
         """End the probation."""
         self._probation, self._share = False, 1.0
         self._record_arms()
+        self._rank()
         return self.status()
 
     def go_back(self) -> SlotStatus:
@@ -397,6 +412,13 @@ class Slot:
                 return await self._start(name, load)
         except TimeoutError:
             raise LoadFailed(_too_slow(load)) from None
+
+
+def _called_upon(place: Place) -> Place:
+    """A place that is asked stands by no longer."""
+    if place.stands_by:
+        place.stand_by(stands_by=False)
+    return place
 
 
 def _too_slow(load: Load) -> Failure:

@@ -205,6 +205,10 @@ class Worker(Protocol):
         """
         ...
 
+    def stand_by(self, *, stands_by: bool) -> None:
+        """Let others go first on the processors, or no longer."""
+        ...
+
     def record_times(self, totals: Totals, waits: array[float] | None) -> None:
         """Add there what requests waited and took; append each one's wait to `waits`."""
         ...

@@ -28,6 +28,7 @@ from sealane_agent.worker.orders import (
     load_failed,
 )
 from sealane_agent.worker.orders import Answer as Word
+from sealane_agent.worker.priority import Priority, own_nice
 
 if TYPE_CHECKING:
     from array import array
@@ -60,6 +61,9 @@ class WorkerProcess:
         self._child, ring = parts
         self._alive = True
         self._ended = asyncio.Event()
+        self._priority = Priority(self._child.pid, own_nice())
+        if not load.awaited:
+            self._priority.lower()
         spin = Spin(usable_processors()) if proved.latency_us < SPIN_US else None
         self._exchange = Exchange(ring, deployment, self._stuck, spin)
         if proved.latency_us >= INTERRUPT_US:
@@ -74,7 +78,8 @@ class WorkerProcess:
         deployment, variant = await asyncio.to_thread(read_variant, view, load.pointer.variant)
         ring = _make_ring(deployment)
         try:
-            child = _launch(name, Order(view, variant.name, ring.handles))
+            order = Order(view, variant.name, ring.handles, steps_back=not load.awaited)
+            child = _launch(name, order)
             evidence = await _await_proof(child, load)
         except BaseException:
             ring.close()
@@ -128,6 +133,13 @@ class WorkerProcess:
             done(self._died())
             return nothing
         return self._exchange.begin(inference, timeout_s, done)
+
+    def stand_by(self, *, stands_by: bool) -> None:
+        """Let others go first on the processors, or no longer."""
+        if not stands_by:
+            self._priority.restore()
+        elif not self._priority.is_low:
+            self._priority.lower()
 
     def record_times(self, totals: Totals, waits: array[float] | None) -> None:
         """Add there what requests waited and took; append each one's wait to `waits`."""

@@ -2,7 +2,7 @@
 
 The name is for who looks at the processes.
 
-Imports little before the priority of its thread is lowered.
+Imports little before its priority is lowered.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 
 from sealane_agent.worker.host import at_low_priority, be_first_to_go, die_with_parent
 from sealane_agent.worker.orders import PACKET_BYTES, Order
+from sealane_agent.worker.priority import Priority, own_nice
 
 
 def main() -> int:
@@ -25,8 +26,11 @@ def main() -> int:
     packet = control.recv(PACKET_BYTES)
     if not packet:
         return 0
+    order, priority = Order.decode(packet), Priority(os.getpid(), own_nice())
+    if order.steps_back:
+        priority.lower()
     service = at_low_priority(lambda: importlib.import_module("sealane_agent.worker.service"))
-    return int(service.run(Order.decode(packet), control))
+    return int(service.run(order, control, priority))
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from sealane_agent.worker.priority import LOWER
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG: Final = 1
-_LOW_PRIORITY: Final = 10
 _OUT_OF_MEMORY: Final = Path("/proc/self/oom_score_adj")
 _FIRST_TO_GO: Final = "500"
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
@@ -71,7 +72,7 @@ def at_low_priority(work: Callable[[], Result]) -> Result:
     faults: list[BaseException] = []
 
     def run() -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWER)
         try:
             results.append(work())
         except BaseException as fault:  # noqa: BLE001 - raised again in the thread that asked

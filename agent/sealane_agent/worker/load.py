@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from sealane_agent.runtimes.base import Model, Runtime
     from sealane_agent.worker.orders import Order
+    from sealane_agent.worker.priority import Priority
     from sealane_agent.worker.proof import Golden
 
 
@@ -54,11 +55,12 @@ class Loaded:
     evidence: Evidence
 
 
-def load(order: Order) -> Loaded:
+def load(order: Order, priority: Priority) -> Loaded:
     """Load, warm up, prove, measure; raises LoadFailed."""
     deployment, variant = read_variant(order.view, order.variant)
     model = _load_model(order.view, deployment, variant)
-    golden, evidence = _prove(model, deployment, variant, order.view)
+    with priority.as_usual():
+        golden, evidence = _prove(model, deployment, variant, order.view)
     models = _warm_up(model, golden, (deployment, variant, evidence))
     del golden
     gc.collect()

@@ -27,11 +27,13 @@ class Order:
         view: the bundle's files under their own names.
         variant: name in its deployment.json.
         ring: descriptors that the worker has inherited.
+        steps_back: nobody waits for it: it goes behind the workers that answer.
     """
 
     view: Path
     variant: str
     ring: Handles
+    steps_back: bool = False
 
     def encode(self) -> bytes:
         """One packet."""
@@ -41,7 +43,8 @@ class Order:
     def decode(cls, packet: bytes) -> Order:
         """Read an order; raises ValueError, KeyError or TypeError."""
         fields: dict[str, Any] = json.loads(packet)
-        return cls(Path(fields["view"]), fields["variant"], Handles(**fields["ring"]))
+        handles = Handles(**fields["ring"])
+        return cls(Path(fields["view"]), fields["variant"], handles, fields["steps_back"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from sealane_agent.runtimes.base import Model
     from sealane_agent.serving.ring_frames import Layout
     from sealane_agent.worker.load import Loaded
+    from sealane_agent.worker.priority import Priority
 
     Seen = tuple[Mapping[str, NDArray[Any]], tuple[int, ...]]
 
@@ -60,10 +61,10 @@ SEEN: Final = 1024
 _MESSAGE_CHARS: Final = 300
 
 
-def run(order: Order, control: socket.socket) -> int:
+def run(order: Order, control: socket.socket, priority: Priority) -> int:
     """Serve until the endpoint closes its end; the exit status."""
     try:
-        loaded = load(order)
+        loaded = load(order, priority)
     except LoadFailed as failed:
         control.send(encode_answer(failed.failure))
         return 1

@@ -62,7 +62,7 @@ def bytes_of(array: NDArray[Any]) -> bytes | memoryview:
     """The array's bytes in C order; texts each behind their length."""
     if array.dtype.kind != "O":
         return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-    texts = (str(text).encode() for text in array.reshape(-1))
+    texts = (text if isinstance(text, bytes) else str(text).encode() for text in array.reshape(-1))
     return b"".join(part for text in texts for part in (_LENGTH.pack(len(text)), text))
 
 
