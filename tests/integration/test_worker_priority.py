@@ -8,7 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane.client import Client
 from sealane_agent.worker.priority import LOWER, Priority, own_nice
+from support.bundles import ROWS
 from support.endpoints import COMMAND, SLOT, EndpointProcess, endpoint, lay_out, tiny_pointer
 from support.under_load import LOAD_S, linked, workers
 
@@ -40,6 +42,10 @@ def nice_of(running: EndpointProcess, place: int) -> set[int]:
 
 
 async def load(link: EndpointLink) -> str:
+    """A standby beside the worker that answers; both have been loaded."""
+    addresses = await link.whole_status()
+    with Client(addresses.rest) as client:
+        client.infer(SLOT, {"x": ROWS})
     return (await link.load(SLOT, tiny_pointer(2), LOAD_S)).worker
 
 

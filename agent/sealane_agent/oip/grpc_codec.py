@@ -113,7 +113,7 @@ class _Inputs:
             )
 
 
-def _raw_input(tensor: Any, data: bytes) -> Tensor:
+def _raw_input(tensor: Any, data: bytes | memoryview) -> Tensor:
     if tensor.HasField("contents"):
         raise InvalidInference(f"input {tensor.name!r} has raw contents and typed contents")
     return Tensor(

@@ -33,7 +33,7 @@ _UNUSED: Final = frozenset({"cuda_shared_memory_region"})
 class Source(Protocol):
     """Where bytes of a tensor lie outside the request."""
 
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int) -> bytes | memoryview:
         """Some of them; raises InvalidInference."""
         ...
 

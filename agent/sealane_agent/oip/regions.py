@@ -1,8 +1,9 @@
 """Keeps the named shared memory that clients registered: theirs alone, and never mapped.
 
-A region belongs to the connection that registered it. Its file must belong to the user at the other
-end of that connection, who must be on this machine: else a client could have the endpoint read what
-it may not. Bytes are read and written through the descriptor, so that a client that shrinks its
+A region belongs to the connection that registered it, and goes with it; meanwhile other connections
+of the same user may name it, as load tools do that register once and ask from many. Its file must
+belong to that user, who must be on this machine: else a client could have the endpoint read what it
+may not. Bytes are read and written through the descriptor, so that a client that shrinks its
 file gets an error and cannot end the endpoint.
 """
 
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sealane_agent.oip.bodies import Bodies
 from sealane_agent.serving.types import InvalidInference, ModelUnknown, NotAllowed
 
 if TYPE_CHECKING:
@@ -37,16 +39,23 @@ class Region:
     offset: int
     byte_size: int
     descriptor: int
+    user: int
+    bodies: Bodies
     closer: object = field(init=False)
 
     def __post_init__(self) -> None:
         self.closer = weakref.finalize(self, os.close, self.descriptor)
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Some of its bytes; raises InvalidInference."""
+    def read(self, offset: int, size: int) -> memoryview:
+        """Some of its bytes, in memory that is used again when nobody holds them any longer.
+
+        Raises InvalidInference.
+        """
         self._check(offset, size)
-        content = os.pread(self.descriptor, size, self.offset + offset)
-        if len(content) != size:
+        buffer = self.bodies.take(size)
+        content = memoryview(buffer)
+        self.bodies.give(buffer)
+        if os.preadv(self.descriptor, [content], self.offset + offset) != size:
             raise InvalidInference(f"shared memory region {self.name!r} has become smaller")
         return content
 
@@ -80,6 +89,7 @@ class Regions:
         self._user_of = user_of
         self._allowed = allowed
         self._of: dict[str, dict[str, Region]] = {}
+        self._bodies = Bodies()
 
     def register(self, client: str, name: str, place: tuple[str, int, int]) -> None:
         """Let a client name a region: its key, offset and size.
@@ -99,13 +109,14 @@ class Regions:
             raise InvalidInference(f"shared memory region {name!r} is registered already")
         if len(mine) >= REGIONS or sum(map(len, self._of.values())) >= _ALL:
             raise InvalidInference(f"a client registers at most {REGIONS} regions")
-        mine[name] = _open(name, place, user)
+        mine[name] = Region(name, *place, _open(name, place, user), user, self._bodies)
 
     def unregister(self, client: str, name: str = "") -> None:
         """Forget one region of the client, or all; what is written just now is written."""
-        if name:
-            self._of.get(client, {}).pop(name, None)
-        else:
+        mine = self._of.get(client, {})
+        for each in [name] if name in mine else [] if name else list(mine):
+            del mine[each]
+        if not mine:
             self._of.pop(client, None)
 
     def status(self, client: str, name: str = "") -> tuple[Region, ...]:
@@ -114,18 +125,27 @@ class Regions:
         return (self.find(client, name),) if name else tuple(mine.values())
 
     def find(self, client: str, name: str) -> Region:
-        """One region of the client; raises ModelUnknown."""
+        """One region of the client, or of another connection of its user; raises ModelUnknown."""
         region = self._of.get(client, {}).get(name)
         if region is None:
-            raise ModelUnknown(f"no shared memory region {name[:80]!r} of this connection")
+            region = self._of_its_user(client, name)
+        if region is None:
+            raise ModelUnknown(f"no shared memory region {name[:80]!r} of this user")
         return region
+
+    def _of_its_user(self, client: str, name: str) -> Region | None:
+        """Asked anew each time: an address that one user leaves another may get."""
+        known = [each[name] for each in self._of.values() if name in each]
+        user = self._user_of(client) if known else None
+        return next((region for region in known if region.user == user), None)
 
     def _forget_the_gone(self) -> None:
         for client in [client for client in self._of if self._user_of(client) is None]:
             del self._of[client]
 
 
-def _open(name: str, place: tuple[str, int, int], user: int) -> Region:
+def _open(name: str, place: tuple[str, int, int], user: int) -> int:
+    """The descriptor of the file behind a key; raises InvalidInference."""
     key, offset, byte_size = place
     plain = key.removeprefix("/")
     if not plain or "/" in plain or plain.startswith("."):
@@ -142,4 +162,4 @@ def _open(name: str, place: tuple[str, int, int], user: int) -> Region:
         raise InvalidInference(
             f"the memory of region {name!r} is not the client's own, or smaller than it says"
         )
-    return Region(name, key, offset, byte_size, descriptor)
+    return descriptor

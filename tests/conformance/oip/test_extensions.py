@@ -140,9 +140,15 @@ def test_a_region_belongs_to_the_connection_that_registered_it(served: EndpointP
             assert mine.post("/v2/systemsharedmemory/region/r/register", place)[0] == 200
             assert mine.get("/v2/systemsharedmemory/status")[1][0]["name"] == "r"
             assert other.get("/v2/systemsharedmemory/status")[1] == []
+            assert other.post("/v2/models/cam/infer", in_memory(size))[0] == 200
+            assert other.post("/v2/systemsharedmemory/unregister", {})[0] == 200
+            assert mine.post("/v2/models/cam/infer", in_memory(size))[0] == 200
             os.truncate(path, 0)
             status, told = mine.post("/v2/models/cam/infer", in_memory(size))
             assert (status, "smaller" in told["error"]) == (400, True)
+            assert mine.post("/v2/systemsharedmemory/region/r/unregister", {})[0] == 200
+            status, told = other.post("/v2/models/cam/infer", in_memory(size))
+            assert (status, "no shared memory region" in told["error"]) == (404, True)
         assert served.process.poll() is None
     finally:
         path.unlink()
