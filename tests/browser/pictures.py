@@ -42,15 +42,24 @@ PATHS = {
     "settings": "/settings",
     "wall": "/wall",
 }
+FIRST_DEVICE = "main tbody a"
+FIRST_RELEASE = "main tbody a"
 LINKS = {
-    "device": ("/devices", "main tbody a"),
+    "device": ("/devices", FIRST_DEVICE),
+    "labels": ("/devices", FIRST_DEVICE, "main a[href$='/labels']"),
+    "hold": ("/devices", FIRST_DEVICE, "main a[href$='/hold']"),
+    "roll-back": ("/devices", FIRST_DEVICE, "main a[href*='/rollback/']"),
+    "isolate": ("/devices", FIRST_DEVICE, "main a[href$='/quarantine']"),
     "rollout": ("/rollouts", "main tbody tr:first-child a"),
     "rollout-first": ("/rollouts", "main tbody tr:last-child a"),
-    "release": ("/models", "main tbody a"),
+    "release": ("/models", FIRST_RELEASE),
+    "quarantine": ("/models", FIRST_RELEASE, "main a[href$='/quarantine']"),
+    "plan-release": ("/models", FIRST_RELEASE, "main a[href^='/rollouts/new']"),
     "drift-input": ("/drift", "main tbody a[href^='/drift/input']"),
     "acknowledge": ("/alerts", "main a[href^='/alerts/acknowledge']"),
     "silence": ("/alerts", "main a[href^='/alerts/silence']"),
 }
+"""Where to begin, and the links to follow from there."""
 
 
 def log_in(page: Page, address: str, name: str, password: str) -> None:
@@ -62,14 +71,29 @@ def log_in(page: Page, address: str, name: str, password: str) -> None:
     page.wait_for_selector("nav[aria-label=Main]")
 
 
-def places(page: Page, address: str) -> Iterator[tuple[str, str]]:
-    """Every page with its address, those behind a first link too."""
-    yield from PATHS.items()
-    for name, (where, link) in LINKS.items():
+def follow(page: Page, address: str, where: str, links: tuple[str, ...]) -> str | None:
+    """The path behind links that lead to each other; None where one is missing."""
+    for link in links:
         page.goto(address + where)
         found = page.locator(link).first
-        if found.count() and (path := found.get_attribute("href")):
+        path = found.get_attribute("href") if found.count() else None
+        if path is None:
+            return None
+        where = path
+    return where
+
+
+def places(page: Page, address: str) -> Iterator[tuple[str, str]]:
+    """Every page with its address, those behind links too."""
+    yield from PATHS.items()
+    for name, (where, *links) in LINKS.items():
+        if path := follow(page, address, where, tuple(links)):
             yield name, path
+
+
+def unfold(page: Page) -> None:
+    """Open what a form hides until it is asked for."""
+    page.locator("main form details").evaluate_all("all => all.forEach(one => { one.open = true })")
 
 
 def keep(browser: Browser, arguments: argparse.Namespace) -> None:
@@ -83,6 +107,7 @@ def keep(browser: Browser, arguments: argparse.Namespace) -> None:
             for width in arguments.widths:
                 page.set_viewport_size({"width": width, "height": 900})
                 page.goto(address + path)
+                unfold(page)
                 page.wait_for_timeout(400)
                 page.screenshot(
                     path=arguments.folder / f"{name}-{width}-{theme}.png", full_page=True
