@@ -15,6 +15,7 @@ from sealane.errors import BundleError, KitError, TrustError
 from sealane.failure import Failure, FailureKind
 from sealane.fleet import Hello, MetadataFile
 from sealane.names import AGENT_SLOT
+from sealane.trust.agreement import is_package
 
 from sealane_agent.errors import DiskTrouble, Refused
 from sealane_agent.facts import agent_version
@@ -351,6 +352,7 @@ class Supervisor:
         self._desires.wanted = {
             item.slot: Wanted(item, self._refusal(item, refused.get(item.slot)))
             for item in accepted.document.slots
+            if not self._is_here(item)
         }
         self._desires.heard = True
         self._tools.log(
@@ -372,6 +374,11 @@ class Supervisor:
             reason = f"it is {much} {way} of the manager's time"
             self._tools.log("clock wrong", reason=reason, hint="set it: timedatectl set-ntp true")
             self._told_off = off
+
+    def _is_here(self, wanted: SlotAssignment) -> bool:
+        """What the package brought runs already where the package alone brings versions."""
+        left = self._upgrades is None or self._upgrades.refusal is not None
+        return left and is_package(wanted)
 
     def _refusal(self, wanted: SlotAssignment, error: TrustError | None) -> Failure | None:
         if error is None and wanted.slot == AGENT_SLOT and self._upgrades is not None:

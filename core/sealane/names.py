@@ -121,3 +121,8 @@ class ReleaseName:
     def __str__(self) -> str:
         """The name as people write it."""
         return f"{self.model}@{self.version}"
+
+
+PACKAGE_RELEASE: Final = ReleaseName("sealane/package", 1)
+PACKAGE_MANIFEST: Final = Digest("sha256:" + "0" * 64)
+"""The version of the agent that a machine's package brought: no release, and nothing to fetch."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sealane.bundle.manifest import parse_manifest
 from sealane.kit.index import MAX_BLOBS, MAX_DOCUMENTS, Index
 from sealane.limits import BLOB_CHUNK_BYTES
-from sealane.trust.agreement import ANY_SLOT
+from sealane.trust.agreement import ANY_SLOT, is_package
 
 from sealane_manager.carried import carried as collect
 from sealane_manager.carried import manifest_file
@@ -86,6 +86,8 @@ class KitOffice:
     def _sources(self, device: DeviceId) -> Iterator[ReleaseSource]:
         """What the device shall run beside: its document names it, so it must be verified too."""
         for each in self._store.desired.get(device)[1]:
+            if is_package(each):
+                continue
             yield ReleaseSource(each.release, each.manifest, each.length)
 
     def _devices(self, asked: KitRequest) -> tuple[DeviceId, ...]:

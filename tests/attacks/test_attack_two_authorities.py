@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.errors import TrustError
-from sealane.names import AGENT_SLOT, Digest, ReleaseName, SlotName
+from sealane.names import (
+    AGENT_SLOT,
+    PACKAGE_MANIFEST,
+    PACKAGE_RELEASE,
+    Digest,
+    ReleaseName,
+    SlotName,
+)
 from sealane.trust.director import to_targets
 from sealane.trust.documents import SlotAssignment
 from sealane.trust.verifier import Step
@@ -43,6 +50,18 @@ def test_a_stolen_director_key_cannot_ship_an_unapproved_release(scene: Scene) -
         content
     )
     scene.assert_slot_refused(Step.LISTED, slot)
+
+
+def test_a_director_may_want_what_the_package_brought_and_nothing_else_by_that_name(
+    scene: Scene,
+) -> None:
+    back = SlotAssignment(AGENT_SLOT, PACKAGE_RELEASE, PACKAGE_MANIFEST, 0)
+    accepted = scene.poll(back)
+    assert (accepted.approved, accepted.refused, accepted.document.slots) == ((), {}, (back,))
+    scene.assert_slot_refused(Step.LISTED, replace(back, slot=SlotName("cam")))
+    other = Digest("sha256:" + hashlib.sha256(b"evil").hexdigest())
+    scene.assert_slot_refused(Step.LISTED, replace(back, manifest=other))
+    scene.assert_slot_refused(Step.LISTED, replace(back, length=700))
 
 
 def test_a_stolen_director_key_cannot_swap_the_bytes_of_a_release(scene: Scene) -> None:

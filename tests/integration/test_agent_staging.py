@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from sealane.bundle.layout import blob_path
 from sealane.bundle.manifest import AGENT_TREE_PATH, layer_at
+from sealane.bundle.types import ProbationLimits
 from sealane.failure import FailureKind
-from sealane.names import AGENT_SLOT, ReleaseName, hex_of
+from sealane.names import AGENT_SLOT, Digest, ReleaseName, hex_of
 from sealane_agent.errors import Failed
 from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
 from sealane_agent.slot.state import Attempt, State
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sealane.bundle.types import Manifest
-    from sealane.names import Digest
     from sealane_agent.uplink.fetch import Base
 
 pytestmark = pytest.mark.slow
@@ -215,3 +215,39 @@ def test_a_device_that_is_left_to_its_package_starts_nothing(site: Site) -> None
     versions.leave()
     with pytest.raises(ConnectionError, match="left to the package manager"):
         asyncio.run(versions.status())
+
+
+def back(site: Site, version: Pointer, before: Pointer, rules: Rules) -> AgentStaging:
+    """A device that runs a version and remembers another one before it."""
+    for which in (ACTIVE, LKG):
+        site.folder.point(which, version)
+    site.folder.keep_previous(before)
+    return replace(site.staging(rules), endpoint=site.versions(Launched(version.manifest)))
+
+
+BACK = Attempt(AGENT_SLOT, PACKAGE.release, PACKAGE.manifest, "", State.FETCHING, START)
+
+
+def test_what_the_package_brought_comes_back_without_a_byte(site: Site) -> None:
+    version = Pointer(RELEASE, site.pack("99.1").manifest, "agent")
+    staging = back(site, version, PACKAGE, Rules(deadline_s=30))
+    assert staging.fetch(BACK, POLICY) == ProbationLimits(seconds=15.0, deadline_seconds=30)
+    choice = asyncio.run(staging.prove(BACK))
+    assert replace(BACK, choice=choice).pointer == PACKAGE
+    versions = staging.endpoint
+    assert asyncio.run(versions.status())[0].standby == (choice.proved.worker,)
+    asyncio.run(versions.drop(AGENT_SLOT, choice.proved.worker))
+    assert asyncio.run(versions.status())[0].standby == ()
+    assert site.source.asked == []
+
+
+def test_what_the_package_brought_does_not_come_where_another_version_ran_before(
+    site: Site,
+) -> None:
+    attempt = site.pack("99.1")
+    version = Pointer(RELEASE, attempt.manifest, "agent")
+    before = Pointer(ReleaseName("sealane/agent", 7), Digest("sha256:" + "7" * 64), "agent")
+    error = failed(site, BACK, back(site, version, before, Rules()))
+    assert error.failure.kind is FailureKind.ENVIRONMENTAL
+    assert "sealane/agent@7 ran before" in error.failure.message
+    back(site, version, before, Rules(downgrade=True)).fetch(BACK, POLICY)

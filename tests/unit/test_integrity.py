@@ -10,6 +10,7 @@ from sealane_agent.diagnosis.findings import Level
 from sealane_agent.diagnosis.integrity import verify
 from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
 from sealane_agent.store import Store
+from sealane_agent.upgrade.folder import UpgradeFolder
 from support.agent_fakes import CAM
 from support.bundles import TINY_MODEL, manifest_of, tiny_deployment, tiny_files
 
@@ -52,6 +53,14 @@ def test_a_whole_slot_is_well_even_where_the_repository_cannot_be_judged(
     assert about(folder, "cam lkg").level is Level.WELL
     assert f"{len(manifest.layers)} files" in about(folder, "cam lkg").says
     assert about(folder, "trust").level is Level.FAILED
+
+
+def test_what_the_package_brought_is_left_to_the_package_manager(folder: StateFolder) -> None:
+    UpgradeFolder(folder).begin()
+    for which in (ACTIVE, LKG):
+        found = about(folder, f"sealane-agent {which}")
+        assert found.level is Level.WELL
+        assert "package manager" in found.says
 
 
 def test_one_flipped_bit_is_found_and_nothing_is_removed(

@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from sealane.names import DeviceId
+from sealane.names import AGENT_SLOT, PACKAGE_RELEASE, DeviceId
+from sealane.trust.agreement import is_package
 from sealane_manager.errors import Refused
 from sealane_manager.rollout.advance import advance
-from sealane_manager.rollout.terms import OnConflict, Terms
+from sealane_manager.rollout.moves import revert
+from sealane_manager.rollout.terms import OnConflict, Terms, Times
 from sealane_manager.rollout.types import DeviceState, RolloutState
 from sealane_manager.selector import parse
 from sealane_manager.store.records import Draft
@@ -52,6 +54,32 @@ def test_the_statement_places_devices_as_the_decision_does(
     assert made.devices == planned.devices
     assert made.spec == planned.spec
     assert made.state == planned.state
+
+
+@pytest.mark.parametrize("begins", ["at once", "later"])
+def test_a_device_without_any_version_of_the_agent_goes_back_to_what_its_package_brought(
+    store: Store, begins: str
+) -> None:
+    enrol(store, "d1")
+    later = Terms(times=Times(start=LATER)) if begins == "later" else Terms()
+    wanted = a_draft(a_spec("100%", slot=AGENT_SLOT, terms=later))
+    planned = store.rollouts.preview(wanted, START)
+    assert store.rollouts.create(wanted, ADA).rollout.devices == planned.devices
+    for _ in range(2):
+        store.rollouts.change("r-7", lambda found: advance(all_reachable(found), LATER), ADA)
+    (device,) = store.rollouts.get("r-7").devices
+    assert (device.state, device.previous) == (DeviceState.LEASED, PACKAGE_RELEASE)
+
+    store.rollouts.change("r-7", lambda found: revert(found, "the gate failed", LATER), ADA)
+    (wanted_now,) = store.desired.get(DeviceId("d1"))[1]
+    assert is_package(wanted_now)
+    assert store.rollouts.get("r-7").devices[0].state is DeviceState.LEASED
+    ran = str(PACKAGE_RELEASE)
+    back = a_report("committed", slot=AGENT_SLOT, active_release=ran, attempt_release=ran)
+    store.events.record(DeviceId("d1"), [an_event(1, back)], LATER)
+    (device,) = store.rollouts.get("r-7").devices
+    assert device.state is DeviceState.ROLLED_BACK
+    assert device.detail == "serves sealane/package@1 again"
 
 
 def serves_already(store: Store, *devices: str) -> None:

@@ -16,7 +16,7 @@ from sealane.bundle.deployment import parse_deployment
 from sealane.bundle.fit import needed
 from sealane.bundle.manifest import DEPLOYMENT_PATH, layer_at, parse_manifest
 from sealane.errors import BundleError, InvalidName, TrustError
-from sealane.names import AGENT_SLOT, hex_of
+from sealane.names import AGENT_SLOT, PACKAGE_MANIFEST, hex_of
 from sealane.trust.holdings import Holdings
 
 from sealane_agent.diagnosis.findings import failed, warning, well
@@ -78,6 +78,11 @@ def _pointer(
     except (OSError, ValueError, KeyError, TypeError, InvalidName) as error:
         hint = "restart the agent: it puts the pointer back from its journal"
         yield failed(check, f"its pointer cannot be read: {error}", hint)
+        return
+    if kept.pointer.manifest == PACKAGE_MANIFEST:
+        yield well(
+            check, "the version that the package brought: the package manager checks its files"
+        )
         return
     yield _bytes(folder, kept)
     if holdings is not None:

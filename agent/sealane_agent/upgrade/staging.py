@@ -21,6 +21,7 @@ from sealane_agent.serving.types import LoadFailed
 from sealane_agent.slot.staging import LOAD_DEADLINE_S, malformed
 from sealane_agent.slot.state import Choice
 from sealane_agent.upgrade.fitness import Here, unfit
+from sealane_agent.upgrade.starts import PACKAGE
 from sealane_agent.uplink.fetch import fetch_all
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ VARIANT: Final = "agent"
 DEADLINE_SHARE: Final = 2
 """A version is kept before half of the time is over that it has to prove itself."""
 
+PACKAGE_PROBATION_S: Final = 60.0
+"""How long what the package brought must be well; a release says it of itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class AgentStaging:
@@ -54,8 +58,11 @@ class AgentStaging:
     def fetch(self, attempt: Attempt, policy: Policy) -> ProbationLimits:
         """Bring contract and archive into the store; blocks. Raises Failed or Stopped.
 
-        What cannot run here is refused before its archive is fetched.
+        What cannot run here is refused before its archive is fetched. What the package brought is
+        here.
         """
+        if attempt.manifest == PACKAGE.manifest:
+            return self._back_to_package(attempt)
         manifest = self._manifest(attempt)
         try:
             contract, tree = layer_at(manifest, AGENT_CONTRACT_PATH), tree_of(manifest)
@@ -69,11 +76,13 @@ class AgentStaging:
         self._judge(attempt, said)
         self.store.require_space((tree,))
         fetch_all(self.store, self.source, (tree,), policy)
-        watched = min(said.probation_s, self.rules.deadline_s / DEADLINE_SHARE)
-        return ProbationLimits(seconds=watched, deadline_seconds=self.rules.deadline_s)
+        return self._watched(said.probation_s)
 
     async def prove(self, attempt: Attempt) -> Choice:
         """Unpack the version and start it once; raises Failed, WrongBytes or ConnectionError."""
+        if attempt.manifest == PACKAGE.manifest:
+            proved = await self.endpoint.load(attempt.slot, PACKAGE, LOAD_DEADLINE_S)
+            return Choice(PACKAGE.variant, "sealane-agent", "cpu", _here().arch, proved)
         said = await asyncio.to_thread(self._ready, attempt)
         pointer = Pointer(attempt.release, attempt.manifest, VARIANT)
         try:
@@ -84,6 +93,21 @@ class AgentStaging:
             message = f"it says that it is {proved.runtime_version}, its contract {said.version}"
             raise Failed(_failure(attempt, FailureKind.PERMANENT, "contract", message))
         return Choice(VARIANT, "sealane-agent", "cpu", said.arch, proved)
+
+    def _watched(self, probation_s: float) -> ProbationLimits:
+        watched = min(probation_s, self.rules.deadline_s / DEADLINE_SHARE)
+        return ProbationLimits(seconds=watched, deadline_seconds=self.rules.deadline_s)
+
+    def _back_to_package(self, attempt: Attempt) -> ProbationLimits:
+        """It may come back to where it was left, as a release may; raises Failed."""
+        before = self.folder.pointers().previous
+        if before in (None, PACKAGE) or self.rules.downgrade:
+            return self._watched(PACKAGE_PROBATION_S)
+        assert before is not None  # noqa: S101 - asked above
+        message = f"{before.release} ran before this version, not what the package brought"
+        hint = "roll that one out, or set upgrade.downgrade on this device"
+        where = (str(attempt.state), "supervisor", str(attempt.release))
+        raise Failed(Failure(FailureKind.ENVIRONMENTAL, *where, message, hint))
 
     def _ready(self, attempt: Attempt) -> AgentContract:
         manifest = self._manifest(attempt)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from sealane.names import Digest, ReleaseName
+from sealane.names import PACKAGE_MANIFEST, PACKAGE_RELEASE
 
 from sealane_agent.layout import Pointer
 from sealane_agent.serving.messages import GivenUp
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-PACKAGE: Final = Pointer(ReleaseName("sealane/package", 1), Digest("sha256:" + "0" * 64), "package")
+PACKAGE: Final = Pointer(PACKAGE_RELEASE, PACKAGE_MANIFEST, "package")
 """The version that the machine's package manager, or whoever installed the agent, put there."""
 
 TRIAL_STARTS: Final = 2

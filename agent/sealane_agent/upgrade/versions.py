@@ -59,6 +59,7 @@ class Versions:
         self._probation = pointers.active != pointers.lkg and self._runs(pointers.active)
         self._relaunch = asyncio.Event()
         self._off = False
+        self._offered: tuple[str, ...] = ()
 
     def leave(self) -> None:
         """Versions come with the package alone: nothing is started here."""
@@ -105,6 +106,7 @@ class Versions:
     async def load(self, _slot: str, pointer: Pointer, deadline_s: float) -> Proved:
         """Unpack a version and start it once; raises LoadFailed."""
         if pointer == PACKAGE:
+            self._offered = (hex_of(pointer.manifest),)
             return _proved(pointer, "")
         tree = self._folder.version(pointer.manifest)
         await asyncio.to_thread(self._unpack, pointer, tree)
@@ -139,7 +141,10 @@ class Versions:
         return await self.activate(slot, "", probation=False)
 
     async def drop(self, _slot: str, worker: str) -> None:
-        """Remove a version's files."""
+        """Remove a version's files; the package keeps its own."""
+        if worker in self._offered:
+            self._offered = ()
+            return
         await asyncio.to_thread(fileio.remove_tree, self._folder.versions / worker)
 
     def _runs(self, pointer: Pointer | None) -> bool:
@@ -151,16 +156,18 @@ class Versions:
         return next((each for each in known if self._runs(each)), None)
 
     def _standby(self) -> tuple[str, ...]:
-        """Versions whose files lie there, and which nothing runs from or may go back to."""
+        """Versions that nothing runs from or may go back to: their files lie there.
+
+        The package's among them after it was asked for.
+        """
         pointers = self._folder.pointers()
         used = {self._launched.manifest, self._folder.starts("endpoint").manifest}
         used |= {each.manifest for each in (pointers.lkg, pointers.previous) if each}
         names = {hex_of(manifest) for manifest in used if manifest}  # type: ignore[arg-type]  # digests all
         if not self._folder.versions.is_dir():
-            return ()
-        return tuple(
-            sorted(path.name for path in self._folder.versions.iterdir() if path.name not in names)
-        )
+            return self._offered
+        found = sorted(path.name for path in self._folder.versions.iterdir())
+        return (*(name for name in found if name not in names), *self._offered)
 
     def _prepare(self, *, probation: bool) -> None:
         self._folder.write_given_up(None)

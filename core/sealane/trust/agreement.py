@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane import limits
 from sealane.errors import InvalidName, TrustError
-from sealane.names import AGENT_MODEL, AGENT_SLOT
+from sealane.names import AGENT_MODEL, AGENT_SLOT, PACKAGE_MANIFEST, PACKAGE_RELEASE
 from sealane.trust.director import digest_of
 from sealane.trust.documents import ApprovedRelease
 from sealane.trust.requirements import unmet
@@ -43,10 +43,15 @@ class Agreement:
     def judge(
         self, slots: Iterable[SlotAssignment]
     ) -> tuple[tuple[ApprovedRelease, ...], Mapping[SlotName, TrustError]]:
-        """The approved slots, and why each other one is refused."""
+        """The approved slots, and why each other one is refused.
+
+        Back to what the machine's owner installed is in neither: there is nothing to approve.
+        """
         approved: list[ApprovedRelease] = []
         refused: dict[SlotName, TrustError] = {}
         for wanted in slots:
+            if is_package(wanted):
+                continue
             try:
                 approved.append(self._approve(wanted))
             except TrustError as error:
@@ -83,6 +88,12 @@ class Agreement:
             raise TrustError(Step.MANIFEST, f"{message} bytes")
         with refusing(Step.MANIFEST):
             return self._view.fetch(listed)
+
+
+def is_package(wanted: SlotAssignment) -> bool:
+    """Whether the director wants the version of the agent that the machine's package brought."""
+    named = (wanted.slot, wanted.release, wanted.manifest, wanted.length)
+    return named == (AGENT_SLOT, PACKAGE_RELEASE, PACKAGE_MANIFEST, 0)
 
 
 def _same_bytes(wanted: SlotAssignment, listed: TargetFile) -> None:

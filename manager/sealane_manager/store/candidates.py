@@ -11,7 +11,7 @@ from sealane_manager.rollout.draft import Candidate
 from sealane_manager.rollout.types import LIVE, Rollout
 from sealane_manager.store import rows
 from sealane_manager.store.devices import conditions
-from sealane_manager.store.records import ReleaseSource, Standing
+from sealane_manager.store.records import ReleaseSource, Standing, at_first
 from sealane_manager.store.tables import (
     DesiredRow,
     DeviceRow,
@@ -49,7 +49,7 @@ def candidates(session: Session, wanted: Draft) -> Mapping[Candidate, ReleaseSou
     changing = busy(session, slot)
     found: dict[Candidate, ReleaseSource | None] = {}
     for name, desired, active in session.exec(query):
-        source = _source(desired) if desired else None
+        source = _source(desired) if desired else at_first(slot)
         device = DeviceId(name)
         assigned = source.name if source else None
         found[Candidate(device, assigned, active or "", changing.get(device, ""))] = source

@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.names import DeviceId
+from sqlalchemy import func, update
 from sqlalchemy import select as core_select
-from sqlalchemy import update
 
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
@@ -25,7 +25,7 @@ from sealane_manager.store import rows
 from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import Wanted, assign, chunks
 from sealane_manager.store.judgements import keep
-from sealane_manager.store.records import DecisionRecord, ReleaseSource
+from sealane_manager.store.records import DecisionRecord, ReleaseSource, at_first
 from sealane_manager.store.replaced import was
 from sealane_manager.store.tables import RolloutRow, metadata
 
@@ -76,11 +76,16 @@ def say(session: Session, rollout: str, by: By, note: Note) -> None:
 def _remember_what_serves(session: Session, row: RolloutRow) -> None:
     """What is assigned now is what the devices go back to; one statement."""
     names = {"previous": "release", "previous_manifest": "manifest", "previous_length": "length"}
+    first = at_first(row.slot)
+    without = (str(first.name), first.manifest, first.length) if first else (None, None, None)
     columns = {
-        name: core_select(_DESIRED.c[source])
-        .where(_DESIRED.c.device == _MEMBERS.c.device, _DESIRED.c.slot == row.slot)
-        .scalar_subquery()
-        for name, source in names.items()
+        name: func.coalesce(
+            core_select(_DESIRED.c[source])
+            .where(_DESIRED.c.device == _MEMBERS.c.device, _DESIRED.c.slot == row.slot)
+            .scalar_subquery(),
+            value,
+        )
+        for (name, source), value in zip(names.items(), without, strict=True)
     }
     session.connection().execute(
         update(_MEMBERS).where(_MEMBERS.c.rollout == row.id).values(columns)

@@ -15,7 +15,7 @@ from sealane_manager.rollout.placement import places
 from sealane_manager.rollout.types import LIVE, DeviceState
 from sealane_manager.store.database import TURN
 from sealane_manager.store.devices import conditions
-from sealane_manager.store.records import Standing
+from sealane_manager.store.records import Standing, at_first
 from sealane_manager.store.tables import (
     DesiredRow,
     DeviceRow,
@@ -64,9 +64,7 @@ def place(session: Session, made: Rollout, wanted: Draft, total: int) -> None:
         wanted,
         col(DeviceRow.id).label("device"),
         turn.label("position"),
-        col(DesiredRow.release),
-        col(DesiredRow.manifest),
-        col(DesiredRow.length),
+        *_before(wanted),
     )
     row = ordered.where(~_serves(wanted)).subquery()
     counts = places(made.spec.stages, total)
@@ -101,6 +99,19 @@ def _meant(wanted: Draft, *columns: Any) -> Select[Any]:
         .outerjoin(DesiredRow, _of_slot(DesiredRow, slot))
         .outerjoin(SlotRow, _of_slot(SlotRow, slot))
         .where(*conditions(wanted.selector), col(DeviceRow.state) == str(Standing.ACTIVE))
+    )
+
+
+def _before(wanted: Draft) -> tuple[ColumnElement[Any], ...]:
+    """What is assigned there now: what the devices go back to."""
+    first = at_first(wanted.spec.slot)
+    assigned = {
+        "release": (col(DesiredRow.release), str(first.name) if first else None),
+        "manifest": (col(DesiredRow.manifest), first.manifest if first else None),
+        "length": (col(DesiredRow.length), first.length if first else None),
+    }
+    return tuple(
+        func.coalesce(column, value).label(name) for name, (column, value) in assigned.items()
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from sealane.names import AGENT_SLOT, PACKAGE_MANIFEST, PACKAGE_RELEASE
 
 from sealane_manager.people.access import SINGLE_SIGN_ON
 
@@ -118,6 +120,14 @@ class ReleaseSource:
     name: ReleaseName
     manifest: Digest
     length: int
+
+
+PACKAGE: Final = ReleaseSource(PACKAGE_RELEASE, PACKAGE_MANIFEST, 0)
+
+
+def at_first(slot: str) -> ReleaseSource | None:
+    """What a slot has before anything was assigned to it: the agent came with its package."""
+    return PACKAGE if slot == AGENT_SLOT else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,16 @@ def device(plant: Plant, models: Models) -> str:
     return "box-1"
 
 
+HANGS_ON_BOX_2 = """
+_runs = run
+def run(settings):
+    import time
+    if settings.folder.root.name == "box-2":
+        time.sleep(3600)
+    _runs(settings)
+"""
+
+
 def start_kept(plant: Plant, device: str) -> None:
     """`sealane-agent run`, again and again, as a service manager does."""
     configuration = plant.folder / "agent.toml"
@@ -47,6 +57,13 @@ def start_kept(plant: Plant, device: str) -> None:
     once = f"{' '.join(command)} & wait $!; sleep 0.5"
     again = f"trap 'kill $!; wait $!; exit' TERM; while :; do {once}; done"
     plant.agents[device] = plant.processes.start(device, "sh", "-c", again)
+
+
+def add_device(plant: Plant, device: str) -> None:
+    """One more that follows rollouts of the agent."""
+    plant.enrol(device)
+    start_kept(plant, device)
+    plant.wait_connected(2)
 
 
 def crash(plant: Plant, device: str) -> None:
@@ -88,9 +105,14 @@ def roll_out(plant: Plant, release: str) -> dict[str, Any]:
 
 def runs(plant: Plant, device: str) -> str:
     """The release of the agent that a device says it runs."""
+    return state_of(plant, device)[0]
+
+
+def state_of(plant: Plant, device: str) -> tuple[str, str, str]:
+    """What a device says that it runs, what it would go back to, and how its last try stands."""
     shown = json.loads(plant.processes.sealane("device", "show", device, "-o", "json"))
     (slot,) = [each for each in shown["slots"] if each["slot"] == SLOT]
-    return str(slot["active_release"])
+    return slot["active_release"], slot["lkg_release"], slot["state"]
 
 
 def test_a_version_comes_by_a_rollout_and_no_request_is_lost(
@@ -116,4 +138,26 @@ def test_a_version_comes_by_a_rollout_and_no_request_is_lost(
     for _ in range(CRASHES):
         crash(plant, device)
     wait_for("the package's version", lambda: runs(plant, device) == "sealane/package@1" or None)
+    still_answered(traffic)
+
+
+def test_the_first_version_ever_fails_and_all_devices_are_back_at_what_they_ran_before(
+    plant: Plant, models: Models, device: str
+) -> None:
+    add_device(plant, "box-2")
+    traffic = plant.start_traffic(models.traffic, [device])
+    still_answered(traffic)
+    ended = roll_out(plant, publish(plant, 1, "77.1", HANGS_ON_BOX_2))
+    assert ended["state"] == "reverted", ended
+    said = {each["device"]: (each["state"], each["detail"]) for each in ended["devices"]}
+    assert said["box-1"] == ("rolled_back", "serves sealane/package@1 again"), said
+    assert said["box-2"][0] == "rolled_back", said
+    kept = ("sealane/package@1", "sealane/package@1", "committed")
+    wait_for("the package's version", lambda: state_of(plant, device) == kept or None)
+    assert runs(plant, "box-2") == "sealane/package@1"
+    still_answered(traffic)
+
+    ended = roll_out(plant, publish(plant, 2, "77.2"))
+    assert ended["state"] == "succeeded", ended
+    assert runs(plant, device) == runs(plant, "box-2") == "sealane/agent@2"
     still_answered(traffic)
