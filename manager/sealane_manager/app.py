@@ -314,6 +314,7 @@ class _Doors:
         self._settings, self._fleet, self._parts = settings, fleet, parts
         self._host = settings.host or fleet.hosts[0]
         self._tls = _tls(settings.state, fleet, self._host, parts.issuer)
+        self._desk = Desk(parts.store, self._papers(), parts.clock, settings.pace)
         self._servers: list[grpc.aio.Server] = []
         self._dashboard: DashboardServer | None = None
 
@@ -387,15 +388,11 @@ class _Doors:
         parts = self._parts
         reception = Reception(
             Door(DEVICE, self._fleet.fleet, parts.clock),
-            self._desk(),
+            self._desk,
             self._renewal(),
             parts.controller.wake,
         )
         return FleetService(reception, Content(parts.repository, parts.blobs, self._patches()))
-
-    def _desk(self) -> Desk:
-        parts = self._parts
-        return Desk(parts.store, self._papers(), parts.clock, self._settings.pace)
 
     def _papers(self) -> Papers:
         parts = self._parts
@@ -411,7 +408,7 @@ class _Doors:
 
     def _rejoining(self) -> Rejoining:
         issuer, clock = self._parts.issuer, self._parts.clock
-        return Rejoining(self._renewal(), self._desk().admit, lambda: issuer.authorities, clock)
+        return Rejoining(self._renewal(), self._desk.admit, lambda: issuer.authorities, clock)
 
     def _enrolment(self) -> Enrolment:
         parts = self._parts
@@ -424,8 +421,9 @@ class _Doors:
 
     def _offices(self, enrolment: Enrolment, enrol_address: str) -> Offices:
         parts = self._parts
+        members = Members(parts.store, parts.sessions, enrolment, enrol_address, parts.clock)
         return Offices(
-            members=Members(parts.store, parts.sessions, enrolment, enrol_address, parts.clock),
+            members=replace(members, knocks=self._desk.knocks),
             publishing=parts.publishing,
             blobs=parts.blobs,
             rollouts=Rollouts(parts.controller),

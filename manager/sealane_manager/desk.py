@@ -16,6 +16,7 @@ from sealane.trust.documents import DirectorDocument
 
 from sealane_manager.errors import NotAllowed, NotKnown
 from sealane_manager.identity.ca import DEVICE_LIFETIME
+from sealane_manager.identity.knocks import Knocks
 from sealane_manager.identity.renewal import QUARANTINE_HINT
 from sealane_manager.recovery import Recovery
 from sealane_manager.store.records import DecisionRecord, Standing
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.audit import AuditLog
     from sealane_manager.director import Director
+    from sealane_manager.identity.succession import Shown
     from sealane_manager.repository import Repository
     from sealane_manager.sampling import Sampling
     from sealane_manager.store.records import Issue
@@ -131,14 +133,18 @@ class Desk:
         self._store, self._papers, self._clock = store, papers, clock
         self.pace = pace
         self._alarmed: set[DeviceId] = set()
+        self.knocks = Knocks()
         self.recovery = Recovery(store, papers.repository, clock)
 
-    def admit(self, device: DeviceId) -> None:
-        """Raise NotAllowed unless the device is a member of the fleet."""
+    def admit(self, device: DeviceId, shown: Shown | None = None) -> None:
+        """Raise NotAllowed unless the device is a member of the fleet.
+
+        A machine that is not known is remembered with the key that it has shown.
+        """
         try:
             record = self._store.devices.get(device)
         except NotKnown as error:
-            raise NotAllowed(f"device {device} is not known here", hint="enrol it again") from error
+            raise self._not_known(device, shown) from error
         if record.state is Standing.REVOKED:
             raise NotAllowed(f"device {device} was revoked")
         if record.state is Standing.PENDING:
@@ -146,6 +152,14 @@ class Desk:
         if record.state is Standing.QUARANTINED:
             why = f"device {device} is in quarantine: {record.state_reason}"
             raise NotAllowed(why, hint=QUARANTINE_HINT)
+
+    def _not_known(self, device: DeviceId, shown: Shown | None) -> NotAllowed:
+        if shown is not None and self.knocks.heard(device, shown, self._clock.now()):
+            _log.warning("device %s is of this fleet and not known here", device)
+        return NotAllowed(
+            f"device {device} is not known here; an operator can adopt it",
+            hint=f"what serves goes on: sealane device adopt {device}",
+        )
 
     def hello(self, device: DeviceId, hello: Hello, certificate: datetime | None = None) -> Welcome:
         """Record what the device is, what it runs and when the certificate that it shows ends."""

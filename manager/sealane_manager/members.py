@@ -1,20 +1,21 @@
-"""What operators do with devices: invite, list, label, revoke."""
+"""What operators do with devices: invite, list, label, adopt, revoke."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sealane.names import parse_device, parse_label
 from sealane.trust.token import JoinToken
 
 from sealane_manager.hold_order import ordered
+from sealane_manager.identity.knocks import Knocks, meant
 from sealane_manager.schedule import checked
 from sealane_manager.selector import parse, refuse_reserved
 from sealane_manager.sessions import Ending
-from sealane_manager.store.records import By
+from sealane_manager.store.records import By, NewDevice
 from sealane_manager.views import DeviceView
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.hold_order import HoldOrder, HoldWish
     from sealane_manager.identity.enrolment import Enrolment, Terms
+    from sealane_manager.identity.knocks import Adoption, Knock
     from sealane_manager.schedule import Schedule
     from sealane_manager.sessions import Sessions
     from sealane_manager.store.records import DeviceRecord
@@ -49,6 +51,7 @@ class Members:
     enrolment: Enrolment
     enrol_address: str
     clock: Clock
+    knocks: Knocks = field(default_factory=Knocks)
 
     def invite(self, terms: Terms, actor: str) -> str:
         """A join token, as it is pasted."""
@@ -123,6 +126,30 @@ class Members:
         """End a membership and its open session; raises NotKnown."""
         self.store.devices.revoke(parse_device(device), By(actor, reason, self.clock.now()))
         self.sessions.end(parse_device(device), Ending.REVOKED)
+
+    def unknown(self) -> tuple[Knock, ...]:
+        """Machines with a certificate of this fleet that called and are not known here."""
+        return self.knocks.list()
+
+    def adopt(self, wish: Adoption, actor: str) -> DeviceView:
+        """Make a machine that called a device again; raises NotKnown, InvalidName or Refused."""
+        refuse_reserved(wish.labels)
+        for key, value in wish.labels.items():
+            parse_label(key, value)
+        knock = meant(self.knocks.list(), parse_device(wish.device), wish.key)
+        now = self.clock.now()
+        new = NewDevice(
+            id=knock.device,
+            name=knock.device,
+            labels=wish.labels,
+            public_key=knock.shown.key.pem,
+            key_fingerprint=knock.shown.key.fingerprint,
+            token="",
+            enrolled_at=now,
+        )
+        self.store.restoring.take_in(new, knock.shown.issued, By(actor, wish.reason, now))
+        self.knocks.forget(knock.device)
+        return self._view(self.store.devices.get(knock.device))
 
     def approve(self, device: str, reason: str, actor: str) -> None:
         """Admit a device that waits; raises NotKnown or Refused."""

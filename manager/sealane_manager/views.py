@@ -34,6 +34,23 @@ class DeviceView:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownDevice:
+    """A machine with a certificate of the fleet that the manager does not know.
+
+    Attributes:
+        key: SHA-256 of its public key, hexadecimal.
+        certified: when its certificate was issued.
+        first, last: when it called.
+    """
+
+    device: DeviceId
+    key: str
+    certified: datetime
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseView:
     """One release; `size` is that of all its files, in bytes."""
 

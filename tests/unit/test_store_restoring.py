@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from sealane.names import DeviceId
+from sealane.names import AGENT_SLOT, PACKAGE_RELEASE, DeviceId
 from sealane_manager.rollout.operate import Word, operate
 from sealane_manager.rollout.types import DeviceState, Grant, Operation, RolloutState, Step
 from support.rollouts import NEW, OLD, SLOT, START, a_report
@@ -95,6 +95,17 @@ def test_it_is_taken_up_when_it_is_listed_later(store: Store) -> None:
     store.restoring.adopt(D1, (serves(NEW),), {}, LATER)
     assert store.restoring.adopt(D1, (serves(NEW),), LISTED, LATER)
     assert wanted(store) == [str(NEW)]
+
+
+def test_where_the_packages_agent_runs_no_release_has_to_be_wanted(store: Store) -> None:
+    runs = replace(serves(PACKAGE_RELEASE), slot=AGENT_SLOT)
+    assert not store.restoring.adopt(D1, (runs,), LISTED, LATER)
+    start(store, release=OLD, slot=AGENT_SLOT)
+    store.rollouts.change("r-1", granted, ADA)
+    assert store.restoring.adopt(D1, (runs,), LISTED, LATER)
+    assert wanted(store) == [str(PACKAGE_RELEASE)]
+    assert not store.restoring.adopt(D1, (runs,), LISTED, LATER)
+    assert [line.rpartition(": ")[2] for line in lines(store, "adopt")] == ["it stays"]
 
 
 def test_saying_it_twice_changes_and_logs_nothing(store: Store) -> None:

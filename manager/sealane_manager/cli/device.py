@@ -9,7 +9,7 @@ import typer
 from sealane.limits import MIB
 from sealane.names import parse_device, parse_label
 
-from sealane_manager.cli import device_orders
+from sealane_manager.cli import device_adoption, device_orders
 from sealane_manager.cli.arguments import parse_duration, parse_labels
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, reported
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="The machines of the fleet.")
 device_orders.add_to(app)
+device_adoption.add_to(app)
 
 _COLUMNS = ("id", "labels", "connected", "serving", "last_seen")
 

@@ -66,7 +66,7 @@ class Rejoining:
     """Judges proofs; `admit` raises NotAllowed unless the device is a member of the fleet."""
 
     renewal: Renewal
-    admit: Callable[[DeviceId], None]
+    admit: Callable[[DeviceId, Shown], None]
     authorities: Callable[[], Sequence[x509.Certificate]]
     clock: Clock
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
@@ -81,7 +81,7 @@ class Rejoining:
         """A certificate, PEM; raises NotAllowed, or what a renewal raises."""
         self._judge_nonce(proof.nonce)
         device, shown = self._shown(proof)
-        self.admit(device)
+        self.admit(device, shown)
         return self.renewal.renew(device, shown, proof.csr)
 
     def _seal(self, text: bytes) -> bytes:

@@ -47,6 +47,7 @@ class Act(StrEnum):
     CARRY = "export a kit"
     INVITE = "make a join token"
     ADMIT = "admit a device that waits for approval"
+    ADOPT = "adopt a device that is not known"
     SCHEDULE = "set when devices may fetch and activate"
     SAMPLE = "order, open or delete samples of inputs"
     WITHDRAW = "withdraw a change that waits for signatures"
@@ -73,6 +74,7 @@ NEEDS: Final[Mapping[Act, Role]] = {
     Act.CARRY: Role.OPERATOR,
     Act.INVITE: Role.APPROVER,
     Act.ADMIT: Role.APPROVER,
+    Act.ADOPT: Role.APPROVER,
     Act.SCHEDULE: Role.APPROVER,
     Act.SAMPLE: Role.APPROVER,
     Act.WITHDRAW: Role.APPROVER,

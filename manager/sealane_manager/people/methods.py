@@ -53,6 +53,8 @@ METHODS: Final[Mapping[str, Act]] = {
     "OrderService/ReleaseHold": Act.HOLD,
     "OrderService/ListHolds": Act.LOOK,
     "OrderService/RollBackDevice": Act.START,
+    "OrderService/ListUnknownDevices": Act.ADOPT,
+    "OrderService/AdoptDevice": Act.ADOPT,
     "RolloutService/PlanRollout": Act.START,
     "RolloutService/GetEvidence": Act.AUDIT,
     "SampleService/OrderSamples": Act.SAMPLE,

@@ -48,7 +48,7 @@ class Reception:
     async def admit(self, context: Context) -> Caller:
         """The device that calls; raises NotAllowed."""
         caller = self.door.admit(context)
-        await asyncio.to_thread(self.desk.admit, parse_device(caller.name))
+        await asyncio.to_thread(self.desk.admit, parse_device(caller.name), caller.shown)
         return caller
 
     async def admit_to_fetch(self, context: Context) -> Caller:

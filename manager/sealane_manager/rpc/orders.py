@@ -11,13 +11,16 @@ from sealane.wire.v1 import orders_pb2 as wire
 from sealane.wire.v1 import orders_pb2_grpc
 
 from sealane_manager.hold_order import HoldOrder, HoldWish
+from sealane_manager.identity.knocks import Adoption
 from sealane_manager.rpc.answers import understood
 from sealane_manager.rpc.operators import asked
+from sealane_manager.views import UnknownDevice
 
 if TYPE_CHECKING:
     import grpc
     from sealane.names import DeviceId, SlotName
 
+    from sealane_manager.identity.knocks import Knock
     from sealane_manager.members import Members
     from sealane_manager.people.access import Who
     from sealane_manager.rollouts import Rollouts
@@ -74,6 +77,21 @@ class OrderService(orders_pb2_grpc.OrderServiceServicer):
 
         return await asked(roll_back)
 
+    async def ListUnknownDevices(
+        self, _request: wire.ListUnknownDevicesRequest, _context: Context
+    ) -> wire.ListUnknownDevicesResponse:
+        """Who called and is not known."""
+        found = await asked(lambda _: self._members.unknown())
+        return wire.ListUnknownDevicesResponse(devices=map(_unknown_to_wire, found))
+
+    async def AdoptDevice(
+        self, request: wire.AdoptDeviceRequest, _context: Context
+    ) -> wire.AdoptDeviceResponse:
+        """Make a machine a device again."""
+        wish = Adoption(request.device, request.key, dict(request.labels), request.reason)
+        await asked(lambda who: self._members.adopt(wish, who.name))
+        return wire.AdoptDeviceResponse()
+
 
 class OrderCalls:
     """An operator's orders; raise what `Operator`'s methods do."""
@@ -113,6 +131,37 @@ class OrderCalls:
         with understood(self._address):
             answer = self._stub.RollBackDevice(request, timeout=_CALL_SECONDS)
         return answer.rollout, answer.release
+
+    def unknown(self) -> tuple[UnknownDevice, ...]:
+        """Machines with a certificate of this fleet that called and are not known."""
+        with understood(self._address):
+            answer = self._stub.ListUnknownDevices(
+                wire.ListUnknownDevicesRequest(), timeout=_CALL_SECONDS
+            )
+        return tuple(map(_unknown_from_wire, answer.devices))
+
+    def adopt(self, wish: Adoption) -> None:
+        """Make one of them a device again."""
+        request = wire.AdoptDeviceRequest(
+            device=wish.device, key=wish.key, labels=dict(wish.labels), reason=wish.reason
+        )
+        with understood(self._address):
+            self._stub.AdoptDevice(request, timeout=_CALL_SECONDS)
+
+
+def _unknown_to_wire(knock: Knock) -> wire.UnknownDevice:
+    return wire.UnknownDevice(
+        device=knock.device,
+        key=knock.shown.key.fingerprint,
+        certified_us=codec.to_micros(knock.shown.issued),
+        first_us=codec.to_micros(knock.first),
+        last_us=codec.to_micros(knock.last),
+    )
+
+
+def _unknown_from_wire(found: wire.UnknownDevice) -> UnknownDevice:
+    moments = (found.certified_us, found.first_us, found.last_us)
+    return UnknownDevice(parse_device(found.device), found.key, *map(codec.from_micros, moments))
 
 
 def _order_to_wire(order: HoldOrder) -> wire.HoldOrder:

@@ -60,16 +60,7 @@ class Devices:
         The id of a device that was revoked is free again: another machine takes its place.
         """
         with self._database.write() as session:
-            row = _free_row(session, new)
-            row.state, row.state_reason = _first_state(new), ""
-            row.public_key, row.key_fingerprint = new.public_key, new.key_fingerprint
-            row.previous_key = row.previous_fingerprint = None
-            row.key_since = row.key_shown_at = row.certificate_expires = None
-            row.token, row.enrolled_at = new.token, new.enrolled_at
-            session.add(row)
-            session.execute(delete(LabelRow).where(col(LabelRow.device) == new.id))
-            session.flush()
-            _set_labels(session, new.id, new.labels)
+            add_device(session, new)
             actor = f"token {new.token}"
             action = "apply" if new.waits else "enrol"
             detail = f"device {new.id}, key {new.key_fingerprint}"
@@ -277,6 +268,20 @@ def active(session: Session, device: DeviceId) -> DeviceRow:
     if row.state != Standing.ACTIVE:
         raise Refused(f"device {device} was {row.state}")
     return row
+
+
+def add_device(session: Session, new: NewDevice) -> None:
+    """Write a new device with its labels; raises Refused when its id or its key is taken."""
+    row = _free_row(session, new)
+    row.state, row.state_reason = _first_state(new), ""
+    row.public_key, row.key_fingerprint = new.public_key, new.key_fingerprint
+    row.previous_key = row.previous_fingerprint = None
+    row.key_since = row.key_shown_at = row.certificate_expires = None
+    row.token, row.enrolled_at = new.token, new.enrolled_at
+    session.add(row)
+    session.execute(delete(LabelRow).where(col(LabelRow.device) == new.id))
+    session.flush()
+    _set_labels(session, new.id, new.labels)
 
 
 def _free_row(session: Session, new: NewDevice) -> DeviceRow:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import delete, update
 from sqlmodel import col, select
 
+from sealane_manager.errors import Refused
 from sealane_manager.rollout.types import DeviceState, RolloutState
 from sealane_manager.store import history
 from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import Wanted, assign, bump
-from sealane_manager.store.devices import known
-from sealane_manager.store.records import DecisionRecord
+from sealane_manager.store.devices import add_device, known
+from sealane_manager.store.records import PACKAGE, DecisionRecord
 from sealane_manager.store.tables import (
     DesiredRow,
+    DeviceRow,
     JoinTokenRow,
     LoginRow,
     RolloutDeviceRow,
@@ -34,11 +36,13 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from sealane_manager.store.database import Database
-    from sealane_manager.store.records import ReleaseSource
+    from sealane_manager.store.records import By, NewDevice, ReleaseSource
 
 ACTOR: Final = "restore"
 
 LED: Final = "the device is newer than this database: it was led on before a restore"
+
+_KNOWN_HINT: Final = "a machine of a name that is taken is enrolled anew: sealane device token"
 
 MAX_DOCUMENT_VERSION: Final = 2**53
 """No clock reaches it; a device that says more harms only itself."""
@@ -66,6 +70,21 @@ class Restoring:
             history.next_epoch(session, now)
             log(session, DecisionRecord(now, "", ACTOR, "restore", why))
             return tuple(row.id for row in paused)
+
+    def take_in(self, new: NewDevice, certified: datetime, by: By) -> None:
+        """Keep a device that a later self of this database had enrolled; raises Refused.
+
+        `certified`: when its key was. No name that this database knows is given away, least of all
+        that of a device that was revoked.
+        """
+        with self._database.write() as session:
+            row = session.get(DeviceRow, new.id)
+            if row is not None:
+                raise Refused(f"device {new.id} is known here: it is {row.state}", hint=_KNOWN_HINT)
+            add_device(session, new)
+            known(session, new.id).key_since = certified
+            detail = f"device {new.id}, key {new.key_fingerprint}: {by.reason}"
+            log(session, DecisionRecord(by.at, "", by.actor, "adopt", detail))
 
     def is_behind(self, device: DeviceId, seen: int) -> bool:
         """Whether the device was sent a newer document than this database remembers.
@@ -97,12 +116,12 @@ class Restoring:
             strays = [each for each in slots if each.active_release]
             wanted = _wanted_now(session, device)
             leaving = _leaving(session, device)
+            known_here = {**listed, str(PACKAGE.name): PACKAGE}
             news = [
-                Wanted(device, each.slot, listed.get(each.active_release), "")
+                Wanted(device, each.slot, known_here.get(each.active_release), "")
                 for each in strays
                 if (each.slot, each.active_release) not in leaving
-                and wanted.get(each.slot, "")
-                != (each.active_release if each.active_release in listed else "")
+                and wanted.get(each.slot, "") not in _fitting(each, known_here)
             ]
             changed = assign(session, news)
             for each in news:
@@ -116,6 +135,13 @@ class Restoring:
 def _wanted_now(session: Session, device: DeviceId) -> dict[str, str]:
     query = select(DesiredRow.slot, DesiredRow.release).where(DesiredRow.device == device)
     return dict(session.exec(query).all())
+
+
+def _fitting(slot: SlotReport, listed: Mapping[str, ReleaseSource]) -> tuple[str, ...]:
+    """What may be wanted where this serves; no release has to be where the package's agent runs."""
+    if slot.active_release == str(PACKAGE.name):
+        return "", slot.active_release
+    return (slot.active_release if slot.active_release in listed else "",)
 
 
 def _leaving(session: Session, device: DeviceId) -> set[tuple[str, str]]:

@@ -103,6 +103,9 @@ class Drill:
         plant = self.plant
         self.backup = backed_up(plant, self.passphrase)
         self.second = publish(plant, self.models, 2)
+        plant.enrol("box-2")
+        plant.start_agent("box-2")
+        plant.wait_connected(2)
         roll_out(plant, 2)
         self.traffic = plant.start_traffic(self.models.traffic, ["box-1"])
         still_answered(self.traffic, "2")
@@ -125,14 +128,42 @@ class Drill:
         still_answered(self.traffic, "2")
 
     def list_devices(self) -> None:
-        """`sealane device list`."""
+        """`sealane device list`: who was enrolled after the backup is not in it."""
         self.plant.wait_connected(1)
         assert serving(self.plant, "box-1") == f"{MODEL}@2"
+        shown = json.loads(self.plant.processes.sealane("device", "list", "-o", "json"))
+        assert [each["id"] for each in shown] == ["box-1"]
+
+    def list_unknown(self) -> None:
+        """`sealane device unknown`: it serves on, and is told why it is not heard."""
+        command = ("device", "unknown", "-o", "json")
+        found = wait_for(
+            "a call of box-2", lambda: json.loads(self.plant.processes.sealane(*command)) or None
+        )
+        assert [each["device"] for each in found] == ["box-2"]
+        said = "device box-2 is not known here; an operator can adopt it"
+        wait_for("its log", lambda: said in log_of(self.plant, "box-2") or None)
+
+    def adopt(self) -> None:
+        """`sealane device adopt`: the next time it asks it is a device again."""
+        plant = self.plant
+        plant.processes.sealane(
+            *("device", "adopt", "box-2", "--label", "line=2", "--reason", "seen on line 2")
+        )
+        agent = plant.agents["box-2"]
+        agent.terminate()  # it asks within five minutes; one that starts asks at once
+        assert agent.wait(timeout=60) == 0
+        plant.start_agent("box-2")
+        plant.wait_connected(2)
+        assert serving(plant, "box-2") == f"{MODEL}@2"
 
     def list_adopted(self) -> None:
         """`sealane audit list`."""
         command = ("audit", "list", "--action", "adopt", "-o", "json")
-        adopted = json.loads(self.plant.processes.sealane(*command))
+        lines = json.loads(self.plant.processes.sealane(*command))
+        (person,) = [line for line in lines if "seen on line 2" in line["detail"]]
+        assert person["actor"] not in ("restore", "device box-2"), person
+        adopted = [line for line in lines if "of box-1 " in line["detail"]]
         assert all(f"serves {MODEL}@2" in line["detail"] for line in adopted)
         assert [line["detail"].rpartition(": ")[2] for line in adopted] == [
             "it stays",
@@ -146,6 +177,7 @@ class Drill:
     def publish_again(self) -> None:
         """`sealane bundle publish` of what came back without its blobs; rollouts work."""
         roll_out(self.plant, 1)
+        assert serving(self.plant, "box-2") == f"{MODEL}@1"
         still_answered(self.traffic, "1")
         self.plant.publish(self.second, 2)
         roll_out(self.plant, 2)
@@ -157,6 +189,8 @@ STEPS: Final = {
     "sealane restore": Drill.restore,
     "sealane serve": Drill.serve,
     "sealane device list": Drill.list_devices,
+    "sealane device unknown": Drill.list_unknown,
+    "sealane device adopt": Drill.adopt,
     "sealane audit list --action adopt": Drill.list_adopted,
     "sealane release list": Drill.list_releases,
     "sealane bundle publish": Drill.publish_again,
@@ -174,4 +208,4 @@ def test_the_drill_sets_no_newer_device_back_and_the_next_rollouts_work(
     doing = Drill(plant, models, passphrase)
     for command in commands:
         STEPS[command](doing)
-    assert "rolled_back" not in log_of(plant, "box-1")
+    assert "rolled_back" not in log_of(plant, "box-1") + log_of(plant, "box-2")

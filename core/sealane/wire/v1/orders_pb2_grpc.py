@@ -54,6 +54,16 @@ class OrderServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_orders__pb2.RollBackDeviceRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_orders__pb2.RollBackDeviceResponse.FromString,
                 _registered_method=True)
+        self.ListUnknownDevices = channel.unary_unary(
+                '/sealane.wire.v1.OrderService/ListUnknownDevices',
+                request_serializer=sealane_dot_wire_dot_v1_dot_orders__pb2.ListUnknownDevicesRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_orders__pb2.ListUnknownDevicesResponse.FromString,
+                _registered_method=True)
+        self.AdoptDevice = channel.unary_unary(
+                '/sealane.wire.v1.OrderService/AdoptDevice',
+                request_serializer=sealane_dot_wire_dot_v1_dot_orders__pb2.AdoptDeviceRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_orders__pb2.AdoptDeviceResponse.FromString,
+                _registered_method=True)
 
 
 class OrderServiceServicer(object):
@@ -84,6 +94,20 @@ class OrderServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUnknownDevices(self, request, context):
+        """Machines with a certificate of this fleet that called and are not known here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdoptDevice(self, request, context):
+        """Makes one of them a device again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrderServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -106,6 +130,16 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.RollBackDevice,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_orders__pb2.RollBackDeviceRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_orders__pb2.RollBackDeviceResponse.SerializeToString,
+            ),
+            'ListUnknownDevices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnknownDevices,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_orders__pb2.ListUnknownDevicesRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_orders__pb2.ListUnknownDevicesResponse.SerializeToString,
+            ),
+            'AdoptDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdoptDevice,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_orders__pb2.AdoptDeviceRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_orders__pb2.AdoptDeviceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -216,6 +250,60 @@ class OrderService(object):
             '/sealane.wire.v1.OrderService/RollBackDevice',
             sealane_dot_wire_dot_v1_dot_orders__pb2.RollBackDeviceRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_orders__pb2.RollBackDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnknownDevices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OrderService/ListUnknownDevices',
+            sealane_dot_wire_dot_v1_dot_orders__pb2.ListUnknownDevicesRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_orders__pb2.ListUnknownDevicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdoptDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.OrderService/AdoptDevice',
+            sealane_dot_wire_dot_v1_dot_orders__pb2.AdoptDeviceRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_orders__pb2.AdoptDeviceResponse.FromString,
             options,
             channel_credentials,
             insecure,
