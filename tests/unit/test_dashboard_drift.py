@@ -123,6 +123,19 @@ def test_the_histogram_of_a_device_stands_beside_all_three_baselines(dashboard: 
     assert text.count('class="histogram"') == 3
 
 
+def test_a_distance_is_red_only_when_its_whole_interval_is_far(dashboard: Dashboard) -> None:
+    enrol(dashboard.store, "edge-3", site="berlin")
+    now = int(dashboard.clock.now().timestamp())
+    model = replace(plain_model(3), release=str(NEW), inputs={"x": Bins((2, 0, 1))})
+    batch = arrived(1, Window(now - 120, 60, (model,)), device=DeviceId("edge-3"))
+    dashboard.store.telemetry.put(batch).result(10)
+    browser = dashboard.browser("ada")
+    few, many = (browser.text(detail(device=name)) for name in ("edge-3", "edge-1"))
+    assert 'rect class="unsure"' in few
+    assert 'rect class="bad"' not in few
+    assert 'rect class="bad"' in many
+
+
 def test_the_histogram_of_all_devices_has_no_peers(dashboard: Dashboard) -> None:
     text = dashboard.browser("ada").text(detail())
     assert "on all devices" in text
