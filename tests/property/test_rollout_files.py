@@ -29,6 +29,10 @@ words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
 stages = st.one_of(
     st.integers(1, 10**9 - 1).map(lambda count: Stage(count=count)),
     st.integers(1, 100).map(lambda percent: Stage(percent=percent)),
+    st.sampled_from(("line=a, gpu", "site in (berlin,paris)")).map(
+        lambda selector: Stage(selector=selector)
+    ),
+    names.map(lambda label: Stage(group=f"x{label}")),
 )
 checks = st.tuples(
     *(
@@ -69,7 +73,12 @@ specs = st.builds(
             Pace,
             st.none() | counts,
             st.none() | counts,
-            st.lists(st.builds(Limit, names, counts), max_size=3).map(tuple),
+            st.lists(
+                st.builds(
+                    Limit, names, counts, st.lists(names, max_size=3).map(tuple), st.booleans()
+                ),
+                max_size=3,
+            ).map(tuple),
         ),
         st.builds(
             Times,

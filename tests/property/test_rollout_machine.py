@@ -12,36 +12,43 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sealane.failure import FailureKind
+from sealane.names import DeviceId
 from sealane.receipt import Receipt
 from sealane_manager.errors import Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.moves import supersede
+from sealane_manager.rollout.notation import parse_limit
 from sealane_manager.rollout.operate import Word, operate
 from sealane_manager.rollout.pace import is_at_risk
-from sealane_manager.rollout.placement import parse_stage, places, plan
-from sealane_manager.rollout.terms import Limit, Pace, Retries, Terms, Times
+from sealane_manager.rollout.placement import Member, expanded, parse_stage, places, spread
+from sealane_manager.rollout.terms import Pace, Retries, Terms, Times
 from sealane_manager.rollout.types import (
     LIVE,
     DeviceState,
     GatePolicy,
+    Grant,
     OnFailure,
     Operation,
     RolloutState,
 )
 from support.rollout_counts import ROLLOUT_STEPS
-from support.rollouts import Fleet, a_device, a_rollout, a_spec
+from support.rollouts import Agent, Fleet, a_device, a_rollout, a_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sealane.names import DeviceId
-    from sealane_manager.rollout.types import RolloutSpec
+    from sealane_manager.rollout.types import RolloutSpec, Step
 
 STAGES = st.lists(
-    st.sampled_from(["1", "2", "3", "10%", "40%", "50%", "100%"]), min_size=1, max_size=4
+    st.sampled_from(
+        ["1", "2", "3", "10%", "40%", "50%", "100%", "where site=a", "where line!=1", "each group"]
+    ),
+    min_size=1,
+    max_size=4,
 )
 INDEX = st.integers(min_value=0, max_value=20)
-ENOUGH = 200
+ENOUGH = 400
+MOST = 10
 COUNTED = {"steps": 0}
 IN_CI = os.environ.get("CI") == "true"
 EXAMPLES = 3500 if IN_CI else 60
@@ -55,7 +62,12 @@ TERMS = st.builds(
         st.none() | st.integers(1, 3),
         st.none() | st.integers(1, 2),
         st.lists(
-            st.builds(Limit, st.sampled_from(("site", "group")), st.integers(1, 2)), max_size=2
+            st.sampled_from(
+                ("site", "group", "site/line", "site/line/group", "line per site", "site per fleet")
+            ).flatmap(
+                lambda what: st.integers(1, 2).map(lambda count: parse_limit(f"{what}={count}"))
+            ),
+            max_size=3,
         ).map(tuple),
     ),
     times=st.builds(
@@ -75,16 +87,25 @@ SPECS = st.builds(
 )
 
 
+def labels_of(number: int) -> dict[str, str]:
+    """Two sites with lines of the same names, and groups that cross them."""
+    return {"site": "ab"[number % 2], "line": str(number // 2 % 2), "group": str(number // 3)}
+
+
 class RolloutMachine(RuleBasedStateMachine):
     @initialize(stages=STAGES, total=st.integers(min_value=1, max_value=8), spec=SPECS)
     def start(self, stages: list[str], total: int, spec: RolloutSpec) -> None:
-        wanted = plan([parse_stage(text) for text in stages], total)
-        members = [
-            a_device(f"d{number}", labels=(("site", "ab"[number % 2]), ("group", str(number // 3))))
-            for number in range(total)
-        ]
-        self.fleet = Fleet(a_rollout(replace(spec, stages=wanted), members))
-        self.proved: set[str] = set()
+        members = [Member(DeviceId(f"d{number}"), labels_of(number)) for number in range(total)]
+        values = {"group": {each.labels["group"] for each in members}}
+        found = spread(expanded([parse_stage(text) for text in stages], values), members)
+        devices = tuple(
+            a_device(each.device, stage=index, labels=tuple(each.labels.items()))
+            for index, (_, chosen) in enumerate(found)
+            for each in chosen
+        )
+        wanted = tuple(stage for stage, _ in found)
+        self.fleet = Fleet(a_rollout(replace(spec, stages=wanted), devices, devices=devices))
+        self.planned = {each.device: each.stage for each in devices}
 
     def pick(self, index: int) -> DeviceId:
         names = sorted(self.fleet.agents)
@@ -92,9 +113,32 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @rule()
     def tick(self) -> None:
-        self.fleet.apply(advance(self.fleet.seen(), self.fleet.now))
+        step = advance(self.fleet.seen(), self.fleet.now)
+        self.fleet.apply(step)
+        self.every_place_went_to_whom_its_stage_means(step)
         again = advance(self.fleet.seen(), self.fleet.now)
         assert again.decisions == (), "a tick that repeats decides nothing new"
+
+    def every_place_went_to_whom_its_stage_means(self, step: Step) -> None:
+        stages = {each.device: each.stage for each in step.rollout.devices}
+        for given in (each for each in step.decisions if isinstance(each, Grant)):
+            stage = stages[given.device]
+            meant = step.rollout.spec.stages[stage].selector
+            assert given.attempt or not meant or self.planned[given.device] <= stage
+
+    @rule()
+    @precondition(lambda self: self.fleet.rollout.state is RolloutState.RUNNING)
+    def a_device_joins(self) -> None:
+        """One that matches by now: last in turn, and under the same limits."""
+        rollout = self.fleet.rollout
+        if len(rollout.devices) >= MOST:
+            return
+        name, last = DeviceId(f"late{len(rollout.devices)}"), len(rollout.spec.stages) - 1
+        labels = tuple(labels_of(len(rollout.devices)).items())
+        late = a_device(name, stage=last, labels=labels, changed_at=self.fleet.now)
+        self.fleet.rollout = replace(rollout, devices=(*rollout.devices, late))
+        self.fleet.agents[name] = Agent(name)
+        self.planned[name] = last
 
     @rule()
     def talk(self) -> None:
@@ -172,7 +216,11 @@ class RolloutMachine(RuleBasedStateMachine):
             return
         rollout = self.fleet.rollout
         counts = places(rollout.spec.stages, len(rollout.devices))
-        assert len(self.fleet.desired_new) <= counts[rollout.stage]
+        meant = sum(
+            bool(rollout.spec.stages[stage].selector) and stage <= rollout.stage
+            for stage in self.planned.values()
+        )
+        assert len(self.fleet.desired_new) <= counts[rollout.stage] + meant
 
     @invariant()
     def no_more_devices_are_at_risk_than_every_limit_allows(self) -> None:
@@ -186,8 +234,9 @@ class RolloutMachine(RuleBasedStateMachine):
         serving = sum(each.served for each in rollout.devices)
         assert pace.ramp is None or len(risk) <= pace.ramp + serving
         for limit in pace.limits:
-            alike = Counter(dict(each.labels)[limit.label] for each in risk)
-            assert max(alike.values(), default=0) <= limit.at_once
+            paths = [tuple(dict(each.labels)[name] for name in limit.labels) for each in risk]
+            found = Counter(path[:-1] for path in set(paths)) if limit.values else Counter(paths)
+            assert max(found.values(), default=0) <= limit.at_once
 
     @invariant()
     def no_device_is_tried_more_often_than_was_agreed(self) -> None:

@@ -12,7 +12,7 @@ from sealane.fleet import DeviceFacts, Hello, RuntimeFact, SlotReport
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 from sealane.receipt import Receipt
 from sealane_manager.rollout.observe import proven, reported, target
-from sealane_manager.rollout.placement import parse_stage, places, stage_of
+from sealane_manager.rollout.placement import parse_stage, places
 from sealane_manager.rollout.types import (
     DeviceState,
     Grant,
@@ -106,7 +106,8 @@ def a_rollout(spec: RolloutSpec, members: Sequence[RolloutDevice], **changes: An
         phase_since=START,
         reason="",
         devices=tuple(
-            replace(each, stage=stage_of(position, counts)) for position, each in enumerate(members)
+            replace(each, stage=next(n for n, count in enumerate(counts) if position < count))
+            for position, each in enumerate(members)
         ),
         created_at=START,
     )

@@ -22,7 +22,16 @@ from sealane_manager.rollout.types import (
     Step,
     TakeBack,
 )
-from support.rollouts import OLD, SOAK, START, a_device, a_rollout, a_spec, devices
+from support.rollouts import (
+    OLD,
+    SOAK,
+    START,
+    a_device,
+    a_rollout,
+    a_spec,
+    all_reachable,
+    devices,
+)
 
 WAITING, LEASED, SERVING = DeviceState.WAITING, DeviceState.LEASED, DeviceState.SERVING
 FAILED, SUSPECT, PROBATION = DeviceState.FAILED, DeviceState.SUSPECT, DeviceState.PROBATION
@@ -245,3 +254,35 @@ def test_a_revert_does_not_wait_for_ever_for_a_device_that_will_not() -> None:
 def test_an_ended_rollout_stays_as_it_is(state: RolloutState) -> None:
     rollout = a_rollout(a_spec(), devices(WAITING, FAILED, PROBATION), state=state)
     assert advance(rollout, START + timedelta(days=9)) == Step(rollout)
+
+
+def by_lines(*members: RolloutDevice) -> Rollout:
+    spec = a_spec("where line=a", "where line=b", "100%", soak=timedelta(0))
+    stages = {"a": 0, "b": 1, "c": 2}
+    placed = tuple(replace(each, stage=stages[each.device[0]]) for each in members)
+    return a_rollout(spec, placed, devices=placed)
+
+
+def test_a_stage_by_selector_gives_no_place_to_others_while_its_own_are_away() -> None:
+    rollout = by_lines(a_device("a1", reachable=False), a_device("a2"), a_device("b1"))
+    step = advance(rollout, START)
+    assert step.decisions == (Grant(DeviceId("a2")),)
+
+
+def test_a_stage_by_selector_goes_on_without_those_who_are_away_and_they_catch_up() -> None:
+    rollout = by_lines(
+        a_device("a1", reachable=False), a_device("a2", SERVING), a_device("b1"), a_device("c1")
+    )
+    second = advance(rollout, START)
+    assert (second.rollout.stage, second.rollout.phase) == (1, Phase.DISPATCH)
+    assert [each.device for each in second.decisions if isinstance(each, Grant)] == ["b1"]
+    back = advance(all_reachable(second.rollout), START)
+    assert [each.device for each in back.decisions if isinstance(each, Grant)] == ["a1"]
+    assert back.rollout.devices[0].stage == 1
+
+
+def test_a_stage_by_selector_waits_for_its_first_device() -> None:
+    rollout = by_lines(a_device("a1", reachable=False), a_device("b1"))
+    step = advance(rollout, START)
+    assert (step.rollout.stage, step.decisions) == (0, ())
+    assert step.rollout.reason == "waits until it can reach a1 (waiting)"

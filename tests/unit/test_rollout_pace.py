@@ -14,6 +14,7 @@ from sealane.policy import Trial
 from sealane_manager.errors import Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.draft import Candidate, draft
+from sealane_manager.rollout.notation import limit_text, parse_limit
 from sealane_manager.rollout.operate import Word, operate
 from sealane_manager.rollout.pace import grantable
 from sealane_manager.rollout.terms import (
@@ -75,6 +76,51 @@ def test_a_limit_counts_devices_of_the_same_site_and_skips_to_another() -> None:
     one = Terms(Pace(limits=(Limit("site", 1),)))
     rollout = running(one, *at("rome", FETCHING, WAITING), *at("bern", WAITING, WAITING))
     assert names(rollout) == ["bern-0"]
+
+
+def nested(site: str, line: str, state: DeviceState = WAITING, group: str = "g") -> RolloutDevice:
+    labels = (("group", group), ("line", line), ("site", site))
+    return a_device(f"{site}-{line}-{group}", state, labels=labels)
+
+
+def test_a_line_of_one_site_is_another_one_than_the_line_of_that_name_elsewhere() -> None:
+    here, there = nested("rome", "1", FETCHING), nested("bern", "1")
+    assert names(running(Terms(Pace(limits=(parse_limit("line=1"),))), here, there)) == []
+    apart = Terms(Pace(limits=(parse_limit("site/line=1"),)))
+    assert names(running(apart, here, there, nested("rome", "1", group="h"))) == ["bern-1-g"]
+
+
+def test_so_many_lines_of_a_site_at_once_and_each_line_as_far_as_others_allow() -> None:
+    two = Terms(Pace(limits=(parse_limit("line per site=2"),)))
+    at_risk = (nested("rome", "1", FETCHING), nested("rome", "2", FETCHING))
+    waiting = (nested("rome", "3"), nested("rome", "1", group="h"), nested("bern", "3"))
+    assert names(running(two, *at_risk, *waiting)) == ["rome-1-h", "bern-3-g"]
+
+
+def test_one_site_at_a_time() -> None:
+    one = Terms(Pace(limits=(parse_limit("site per fleet=1"),)))
+    found = names(running(one, nested("rome", "1"), nested("bern", "1"), nested("rome", "2")))
+    assert found == ["rome-1-g", "rome-2-g"]
+
+
+def test_every_level_must_have_room() -> None:
+    limits = ("site=3", "line per site=2", "site/line=2", "group=1")
+    terms = Terms(Pace(at_once=4, limits=tuple(map(parse_limit, limits))))
+    waiting = [
+        nested("rome", line, group=f"{line}{number}") for line in "123" for number in range(3)
+    ]
+    assert names(running(terms, *waiting)) == ["rome-1-10", "rome-1-11", "rome-2-20"]
+
+
+@pytest.mark.parametrize("text", ["site=2", "site/line=1", "line per site=2", "a per b/c=3"])
+def test_a_limit_reads_as_it_is_written(text: str) -> None:
+    assert limit_text(parse_limit(text)) == text
+
+
+@pytest.mark.parametrize("text", ["site", "=2", "site=x", "a/=1", "per=1=2", "x per =1", "a b=2"])
+def test_a_limit_that_means_nothing_is_refused(text: str) -> None:
+    with pytest.raises(InvalidName, match="is not a limit"):
+        parse_limit(text)
 
 
 def test_a_device_without_the_label_is_limited_by_nobody() -> None:
@@ -180,6 +226,8 @@ def test_a_rollout_that_collides_is_refused_by_default() -> None:
         Terms(retries=Retries(1, timedelta(0))),
         Terms(times=Times(freezes=(Freeze(START.date(), START.date() - timedelta(days=1)),))),
         Terms(Pace(limits=(Limit("site", 1),) * 9)),
+        Terms(Pace(limits=(Limit("site", 1, ("site",)),))),
+        Terms(Pace(limits=(Limit("e", 1, tuple("abcd")),))),
     ],
 )
 def test_terms_that_make_no_sense_are_refused(terms: Terms) -> None:
@@ -205,7 +253,12 @@ terms = st.builds(
         st.none() | st.integers(1, 5),
         st.none() | st.integers(1, 3),
         st.lists(
-            st.builds(Limit, st.sampled_from(("site", "line")), st.integers(1, 3)), max_size=2
+            st.sampled_from(
+                ("site", "line", "site/line", "line per site", "site per fleet")
+            ).flatmap(
+                lambda what: st.integers(1, 3).map(lambda count: parse_limit(f"{what}={count}"))
+            ),
+            max_size=3,
         ).map(tuple),
     ),
     st.builds(
@@ -265,7 +318,12 @@ def test_whoever_is_chosen_every_limit_holds(
         assert pace.ramp is None or len(after) <= pace.ramp + serving
         assert len(chosen) <= places
         for limit in pace.limits:
-            for device in chosen:
-                mine = dict(device.labels)[limit.label]
-                alike = sum(dict(d.labels)[limit.label] == mine for d in after)
-                assert alike <= limit.at_once
+            paths = [tuple(dict(d.labels)[label] for label in limit.labels) for d in after]
+            mine = [tuple(dict(d.labels)[label] for label in limit.labels) for d in chosen]
+            there = {path for path in paths if path[:-1] in {path[:-1] for path in mine}}
+            new = set(mine) - {path for path in paths if paths.count(path) > mine.count(path)}
+            if limit.values:
+                for outer in {path[:-1] for path in new}:
+                    assert sum(path[:-1] == outer for path in there) <= limit.at_once
+            else:
+                assert all(paths.count(path) <= limit.at_once for path in mine)

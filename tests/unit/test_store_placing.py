@@ -38,13 +38,25 @@ def a_draft(spec: RolloutSpec, rollout: str = "r-7") -> Draft:
     return Draft(rollout, spec, NEW_SOURCE, parse(spec.selector))
 
 
-@pytest.mark.parametrize("stages", [("1",), ("1", "40%", "100%"), ("3", "3", "50%"), ("100%",)])
+@pytest.mark.parametrize(
+    "stages",
+    [
+        ("1",),
+        ("1", "40%", "100%"),
+        ("3", "3", "50%"),
+        ("100%",),
+        ("2", "where line=a, site=berlin", "50%", "each site"),
+        ("each line", "1"),
+        ("where device in (b1,p1)", "where line=none", "each nothing"),
+    ],
+)
 @pytest.mark.parametrize("selector", ["", "site=berlin", "site!=berlin, !old"])
 def test_the_statement_places_devices_as_the_decision_does(
     store: Store, stages: tuple[str, ...], selector: str
 ) -> None:
     enrol(store, *(f"b{number}" for number in range(7)), site="berlin")
-    enrol(store, *(f"p{number}" for number in range(6)), site="paris")
+    enrol(store, *(f"p{number}" for number in range(6)), site="paris", line="a")
+    enrol(store, "b7", "b8", site="berlin", line="a")
     serves_already(store, "b3", "p2")
     wanted = a_draft(a_spec(*stages, selector=selector))
     planned = store.rollouts.preview(wanted, START)
@@ -54,6 +66,7 @@ def test_the_statement_places_devices_as_the_decision_does(
     assert made.devices == planned.devices
     assert made.spec == planned.spec
     assert made.state == planned.state
+    assert store.rollouts.get(made.id) == made
 
 
 @pytest.mark.parametrize("begins", ["at once", "later"])

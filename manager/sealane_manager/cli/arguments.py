@@ -55,7 +55,7 @@ def parse_end(text: str, now: datetime) -> datetime:
 
 
 def parse_limit(text: str) -> Limit:
-    """A limit by label, written as label=count; a usage error otherwise."""
+    """A limit by label, like site=2; a usage error otherwise."""
     return usage(notation.parse_limit, text)
 
 

@@ -25,7 +25,7 @@ from sealane_manager.cli.plan import show as show_plan
 from sealane_manager.cli.watch import follow, follow_lines, lasting
 from sealane_manager.gate.types import ALPHA, CHECKS, Check, Checks, Kind, Mode
 from sealane_manager.rollout.forecast import Lines
-from sealane_manager.rollout.placement import parse_stage
+from sealane_manager.rollout.placement import parse_stages
 from sealane_manager.rollout.terms import OnConflict, Pace, Retries, Terms
 from sealane_manager.rollout.types import (
     GatePolicy,
@@ -68,7 +68,7 @@ RampOption = Annotated[
     int | None, typer.Option(min=1, help="so many at first, one more for each that serves")
 ]
 LimitOption = Annotated[
-    list[str] | None, typer.Option(help="at once with the same label: site=2, group=1")
+    list[str] | None, typer.Option(help="at once: site=2, site/line=1, 'line per site=2'")
 ]
 RetriesOption = Annotated[
     int, typer.Option(min=0, help="a device whose failure may pass is tried again so often")
@@ -146,7 +146,7 @@ def start(
             release=ReleaseName.parse(release),
             slot=parse_slot(slot),
             selector=selector,
-            stages=tuple(parse_stage(stage) for stage in stages.split(",")),
+            stages=parse_stages(stages),
             soak=soaked,
             gate=gate,
             on_failure=on_failure,
@@ -201,7 +201,7 @@ def plan(
                 release=ReleaseName.parse(release),
                 slot=parse_slot(slot),
                 selector=selector,
-                stages=tuple(parse_stage(stage) for stage in stages.split(",")),
+                stages=parse_stages(stages),
                 soak=soaked,
                 terms=Terms(Pace(at_once, ramp, limits), trial=tried),
             )

@@ -11,7 +11,7 @@ from sealane.names import ReleaseName, parse_slot
 
 from sealane_manager.dashboard import terms
 from sealane_manager.rollout.notation import parse_span
-from sealane_manager.rollout.placement import parse_stage, stage_text
+from sealane_manager.rollout.placement import parse_stages, stage_text
 from sealane_manager.rollout.types import GatePolicy, OnFailure, RolloutSpec
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def spec_of(fields: Mapping[str, str]) -> RolloutSpec:
         release=ReleaseName.parse(fields["release"]),
         slot=parse_slot(fields["slot"]),
         selector=fields["selector"],
-        stages=tuple(parse_stage(text) for text in fields["stages"].split(",")),
+        stages=parse_stages(fields["stages"]),
         soak=parse_span(fields["soak"]),
         gate=gate,
         on_failure=_on_failure(fields["on_failure"]),

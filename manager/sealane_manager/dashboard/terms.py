@@ -10,6 +10,7 @@ from sealane.policy import WHOLE, Trial
 
 from sealane_manager.rollout.notation import (
     freeze_text,
+    limited,
     parse_freeze,
     parse_limit,
     parse_share,
@@ -23,6 +24,8 @@ from sealane_manager.rollout.terms import OnConflict, Pace, Retries, Terms, Time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from sealane_manager.rollout.terms import Limit
 
     Part = TypeVar("Part")
 
@@ -98,12 +101,17 @@ def told(terms: Terms) -> tuple[tuple[str, str], ...]:
 
 
 def _pace_told(pace: Pace) -> tuple[tuple[str, str], ...]:
-    lines = [(f"per {limit.label}", f"{limit.at_once} at once") for limit in pace.limits]
+    lines = [_limit_told(limit) for limit in pace.limits]
     if pace.ramp is not None:
         lines.insert(0, ("begins with", f"{pace.ramp} at once, one more for each that serves"))
     if pace.at_once is not None:
         lines.insert(0, ("devices at once", str(pace.at_once)))
     return tuple(lines)
+
+
+def _limit_told(limit: Limit) -> tuple[str, str]:
+    what = limited(limit) if limit.values else f"per {limited(limit)}"
+    return what, f"{limit.at_once} at once"
 
 
 def _times_told(times: Times) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.case import case, fell_silent, is_silent, listed
-from sealane_manager.rollout.pace import frozen, grantable
+from sealane_manager.rollout.pace import frozen, grantable, has_turn
 from sealane_manager.rollout.placement import places
 from sealane_manager.rollout.retries import to_try_again
 from sealane_manager.rollout.types import (
@@ -61,8 +61,12 @@ class Look:
     @property
     def places(self) -> int:
         """Places of the stage that runs, with those of the stages before it."""
-        counts = places(self.rollout.spec.stages, len(self.rollout.devices))
-        return counts[self.rollout.stage]
+        stages, total = self.rollout.spec.stages, len(self.rollout.devices)
+        return (
+            total
+            if stages[self.rollout.stage].selector
+            else places(stages, total)[self.rollout.stage]
+        )
 
     @property
     def last(self) -> bool:
@@ -71,9 +75,9 @@ class Look:
 
     @property
     def waiting(self) -> tuple[RolloutDevice, ...]:
-        """Devices whose turn is still to come, in their order."""
+        """Devices that may have their turn in this stage, and had it not yet, in their order."""
         states = (each for each in self.rollout.devices if each.state is DeviceState.WAITING)
-        return tuple(states)
+        return tuple(each for each in states if has_turn(self.rollout, each))
 
     @property
     def running(self) -> bool:
@@ -170,8 +174,16 @@ def _has_grantable(seen: Look) -> bool:
 
 
 def _stage_is_full(seen: Look) -> bool:
-    full = not seen.waiting or moves.taken(seen.rollout) >= seen.places
+    full = not seen.waiting or moves.taken(seen.rollout) >= seen.places or _has_all_it_can(seen)
     return full and not seen.running
+
+
+def _has_all_it_can(seen: Look) -> bool:
+    """Whether all whom a stage means had their turn but those who are away: they catch up later."""
+    stage = seen.rollout.spec.stages[seen.rollout.stage]
+    away = not any(device.reachable for device in seen.waiting)
+    began = any(each.stage == seen.rollout.stage for each in moves.granted(seen.rollout))
+    return bool(stage.selector) and not seen.last and away and began
 
 
 def _soak_is_over(seen: Look) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +12,15 @@ from sealane.policy import WHOLE
 
 from sealane_manager.errors import Refused
 from sealane_manager.gate.types import Kind
-from sealane_manager.rollout.placement import order, places, plan, stage_of
+from sealane_manager.rollout.placement import (
+    Member,
+    expanded,
+    labels_of,
+    order,
+    plan,
+    selects,
+    spread,
+)
 from sealane_manager.rollout.retries import LONGEST as PAUSE
 from sealane_manager.rollout.terms import OnConflict
 from sealane_manager.rollout.types import (
@@ -22,16 +30,17 @@ from sealane_manager.rollout.types import (
     RolloutDevice,
     RolloutSpec,
     RolloutState,
+    Stage,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sealane.names import DeviceId, ReleaseName
 
     from sealane_manager.gate.types import Checks
-    from sealane_manager.rollout.terms import Retries, Terms
+    from sealane_manager.rollout.terms import Limit, Retries, Terms
 
 LONGEST: Final = timedelta(days=365)
 """Longest soak or silence: a rollout that waits longer was mistyped."""
@@ -47,6 +56,7 @@ MOST_APPROVALS: Final = 16
 MOST_FREEZES: Final = 366
 MOST_RETRIES: Final = 10
 MOST_LIMITS: Final = 8
+DEEPEST: Final = 4
 """Of one rollout: more were mistyped."""
 
 _SHORTEST: Final = timedelta(seconds=1)
@@ -61,12 +71,14 @@ class Candidate:
         assigned: what the director wants in the slot now.
         active: what the device last said it serves there; empty for nothing.
         busy: id of the rollout that is still changing this slot on it; empty for none.
+        labels: where stages are given by them.
     """
 
     device: DeviceId
     assigned: ReleaseName | None
     active: str
     busy: str
+    labels: tuple[tuple[str, str], ...] = ()
 
     def has(self, release: ReleaseName) -> bool:
         """Whether it serves this release already, and shall."""
@@ -81,12 +93,14 @@ class Matching:
         already: of them serve the release already.
         busy: of them are being changed by another rollout.
         first: one of those, with that rollout.
+        values: of the labels by which stages are grouped, on the devices that will be changed.
     """
 
     total: int
     already: int = 0
     busy: int = 0
     first: tuple[str, str] = ("", "")
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def draft(
@@ -94,19 +108,37 @@ def draft(
 ) -> Rollout:
     """The rollout as it starts, with its devices; raises what `founded` does."""
     changed = {each.device: each for each in candidates if not each.has(spec.release)}
-    made = founded(rollout, spec, _matching(candidates, len(changed)), now)
-    counts = places(made.spec.stages, len(changed))
+    values = _values(spec, changed.values())
+    made = founded(rollout, spec, _matching(candidates, len(changed), values), now)
+    members = [Member(each, dict(changed[each].labels)) for each in order(rollout, changed)]
+    stages = spread(made.spec.stages, members)
     devices = tuple(
-        _waiting(changed[device], stage_of(position, counts), now)
-        for position, device in enumerate(order(rollout, changed))
+        _waiting(changed[member.device], index, now)
+        for index, (_, chosen) in enumerate(stages)
+        for member in chosen
     )
-    return replace(made, devices=devices)
+    return planned(replace(made, devices=devices), tuple(stage for stage, _ in stages))
 
 
-def _matching(candidates: Sequence[Candidate], changed: int) -> Matching:
+def planned(rollout: Rollout, stages: tuple[Stage, ...]) -> Rollout:
+    """The rollout with the stages in which somebody has a turn."""
+    return replace(rollout, spec=replace(rollout.spec, stages=stages))
+
+
+def _values(spec: RolloutSpec, changed: Iterable[Candidate]) -> Mapping[str, tuple[str, ...]]:
+    every = [dict(each.labels) for each in changed]
+    return {
+        label: tuple(sorted({labels[label] for labels in every if label in labels}))
+        for label in labels_of(spec.stages)
+    }
+
+
+def _matching(
+    candidates: Sequence[Candidate], changed: int, values: Mapping[str, tuple[str, ...]]
+) -> Matching:
     busy = [each for each in candidates if each.busy]
     first = (busy[0].device, busy[0].busy) if busy else ("", "")
-    return Matching(len(candidates), len(candidates) - changed, len(busy), first)
+    return Matching(len(candidates), len(candidates) - changed, len(busy), first, values)
 
 
 def founded(rollout: str, spec: RolloutSpec, matching: Matching, now: datetime) -> Rollout:
@@ -133,7 +165,7 @@ def founded(rollout: str, spec: RolloutSpec, matching: Matching, now: datetime) 
     state = opening(spec.terms, now, busy=bool(matching.busy))
     return Rollout(
         id=rollout,
-        spec=replace(spec, stages=plan(spec.stages, changed)),
+        spec=replace(spec, stages=_stages(spec, matching, changed)),
         state=state,
         stage=0,
         phase=Phase.DISPATCH,
@@ -145,6 +177,12 @@ def founded(rollout: str, spec: RolloutSpec, matching: Matching, now: datetime) 
         stage_since=now if state is RolloutState.RUNNING else None,
         asked=spec.stages,
     )
+
+
+def _stages(spec: RolloutSpec, matching: Matching, changed: int) -> tuple[Stage, ...]:
+    if selects(spec.stages):
+        return expanded(spec.stages, matching.values)
+    return plan(spec.stages, changed)
 
 
 def _check_numbers(spec: RolloutSpec) -> None:
@@ -170,14 +208,23 @@ def _check_terms(terms: Terms) -> None:
         raise InvalidName("a limit of devices at once is not a count from 1 on")
     if not 0 <= terms.approvals <= MOST_APPROVALS:
         raise InvalidName(f"{terms.approvals} approvals are not between 0 and {MOST_APPROVALS}")
+    _check_limits(pace.limits)
     for deadline in (times.deadline, times.stage_deadline):
         if deadline is not None and not _SHORTEST <= deadline <= LONGEST:
             raise InvalidName(f"the deadline is {deadline}, not between {_SHORTEST} and {LONGEST}")
     _check_retries(terms.retries)
     if any(freeze.first > freeze.last for freeze in times.freezes):
         raise InvalidName("a freeze ends before it begins")
-    if len(times.freezes) > MOST_FREEZES or len(pace.limits) > MOST_LIMITS:
-        raise InvalidName(f"at most {MOST_FREEZES} freezes and {MOST_LIMITS} limits are allowed")
+    if len(times.freezes) > MOST_FREEZES:
+        raise InvalidName(f"at most {MOST_FREEZES} freezes are allowed")
+
+
+def _check_limits(limits: Sequence[Limit]) -> None:
+    if len(limits) > MOST_LIMITS:
+        raise InvalidName(f"at most {MOST_LIMITS} limits are allowed")
+    for limit in limits:
+        if len(set(limit.labels)) < len(limit.labels) or len(limit.labels) > DEEPEST:
+            raise InvalidName(f"a limit nests at most {DEEPEST} labels, each of them once")
 
 
 def _check_retries(retries: Retries) -> None:

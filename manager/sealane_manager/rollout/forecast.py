@@ -6,6 +6,7 @@ carries nothing else, and every gate passes as soon as its soak is over.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sealane.windows import Window
 
     from sealane_manager.rollout.prospect import Prospect
-    from sealane_manager.rollout.terms import Freeze
+    from sealane_manager.rollout.terms import Freeze, Limit
     from sealane_manager.rollout.types import RolloutSpec
     from sealane_manager.views import PlannedView
 
@@ -126,13 +127,22 @@ def waves(spec: RolloutSpec, members: Sequence[Planned]) -> int:
     counts = [1]
     if pace.at_once:
         counts.append(-(-len(members) // pace.at_once))
-    for limit in pace.limits:
-        values = [each.prospect.labels.get(limit.label) for each in members]
-        most = max((values.count(value) for value in set(values) if value), default=0)
-        counts.append(-(-most // limit.at_once))
+    counts += [-(-_fullest(limit, members) // limit.at_once) for limit in pace.limits]
     if pace.ramp:
         counts.append(_doublings(len(members), pace.ramp))
     return max(counts)
+
+
+def _fullest(limit: Limit, members: Sequence[Planned]) -> int:
+    """The most devices, or values, that one place of this limit has to let through."""
+    every = [each.prospect.labels for each in members]
+    paths = [
+        tuple(labels[label] for label in limit.labels)
+        for labels in every
+        if labels.keys() >= set(limit.labels)
+    ]
+    found = Counter(path[:-1] for path in set(paths)) if limit.values else Counter(paths)
+    return max(found.values(), default=0)
 
 
 def _doublings(devices: int, ramp: int) -> int:

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from sealane.errors import InvalidName
+from sealane.names import parse_label
 
 from sealane_manager.rollout.terms import Freeze, Limit
 
@@ -14,6 +15,7 @@ _SPAN: Final = re.compile(r"([0-9]{1,6})\s*(s|m|h|d)")
 _UNITS: Final = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _SHARE: Final = re.compile(r"([1-9][0-9]?)%")
 _COUNT: Final = re.compile(r"[0-9]{1,10}")
+_FLEET: Final = "fleet"
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -74,11 +76,45 @@ def _day(text: str) -> date:
 
 
 def parse_limit(text: str) -> Limit:
-    """A limit by label, written as label=count; raises InvalidName."""
-    label, _, count = text.partition("=")
-    if not label or not _COUNT.fullmatch(count):
-        raise InvalidName(f"{text[:40]!r} is not a limit", hint="write site=2")
-    return Limit(label, int(count))
+    """A limit by label; raises InvalidName.
+
+    `site=2`: two devices of each site. `site/line=1`: one device of each line of each site.
+    `line per site=2`: two lines of each site. `site per fleet=1`: one site at a time.
+    """
+    path, _, count = text.partition("=")
+    inner, per, outer = path.partition(" per ")
+    above = () if outer == _FLEET else tuple(outer.split("/"))
+    *within, label = (*above, inner) if per else path.split("/")
+    for each in (*within, label):
+        _check_label(each, text)
+    if not _COUNT.fullmatch(count):
+        raise _no_limit(text)
+    return Limit(label, int(count), tuple(within), bool(per))
+
+
+def _check_label(label: str, text: str) -> None:
+    try:
+        parse_label(label, "any")
+    except InvalidName as error:
+        raise _no_limit(text) from error
+
+
+def _no_limit(text: str) -> InvalidName:
+    return InvalidName(
+        f"{text[:40]!r} is not a limit", hint="write site=2, site/line=1 or `line per site=2`"
+    )
+
+
+def limit_text(limit: Limit) -> str:
+    """The limit as `parse_limit` reads it."""
+    return f"{limited(limit)}={limit.at_once}"
+
+
+def limited(limit: Limit) -> str:
+    """What a limit counts, as it is written."""
+    if limit.values:
+        return f"{limit.label} per {'/'.join(limit.within) or _FLEET}"
+    return "/".join(limit.labels)
 
 
 def parse_share(text: str) -> float:

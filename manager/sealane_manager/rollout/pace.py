@@ -1,4 +1,4 @@
-"""Decides which devices may be given their place now: stage, ramp, and limits by label together.
+"""Decides which devices may be given their place now: stage, ramp, and limits of every level.
 
 A device is at risk from its grant until its receipt proves that it serves; one that fell silent
 stays at risk until it is seen or an operator writes it off. Pure.
@@ -13,10 +13,10 @@ from sealane_manager.rollout import moves
 from sealane_manager.rollout.types import IN_FLIGHT, DeviceState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sealane_manager.rollout.terms import Pace, Times
+    from sealane_manager.rollout.terms import Limit, Pace, Times
     from sealane_manager.rollout.types import Rollout, RolloutDevice
 
 AT_RISK: Final = IN_FLIGHT | {DeviceState.SUSPECT}
@@ -31,18 +31,28 @@ def grantable(rollout: Rollout, places: int, now: datetime) -> tuple[RolloutDevi
         return ()
     pace = rollout.spec.terms.pace
     free, room = places - moves.taken(rollout), _room(pace, rollout.devices)
-    used = _used(pace, (each for each in rollout.devices if is_at_risk(each)))
+    risk = Risk(pace.limits)
+    for device in rollout.devices:
+        if is_at_risk(device):
+            risk.add(device)
     chosen: list[RolloutDevice] = []
     for device in rollout.devices:
         if len(chosen) >= room:
             break
         again = _is_due(device, now)
-        if not (again or (free > 0 and _is_ready(device))) or not _fits(pace, used, device):
+        new = free > 0 and _is_ready(device) and has_turn(rollout, device)
+        if not (again or new) or not risk.has_room(device):
             continue
         chosen.append(device)
-        used.update(_keys(pace, device))
+        risk.add(device)
         free -= not again
     return tuple(chosen)
+
+
+def has_turn(rollout: Rollout, device: RolloutDevice) -> bool:
+    """Whether the stage that runs means the device, or one before it did; a count means all."""
+    stage = rollout.spec.stages[rollout.stage]
+    return not stage.selector or device.stage <= rollout.stage
 
 
 def is_at_risk(device: RolloutDevice) -> bool:
@@ -81,19 +91,33 @@ def _is_due(device: RolloutDevice, now: datetime) -> bool:
     return due and device.reachable
 
 
-def _used(pace: Pace, devices: Iterable[RolloutDevice]) -> Counter[tuple[str, str]]:
-    return Counter(key for device in devices for key in _keys(pace, device))
+class Risk:
+    """What is at risk under each limit: devices by the value of its label, within the others."""
 
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        self._limits = limits
+        self._counts: Counter[tuple[int, tuple[str, ...]]] = Counter()
+        self._values: Counter[tuple[int, tuple[str, ...]]] = Counter()
 
-def _keys(pace: Pace, device: RolloutDevice) -> list[tuple[str, str]]:
-    wanted = {limit.label for limit in pace.limits}
-    return [(label, value) for label, value in device.labels if label in wanted]
+    def add(self, device: RolloutDevice) -> None:
+        """One more device is at risk."""
+        for index, _, path in self._levels(device):
+            if not self._counts[index, path]:
+                self._values[index, path[:-1]] += 1
+            self._counts[index, path] += 1
 
+    def has_room(self, device: RolloutDevice) -> bool:
+        """Whether every level has room for it."""
+        return all(self._allows(*level) for level in self._levels(device))
 
-def _fits(pace: Pace, used: Counter[tuple[str, str]], device: RolloutDevice) -> bool:
-    return all(
-        used[label, value] < limit.at_once
-        for limit in pace.limits
-        for label, value in device.labels
-        if label == limit.label
-    )
+    def _allows(self, index: int, limit: Limit, path: tuple[str, ...]) -> bool:
+        if not limit.values:
+            return self._counts[index, path] < limit.at_once
+        known = self._counts[index, path] > 0
+        return known or self._values[index, path[:-1]] < limit.at_once
+
+    def _levels(self, device: RolloutDevice) -> Iterable[tuple[int, Limit, tuple[str, ...]]]:
+        labels = dict(device.labels)
+        for index, limit in enumerate(self._limits):
+            if labels.keys() >= set(limit.labels):
+                yield index, limit, tuple(labels[label] for label in limit.labels)

@@ -10,18 +10,32 @@ from typing import TYPE_CHECKING, Any
 from sealane.policy import WHOLE, Trial, trial_from_json, trial_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Devices that may be at risk at once with the same value of a label (site, line, group).
+    """What may be at risk at once with the same value of a label (site, line, group).
 
-    A device without the label is alone, and never limited by it.
+    A device without one of the labels is alone, and never limited by it.
+
+    Attributes:
+        label: at most so many devices with the same value of it.
+        within: labels around it, the outermost first: values are told apart within theirs, so that
+            line 1 of one site is another one than line 1 of the next.
+        values: count the values of the label that have a device at risk, not devices: so many lines
+            of a site at once; without `within`, of the whole rollout.
     """
 
     label: str
     at_once: int
+    within: tuple[str, ...] = ()
+    values: bool = False
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every label that it looks at."""
+        return (*self.within, self.label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +135,9 @@ def terms_to_json(terms: Terms) -> dict[str, Any]:
     return {
         "at_once": pace.at_once,
         "ramp": pace.ramp,
-        "limits": [[limit.label, limit.at_once] for limit in pace.limits],
+        "limits": [
+            [each.label, each.at_once, list(each.within), each.values] for each in pace.limits
+        ],
         "start": times.start.isoformat() if times.start else None,
         "deadline_s": _seconds(times.deadline),
         "stage_deadline_s": _seconds(times.stage_deadline),
@@ -142,6 +158,15 @@ def _span(seconds: float | None) -> timedelta | None:
     return timedelta(seconds=seconds) if seconds else None
 
 
+def _limit(
+    label: str,
+    at_once: int,
+    within: Iterable[str] = (),
+    values: bool = False,  # noqa: FBT001, FBT002 - as it was stored
+) -> Limit:
+    return Limit(label, at_once, tuple(within), values)
+
+
 def terms_from_json(value: Mapping[str, Any]) -> Terms:
     """The terms; what an earlier version did not write has its default."""
     if not value:
@@ -152,7 +177,7 @@ def terms_from_json(value: Mapping[str, Any]) -> Terms:
         Pace(
             value["at_once"],
             value["ramp"],
-            tuple(Limit(label, at_once) for label, at_once in value["limits"]),
+            tuple(_limit(*each) for each in value["limits"]),
         ),
         Times(
             datetime.fromisoformat(start) if start else None,

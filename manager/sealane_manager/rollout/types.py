@@ -82,10 +82,20 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How many devices have the release when this stage is dispatched: a count or a percentage."""
+    """Who has the release when this stage is full, with everybody of the stages before it.
+
+    One of them is given.
+
+    Attributes:
+        count, percent: so many devices of the rollout, in their order.
+        selector: the devices that it means.
+        group: one stage for each value of this label, in their order; planned as selectors.
+    """
 
     count: int | None = None
     percent: int | None = None
+    selector: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

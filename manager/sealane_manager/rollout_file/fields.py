@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.errors import InvalidName
-from sealane.names import ReleaseName, parse_label, parse_slot
+from sealane.names import ReleaseName, parse_slot
 from sealane.policy import LONGEST_TRIAL_S
 
 from sealane_manager import selector
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from sealane_manager.gate.types import Check
-    from sealane_manager.rollout.terms import Limit
 
     Written = Mapping[str, "str | tuple[str, ...]"]
     """A whole file as text, by the path of each field; what was left out has its default."""
@@ -123,12 +122,6 @@ def _reason(text: str) -> str:
     return text
 
 
-def _limit(text: str) -> Limit:
-    found = notation.parse_limit(text)
-    parse_label(found.label, "any")
-    return found
-
-
 def _tried(text: str) -> timedelta:
     span = notation.parse_span(text)
     if span.total_seconds() > LONGEST_TRIAL_S:
@@ -166,7 +159,7 @@ _STAGE: Final = Value(
     {
         "oneOf": [
             {"type": "integer", "minimum": 1},
-            {"type": "string", "pattern": "^[1-9][0-9]{0,8}%?$"},
+            {"type": "string", "pattern": "^([1-9][0-9]{0,8}%?|(where|each) .+)$"},
         ]
     },
     lambda text: int(text) if text.isdecimal() else text,
@@ -178,9 +171,9 @@ _FREEZE: Final = Value(
     {"type": "string", "pattern": f"^{_DAYS}(\\.\\.{_DAYS})?$"},
 )
 _LIMIT: Final = Value(
-    _limit,
-    lambda limit: f"{limit.label}={limit.at_once}",
-    {"type": "string", "pattern": "^[a-z0-9_.-]+=[0-9]+$"},
+    notation.parse_limit,
+    notation.limit_text,
+    {"type": "string", "pattern": "^[a-z0-9_./-]+( per [a-z0-9_./-]+)?=[0-9]+$"},
 )
 _SHARE: Final = Value(
     notation.parse_share,
@@ -224,7 +217,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "release": Field(_RELEASE, "family/model@version", None),
     "slot": Field(_text(parse_slot, _NAME.pattern), "where it shall serve", None),
     "selector": Field(_SELECTED, "which devices; all without one"),
-    "stages": Field(_STAGE, "devices or shares of them", ("1", "40%", "100%"), many=True),
+    "stages": Field(
+        _STAGE, "counts, shares, `where line=a`, `each site`", ("1", "40%", "100%"), many=True
+    ),
     "soak": Field(_SPAN, "how long a stage is watched", "30s"),
     "on_failure": Field(_one_of(*OnFailure), "what a failed gate does", str(OnFailure.REVERT)),
     "on_conflict": Field(
@@ -245,7 +240,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     **{path: field for check in CHECKS for path, field in _check_fields(check).items()},
     "pace.at_once": Field(_COUNTED, "devices at risk at once", optional=True),
     "pace.ramp": Field(_COUNTED, "so many at first, one more for each that serves", optional=True),
-    "pace.limits": Field(_LIMIT, "at once with the same label, like site=2", (), many=True),
+    "pace.limits": Field(_LIMIT, "at once: site=2, site/line=1, line per site=2", (), many=True),
     "retries.count": Field(
         _COUNTED, "a device whose failure may pass is tried again so often", str(_RETRIES.count)
     ),

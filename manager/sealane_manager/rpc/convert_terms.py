@@ -43,7 +43,7 @@ def terms_to_wire(terms: Terms) -> wire.Terms:
     return wire.Terms(
         at_once=pace.at_once or 0,
         ramp=pace.ramp or 0,
-        limits=[wire.LabelLimit(label=each.label, at_once=each.at_once) for each in pace.limits],
+        limits=[_limit_to_wire(each) for each in pace.limits],
         start_us=codec.to_micros(times.start) if times.start else 0,
         deadline_s=_seconds(times.deadline),
         stage_deadline_s=_seconds(times.stage_deadline),
@@ -62,6 +62,12 @@ def terms_to_wire(terms: Terms) -> wire.Terms:
     )
 
 
+def _limit_to_wire(limit: Limit) -> wire.LabelLimit:
+    return wire.LabelLimit(
+        label=limit.label, at_once=limit.at_once, within=limit.within, values=limit.values
+    )
+
+
 def _seconds(span: timedelta | None) -> int:
     return round(span.total_seconds()) if span else 0
 
@@ -76,7 +82,10 @@ def terms_from_wire(terms: wire.Terms) -> Terms:
         Pace(
             terms.at_once or None,
             terms.ramp or None,
-            tuple(Limit(each.label, each.at_once) for each in terms.limits),
+            tuple(
+                Limit(each.label, each.at_once, tuple(each.within), each.values)
+                for each in terms.limits
+            ),
         ),
         Times(
             codec.from_micros(terms.start_us) if terms.start_us else None,

@@ -8,6 +8,7 @@ from sealane.names import DeviceId, ReleaseName
 from sqlmodel import col, select
 
 from sealane_manager.rollout.draft import Candidate
+from sealane_manager.rollout.placement import selects
 from sealane_manager.rollout.types import LIVE, Rollout
 from sealane_manager.store import rows
 from sealane_manager.store.devices import conditions
@@ -15,6 +16,7 @@ from sealane_manager.store.records import ReleaseSource, Standing, at_first
 from sealane_manager.store.tables import (
     DesiredRow,
     DeviceRow,
+    LabelRow,
     RolloutDeviceRow,
     RolloutRow,
     SlotRow,
@@ -47,12 +49,26 @@ def candidates(session: Session, wanted: Draft) -> Mapping[Candidate, ReleaseSou
         .where(*where)
     )
     changing = busy(session, slot)
+    labels = _labels(session, wanted) if selects(wanted.spec.stages) else {}
     found: dict[Candidate, ReleaseSource | None] = {}
     for name, desired, active in session.exec(query):
         source = _source(desired) if desired else at_first(slot)
         device = DeviceId(name)
         assigned = source.name if source else None
-        found[Candidate(device, assigned, active or "", changing.get(device, ""))] = source
+        said = (active or "", changing.get(device, ""), tuple(labels.get(device, ())))
+        found[Candidate(device, assigned, *said)] = source
+    return found
+
+
+def _labels(session: Session, wanted: Draft) -> Mapping[str, list[tuple[str, str]]]:
+    """Every label of the devices that are meant."""
+    meant = select(DeviceRow.id).where(*conditions(wanted.selector))
+    query = select(LabelRow.device, LabelRow.key, LabelRow.value).where(
+        col(LabelRow.device).in_(meant)
+    )
+    found: dict[str, list[tuple[str, str]]] = {}
+    for device, key, value in session.exec(query.order_by(LabelRow.device, LabelRow.key)):
+        found.setdefault(device, []).append((key, value))
     return found
 
 

@@ -1,5 +1,7 @@
 """Puts devices into a new rollout: whom the selector means, in their order, in one statement.
 
+Where stages are given by labels it is one for each stage.
+
 What it writes is what `rollout.draft` would decide, device by device; a test compares them.
 """
 
@@ -7,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, case, func, insert, literal, select
+from sqlalchemy import and_, case, exists, func, insert, literal, select
 from sqlmodel import col
 
 from sealane_manager.rollout.draft import Matching
-from sealane_manager.rollout.placement import places
+from sealane_manager.rollout.placement import labels_of, places, room, selects
 from sealane_manager.rollout.types import LIVE, DeviceState
+from sealane_manager.selector import parse
 from sealane_manager.store.database import TURN
 from sealane_manager.store.devices import conditions
 from sealane_manager.store.records import Standing, at_first
@@ -26,13 +29,15 @@ from sealane_manager.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Select, Subquery
     from sqlmodel import Session
 
-    from sealane_manager.rollout.types import Rollout
+    from sealane_manager.rollout.types import Rollout, Stage
     from sealane_manager.store.records import Draft
 
-_CHANGED_AT: Final = metadata.tables["rollout_device"].c.changed_at
+_MEMBERS: Final = metadata.tables["rollout_device"]
+_LABELS: Final = metadata.tables["device_label"]
+_CHANGED_AT: Final = _MEMBERS.c.changed_at
 _LIVE: Final = [str(state) for state in LIVE]
 _COLUMNS: Final = (
     *("rollout", "device", "position", "stage", "state", "detail", "requests"),
@@ -48,7 +53,20 @@ def matching(session: Session, wanted: Draft) -> Matching:
     busy = _busy(wanted)
     count = session.execute(select(func.count()).select_from(busy.subquery())).scalar_one()
     first = session.execute(busy.order_by(col(DeviceRow.id)).limit(1)).first() if count else None
-    return Matching(total, serving, count, (first[0], first[1]) if first else ("", ""))
+    values = {label: _values(session, wanted, label) for label in labels_of(wanted.spec.stages)}
+    return Matching(total, serving, count, (first[0], first[1]) if first else ("", ""), values)
+
+
+def _values(session: Session, wanted: Draft, label: str) -> tuple[str, ...]:
+    """The values of a label on the devices that will be changed."""
+    named = _LABELS.alias()  # conditions look labels up by themselves
+    query = (
+        _meant(wanted, named.c.value)
+        .join(named, and_(named.c.device == col(DeviceRow.id), named.c.key == label))
+        .where(~_serves(wanted))
+        .distinct()
+    )
+    return tuple(sorted(session.execute(query).scalars()))
 
 
 def in_the_way(session: Session, wanted: Draft) -> set[str]:
@@ -57,25 +75,55 @@ def in_the_way(session: Session, wanted: Draft) -> set[str]:
     return set(session.execute(select(found.c[1]).distinct()).scalars())
 
 
-def place(session: Session, made: Rollout, wanted: Draft, total: int) -> None:
-    """Write every device of a new rollout with its turn and its stage; one statement."""
-    turn = func.row_number().over(order_by=getattr(func, TURN)(made.id, col(DeviceRow.id))) - 1
-    ordered = _meant(
-        wanted,
-        col(DeviceRow.id).label("device"),
-        turn.label("position"),
-        *_before(wanted),
-    )
-    row = ordered.where(~_serves(wanted)).subquery()
+def place(session: Session, made: Rollout, wanted: Draft, total: int) -> tuple[Stage, ...]:
+    """Write every device of a new rollout with its turn and its stage; returns the stages."""
+    if selects(wanted.spec.stages):
+        return _by_stage(session, made, wanted, total)
+    row = _ordered(made, wanted).subquery()
     counts = places(made.spec.stages, total)
     stage = case(
         *((row.c.position < count, index) for index, count in enumerate(counts)),
         else_=len(counts) - 1,
     )
-    chosen = select(
+    _write(session, _columns(made, row, stage))
+    return made.spec.stages
+
+
+def _by_stage(session: Session, made: Rollout, wanted: Draft, total: int) -> tuple[Stage, ...]:
+    """Of those that are left, each stage takes whom it means, as many as it has room for."""
+    kept: list[Stage] = []
+    placed = 0
+    others = _MEMBERS.alias()
+    here = exists().where(others.c.rollout == made.id, others.c.device == col(DeviceRow.id))
+    for stage in made.spec.stages:
+        means = conditions(parse(stage.selector))
+        row = _ordered(made, wanted).where(~here, *means).subquery()
+        columns = _columns(made, row, literal(len(kept)), placed)
+        _write(session, columns.where(row.c.position < room(stage, total, placed)))
+        before, placed = placed, _placed(session, made)
+        kept += [stage] if placed > before else []
+    return tuple(kept)
+
+
+def _ordered(made: Rollout, wanted: Draft) -> Select[Any]:
+    """Devices that will be changed, numbered in the order of their turn."""
+    turn = func.row_number().over(order_by=getattr(func, TURN)(made.id, col(DeviceRow.id))) - 1
+    return _meant(
+        wanted,
+        col(DeviceRow.id).label("device"),
+        turn.label("position"),
+        *_before(wanted),
+    ).where(~_serves(wanted))
+
+
+def _columns(
+    made: Rollout, row: Subquery, stage: ColumnElement[int], first: int = 0
+) -> Select[Any]:
+    """What is written of each of these devices."""
+    return select(
         literal(made.id),
         row.c.device,
-        row.c.position,
+        row.c.position + first,
         stage,
         literal(str(DeviceState.WAITING)),
         literal(""),
@@ -87,7 +135,16 @@ def place(session: Session, made: Rollout, wanted: Draft, total: int) -> None:
         row.c.manifest,
         row.c.length,
     )
+
+
+def _write(session: Session, chosen: Select[Any]) -> None:
     session.connection().execute(insert(RolloutDeviceRow).from_select(_COLUMNS, chosen))
+
+
+def _placed(session: Session, made: Rollout) -> int:
+    """How many devices of the rollout have their turn by now."""
+    members = select(func.count()).select_from(_MEMBERS).where(_MEMBERS.c.rollout == made.id)
+    return int(session.connection().execute(members).scalar_one())
 
 
 def _meant(wanted: Draft, *columns: Any) -> Select[Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import select as core_select
 from sqlmodel import col, select
 
 from sealane_manager.errors import NotKnown, Refused
-from sealane_manager.rollout.draft import Candidate, draft, founded
+from sealane_manager.rollout.draft import Candidate, draft, founded, planned
 from sealane_manager.rollout.moves import supersede
 from sealane_manager.rollout.terms import OnConflict
 from sealane_manager.rollout.types import LIVE, PENDING, Note, Rollout, RolloutState
@@ -98,9 +98,12 @@ class Rollouts:
         found = matching(session, wanted)
         drafted = founded(wanted.id, wanted.spec, found, by.at)
         made = replace(drafted, author=by.actor, name=wanted.name)
-        session.add(rows.rollout_row(made, wanted))
+        row = rows.rollout_row(made, wanted)
+        session.add(row)
         session.flush()
-        place(session, made, wanted, found.total - found.already)
+        made = planned(made, place(session, made, wanted, found.total - found.already))
+        row.stages = rows.stage_texts(made.spec.stages)
+        session.flush()
         detail = _created(made, found)
         say(session, made.id, by, Note("start", f"{detail}; {by.reason}".rstrip("; ")))
         return bump(session, concerned)
@@ -270,7 +273,7 @@ def _created(made: Rollout, found: Matching) -> str:
 
 def _with_labels(session: Session, rollout: Rollout) -> Rollout:
     """The labels of its devices that its limits count by."""
-    wanted = [limit.label for limit in rollout.spec.terms.pace.limits]
+    wanted = {label for limit in rollout.spec.terms.pace.limits for label in limit.labels}
     query = (
         select(LabelRow.device, LabelRow.key, LabelRow.value)
         .join(RolloutDeviceRow, col(RolloutDeviceRow.device) == col(LabelRow.device))

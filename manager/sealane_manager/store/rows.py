@@ -24,6 +24,7 @@ from sealane_manager.rollout.types import (
     RolloutDevice,
     RolloutSpec,
     RolloutState,
+    Stage,
 )
 from sealane_manager.store.records import DecisionRecord, DeviceRecord, ReceiptRecord, Standing
 from sealane_manager.store.tables import RolloutRow, SlotRow
@@ -138,7 +139,7 @@ def rollout_row(rollout: Rollout, made: Draft) -> RolloutRow:
         length=made.source.length,
         slot=spec.slot,
         selector=spec.selector,
-        stages=[stage_text(stage) for stage in spec.stages],
+        stages=stage_texts(spec.stages),
         soak_us=spec.soak // _MICROSECOND,
         max_failed=spec.gate.max_failed,
         max_failed_percent=spec.gate.max_failed_percent,
@@ -150,10 +151,15 @@ def rollout_row(rollout: Rollout, made: Draft) -> RolloutRow:
         terms=terms_to_json(spec.terms),
         author=rollout.author,
         name=rollout.name,
-        asked=[stage_text(stage) for stage in rollout.asked],
+        asked=stage_texts(rollout.asked),
         created_at=rollout.created_at,
         **standing(rollout),
     )
+
+
+def stage_texts(stages: Sequence[Stage]) -> list[str]:
+    """Stages as a column keeps them."""
+    return [stage_text(stage) for stage in stages]
 
 
 def standing(rollout: Rollout) -> dict[str, Any]:

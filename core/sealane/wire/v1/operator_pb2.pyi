@@ -715,15 +715,25 @@ class LabelLimit(google.protobuf.message.Message):
 
     LABEL_FIELD_NUMBER: builtins.int
     AT_ONCE_FIELD_NUMBER: builtins.int
+    WITHIN_FIELD_NUMBER: builtins.int
+    VALUES_FIELD_NUMBER: builtins.int
     label: builtins.str
     at_once: builtins.int
+    values: builtins.bool
+    """Values of the label are counted, not devices."""
+    @property
+    def within(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Labels around it, the outermost first."""
+
     def __init__(
         self,
         *,
         label: builtins.str = ...,
         at_once: builtins.int = ...,
+        within: collections.abc.Iterable[builtins.str] | None = ...,
+        values: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["at_once", b"at_once", "label", b"label"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_once", b"at_once", "label", b"label", "values", b"values", "within", b"within"]) -> None: ...
 
 global___LabelLimit = LabelLimit
 
