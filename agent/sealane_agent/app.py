@@ -41,9 +41,10 @@ from sealane_agent.sampling.sending import SampleSending
 from sealane_agent.slot.actions import Tools
 from sealane_agent.slot.journal import Journal
 from sealane_agent.slot.reports import Speaker
+from sealane_agent.slot.slots import Upgrades
 from sealane_agent.slot.staging import Staging
 from sealane_agent.store import Store
-from sealane_agent.supervisor import Supervisor, Upgrades
+from sealane_agent.supervisor import Supervisor
 from sealane_agent.telemetry.collector import Times
 from sealane_agent.telemetry.host import Host
 from sealane_agent.telemetry.service import Surroundings, Telemetry
@@ -212,6 +213,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         for each in (link, windows):
             await each.close()
         await asyncio.get_running_loop().shutdown_default_executor()
+        shelf.close()
         journal.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -48,6 +49,7 @@ def boot_id() -> str:
     return _BOOT_ID.read_text().strip()
 
 
+@cache
 def agent_version() -> str:
     """The version of this software."""
     return version("sealane-agent")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sealane.holds import Hold
 from sealane.names import SlotName
+from sealane.policy import Policy, Trial
 from sealane.receipt import ROLLED_BACK, SERVING, SignedReceipt
 from sealane.telemetry.codec import decode_windows
 from sealane.trust.documents import Quarantined
@@ -15,6 +17,7 @@ from sealane_agent.config import IdentityFiles
 from sealane_agent.slot.state import RollBack, State
 from support.agent_fakes import CAM
 from support.crash_endpoint import ENOUGH
+from support.crash_kit import KIT, exported
 from support.crash_plant import Wish, bundle
 from support.crash_press import Press
 from support.crash_promises import requests_in
@@ -117,6 +120,8 @@ OFFLINE = Wish(6, "offline")
 RECALLED = Wish(7, "recalled")
 HELD = Wish(8, "held", lease=timedelta(minutes=1))
 BEFORE = Wish(5, "")
+COPIED = Wish(9, "copied", policy=Policy(trial=Trial(shadow_seconds=20)))
+CARRIED = Wish(10, KIT)
 
 
 def _first(plant: Plant) -> None:
@@ -212,6 +217,22 @@ def _put_away(plant: Plant) -> None:
     plant.want(BEFORE, GATED)
 
 
+def _copied(plant: Plant) -> None:
+    _new(plant, 9)
+    plant.want(COPIED, GATED)
+
+
+def _carried(plant: Plant) -> None:
+    """Nobody reaches the manager, and somebody comes with a kit."""
+    _new(plant, 10)
+    plant.manager.away_until = math.inf
+    plant.stick = exported(plant, CARRIED, GATED)
+
+
+def _took_up(device: Device) -> bool:
+    return _committed(device, CARRIED) and device.settled(5, GATE) and not device.state.kit.exists()
+
+
 def _went_back(device: Device) -> bool:
     state = device.plant.manager.states[CAM]
     return state == (State.QUARANTINED, HELD.rollout) and device.has_left(
@@ -283,4 +304,6 @@ ACTS: Final = (
     ),
     Act("holds and a lease that ended", _held, lambda it: _committed(it, HELD), ((SERVING, 8),)),
     Act("order of quarantine", _put_away, _went_back),
+    Act("copies first", _copied, lambda it: _committed(it, COPIED), ((SERVING, 9),)),
+    Act("kit", _carried, _took_up, ((SERVING, 10),)),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from sealane_agent.identity.enroll import Enrolment
 from sealane_agent.identity.membership import Certifier
 from sealane_agent.identity.passport import Passport
 from sealane_agent.identity.renewer import Renewer
+from sealane_agent.kit.shelf import Shelf, ShelfBlobs
 from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.line.holds import Holds
 from sealane_agent.slot.actions import Tools
@@ -31,8 +33,9 @@ from sealane_agent.telemetry.collector import Times
 from sealane_agent.telemetry.service import Surroundings, Telemetry
 from sealane_agent.uplink.session import Session
 from support.agent_fakes import CAM
+from support.crash_kit import LINK_S
 from support.crash_loop import SteadyLoop
-from support.crash_plant import Line
+from support.crash_plant import Line, Network
 from support.trust import DEVICE
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from sealane_agent.layout import StateFolder
     from sealane_agent.slot.state import RollBack
     from support.crash_disk import FaultyDisk
+    from support.crash_kit import Stick
     from support.crash_plant import Plant
 
 PATIENCE_S: Final = 3600.0
@@ -107,16 +111,18 @@ class Device:
     promises: Promises
     problems: list[str] = field(default_factory=list)
     journal: Journal | None = None
+    shelf: Shelf | None = None
     _deadline: float = 0.0
 
     def __post_init__(self) -> None:
         self.plant.endpoint.state, self.plant.endpoint.disk = self.state, self.disk
 
     def close(self) -> None:
-        """Close the journal, as a process does that ends."""
-        if self.journal is not None:
-            self.journal.close()
-        self.journal = None
+        """Close the journal and the kit, as a process does that ends."""
+        for each in (self.journal, self.shelf):
+            if each is not None:
+                each.close()
+        self.journal = self.shelf = None
 
     # What a test looks at
 
@@ -231,11 +237,13 @@ class Device:
         names = plant.press.name if plant.press else lambda: "h0"
         holds = Holds(journal, verifier.trusted_now, names)
         renewer = Renewer(passport, Certifier(plant.renew, plant.renew), session, self._log)
+        shelf = self.shelf = Shelf(self.state)
+        blobs = ShelfBlobs(shelf, Network(plant))
         tools = Tools(
             folder=self.state,
             journal=journal,
             endpoint=endpoint,
-            staging=Staging(store, plant.blobs, endpoint, _FACTS),
+            staging=Staging(store, blobs, endpoint, _FACTS),
             key=lambda: passport.key,
             speaker=Speaker(DEVICE, f"boot-{plant.boots}"),
             log=self._log,
@@ -246,6 +254,8 @@ class Device:
             address=lambda: "127.0.0.1:8000",
             holds=holds.of,
             order_holds=holds.order,
+            shelf=shelf,
+            redial=session.redial,
         )
         supervisor = Supervisor(tools, verifier, session.ask)
         return (
@@ -255,6 +265,7 @@ class Device:
             renewer.run(verifier.trusted_now, lambda: 0.5),
             *((telemetry.run(),) if plant.requests else ()),
             *((self._order_back(supervisor, plant.order),) if plant.order else ()),
+            *((self._carry(supervisor, store, plant.stick),) if plant.stick else ()),
         )
 
     async def _order_back(self, supervisor: Supervisor, order: RollBack) -> None:
@@ -267,6 +278,20 @@ class Device:
                 await asyncio.Event().wait()
             except SealaneError:
                 continue  # the disk's trouble
+
+    async def _carry(self, supervisor: Supervisor, store: Store, stick: Stick) -> None:
+        """Somebody imports the kit until the device has taken it up; later there is a link."""
+        taken_up = False
+        while not taken_up:
+            await asyncio.sleep(RESTART_S)
+            with suppress(SealaneError, OSError):
+                with stick.plugged_in() as file:
+                    Shelf(self.state).put(file, DEVICE, store)
+                await supervisor.import_kit()
+                taken_up = True
+        self.disk.tell()
+        self.plant.manager.away_until = self.plant.clock.ticks + LINK_S
+        await asyncio.Event().wait()
 
     async def _line(self, holds: Holds, supervisor: Supervisor) -> None:
         """The line's own software, beside the agent."""

@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     from sealane.telemetry.types import Window
     from sealane_agent.identity.membership import Application, Membership
     from sealane_agent.slot.state import RollBack
+    from sealane_agent.uplink.fetch import Base
     from support.crash_disk import FaultyDisk
+    from support.crash_kit import Stick
     from support.crash_press import Press
 
 FLEET = "plant"
@@ -99,8 +101,8 @@ class Authority:
         fields = {"slots": ["cam", "gate"], "requires": {}, "size": 1}
         self.simulator.list_target(name.family, name.target_path, manifest.content, fields)
 
-    def direct(self, manager: Manager, nonce: str, clock: ManualClock) -> bytes:
-        """The director's document of now."""
+    def direct(self, manager: Manager, nonce: str | None, clock: ManualClock) -> bytes:
+        """The director's document of now; one that is carried answers no nonce."""
         wishes = manager.wishes
         return self.simulator.direct(
             [wish.assignment(Lease("lease", clock.now() + wish.lease)) for wish in wishes],
@@ -150,6 +152,25 @@ class Blobs(FakeBlobs):
         raise SourceTrouble("the link broke")
 
 
+@dataclass(frozen=True)
+class Network:
+    """What brings blobs while the manager can be reached."""
+
+    plant: Plant
+
+    def fetch(self, digest: Digest, offset: int) -> Iterator[bytes]:
+        self._require_link()
+        yield from self.plant.blobs.fetch(digest, offset)
+
+    def patched(self, digest: Digest, base: Base) -> Iterator[bytes]:
+        self._require_link()
+        yield from self.plant.blobs.patched(digest, base)
+
+    def _require_link(self) -> None:
+        if self.plant.away:
+            raise SourceTrouble("the manager does not answer")
+
+
 @dataclass
 class Plant:
     """One device's surroundings.
@@ -159,6 +180,7 @@ class Plant:
         order: of somebody at the device, who repeats it until it is done.
         requests: counted by the endpoint in windows that it has closed; 0 leaves telemetry off.
         press: the line's own software; None while it holds nothing.
+        stick: a kit that somebody carries here; None when the manager has heard of it.
     """
 
     authority: Authority = field(default_factory=Authority)
@@ -171,6 +193,7 @@ class Plant:
     requests: int = 0
     order: RollBack | None = None
     press: Press | None = None
+    stick: Stick | None = None
 
     def copy(self) -> Plant:
         """The same at this moment."""
@@ -230,6 +253,11 @@ class Plant:
         for line in self.lines:
             line.tell(DesiredChanged(1))
 
+    def adopt(self, hello: Hello) -> None:
+        """A device that took up a kit runs what the kit brought."""
+        if self.stick is not None and hello.memory.director_version == self.stick.version:
+            self.manager.wishes, self.stick = self.stick.wishes, None
+
     def fetch(self, name: str, limit: int) -> Iterator[bytes]:
         """The repository's files, as a metadata source."""
         return self.authority.simulator.fetch(name, limit)
@@ -267,6 +295,7 @@ class Line:
         match message:
             case Hello():
                 plant.manager.meet(shown_by(self._membership))
+                plant.adopt(message)
                 known = max(plant.manager.stored, default=0)
                 self.tell(Welcome(DeviceId(DEVICE), 30.0, 10.0, known))
             case AssignmentRequest(nonce):

@@ -6,6 +6,7 @@ supervisor then fetches from it as from the manager, blob by blob, into its stor
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -59,10 +60,15 @@ class Shelf:
         arriving = self._path.with_name(f".{self._path.name}.new")
         fileio.make_folder(self._path.parent)
         fileio.remove(arriving)
-        with fileio.appending(arriving) as copy:
-            for part in contents(kit, wanted):
-                copy.write(part)
-        fileio.rename(arriving, self._path)
+        try:
+            with fileio.appending(arriving) as copy:
+                for part in contents(kit, wanted):
+                    copy.write(part)
+            fileio.rename(arriving, self._path)
+        except BaseException:
+            with suppress(OSError):  # half a kit would only fill the disk
+                fileio.remove(arriving)
+            raise
         return wanted
 
     def has_one(self) -> bool:

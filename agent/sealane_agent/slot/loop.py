@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealane.fleet import SlotReport
-    from sealane.names import Digest, SlotName
+    from sealane.names import SlotName
 
     from sealane_agent.slot.actions import Hands, Tools
-    from sealane_agent.slot.state import Action, Attempt, RollBack, Wanted
+    from sealane_agent.slot.desires import Desires
+    from sealane_agent.slot.state import Action
 
 TICK_OPEN_S: Final = 0.25
 TICK_IDLE_S: Final = 5.0
@@ -47,28 +48,6 @@ ACT_MAX_S: Final = 3600.0
 
 
 _QUIET: Final = ENDED | {State.WAITING}
-
-
-class Desires:
-    """What the director wants, as far as it was heard, and what somebody at the device orders.
-
-    Written by the supervisor; a slot's loop takes away what it has done.
-    """
-
-    def __init__(self) -> None:
-        self.heard = False
-        self.wanted: dict[SlotName, Wanted] = {}
-        self.ordered: frozenset[Digest] = frozenset()
-        self.going_back: dict[SlotName, RollBack] = {}
-
-    def unwanted(self, attempt: Attempt) -> bool:
-        """Whether this attempt shall not go on; from any thread."""
-        if attempt.manifest in self.ordered or attempt.slot in self.going_back:
-            return True
-        if not self.heard:
-            return False
-        wanted = self.wanted.get(attempt.slot)
-        return wanted is None or wanted.refusal is not None or wanted.key != attempt.key
 
 
 class SlotLoop:

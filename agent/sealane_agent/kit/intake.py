@@ -1,0 +1,102 @@
+"""Takes up the kit on the shelf as if its document had come over the wire, and lets it go later."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from sealane.errors import KitError, SealaneError, TrustError
+
+from sealane_agent.errors import JournalDamaged, Refused
+from sealane_agent.slot.state import ENDED
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from sealane.kit.file import Kit
+    from sealane.names import SlotName
+    from sealane.trust.verifier import Accepted
+
+    from sealane_agent.judge import Judge
+    from sealane_agent.slot.actions import Tools
+    from sealane_agent.slot.desires import Desires
+
+AGAIN_S: Final = 30.0
+"""Pause before a kit that the disk did not let be taken up is tried again."""
+
+
+class Intake:
+    """The kits of one device.
+
+    `settle` makes durable what a document says, as `Documents.settle`; it blocks.
+    """
+
+    def __init__(
+        self, tools: Tools, judge: Judge, desires: Desires, settle: Callable[[Accepted], None]
+    ) -> None:
+        self._tools, self._judge, self._desires = tools, judge, desires
+        self._settle = settle
+
+    async def judged(self) -> Accepted:
+        """What the kit on the shelf asks for, settled.
+
+        Raises Refused when the kit as a whole is, and then it is gone; OSError or DiskTrouble when
+        the disk is in the way, and then it stays.
+        """
+        shelf = self._tools.shelf
+        try:
+            kit = await asyncio.to_thread(shelf.open) if shelf else None
+            if kit is None:
+                raise Refused("there is no kit on the shelf", hint="sealane-agent import KIT")
+            accepted = await asyncio.to_thread(self._judged, kit)
+        except (KitError, TrustError) as error:
+            step = f" (step {error.step})" if isinstance(error, TrustError) else ""
+            self._tools.log("kit refused", reason=f"{error}{step}", hint=error.hint)
+            if shelf is not None:
+                await asyncio.to_thread(shelf.clear)
+            raise Refused(f"the kit is refused: {error}{step}", hint=error.hint) from error
+        self._tools.log("kit accepted", kit=kit.index.id, blobs=len(kit.index.blobs))
+        return accepted
+
+    async def resume(self, take_up: Callable[[], Awaitable[object]]) -> None:
+        """A kit that lay on the shelf when the process began is taken up, once the disk lets it."""
+        shelf = self._tools.shelf
+        while shelf is not None and shelf.kit is None and await asyncio.to_thread(shelf.has_one):
+            try:
+                await take_up()
+            except JournalDamaged:
+                raise
+            except Refused:
+                return
+            except (OSError, SealaneError) as error:
+                self._tools.log("kit not taken up", reason=error, hint="it is tried again")
+                await asyncio.sleep(AGAIN_S)
+
+    def clear(self, slots: Iterable[SlotName]) -> None:
+        """Let the kit go unless something still comes, or shall come, from it to these slots.
+
+        Blocks on the disk; raises OSError or DiskTrouble.
+        """
+        shelf = self._tools.shelf
+        if shelf is None or not shelf.has_one():
+            return
+        kit = shelf.kit
+        if kit is None or not any(self._comes(slot, kit) for slot in slots):
+            shelf.clear()
+            self._tools.log("kit done")
+
+    def _judged(self, kit: Kit) -> Accepted:
+        document = kit.document(self._tools.speaker.device)
+        facts = self._tools.staging.facts
+        accepted = self._judge.accept_carried(document, kit, facts)
+        self._settle(accepted)
+        return accepted
+
+    def _comes(self, slot: SlotName, kit: Kit) -> bool:
+        attempt = self._tools.journal.read(slot).attempt
+        if attempt is not None and attempt.state not in ENDED:
+            return attempt.rollout == kit.index.id
+        wanted = self._desires.wanted.get(slot)
+        if wanted is None or wanted.assignment.rollout != kit.index.id:
+            return False
+        return attempt is None or attempt.key != wanted.key
