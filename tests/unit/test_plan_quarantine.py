@@ -195,11 +195,25 @@ def test_a_rollout_of_what_serves_again_has_a_receipt_of_its_own_variant() -> No
     assert found.attempt.choice == BEFORE.choice
 
 
-def test_a_version_of_the_agent_is_not_tried_any_more_and_what_runs_stays() -> None:
-    trial = replace(attempt(State.STAGED), slot=AGENT_SLOT)
-    own = replace(record(trial, ordered(2)), slot=AGENT_SLOT)
-    found = act(own, serving(OLD), (OLD, OLD))
+def of_the_agent(made: Attempt, *versions: int) -> SlotRecord:
+    return replace(record(replace(made, slot=AGENT_SLOT), ordered(*versions)), slot=AGENT_SLOT)
+
+
+def test_a_version_of_the_agent_is_not_tried_any_more() -> None:
+    found = act(of_the_agent(attempt(State.STAGED), 2), serving(OLD), (OLD, OLD))
     assert isinstance(found, Enter)
     assert found.attempt.state is State.QUARANTINED
-    kept = replace(record(attempt(State.QUARANTINED), ordered(2, stops=True)), slot=AGENT_SLOT)
+
+
+def test_a_version_of_the_agent_gives_its_place_to_the_one_before() -> None:
+    kept = of_the_agent(attempt(State.QUARANTINED), 2)
+    assert act(kept, serving(NEW, OLD)) == SetPointer(LKG, OLD)
+    assert act(kept, serving(NEW, OLD), (NEW, OLD)) == SetPointer(ACTIVE, OLD)
+    assert act(kept, serving(NEW, OLD), (OLD, OLD)) == Restore(OLD)
+    assert act(kept, serving(OLD), (OLD, OLD)) == Rest()
+
+
+def test_a_version_of_the_agent_runs_on_where_no_other_one_may() -> None:
+    kept = of_the_agent(attempt(State.QUARANTINED), 1, 2)
     assert act(kept, serving(NEW)) == Rest()
+    assert act(kept, serving(NEW, OLD)) == Rest()

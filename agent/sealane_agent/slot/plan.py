@@ -39,7 +39,7 @@ from sealane.receipt import ROLLED_BACK, SERVING
 from sealane_agent.layout import ACTIVE, LKG
 from sealane_agent.slot.going_back import by_operator, gone_back
 from sealane_agent.slot.permission import LEASE, before_activation, before_fetching, granted
-from sealane_agent.slot.probation import Decision, judge, lengthened
+from sealane_agent.slot.probation import Decision, judge, lengthened, outlived
 from sealane_agent.slot.quarantine import obeyed, said
 from sealane_agent.slot.shadowing import wants_copies, while_copied
 from sealane_agent.slot.state import (
@@ -119,6 +119,8 @@ def plan(wanted: Wanted | None, record: SlotRecord, observed: Observed, now: dat
         return order
     if (back := gone_back(record, observed, now)) is not None:
         return back
+    if outlived(record, observed):
+        return Settle()
     if record.attempt is None or record.attempt.state in ENDED:
         return _ended(slot)
     return _RULES[record.attempt.state](slot)

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.limits import MIB
 
+from sealane_agent.slot.state import State
+
 if TYPE_CHECKING:
     from sealane.bundle.types import ProbationLimits
 
     from sealane_agent.serving.messages import Traffic
+    from sealane_agent.slot.state import Observed, SlotRecord
 
 EARLY_SAMPLE: Final = 100
 """Requests below which a share of failures says little: one early failure sends nobody back."""
@@ -25,6 +28,9 @@ LATENCY_SAMPLE: Final = 100
 
 GROWTH_BYTES: Final = 128 * MIB
 """Growth that no ratio forbids: a small model's first requests fill the engine's own buffers."""
+
+WATCHED: Final = frozenset({State.ACTIVATING, State.PROBATION, State.ROLLING_BACK})
+"""States of an attempt in which the endpoint's probation is its own."""
 
 
 class Decision(StrEnum):
@@ -48,6 +54,15 @@ def lengthened(limits: ProbationLimits, seconds: float) -> ProbationLimits:
     waits = limits.deadline_seconds - limits.seconds
     longest = max(limits.seconds, seconds)
     return replace(limits, seconds=longest, deadline_seconds=longest + waits)
+
+
+def outlived(record: SlotRecord, seen: Observed) -> bool:
+    """Whether the endpoint still watches what is good, while the next attempt goes its way."""
+    serving, attempt = seen.serving, record.attempt
+    if serving is None or not serving.probation or attempt is None:
+        return False
+    good = seen.lkg is not None and serving.active == seen.lkg == seen.active
+    return good and attempt.state not in WATCHED
 
 
 def judge(traffic: Traffic, limits: ProbationLimits, elapsed_s: float) -> Verdict:

@@ -14,8 +14,8 @@
                                          another one whose own order does not say so
 
 A slot at rest afterwards neither serves anything in quarantine nor could fall back on it, but for
-the last line. A version of the agent itself is not tried any more; what runs of it is the
-director's to replace.
+the last line. A version of the agent itself gives its place to the one that was good before, or to
+the package's own; where there is neither, what runs is the director's to replace.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class _Slot:
     def spare(self) -> Pointer | None:
         """What was kept before, if it is here and may serve."""
         spare, away = self.seen.spare, {**self.record.ordered, **self.record.quarantined}
+        if self.record.slot == AGENT_SLOT:
+            spare = self.seen.serving.previous if self.seen.serving is not None else None
         return spare if spare is not None and spare.manifest not in away else None
 
     @property
@@ -77,9 +79,9 @@ def obeyed(record: SlotRecord, seen: Observed, now: datetime) -> Action | None:
         return None
     slot = _Slot(record, seen, now)
     ended = _attempt_ended(slot)
-    if ended is not None or record.slot == AGENT_SLOT:
+    if ended is not None:
         return ended
-    return _pointers(slot) or _workers(slot)
+    return _version(slot) if record.slot == AGENT_SLOT else _pointers(slot) or _workers(slot)
 
 
 def said(attempt: Attempt, order: Quarantined) -> Failure:
@@ -100,6 +102,18 @@ def _attempt_ended(slot: _Slot) -> Action | None:
         return None
     after = State.ROLLING_BACK if attempt.state in _TRIED else State.QUARANTINED
     return Enter(replace(attempt, state=after, since=slot.now, failure=said(attempt, order)))
+
+
+def _version(slot: _Slot) -> Action | None:
+    """Of the agent itself: the last known good pointer first, so that no start tries it again."""
+    lkg, serving = slot.seen.lkg, slot.seen.serving
+    if lkg is None or serving is None or slot.tried:
+        return None
+    if slot.bad(lkg):
+        return SetPointer(LKG, slot.spare) if slot.spare is not None else None
+    if not slot.bad(serving.active):
+        return None
+    return Restore(lkg) if slot.seen.active == lkg else SetPointer(ACTIVE, lkg)
 
 
 def _pointers(slot: _Slot) -> Action | None:

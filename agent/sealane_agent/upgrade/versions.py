@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sealane_agent.store import Store
     from sealane_agent.upgrade.folder import UpgradeFolder
     from sealane_agent.upgrade.launched import Launched
+    from sealane_agent.upgrade.starts import Pointers
 
 SETTLED_S: Final = 86_400.0
 """A version that ran so long is no longer suspected when it ends without a word."""
@@ -95,7 +96,7 @@ class Versions:
                 AGENT_SLOT,
                 active=running,
                 active_worker=running.manifest if running else "",
-                previous=None,
+                previous=await asyncio.to_thread(self._before, pointers),
                 probation=self._probation,
                 standby=await asyncio.to_thread(self._standby),
                 traffic=Traffic(),
@@ -154,6 +155,14 @@ class Versions:
         found = self._folder.pointers()
         known = (found.active, found.lkg, found.previous, PACKAGE)
         return next((each for each in known if self._runs(each)), None)
+
+    def _before(self, pointers: Pointers) -> Pointer | None:
+        """What was good before what is good now, if its files are here; else the package's own."""
+        before, good = pointers.previous, pointers.lkg
+        if good in (None, PACKAGE):
+            return None
+        here = before is not None and self._folder.version(before.manifest).is_dir()
+        return before if here and before != good else PACKAGE
 
     def _standby(self) -> tuple[str, ...]:
         """Versions that nothing runs from or may go back to: their files lie there.
