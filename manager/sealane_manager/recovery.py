@@ -38,7 +38,7 @@ class Recovery:
     def hello(self, device: DeviceId, hello: Hello) -> bool:
         """Whether the device is newer; then it keeps what it serves."""
         if self._store.kits.adopt(device, hello.memory.director_version, self._clock.now()):
-            _log.info("device %s took up a kit: what it brought stays", device)
+            _log.info("device %s took up a kit", device)
         if not self._store.restoring.is_behind(device, hello.memory.director_version):
             return False
         _log.warning("this manager is older than device %s: it was put back from a backup", device)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.limits import QUARANTINED_RELEASES
-from sealane.names import DeviceId, Digest
+from sealane.names import DeviceId, Digest, ReleaseName
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.operate import Word, operate
 from sealane_manager.rollout.terms import Limit, OnConflict, Pace, Terms
 from sealane_manager.rollout.types import DeviceState, Operation, RolloutState, Step
 from sealane_manager.selector import parse
+from sealane_manager.store.kits import KitTerms
 from sealane_manager.store.records import Draft
 from support.rollouts import NEW, OLD, SLOT, START, a_spec
 from support.stores import ADA, NEW_SOURCE, OLD_SOURCE, a_store, an_event, enrol, signed, start
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sealane_manager.rollout.types import Rollout
-    from sealane_manager.store.records import Changed
+    from sealane_manager.store.records import Changed, ReleaseSource
     from sealane_manager.store.store import Store
 
 EDGE, SECOND = DeviceId("edge-1"), DeviceId("edge-2")
+OTHER_SOURCE = replace(
+    OLD_SOURCE, name=ReleaseName("vision/carried", 3), manifest=Digest("sha256:" + "c" * 64)
+)
 QUEUE = Terms(on_conflict=OnConflict.QUEUE)
 SUPERSEDE = Terms(on_conflict=OnConflict.SUPERSEDE)
 
@@ -148,6 +152,32 @@ def test_every_device_that_may_hold_it_is_told_and_told_again_when_it_is_lifted(
     assert ordered(store, "edge-3") == {}, "a device that never had the model is not told"
     assert set(store.quarantine.lift(str(OLD), ADA)) == {EDGE, SECOND}
     assert ordered(store, "edge-1") == {}
+
+
+def carried(store: Store, device: str, source: ReleaseSource) -> int:
+    """A kit is on its way to a device; the version of the document in it."""
+    until = START + timedelta(days=7)
+    terms = KitTerms(f"kit-{source.manifest[-4:]}", source, SLOT, until)
+    return store.kits.issue(terms, [DeviceId(device)], ADA)[DeviceId(device)].version
+
+
+def test_what_only_a_kit_brought_is_ordered_away_also_when_another_one_has_replaced_it(
+    store: Store,
+) -> None:
+    for source in (OTHER_SOURCE, NEW_SOURCE):
+        assert store.kits.adopt(EDGE, carried(store, "edge-1", source), START)
+    told = store.quarantine.put(OTHER_SOURCE, ADA)
+    assert set(told) == {EDGE}, "it may be warm there"
+    assert [*ordered(store, "edge-1")] == [OTHER_SOURCE.manifest]
+    assert wants(store, "edge-1") == [str(NEW)]
+
+
+def test_a_kit_whose_release_came_into_quarantine_on_its_way_is_not_wanted(store: Store) -> None:
+    version = carried(store, "edge-1", OTHER_SOURCE)
+    store.quarantine.put(OTHER_SOURCE, ADA)
+    assert store.kits.adopt(EDGE, version, START)
+    assert wants(store, "edge-1") == []
+    assert [*ordered(store, "edge-1")] == [OTHER_SOURCE.manifest]
 
 
 def test_a_document_names_the_newest_and_not_more_than_a_device_takes(store: Store) -> None:

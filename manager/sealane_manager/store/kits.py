@@ -74,7 +74,8 @@ class Kits:
     def adopt(self, device: DeviceId, seen: int, now: datetime) -> bool:
         """Want what the kit brought whose document the device accepted last; whether it is news.
 
-        `seen` is that document's version. No rollout goes on with the slot. Raises NotKnown.
+        `seen` is that document's version. No rollout goes on with the slot. What came into
+        quarantine on the way is not wanted: the device hears so. Raises NotKnown.
         """
         with self._database.write() as session:
             query = select(KitRow).where(
@@ -86,11 +87,13 @@ class Kits:
             known(session, device)
             row.adopted_at = now
             session.add(row)
-            wanted = _terms(row)
-            pass_over(session, device, {wanted.slot}, (LED, now))
-            assign(session, [Wanted(device, wanted.slot, wanted.source, wanted.id)])
+            wanted, away = _terms(row), session.get(QuarantineRow, row.manifest)
+            if away is None:
+                pass_over(session, device, {wanted.slot}, (LED, now))
+                assign(session, [Wanted(device, wanted.slot, wanted.source, wanted.id)])
             bump(session, [device])
             detail = f"{wanted.source.name} in slot {wanted.slot}: it came by {wanted.id}"
+            detail += "" if away is None else ", and is in quarantine"
             log(session, DecisionRecord(now, wanted.id, f"device {device}", "adopt", detail))
         return True
 

@@ -15,8 +15,10 @@ from sealane_manager.store import rows
 from sealane_manager.store.tables import (
     DesiredRow,
     HoldRow,
+    KitRow,
     LabelRow,
     QuarantineRow,
+    ReceiptRow,
     RolloutDeviceRow,
     RolloutRow,
     SlotRow,
@@ -43,7 +45,10 @@ def quarantined_for(session: Session, device: DeviceId) -> tuple[Quarantined, ..
 
 
 def holders(session: Session, release: str, manifest: str) -> set[DeviceId]:
-    """Devices that may hold a release: assigned, serving, warm, staged or on disk."""
+    """Devices that may hold a release: assigned, carried there, serving, warm, staged or on disk.
+
+    What no rollout brought is known by the kit that brought it, or by what the device said of it.
+    """
     took_part = select(RolloutDeviceRow.device).where(
         col(RolloutDeviceRow.rollout).in_(
             select(RolloutRow.id).where(RolloutRow.manifest == manifest)
@@ -52,7 +57,9 @@ def holders(session: Session, release: str, manifest: str) -> set[DeviceId]:
     named = (SlotRow.active_release, SlotRow.lkg_release, SlotRow.attempt_release)
     reported = select(SlotRow.device).where(or_(*(col(name) == release for name in named)))
     assigned = select(DesiredRow.device).where(DesiredRow.manifest == manifest)
-    queries = (took_part, reported, assigned)
+    carried = select(KitRow.device).where(KitRow.manifest == manifest)
+    vouched = select(ReceiptRow.device).where(ReceiptRow.release == release)
+    queries = (took_part, reported, assigned, carried, vouched)
     return {DeviceId(device) for query in queries for device in session.exec(query)}
 
 
@@ -91,8 +98,11 @@ def _models(session: Session, device: DeviceId) -> set[str]:
         .distinct()
     )
     assigned = select(DesiredRow.release).where(DesiredRow.device == device)
+    carried = select(KitRow.release).where(KitRow.device == device).distinct()
+    vouched = select(ReceiptRow.release).where(ReceiptRow.device == device).distinct()
     reported = select(SlotRow).where(SlotRow.device == device)
-    names: list[str] = [*session.exec(rolled_out), *session.exec(assigned)]
+    queries = (rolled_out, assigned, carried, vouched)
+    names: list[str] = [name for query in queries for name in session.exec(query)]
     for row in session.exec(reported):
         names += [row.active_release, row.lkg_release, row.attempt_release]
     return set(_named(names))

@@ -289,7 +289,7 @@ class ReceiptRow(Table, table=True):
     sequence: int = Field(primary_key=True, sa_type=BigInteger)
     rollout: str = Field(index=True)
     slot: str
-    release: str
+    release: str = Field(index=True)
     verdict: str
     requests: int = Field(sa_type=BigInteger)
     errors: int = Field(sa_type=BigInteger)
