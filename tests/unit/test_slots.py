@@ -241,9 +241,10 @@ def test_an_input_that_kills_every_worker_is_given_up() -> None:
 
 def test_an_idle_worker_that_dies_is_counted_and_started_again() -> None:
     async def test(slot: Slot, workshop: FakeWorkshop) -> None:
-        worker = await serve(slot, workshop, 1)
+        worker, again = await serve(slot, workshop, 1), asyncio.Event()
+        workshop.prepare = lambda _: again.set()
         worker.alive = False
-        await asyncio.sleep(0.6)
+        await again.wait()
         assert slot.status().traffic.crashes == 1
         assert len(workshop.workers) == 2
 
