@@ -28,7 +28,6 @@ from sealane_agent.slot.state import (
     Rest,
     Restore,
     SetPointer,
-    Settle,
     SlotRecord,
     Stage,
     State,
@@ -456,21 +455,6 @@ def test_an_endpoint_that_cannot_go_back_ends_in_safe_mode() -> None:
     bad = attempt(State.ROLLING_BACK, failure=failure(FailureKind.PERMANENT))
     stuck = seen(status(NEW), for_s=601)
     assert entered(plan(wanted(), record(bad), stuck, START)).state is State.SAFE_MODE
-
-
-@pytest.mark.parametrize("state", [State.FETCHING, State.WAITING, State.COMMITTED])
-def test_what_was_kept_is_not_watched_any_longer_while_the_next_one_is_on_its_way(
-    state: State,
-) -> None:
-    watched = status(OLD, probation=True, standby=(CHOICE.proved.worker,))
-    found = plan(wanted(3), record(attempt(state, 3, rollout="r1")), seen(watched), START)
-    assert found == Settle()
-
-
-@pytest.mark.parametrize("state", [State.ACTIVATING, State.PROBATION, State.ROLLING_BACK])
-def test_a_probation_of_its_own_goes_on(state: State) -> None:
-    watched = status(OLD, probation=True, standby=(CHOICE.proved.worker,))
-    assert plan(wanted(), record(attempt(state)), seen(watched), START) != Settle()
 
 
 def test_between_attempts_the_endpoint_serves_what_the_pointer_says() -> None:
