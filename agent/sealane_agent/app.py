@@ -162,12 +162,11 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
     halt, link = threading.Event(), EndpointLink(folder.control_socket)
     downloads = rpc.Downloads(lambda: passport.membership, profile)
     verifier = Verifier(folder.trust, rpc.ManagerMetadata(downloads), who.device, clock)
-    shelf = Shelf(folder)
-    blobs = ShelfBlobs(shelf, _blobs(downloads, settings, halt))
+    shelf, blobs = _blobs(downloads, settings, halt)
     times = Times(clock, verifier.trusted_now, verifier.clock_offset)
     telemetry, windows = _telemetry(folder, times, log)
-    sending = telemetry.sending if settings.telemetry else None
     telemetry.sending.bytes_s = profile.telemetry_bytes_s
+    sending = telemetry.sending if settings.telemetry else None
     session = Session(lambda: rpc.Line(passport.membership, profile), journal, log, sending)
     session.profile = profile
     holds = Holds(journal, verifier.trusted_now, lambda: secrets.token_hex(4))
@@ -239,9 +238,9 @@ def _upgrades(
 
 def _blobs(
     downloads: rpc.Downloads, settings: RunSettings, halt: threading.Event
-) -> rpc.ManagerBlobs:
-    rate = Rate(settings.rate_kb * 1000, time.monotonic, halt.wait)
-    return rpc.ManagerBlobs(downloads, rate)
+) -> tuple[Shelf, ShelfBlobs]:
+    shelf, rate = Shelf(settings.folder), Rate(settings.rate_kb * 1000, time.monotonic, halt.wait)
+    return shelf, ShelfBlobs(shelf, rpc.ManagerBlobs(downloads, rate))
 
 
 def _telemetry(folder: StateFolder, times: Times, log: Log) -> tuple[Telemetry, EndpointLink]:
