@@ -53,6 +53,8 @@ from sealane_agent.upgrade.folder import UpgradeFolder
 from sealane_agent.upgrade.staging import AgentStaging
 from sealane_agent.upgrade.versions import Versions
 from sealane_agent.uplink import rpc
+from sealane_agent.uplink.dialling import as_said
+from sealane_agent.uplink.lines import dialled
 from sealane_agent.uplink.profile import DEFAULT, METERED
 from sealane_agent.uplink.rate import Rate
 from sealane_agent.uplink.session import Session
@@ -167,8 +169,8 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
     telemetry, windows = _telemetry(folder, times, log)
     telemetry.sending.bytes_s = profile.telemetry_bytes_s
     sending = telemetry.sending if settings.telemetry else None
-    session = Session(lambda: rpc.Line(passport.membership, profile), journal, log, sending)
-    session.profile = profile
+    session = Session(lambda by: dialled(by, passport.membership, profile), journal, log, sending)
+    session.profile, session.link = profile, as_said(settings.link)
     holds = Holds(journal, verifier.trusted_now, lambda: secrets.token_hex(4))
     tools = Tools(
         folder=folder,

@@ -69,6 +69,13 @@ AGENT: Final = Catalogue(
             "default or metered",
         ),
         Key(
+            "link.by",
+            "auto",
+            "session, poll (where streams are cut on the way), or auto: polls when they are",
+            "auto|session|poll",
+            "auto, session or poll",
+        ),
+        Key(
             "link.rate",
             0,
             "kilobytes a second that downloads may take; 0: as many as come",
@@ -125,6 +132,7 @@ class RunSettings:
         log: auto, text, json or journal.
         telemetry: what requests came to is recorded and sent.
         metered: bytes on the link cost money.
+        link: session, poll or auto.
         rate_kb: kilobytes a second that downloads may take; 0 is no limit.
         zone: name of the time zone of windows; empty is the machine's.
         upgrade: how rollouts may bring versions of the agent; None leaves them to its package.
@@ -139,6 +147,7 @@ class RunSettings:
     log: str = "text"
     telemetry: bool = True
     metered: bool = False
+    link: str = "auto"
     rate_kb: int = 0
     zone: str = ""
     upgrade: Rules | None = None

@@ -59,13 +59,14 @@ from sealane_manager.rpc.audit import AuditService
 from sealane_manager.rpc.content import Content
 from sealane_manager.rpc.enrol import EnrolService
 from sealane_manager.rpc.exports import ExportService
-from sealane_manager.rpc.fleet import FleetService, Reception
+from sealane_manager.rpc.fleet import FleetService
 from sealane_manager.rpc.kits import KitService
 from sealane_manager.rpc.operator import Offices, OperatorService
 from sealane_manager.rpc.operators import OperatorDoor
 from sealane_manager.rpc.orders import OrderService
 from sealane_manager.rpc.peers import Door
 from sealane_manager.rpc.places import Places
+from sealane_manager.rpc.reception import Reception
 from sealane_manager.rpc.rollouts import RolloutService
 from sealane_manager.rpc.samples import SampleService
 from sealane_manager.sampling import Sampling

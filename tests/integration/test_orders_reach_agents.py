@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sealane.bundle.types import ProbationLimits
 from sealane.names import DeviceId, ReleaseName
+from sealane_manager.desk import Pace
 from sealane_manager.hold_order import HoldWish
 from support.agent_fleet import Fleet, rolled_out, state_of
 from support.agents import serving
@@ -23,7 +24,8 @@ SECOND = ReleaseName(TINY_MODEL, 2)
 
 @pytest.mark.slow
 def test_what_is_ordered_reaches_every_agent_and_is_kept(tmp_path: Path) -> None:
-    with running_manager(tmp_path) as manager, manager.operator() as operator:
+    pace = Pace(heartbeat_s=1.0)
+    with running_manager(tmp_path, pace=pace) as manager, manager.operator() as operator:
         for version in (1, 2, 3):
             layout = tiny_bundle(tmp_path / f"tiny-{version}", version, ProbationLimits(seconds=0))
             manager.publish_layout(layout, version)

@@ -26,6 +26,7 @@ from sealane.fleet import (
 )
 from sealane.names import DeviceId
 from sealane_agent.slot.journal import Entry, Journal
+from sealane_agent.uplink.dialling import CUTS, By
 from sealane_agent.uplink.profile import METERED
 from sealane_agent.uplink.rpc import SessionEnded
 from sealane_agent.uplink.session import Session
@@ -119,9 +120,11 @@ class Talk:
     def __init__(self, folder: Path) -> None:
         self.journal = Journal(folder / "journal.db")
         self.device, self.log, self.lines = FakeDevice(), Lines(), list[FakeLine]()
+        self.dialled: list[By] = []
         self.session = Session(self.dial, self.journal, self.log)
 
-    def dial(self) -> FakeLine:
+    def dial(self, by: By) -> FakeLine:
+        self.dialled.append(by)
         self.lines.append(FakeLine())
         return self.lines[-1]
 
@@ -257,6 +260,27 @@ def test_a_manager_that_is_down_is_dialled_again_and_told_of_once(talk: Talk) ->
     asyncio.run(story())
 
 
+def test_where_sessions_are_cut_again_and_again_the_device_polls_and_goes_on_with_it(
+    talk: Talk,
+) -> None:
+    async def story() -> None:
+        async with talk.running():
+            for number in range(1, CUTS + 1):
+                line = await talk.line(number)
+                line.answer(welcome())
+                await line.has_said(AssignmentRequest)
+                line.answer(SessionEnded("Socket closed"))
+            for number in (CUTS + 1, CUTS + 2):
+                line = await talk.line(number)
+                line.answer(welcome())
+                await line.has_said(AssignmentRequest)
+                line.answer(SessionEnded("Socket closed"))
+            await talk.line(CUTS + 3)
+            assert talk.dialled == [By.SESSION] * CUTS + [By.POLL] * 3
+
+    asyncio.run(story())
+
+
 def test_a_session_is_dialled_again_when_the_device_has_another_certificate(talk: Talk) -> None:
     async def story() -> None:
         async with talk.running() as line:
@@ -303,7 +327,7 @@ def test_a_metered_device_says_how_seldom_it_wants_to_speak(tmp_path: Path) -> N
     line, journal = FakeLine(), Journal(tmp_path / "journal.db")
 
     async def story() -> None:
-        session = Session(lambda: line, journal, Lines())
+        session = Session(lambda _by: line, journal, Lines())
         session.profile = METERED
         task = asyncio.create_task(session.run(FakeDevice(), lambda: 0.0))
         async with asyncio.timeout(PATIENCE_S):

@@ -28,6 +28,8 @@ from sealane_agent.slot.staging import Staging
 from sealane_agent.store import Store
 from sealane_agent.supervisor import Supervisor
 from sealane_agent.uplink import rpc
+from sealane_agent.uplink.dialling import Link, as_said
+from sealane_agent.uplink.lines import dialled
 from sealane_agent.uplink.rate import Rate
 from sealane_agent.uplink.session import Session
 from support.agent_fakes import CAM, FakeEndpoint, Lines
@@ -78,11 +80,14 @@ class TellingEndpoint(FakeEndpoint):
         return status
 
 
+SESSIONS = as_said("session")
+
+
 class Agent:
     """One agent on a folder of its own."""
 
-    def __init__(self, root: Path, member: Device, told: Told) -> None:
-        self.name = member.id
+    def __init__(self, root: Path, member: Device, told: Told, link: Link = SESSIONS) -> None:
+        self.name, self._link = member.id, link
         self.folder = StateFolder(root)
         self.endpoint = TellingEndpoint(lambda serves: told(self.name, serves))
         self._membership = Membership(
@@ -97,7 +102,8 @@ class Agent:
         journal = Journal(self.folder.journal)
         verifier = Verifier(self.folder.trust, rpc.ManagerMetadata(downloads), device, clock)
         blobs = rpc.ManagerBlobs(downloads, Rate(0, monotonic, Event().wait))
-        session = Session(lambda: rpc.Line(self._membership), journal, log)
+        session = Session(lambda by: dialled(by, self._membership), journal, log)
+        session.link = self._link
         holds = Holds(journal, verifier.trusted_now, lambda: f"h{random.getrandbits(32):x}")
         tools = Tools(
             folder=self.folder,

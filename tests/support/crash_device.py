@@ -229,7 +229,7 @@ class Device:
         passport = Passport(files, files.read())
         telemetry = self._telemetry(verifier)
         session = Session(
-            lambda: Line(plant, self.disk, passport.membership),
+            lambda _by: Line(plant, self.disk, passport.membership),
             journal,
             self._log,
             telemetry.sending,

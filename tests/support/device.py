@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -62,33 +63,35 @@ class Device:
         """An open session, before its Hello."""
         return Session(self.channel())
 
+    def polls(self) -> Polls:
+        """A conversation by polls, before its Hello."""
+        return Polls(self.channel())
 
-class Session:
-    """One session, blocking; `hear` raises grpc.RpcError when the manager has ended it."""
+
+class Spoken:
+    """A conversation with the manager, whatever carries it; blocks."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._channel = channel
-        self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        stub = fleet_pb2_grpc.FleetServiceStub(channel)
-        self._call: Any = stub.Session(iter(self._outgoing.get, None), timeout=30)
+        self._stub = fleet_pb2_grpc.FleetServiceStub(channel)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._outgoing.put(None)
-        self._call.cancel()
         self._channel.close()
 
     def say(self, message: DeviceMessage) -> None:
         """Send one message."""
-        self._outgoing.put(codec.device_message_to_wire(message))
+        raise NotImplementedError
 
     def hear(self) -> ManagerMessage:
-        """The manager's next message."""
-        message = codec.manager_message_from_wire(next(self._call))
-        assert message is not None
-        return message
+        """The manager's next message; raises grpc.RpcError when it has ended the conversation."""
+        raise NotImplementedError
+
+    def end(self) -> grpc.RpcError:
+        """Wait until the manager has ended the conversation, and return how."""
+        raise NotImplementedError
 
     def ask(self, message: DeviceMessage) -> ManagerMessage:
         """Say something and hear the answer."""
@@ -101,8 +104,65 @@ class Session:
         assert isinstance(welcome, Welcome)
         return welcome
 
+
+class Polls(Spoken):
+    """A conversation by single calls; a call without a word asks for news."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        super().__init__(channel)
+        self._heard: deque[ManagerMessage] = deque()
+        self._ended: grpc.RpcError | None = None
+
+    def say(self, message: DeviceMessage) -> None:
+        self._call(message)
+
+    def hear(self) -> ManagerMessage:
+        while not self._heard:
+            if self._ended is not None:
+                raise self._ended
+            self._call()
+        return self._heard.popleft()
+
     def end(self) -> grpc.RpcError:
-        """Wait until the manager has ended the session, and return how."""
+        while self._ended is None:
+            self._call()
+        return self._ended
+
+    def _call(self, *said: DeviceMessage) -> None:
+        request = fleet_pb2.PollRequest(said=map(codec.device_message_to_wire, said))
+        try:
+            answers = self._stub.Poll(request, timeout=10).said
+        except grpc.RpcError as error:
+            self._ended = error
+            return
+        for answer in answers:
+            heard = codec.manager_message_from_wire(answer)
+            assert heard is not None
+            self._heard.append(heard)
+
+
+class Session(Spoken):
+    """One session, blocking; `hear` raises grpc.RpcError when the manager has ended it."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        super().__init__(channel)
+        self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._call: Any = self._stub.Session(iter(self._outgoing.get, None), timeout=30)
+
+    def __exit__(self, *_: object) -> None:
+        self._outgoing.put(None)
+        self._call.cancel()
+        super().__exit__()
+
+    def say(self, message: DeviceMessage) -> None:
+        self._outgoing.put(codec.device_message_to_wire(message))
+
+    def hear(self) -> ManagerMessage:
+        message = codec.manager_message_from_wire(next(self._call))
+        assert message is not None
+        return message
+
+    def end(self) -> grpc.RpcError:
         try:
             for _message in self._call:
                 pass

@@ -78,6 +78,7 @@ def _settings(
         log=str(settings["log.form"]),
         telemetry=bool(settings["telemetry.record"]) and not arguments.no_telemetry,
         metered=settings["link.profile"] == "metered",
+        link=str(settings["link.by"]),
         rate_kb=int(settings["link.rate"]),
         zone=str(settings["clock.zone"]),
         upgrade=upgrade[0],

@@ -32,7 +32,7 @@ from sealane_agent.uplink.profile import DEFAULT
 from sealane_agent.uplink.watchdog import watched_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sealane.fleet import DeviceMessage, ManagerMessage
     from sealane.names import Digest
@@ -54,6 +54,7 @@ _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
 )
 _ENROL_DEADLINE_S: Final = 30.0
+_POLL_DEADLINE_S: Final = 20.0
 _GREETING_DEADLINE_S: Final = 10.0
 _METADATA_DEADLINE_S: Final = 60.0
 _BLOB_DEADLINE_S: Final = 3600.0
@@ -127,6 +128,35 @@ class Line:
     async def close(self) -> None:
         """Hang up."""
         self._call.cancel()
+        await self._channel.close()
+
+
+class Calls:
+    """One conversation by single calls: what `polled.Polled` makes a line of."""
+
+    def __init__(self, membership: Membership, profile: Profile = DEFAULT) -> None:
+        self._channel: Any = grpc.aio.secure_channel(
+            membership.address, _mutual(membership), options=_options(profile)
+        )
+        self._stub: Any = fleet_pb2_grpc.FleetServiceStub(self._channel)
+
+    def size(self, message: DeviceMessage) -> int:
+        """Bytes of a message on the wire."""
+        return codec.device_message_to_wire(message).ByteSize()
+
+    async def exchange(self, said: Sequence[DeviceMessage]) -> list[ManagerMessage | None]:
+        """Say it, and hear the answers, None for one of an unknown kind; raises SessionEnded."""
+        request = fleet_pb2.PollRequest(said=map(codec.device_message_to_wire, said))
+        try:
+            answer = await self._stub.Poll(request, timeout=_POLL_DEADLINE_S)
+            return [codec.manager_message_from_wire(each) for each in answer.said]
+        except grpc.aio.AioRpcError as error:
+            raise _ended(error) from error
+        except SealaneError as error:
+            raise SessionEnded(f"the manager's message cannot be read: {error}") from error
+
+    async def close(self) -> None:
+        """Make no more calls."""
         await self._channel.close()
 
 

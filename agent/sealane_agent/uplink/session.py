@@ -24,6 +24,7 @@ from sealane.fleet import (
 )
 from sealane.telemetry.types import TelemetryAck
 
+from sealane_agent.uplink.dialling import Ended, Link, after
 from sealane_agent.uplink.profile import DEFAULT
 from sealane_agent.uplink.rpc import SessionEnded, clock_hint
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from sealane_agent.log import Log
     from sealane_agent.slot.journal import Journal
     from sealane_agent.telemetry.sending import Sending
+    from sealane_agent.uplink.dialling import By
 
 WELCOME_DEADLINE_S: Final = 20.0
 """How long the manager may take to answer Hello."""
@@ -110,13 +112,14 @@ class Session:
 
     def __init__(
         self,
-        dial: Callable[[], Line],
+        dial: Callable[[By], Line],
         journal: Journal,
         log: Log,
         sending: Sending | None = None,
     ) -> None:
         self._dial, self._journal, self._log = dial, journal, log
         self._sending = sending
+        self.link, self._welcomed = Link(), False
         self.profile = DEFAULT
         self._window_s = 0.0
         self._talk: _Talk | None = None
@@ -153,6 +156,7 @@ class Session:
         while True:
             started = asyncio.get_running_loop().time()
             longest = REDIAL_FIRST_S * 2 ** min(lost, 10)
+            ours = True
             try:
                 await self._converse_until_redial(device, chance)
             except (SessionEnded, SealaneError, OSError, sqlite3.Error) as why:
@@ -160,19 +164,27 @@ class Session:
                     self._log("session lost", reason=why, hint=clock_hint(str(why)) or AGAIN)
                 last_reason = str(why)
                 refused = isinstance(why, SessionEnded) and why.refused
+                ours = refused or not isinstance(why, SessionEnded)
                 known = max(min(longest, REDIAL_MAX_S), self._window_s)
                 longest = REDIAL_REFUSED_S if refused else known
-            lost = 0 if asyncio.get_running_loop().time() - started > REDIAL_MAX_S else lost + 1
+            lasted = asyncio.get_running_loop().time() - started
+            self.link = after(self.link, Ended(lasted, self._welcomed, ours))
+            lost = 0 if lasted > REDIAL_MAX_S else lost + 1
             with suppress(TimeoutError):
                 async with asyncio.timeout(longest * chance()):
                     await self._redial.wait()
 
     async def _converse_until_redial(self, device: Device, chance: Callable[[], float]) -> None:
         self._redial.clear()
+        self._welcomed = False
         conversation = asyncio.create_task(self._converse(device, chance))
         redial = asyncio.create_task(self._redial.wait())
         try:
-            await asyncio.wait((conversation, redial), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                (conversation, redial),
+                timeout=self.link.longest_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
             if conversation.done():
                 conversation.result()
         finally:
@@ -181,16 +193,17 @@ class Session:
             await asyncio.gather(conversation, redial, return_exceptions=True)
 
     async def _converse(self, device: Device, chance: Callable[[], float]) -> None:
-        line = self._dial()
+        line = self._dial(self.link.by)
         try:
             hello = await asyncio.to_thread(device.hello)
             await line.say(replace(hello, heartbeat_s=self.profile.heartbeat_s))
             welcome = await _welcome(line)
             self._window_s = min(max(0.0, welcome.reconnect_window_s), WINDOW_MAX_S)
             await asyncio.to_thread(self._journal.continue_after, welcome.acked_sequence)
-            self._log("session open", device=welcome.device)
+            self._log("session open", device=welcome.device, by=self.link.by)
             self._talk = _Talk(line, device, self._journal, chance)
             self._talk.sending, self._talk.refresh_s = self._sending, self.profile.refresh_s
+            self._welcomed = True
             self._opened.set()
             await self._talk.run(welcome)
         finally:

@@ -91,6 +91,38 @@ class SessionResponse(google.protobuf.message.Message):
 global___SessionResponse = SessionResponse
 
 @typing.final
+class PollRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SAID_FIELD_NUMBER: builtins.int
+    @property
+    def said(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SessionRequest]: ...
+    def __init__(
+        self,
+        *,
+        said: collections.abc.Iterable[global___SessionRequest] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["said", b"said"]) -> None: ...
+
+global___PollRequest = PollRequest
+
+@typing.final
+class PollResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SAID_FIELD_NUMBER: builtins.int
+    @property
+    def said(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SessionResponse]: ...
+    def __init__(
+        self,
+        *,
+        said: collections.abc.Iterable[global___SessionResponse] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["said", b"said"]) -> None: ...
+
+global___PollResponse = PollResponse
+
+@typing.final
 class Hello(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

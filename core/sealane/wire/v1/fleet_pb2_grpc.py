@@ -39,6 +39,11 @@ class FleetServiceStub(object):
                 request_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.SessionRequest.SerializeToString,
                 response_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.SessionResponse.FromString,
                 _registered_method=True)
+        self.Poll = channel.unary_unary(
+                '/sealane.wire.v1.FleetService/Poll',
+                request_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.PollRequest.SerializeToString,
+                response_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.PollResponse.FromString,
+                _registered_method=True)
         self.FetchMetadata = channel.unary_stream(
                 '/sealane.wire.v1.FleetService/FetchMetadata',
                 request_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.FetchMetadataRequest.SerializeToString,
@@ -66,6 +71,14 @@ class FleetServiceServicer(object):
 
     def Session(self, request_iterator, context):
         """One stream per device; the device dials and speaks first with Hello.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Poll(self, request, context):
+        """What a session says, where streams are cut on the way: questions and reports go in one call,
+        the answers come with it. The first call of a conversation begins with Hello.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,6 +119,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.SessionRequest.FromString,
                     response_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.SessionResponse.SerializeToString,
+            ),
+            'Poll': grpc.unary_unary_rpc_method_handler(
+                    servicer.Poll,
+                    request_deserializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.PollRequest.FromString,
+                    response_serializer=sealane_dot_wire_dot_v1_dot_fleet__pb2.PollResponse.SerializeToString,
             ),
             'FetchMetadata': grpc.unary_stream_rpc_method_handler(
                     servicer.FetchMetadata,
@@ -155,6 +173,33 @@ class FleetService(object):
             '/sealane.wire.v1.FleetService/Session',
             sealane_dot_wire_dot_v1_dot_fleet__pb2.SessionRequest.SerializeToString,
             sealane_dot_wire_dot_v1_dot_fleet__pb2.SessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Poll(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealane.wire.v1.FleetService/Poll',
+            sealane_dot_wire_dot_v1_dot_fleet__pb2.PollRequest.SerializeToString,
+            sealane_dot_wire_dot_v1_dot_fleet__pb2.PollResponse.FromString,
             options,
             channel_credentials,
             insecure,

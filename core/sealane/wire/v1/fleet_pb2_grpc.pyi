@@ -27,6 +27,14 @@ class FleetServiceStub:
     ]
     """One stream per device; the device dials and speaks first with Hello."""
 
+    Poll: grpc.UnaryUnaryMultiCallable[
+        sealane.wire.v1.fleet_pb2.PollRequest,
+        sealane.wire.v1.fleet_pb2.PollResponse,
+    ]
+    """What a session says, where streams are cut on the way: questions and reports go in one call,
+    the answers come with it. The first call of a conversation begins with Hello.
+    """
+
     FetchMetadata: grpc.UnaryStreamMultiCallable[
         sealane.wire.v1.fleet_pb2.FetchMetadataRequest,
         sealane.wire.v1.fleet_pb2.FetchMetadataResponse,
@@ -57,6 +65,14 @@ class FleetServiceAsyncStub:
         sealane.wire.v1.fleet_pb2.SessionResponse,
     ]
     """One stream per device; the device dials and speaks first with Hello."""
+
+    Poll: grpc.aio.UnaryUnaryMultiCallable[
+        sealane.wire.v1.fleet_pb2.PollRequest,
+        sealane.wire.v1.fleet_pb2.PollResponse,
+    ]
+    """What a session says, where streams are cut on the way: questions and reports go in one call,
+    the answers come with it. The first call of a conversation begins with Hello.
+    """
 
     FetchMetadata: grpc.aio.UnaryStreamMultiCallable[
         sealane.wire.v1.fleet_pb2.FetchMetadataRequest,
@@ -90,6 +106,16 @@ class FleetServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[sealane.wire.v1.fleet_pb2.SessionResponse], collections.abc.AsyncIterator[sealane.wire.v1.fleet_pb2.SessionResponse]]:
         """One stream per device; the device dials and speaks first with Hello."""
+
+    @abc.abstractmethod
+    def Poll(
+        self,
+        request: sealane.wire.v1.fleet_pb2.PollRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sealane.wire.v1.fleet_pb2.PollResponse, collections.abc.Awaitable[sealane.wire.v1.fleet_pb2.PollResponse]]:
+        """What a session says, where streams are cut on the way: questions and reports go in one call,
+        the answers come with it. The first call of a conversation begins with Hello.
+        """
 
     @abc.abstractmethod
     def FetchMetadata(
