@@ -23,7 +23,10 @@ pytestmark = pytest.mark.slow
 
 POWERLESS = ("setpriv", "--inh-caps=-all", "--bounding-set=-sys_nice")
 WITH_LIMIT = ("prlimit", "--nice=20:20", *POWERLESS)
-WITHOUT = ("prlimit", "--nice=0:0", *POWERLESS)
+WITHOUT = {
+    "no privilege": ("prlimit", "--nice=0:0", *POWERLESS),
+    "a privilege that counts in a container only": ("unshare", "--map-root-user"),
+}
 
 
 def under(*command: str) -> tuple[str, ...]:
@@ -66,9 +69,10 @@ def test_a_worker_that_stands_by_goes_behind_with_all_its_threads_and_comes_back
         assert nice_of(running, 0) == usual
 
 
-def test_where_nobody_may_come_back_nobody_steps_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("why", WITHOUT)
+def test_where_nobody_may_come_back_nobody_steps_back(tmp_path: Path, why: str) -> None:
     usual = {own_nice()}
-    with endpoint(lay_out(tmp_path, 1, 2), command=under(*WITHOUT)) as running:
+    with endpoint(lay_out(tmp_path, 1, 2), command=under(*WITHOUT[why])) as running:
         worker = linked(running, load)
         assert (nice_of(running, 0), nice_of(running, 1)) == (usual, usual)
         linked(running, lambda link: link.activate(SLOT, worker, probation=True))

@@ -37,6 +37,28 @@ def test_other_connections_of_the_same_user_may_name_it_and_nobody_else() -> Non
         regions.find("two", "r")
 
 
+def test_a_region_outlives_its_connection_as_long_as_its_file_has_a_name() -> None:
+    regions, memory = Regions(USERS.get, allowed=True), SharedRegion(64)
+    region = registered(regions, memory)
+    regions.leave("one")
+    assert regions.find("two", "r") is region
+    with pytest.raises(ModelUnknown):
+        regions.find("other", "r")
+    memory.forget()
+    with pytest.raises(ModelUnknown):
+        regions.find("two", "r")
+
+
+def test_of_those_that_were_left_a_user_keeps_the_youngest() -> None:
+    regions, memory = Regions(USERS.get, allowed=True), SharedRegion(64)
+    for number in range(REGIONS + 1):
+        regions.register("one", str(number), (f"/{memory.name}", 0, 64))
+        regions.leave("one")
+    assert regions.find("two", str(REGIONS)).name == str(REGIONS)
+    with pytest.raises(ModelUnknown):
+        regions.find("two", "0")
+
+
 def test_what_a_connection_registered_itself_comes_before_what_its_user_did() -> None:
     regions, first, second = Regions(USERS.get, allowed=True), SharedRegion(8), SharedRegion(8)
     registered(regions, first)

@@ -1,10 +1,11 @@
 """Keeps the named shared memory that clients registered: theirs alone, and never mapped.
 
-A region belongs to the connection that registered it, and goes with it; meanwhile other connections
-of the same user may name it, as load tools do that register once and ask from many. Its file must
-belong to that user, who must be on this machine: else a client could have the endpoint read what it
-may not. Bytes are read and written through the descriptor, so that a client that shrinks its
-file gets an error and cannot end the endpoint.
+A region belongs to the connection that registered it. Other connections of the same user may name
+it too, also after that one has ended, as long as its file has a name: stock clients of C++ make a
+connection for each call but inferences. Its file must belong to that user, who must be on this
+machine: else a client could have the endpoint read what it may not. Bytes are read and written
+through the descriptor, so that a client that shrinks its file gets an error and cannot end the
+endpoint.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ class Region:
 
     def __post_init__(self) -> None:
         self.closer = weakref.finalize(self, os.close, self.descriptor)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its file can be opened by its key still."""
+        return os.fstat(self.descriptor).st_nlink > 0
 
     def read(self, offset: int, size: int) -> memoryview:
         """Some of its bytes, in memory that is used again when nobody holds them any longer.
@@ -89,6 +95,7 @@ class Regions:
         self._user_of = user_of
         self._allowed = allowed
         self._of: dict[str, dict[str, Region]] = {}
+        self._left: dict[int, dict[str, Region]] = {}
         self._bodies = Bodies()
 
     def register(self, client: str, name: str, place: tuple[str, int, int]) -> None:
@@ -110,6 +117,7 @@ class Regions:
         if len(mine) >= REGIONS or sum(map(len, self._of.values())) >= _ALL:
             raise InvalidInference(f"a client registers at most {REGIONS} regions")
         mine[name] = Region(name, *place, _open(name, place, user), user, self._bodies)
+        self._left.get(user, {}).pop(name, None)
 
     def unregister(self, client: str, name: str = "") -> None:
         """Forget one region of the client, or all; what is written just now is written."""
@@ -118,6 +126,16 @@ class Regions:
             del mine[each]
         if not mine:
             self._of.pop(client, None)
+
+    def leave(self, client: str) -> None:
+        """A connection has ended: its user may name its regions still, the youngest ones."""
+        for name, region in self._of.pop(client, {}).items():
+            left = self._left.setdefault(region.user, {})
+            left[name] = region
+            for gone in [each for each, other in left.items() if not other.is_named]:
+                del left[gone]
+            while len(left) > REGIONS:
+                del left[next(iter(left))]
 
     def status(self, client: str, name: str = "") -> tuple[Region, ...]:
         """The client's regions, or the named one; raises ModelUnknown."""
@@ -135,13 +153,14 @@ class Regions:
 
     def _of_its_user(self, client: str, name: str) -> Region | None:
         """Asked anew each time: an address that one user leaves another may get."""
-        known = [each[name] for each in self._of.values() if name in each]
+        places = (*self._of.values(), *self._left.values())
+        known = [each[name] for each in places if name in each and each[name].is_named]
         user = self._user_of(client) if known else None
         return next((region for region in known if region.user == user), None)
 
     def _forget_the_gone(self) -> None:
         for client in [client for client in self._of if self._user_of(client) is None]:
-            del self._of[client]
+            self.leave(client)
 
 
 def _open(name: str, place: tuple[str, int, int], user: int) -> int:

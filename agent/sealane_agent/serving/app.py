@@ -153,7 +153,7 @@ class _Endpoint:
         regions = Regions(user_of, allowed=settings.shared_memory)
         shared = Extensions(self._dataplane, regions, settings.repository, settings.metrics)
         door = RestDoor(self._dataplane, RestPages(shared))
-        http = HttpServer(door.answer, refuse, door.begin, regions.unregister)
+        http = HttpServer(door.answer, refuse, door.begin, regions.leave)
         grpc = make_server(shared)
         rest = near = recording = sampling = telling = None
         service = ServiceManager.of(os.environ)

@@ -1,15 +1,16 @@
 """Lets workers that only could answer go behind those that do, and behind the line's own programs.
 
 A process may always step back; whether it may come back is the machine's to allow: by the limit on
-nice values (`LimitNICE=+0` in a unit of systemd, `ulimit -e 20`), or by a privilege. Where it does
-not, nobody steps back: who could not come back would be worse than one that is in the way.
+nice values (`LimitNICE=+0` in a unit of systemd, `ulimit -e 20`), or by a privilege, which counts
+outside containers only. So it is tried. Where it does not work nobody steps back: who could not
+come back would be worse than one that is in the way.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +21,6 @@ LOWER: Final = 10
 """Nice levels behind the usual one: a tenth of a busy processor, so that loading still ends."""
 
 _LOWEST: Final = 19
-_LIMIT_COUNTS_FROM: Final = 20
-_CAP_SYS_NICE: Final = 1 << 23
 
 
 class Priority:
@@ -62,17 +61,21 @@ def own_nice() -> int:
     return os.getpriority(os.PRIO_PROCESS, 0)
 
 
-def may_return(nice: int, limit: int, capabilities: int) -> bool:
-    """Whether a process may take this nice value again; `limit` is its RLIMIT_NICE."""
-    by_limit = limit == resource.RLIM_INFINITY or nice >= _LIMIT_COUNTS_FROM - limit
-    return by_limit or bool(capabilities & _CAP_SYS_NICE)
-
-
 def _may_return_to(nice: int) -> bool:
-    limit, _ = resource.getrlimit(resource.RLIMIT_NICE)
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    effective = next(line for line in status if line.startswith("CapEff:"))
-    return may_return(nice, limit, int(effective.split()[1], 16))
+    """Tried by a thread that ends with it, so that nothing is left low."""
+    returned: list[int] = []
+
+    def leave_and_return() -> None:
+        thread = threading.get_native_id()
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, thread, min(_LOWEST, nice + 1))
+            os.setpriority(os.PRIO_PROCESS, thread, nice)
+            returned.append(nice)
+
+    trying = threading.Thread(target=leave_and_return)
+    trying.start()
+    trying.join()
+    return bool(returned)
 
 
 def _set(process: int, nice: int) -> None:
