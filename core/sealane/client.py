@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -68,6 +69,7 @@ FORMS: Final = 64
 _LENGTH: Final = "content-length"
 _JSON_LENGTH: Final = "inference-header-content-length"
 _OK: Final = 200
+_TIME: Final = struct.Struct("@ll")
 _PARTS: Final = 512
 """Pieces that the system sends at once."""
 
@@ -254,7 +256,9 @@ class Client:
             raise self._away(error) from error
 
     def _away(self, error: Exception) -> EndpointAway:
+        late = isinstance(error, BlockingIOError | TimeoutError)
         why = getattr(error, "strerror", None) or str(error) or "the connection ended"
+        why = f"nothing came within {self._timeout_s:g} s" if late else why
         return EndpointAway(
             f"no answer from {self._address}: {why.lower()}", hint="does the endpoint run?"
         )
@@ -271,6 +275,7 @@ class Client:
         unix = self._address.startswith("unix:")
         connection = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
         connection.settimeout(self._timeout_s)
+        limit = _TIME.pack(*divmod(max(1, round(self._timeout_s * 1e6)), 1_000_000))
         try:
             if unix:
                 connection.connect(self._address.removeprefix("unix:"))
@@ -278,6 +283,10 @@ class Client:
                 host, _, port = self._address.rpartition(":")
                 connection.connect((host, int(port)))
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # The kernel keeps the limit: with Python's own, each call is made of two.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            connection.settimeout(None)
             self._register_again(connection)
         except BaseException:
             connection.close()

@@ -113,13 +113,14 @@ def given(name: str, array: NDArray[Any], place: Place | None) -> Given:
 
 
 def _datatype(name: str, array: NDArray[Any]) -> DataType:
+    known = _NAMES.get(array.dtype)
+    if known is not None:
+        return known
     if array.dtype.kind in _TEXTS:
         return DataType.BYTES
     if array.dtype.name == "bfloat16":
         return DataType.BF16
-    if array.dtype not in _NAMES:
-        raise ValueError(f"{name} is {array.dtype}, which no model takes")
-    return _NAMES[array.dtype]
+    raise ValueError(f"{name} is {array.dtype}, which no model takes")
 
 
 def describe(inputs: Mapping[str, Given], into: Mapping[str, tuple[Place, int]]) -> bytes:

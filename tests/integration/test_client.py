@@ -235,6 +235,16 @@ def test_a_kept_connection_that_ended_is_made_again_and_a_second_end_is_told() -
         serving.join()
 
 
+def test_who_takes_a_request_and_never_answers_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        with (
+            Client(address, timeout_s=0.05) as client,
+            pytest.raises(EndpointAway, match=r"nothing came within 0\.05 s"),
+        ):
+            client.ready("cam")
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -97,8 +97,8 @@ class Plans:
         view = memoryview(body)
         inputs = tuple(
             [
-                tensor._replace(data=view[json_bytes + start : json_bytes + stop])
-                for tensor, start, stop in plan.tensors
+                Tensor(name, datatype, shape, view[json_bytes + start : json_bytes + stop])
+                for (name, datatype, shape, _), start, stop in plan.tensors
             ]
         )
         given = Inference(inputs, plan.outputs, plan.form)

@@ -132,7 +132,7 @@ class Exchange:
         self._idle.set()
         self._loop = asyncio.get_running_loop()
         self._tick: asyncio.TimerHandle | None = None
-        self._broken = False
+        self._broken = self._waking = self._closed = False
         self._known: dict[bytes, tuple[_Known, ...]] = {}
         self._table_bytes = 0
         self._spin = spin or Spin(1)
@@ -200,6 +200,7 @@ class Exchange:
         if self._tick is not None:
             self._tick.cancel()
         self._loop.remove_reader(self._ring.handles.endpoint_bell)
+        self._closed = True
         self._ring.close()
 
     def _layout(self, inference: Inference) -> Layout:
@@ -262,7 +263,18 @@ class Exchange:
         set_wanted(slot, deadline_s)
         request.slot = number
         self._inside[number] = request
-        self._ring.requests.put(number)
+        self._ring.requests.append(number)
+        if len(self._inside) == 1:
+            self._ring.requests.wake()
+        elif not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        """One bell for all requests of a turn of the loop: being woken costs more than they do."""
+        self._waking = False
+        if not self._closed:
+            self._ring.requests.wake()
 
     def _forget(self, request: _Request) -> None:
         """Nobody waits for it any longer: leave the line, or tell the worker."""

@@ -103,13 +103,25 @@ class Line:
         self._barrier = barrier()
 
     def put(self, slot: int) -> None:
-        """Append a slot; at most `MAX_SLOTS` may be in the line, which the slots' number holds."""
+        """Append a slot and wake its reader."""
+        self.append(slot)
+        self.wake()
+
+    def append(self, slot: int) -> None:
+        """Append a slot; at most `MAX_SLOTS` may be in the line, which the slots' number holds.
+
+        Who appends several wakes the reader after the last one.
+        """
         words = self._words
         tail = words[self._tail_at]
         words[self._entries_at + tail % MAX_SLOTS] = slot
         self._barrier()
         words[self._tail_at] = (tail + 1) & 0xFFFF_FFFF_FFFF_FFFF
         self._barrier()
+
+    def wake(self) -> None:
+        """Ring the bell of a reader that sleeps."""
+        words = self._words
         if words[self._sleeps_at]:
             words[self._sleeps_at] = 0
             words[self._sleeps_at + 1] = time.monotonic_ns()
