@@ -331,6 +331,36 @@ def test_who_asks_with_others_is_not_made_to_wait_for_each_answer() -> None:
     play(scene())
 
 
+def test_requests_of_one_turn_of_the_loop_wake_the_worker_once_and_a_lone_one_at_once() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            bell = stage.ring.handles.worker_bell
+            assert stage.ring.requests.sleep()
+            stage.exchange.begin(ONE, PATIENT_S, list[object]().append)
+            assert os.eventfd_read(bell) == 1
+            stage.take()
+            assert stage.ring.requests.sleep()
+            stage.exchange.begin(ONE, PATIENT_S, list[object]().append)
+            with pytest.raises(BlockingIOError):
+                os.eventfd_read(bell)
+            await settle()
+            assert os.eventfd_read(bell) == 1
+            stage.take()
+
+    play(scene())
+
+
+def test_a_worker_that_is_gone_before_it_would_be_woken_is_left_alone() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            for _ in range(SLOTS):
+                stage.exchange.begin(ONE, PATIENT_S, list[object]().append)
+            stage.exchange.fail_all(lambda: WorkerDied("it is over"))
+        await settle()
+
+    play(scene())
+
+
 @pytest.mark.parametrize("slot", [0, 1, 2, 2**40])
 def test_a_slot_that_was_not_asked_for_ends_the_worker(slot: int) -> None:
     async def scene() -> None:
