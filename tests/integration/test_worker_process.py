@@ -289,12 +289,13 @@ def test_closing_a_worker_that_does_not_react_ends_it_anyway(state: StateFolder)
     play(scene)
 
 
-def test_every_thread_of_a_loaded_worker_ends_at_normal_priority(
+def test_every_thread_of_a_worker_that_takes_part_has_the_usual_priority(
     good: StateFolder,
 ) -> None:
     async def scene() -> None:
         async with working(good) as worker:
             ours = os.getpriority(os.PRIO_PROCESS, 0)
+            worker.stand_by(stands_by=False)
             await until(lambda: priorities(worker.pid) == {ours})
 
     play(scene)
