@@ -56,6 +56,7 @@ from sealane_manager.rollouts import Rollouts
 from sealane_manager.rpc import servers
 from sealane_manager.rpc.alerts import AlertService
 from sealane_manager.rpc.audit import AuditService
+from sealane_manager.rpc.calendars import CalendarService
 from sealane_manager.rpc.content import Content
 from sealane_manager.rpc.enrol import EnrolService
 from sealane_manager.rpc.exports import ExportService
@@ -366,6 +367,7 @@ class _Doors:
             KitService(self._kits(), self._fleet.fleet, parts.clock),
             SampleService(parts.sampling),
             OrderService(offices.members, offices.rollouts),
+            CalendarService(offices.members),
             AuditService(self._log()),
             RolloutService(self._planning(), EvidenceDesk(parts.store, self._log())),
         )

@@ -19,6 +19,7 @@ from sealane_manager.rpc import convert
 from sealane_manager.rpc.alerts import AlertCalls
 from sealane_manager.rpc.answers import understood
 from sealane_manager.rpc.audit import AuditCalls
+from sealane_manager.rpc.calendars import CalendarCalls
 from sealane_manager.rpc.exports import ExportCalls
 from sealane_manager.rpc.kits import KitCalls
 from sealane_manager.rpc.orders import OrderCalls
@@ -68,6 +69,7 @@ class Operator:
         self.kits = KitCalls(self._channel, self._address)
         self.samples = SampleCalls(self._channel, self._address)
         self.orders = OrderCalls(self._channel, self._address)
+        self.calendars = CalendarCalls(self._channel, self._address)
         self.audit = AuditCalls(self._channel, self._address)
         self.plans = PlanCalls(self._channel, self._address)
 

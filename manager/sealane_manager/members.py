@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sealane.names import parse_device, parse_label
 from sealane.trust.token import JoinToken
 
+from sealane_manager import calendars
 from sealane_manager.hold_order import ordered
 from sealane_manager.identity.knocks import Knocks, meant
 from sealane_manager.schedule import checked
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sealane.clock import Clock
     from sealane.names import DeviceId
 
+    from sealane_manager.calendars import Calendar
     from sealane_manager.hold_order import HoldOrder, HoldWish
     from sealane_manager.identity.enrolment import Enrolment, Terms
     from sealane_manager.identity.knocks import Adoption, Knock
@@ -94,6 +96,19 @@ class Members:
         """Take a schedule away, and tell every device; raises NotKnown."""
         self.store.schedules.remove(name, By(actor, reason, self.clock.now()))
         self._tell_all()
+
+    def calendars(self) -> tuple[Calendar, ...]:
+        """When rollouts give places, by site."""
+        return self.store.calendars.list()
+
+    def put_calendar(self, calendar: Calendar, reason: str, actor: str) -> None:
+        """Add or replace a calendar; raises InvalidName or Refused."""
+        by = By(actor, reason, self.clock.now())
+        self.store.calendars.put(calendars.checked(calendar), by)
+
+    def remove_calendar(self, name: str, reason: str, actor: str) -> None:
+        """Take a calendar away; raises NotKnown, or Refused while a rollout keeps to it."""
+        self.store.calendars.remove(name, By(actor, reason, self.clock.now()))
 
     def holds(self, device: str = "") -> tuple[HoldOrder, ...]:
         """Every hold that was ordered and has not ended, or those of one device."""

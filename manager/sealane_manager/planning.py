@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sealane.bundle.deployment import parse_deployment
 from sealane.bundle.manifest import DEPLOYMENT_PATH, parse_manifest
-from sealane.errors import InvalidName, SealaneError
+from sealane.errors import SealaneError
 from sealane.limits import DEPLOYMENT_BYTES, MANIFEST_BYTES
 
 from sealane_manager import selector
+from sealane_manager.calendars import named, zone_of
 from sealane_manager.gate.power import MOST_CONTROL, MOST_TREATED
 from sealane_manager.rollout.forecast import Conditions, Planned, times
 from sealane_manager.rollout.habits import habits_of
@@ -92,13 +92,14 @@ class Planning:
 
     def plan(self, wish: Wish, lines: Lines) -> PlanView:
         """What would happen; raises what starting it would raise, but for a rollout in the way."""
-        zone = _zone(lines.zone)
+        zone = zone_of(lines.zone)
         now = self.clock.now()
         rollout = self._drafted(wish)
         bundle = self.releases.bundle(str(wish.spec.release))
         planned = self._planned(rollout, bundle)
         probation = bundle.deployment.probation.seconds if bundle.deployment else 0.0
-        around = Conditions(lines.link_kbit, zone, timedelta(seconds=probation))
+        kept = named(self.store.calendars.list(), wish.spec.terms.times.calendars)
+        around = Conditions(lines.link_kbit, zone, timedelta(seconds=probation), kept)
         treated, control = self._groups(rollout)
         measured = self._pasts((*treated, *control), wish.spec, now)
         habits, known = habits_of(measured, len(treated))
@@ -189,10 +190,3 @@ def _left_out(each: Prospect, spec: RolloutSpec) -> str:
 
 def _waits(each: Prospect) -> str:
     return f"rollout {each.busy} is changing the slot there" if each.busy else ""
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidName(f"{name[:40]!r} is no time zone", hint="write Europe/Berlin") from error

@@ -234,3 +234,21 @@ def test_a_device_whose_slot_had_nothing_before_is_not_rolled_back(
     refused = sealane("device", "rollback", "fresh-1", "cam", "--reason", "it is slow")
     assert refused.exit_code != 0
     assert "nothing is assigned to slot cam of fresh-1" in refused.stderr
+
+
+def test_a_calendar_is_set_shown_and_removed_and_a_wrong_one_is_a_sentence(
+    sealane: Callable[..., Result],
+) -> None:
+    days = ("--freeze", "2000-01-01..2999-01-01", "--holiday", "05-01")
+    where = ("--selector", "site=porto", "--zone", "Europe/Lisbon")
+    hours = ("--hours", "mon-fri 22:00-05:00")
+    assert sealane("calendar", "set", "porto", *where, *hours, *days).exit_code == 0
+    (row,) = parsed(sealane("calendar", "list", "-o", "json"))
+    assert (row["zone"], row["hours"]) == ("Europe/Lisbon", ["mon-fri 22:00-05:00"])
+    assert row["now"].endswith("(freeze 2000-01-01 to 2999-01-01); it opens no more")
+    assert "porto" in sealane("calendar", "list").stdout
+    wrong = sealane("calendar", "set", "porto", "--zone", "Europe/Atlantis")
+    assert wrong.exit_code == 1
+    assert "is no time zone" in wrong.stderr
+    assert sealane("calendar", "remove", "porto", "--reason", "over").exit_code == 0
+    assert parsed(sealane("calendar", "list", "-o", "json")) == []

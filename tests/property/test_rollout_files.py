@@ -86,6 +86,7 @@ specs = st.builds(
             st.none() | spans,
             st.lists(st.builds(Freeze, days, days), max_size=3).map(tuple),
             st.none() | spans,
+            st.lists(names, max_size=2).map(tuple),
         ),
         counts,
         st.sampled_from(OnConflict),

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sealane.failure import FailureKind
 from sealane.names import DeviceId
 from sealane.receipt import Receipt
+from sealane_manager.calendars import Calendar, Closings, named
 from sealane_manager.errors import Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.moves import supersede
@@ -52,6 +53,10 @@ MOST = 10
 COUNTED = {"steps": 0}
 IN_CI = os.environ.get("CI") == "true"
 EXAMPLES = 3500 if IN_CI else 60
+CALENDARS = (
+    Calendar("shift", "site=a", "Europe/Berlin", ("daily 10:20-09:20",)),
+    Calendar("break", "", "UTC", ("daily 09:00-08:30",)),
+)
 RETRIES = st.builds(
     Retries, st.integers(0, 3), st.sampled_from((timedelta(seconds=1), timedelta(minutes=10)))
 )
@@ -74,6 +79,7 @@ TERMS = st.builds(
         Times,
         deadline=st.none() | st.just(timedelta(hours=2)),
         stage_deadline=st.none() | st.just(timedelta(minutes=40)),
+        calendars=st.sampled_from(((), ("shift",), ("all",))),
     ),
     retries=RETRIES,
 )
@@ -104,7 +110,8 @@ class RolloutMachine(RuleBasedStateMachine):
             for each in chosen
         )
         wanted = tuple(stage for stage, _ in found)
-        self.fleet = Fleet(a_rollout(replace(spec, stages=wanted), devices, devices=devices))
+        rollout = a_rollout(replace(spec, stages=wanted), devices, devices=devices)
+        self.fleet = Fleet(replace(rollout, calendars=named(CALENDARS, spec.terms.times.calendars)))
         self.planned = {each.device: each.stage for each in devices}
 
     def pick(self, index: int) -> DeviceId:
@@ -120,11 +127,14 @@ class RolloutMachine(RuleBasedStateMachine):
         assert again.decisions == (), "a tick that repeats decides nothing new"
 
     def every_place_went_to_whom_its_stage_means(self, step: Step) -> None:
-        stages = {each.device: each.stage for each in step.rollout.devices}
+        members = {each.device: each for each in step.rollout.devices}
+        closings = Closings(step.rollout.calendars, self.fleet.now)
         for given in (each for each in step.decisions if isinstance(each, Grant)):
-            stage = stages[given.device]
+            stage = members[given.device].stage
             meant = step.rollout.spec.stages[stage].selector
             assert given.attempt or not meant or self.planned[given.device] <= stage
+            labels = dict(members[given.device].labels)
+            assert closings.of(given.device, labels) is None
 
     @rule()
     @precondition(lambda self: self.fleet.rollout.state is RolloutState.RUNNING)

@@ -9,6 +9,7 @@ from google.protobuf.message_factory import GetMessageClass
 from sealane.wire.v1 import (
     alerts_pb2,
     audit_pb2,
+    calendars_pb2,
     exports_pb2,
     kits_pb2,
     operator_pb2,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 FILES = (
     alerts_pb2,
     audit_pb2,
+    calendars_pb2,
     exports_pb2,
     kits_pb2,
     operator_pb2,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sealane.names import DeviceId
 from sealane.policy import Trial
+from sealane_manager.calendars import Calendar
 from sealane_manager.dashboard.terms import DEFAULTS, terms_of, told
 from sealane_manager.people.access import Role
 from sealane_manager.rollout.terms import Freeze, Limit, OnConflict, Pace, Retries, Terms, Times
@@ -15,7 +16,7 @@ from sealane_manager.rollout.types import OnFailure, RolloutState
 from sealane_manager.store.summaries import AuditFilter
 from support.dashboard import Dashboard, a_dashboard
 from support.rollouts import NEW, a_hello, a_report
-from support.stores import an_event, enrol, start
+from support.stores import ADA, an_event, enrol, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ WRITTEN = {
     "deadline": "7d",
     "stage_deadline": "1d",
     "freezes": "2026-12-25, 2026-12-31..2027-01-01",
+    "calendars": "berlin, lisbon",
     "retries": "2",
     "retry_delay": "5m",
     "approvals": "2",
@@ -48,6 +50,7 @@ MEANT = Terms(
             Freeze(date(2026, 12, 31), date(2027, 1, 1)),
         ),
         timedelta(days=1),
+        ("berlin", "lisbon"),
     ),
     approvals=2,
     on_conflict=OnConflict.QUEUE,
@@ -63,6 +66,7 @@ TOLD = {
     "not before": "2026-12-24T05:00:00+00:00",
     "must end within": "7d",
     "each stage must end within": "1d",
+    "keeps to calendars": "berlin, lisbon",
     "a failure that may pass is tried again": "up to 2 times, first within 5m",
     "rests on": "2026-12-25, 2026-12-31..2027-01-01",
     "another one in the slot": "waits until the other has ended",
@@ -76,6 +80,8 @@ TOLD = {
 def dashboard() -> Iterator[Dashboard]:
     with a_dashboard() as dashboard:
         enrol(dashboard.store, "edge-1", "edge-2", site="berlin")
+        for name in ("berlin", "lisbon"):
+            dashboard.store.calendars.put(Calendar(name), ADA)
         yield dashboard
 
 

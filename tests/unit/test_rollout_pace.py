@@ -267,6 +267,7 @@ terms = st.builds(
         st.none() | st.timedeltas(timedelta(seconds=1), timedelta(days=9)),
         st.just((Freeze(START.date(), START.date()),)) | st.just(()),
         st.none() | st.just(timedelta(hours=1)),
+        st.sampled_from(((), ("all",))),
     ),
     st.integers(0, 16),
     st.sampled_from(OnConflict),
@@ -281,6 +282,7 @@ def test_terms_are_stored_sent_and_read_back_alike(value: Terms) -> None:
     assert terms_from_json(terms_to_json(value)) == value
     sent = terms_from_wire(terms_to_wire(value))
     assert (sent.trial, sent.retries) == (value.trial, value.retries)
+    assert (sent.pace, sent.times.calendars) == (value.pace, value.times.calendars)
 
 
 def test_a_trial_that_no_device_could_make_is_refused() -> None:

@@ -64,11 +64,17 @@ def parse_freeze(text: str) -> Freeze:
     return usage(notation.parse_freeze, text)
 
 
-def parse_times(start: str, deadlines: tuple[str, str], freezes: list[str] | None) -> Times:
+def parse_times(
+    start: str,
+    deadlines: tuple[str, str],
+    freezes: list[str] | None,
+    calendars: list[str] | None,
+) -> Times:
     """When a rollout works, with the deadlines of all of it and of a stage; a usage error."""
     whole, stage = (parse_duration(text) if text else None for text in deadlines)
     days = tuple(parse_freeze(text) for text in freezes or ())
-    return Times(parse_start(start) if start else None, whole, days, stage)
+    begins = parse_start(start) if start else None
+    return Times(begins, whole, days, stage, tuple(calendars or ()))
 
 
 def parse_trial(split: str, lasts: str, shadow: str) -> Trial:

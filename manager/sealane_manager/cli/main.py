@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "operator": "operator:app",
     "user": "user:app",
     "window": "window:app",
+    "calendar": "calendars:app",
 }
 """Where in this folder each word is: a function for a command, a Typer for a noun."""
 

@@ -76,6 +76,9 @@ RetriesOption = Annotated[
 RetryDelayOption = Annotated[
     str, typer.Option(help="longest pause before the first time, doubled each time")
 ]
+CalendarOption = Annotated[
+    list[str] | None, typer.Option(help="keep to this calendar; all for every one")
+]
 FreezeOption = Annotated[
     list[str] | None, typer.Option(help="no places on these days: 2026-12-24..2027-01-02")
 ]
@@ -124,6 +127,7 @@ def start(
     deadline: Annotated[str, typer.Option(help="the gate fails when it takes longer")] = "",
     stage_deadline: Annotated[str, typer.Option(help="the same of each stage")] = "",
     freeze: FreezeOption = None,
+    calendar: CalendarOption = None,
     retries: RetriesOption = 0,
     retry_delay: RetryDelayOption = "1m",
     approvals: Annotated[int, typer.Option(min=0, help="people who must agree first")] = 0,
@@ -152,7 +156,7 @@ def start(
             on_failure=on_failure,
             terms=Terms(
                 Pace(at_once, ramp, tuple(parse_limit(text) for text in limit or ())),
-                parse_times(start_at, (deadline, stage_deadline), freeze),
+                parse_times(start_at, (deadline, stage_deadline), freeze, calendar),
                 approvals,
                 on_conflict,
                 join,

@@ -37,6 +37,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "deadline": "",
     "stage_deadline": "",
     "freezes": "",
+    "calendars": "",
     "retries": "0",
     "retry_delay": "1m",
     "approvals": "0",
@@ -71,6 +72,7 @@ def terms_of(fields: Mapping[str, str]) -> Terms:
         _span(fields["deadline"]),
         _parts(fields["freezes"], parse_freeze),
         _span(fields["stage_deadline"]),
+        _parts(fields["calendars"], str),
     )
     return Terms(
         pace=pace,
@@ -122,6 +124,8 @@ def _times_told(times: Times) -> tuple[tuple[str, str], ...]:
         lines.append(("must end within", span_text(times.deadline)))
     if times.stage_deadline:
         lines.append(("each stage must end within", span_text(times.stage_deadline)))
+    if times.calendars:
+        lines.append(("keeps to calendars", ", ".join(times.calendars)))
     if times.freezes:
         lines.append(("rests on", ", ".join(freeze_text(each) for each in times.freezes)))
     return tuple(lines)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.case import case, fell_silent, is_silent, listed
-from sealane_manager.rollout.pace import frozen, grantable, has_turn
+from sealane_manager.rollout.pace import frozen, grantable, has_turn, shut
 from sealane_manager.rollout.placement import places
 from sealane_manager.rollout.retries import to_try_again
 from sealane_manager.rollout.types import (
@@ -128,8 +128,17 @@ def _is_agreed(seen: Look) -> bool:
 
 
 def _is_due(seen: Look) -> bool:
+    return _has_come(seen) and not seen.rollout.blocked_by and not _shut(seen)
+
+
+def _has_come(seen: Look) -> bool:
     start = seen.rollout.spec.terms.times.start
-    return not seen.rollout.blocked_by and (start is None or seen.now >= start)
+    return start is None or seen.now >= start
+
+
+def _shut(seen: Look) -> str:
+    """What calendars say when they are closed for everybody who has a turn."""
+    return shut(seen.rollout, seen.waiting, seen.now)
 
 
 def _may_be_tried_again(seen: Look) -> bool:
@@ -323,14 +332,17 @@ def _explain(seen: Look) -> Step | None:
     reason = seen.reason
     if seen.rollout.phase is Phase.DISPATCH and not seen.running and seen.waiting:
         frost = frozen(seen.rollout.spec.terms.times, seen.now)
-        reason = frost or f"waits until it can reach {listed(seen.waiting)}"
+        there = [each for each in seen.waiting if each.reachable]
+        rests = frost or shut(seen.rollout, there, seen.now)
+        reason = rests or f"waits until it can reach {listed(seen.waiting)}"
     if reason == seen.rollout.reason:
         return None
     return Step(replace(seen.rollout, reason=reason))
 
 
 def _say_what_is_missing(seen: Look) -> Step | None:
-    reason = missing_before_start(seen.rollout)
+    rests = "" if seen.rollout.blocked_by or not _has_come(seen) else _shut(seen)
+    reason = rests or missing_before_start(seen.rollout)
     return Step(replace(seen.rollout, reason=reason)) if reason != seen.rollout.reason else None
 
 

@@ -10,6 +10,7 @@ from sealane.errors import InvalidName
 from sealane.names import AGENT_SLOT
 from sealane.policy import WHOLE
 
+from sealane_manager.calendars import MAX_CALENDARS
 from sealane_manager.errors import Refused
 from sealane_manager.gate.types import Kind
 from sealane_manager.rollout.placement import (
@@ -215,8 +216,10 @@ def _check_terms(terms: Terms) -> None:
     _check_retries(terms.retries)
     if any(freeze.first > freeze.last for freeze in times.freezes):
         raise InvalidName("a freeze ends before it begins")
-    if len(times.freezes) > MOST_FREEZES:
-        raise InvalidName(f"at most {MOST_FREEZES} freezes are allowed")
+    if len(times.freezes) > MOST_FREEZES or len(times.calendars) > MAX_CALENDARS:
+        raise InvalidName(
+            f"at most {MOST_FREEZES} freezes and {MAX_CALENDARS} calendars are allowed"
+        )
 
 
 def _check_limits(limits: Sequence[Limit]) -> None:

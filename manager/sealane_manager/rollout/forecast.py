@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.windows import is_open, next_opening
 
+from sealane_manager.calendars import all_open, meaning
 from sealane_manager.rollout.prospect import NOTHING, Load
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sealane.policy import Policy
     from sealane.windows import Window
 
+    from sealane_manager.calendars import Calendar
     from sealane_manager.rollout.prospect import Prospect
     from sealane_manager.rollout.terms import Freeze, Limit
     from sealane_manager.rollout.types import RolloutSpec
@@ -84,11 +86,13 @@ class Conditions:
         link_kbit: of lines of which no label says it.
         zone: of the devices' clocks.
         probation: how long each device watches the release before it keeps it.
+        calendars: those that the rollout keeps to.
     """
 
     link_kbit: int
     zone: tzinfo
     probation: timedelta
+    calendars: tuple[Calendar, ...] = ()
 
 
 def times(
@@ -112,7 +116,7 @@ def _stage(
 ) -> StageTime:
     begins = unfrozen(spec.terms.times.freezes, start)
     rounds = waves(spec, members)
-    ready = [_ready(group, around, begins) for group in _by_line(members)]
+    ready = [_ready(group, around, begins) for group in _by_line(members, around.calendars)]
     if None in ready:
         return StageTime(begins, None, None)
     last = max((each for each in ready if each), default=begins)
@@ -164,22 +168,31 @@ def unfrozen(freezes: Iterable[Freeze], moment: datetime) -> datetime:
     return moment
 
 
-def _by_line(members: Iterable[Planned]) -> Iterable[list[Planned]]:
-    """Devices that share a line and a policy: those of a site, or one by itself."""
-    lines: dict[tuple[str, Policy], list[Planned]] = {}
+def _by_line(
+    members: Iterable[Planned], calendars: Sequence[Calendar]
+) -> Iterable[tuple[tuple[Calendar, ...], list[Planned]]]:
+    """Devices that share a line, a policy and calendars: those of a site, or one by itself."""
+    lines: dict[tuple[str, Policy, tuple[Calendar, ...]], list[Planned]] = {}
     for each in members:
-        name = each.prospect.site or f"\0{each.prospect.device}"
-        lines.setdefault((name, each.policy), []).append(each)
-    return lines.values()
+        at = each.prospect
+        name, kept = at.site or f"\0{at.device}", meaning(calendars, at.labels, at.device)
+        lines.setdefault((name, each.policy, kept), []).append(each)
+    return ((key[2], group) for key, group in lines.items())
 
 
-def _ready(group: Sequence[Planned], around: Conditions, start: datetime) -> datetime | None:
+def _ready(
+    line: tuple[tuple[Calendar, ...], Sequence[Planned]], around: Conditions, start: datetime
+) -> datetime | None:
     """When every device of a line has what it needs and may activate."""
+    calendars, group = line
+    begins = all_open(calendars, start)
+    if begins is None:
+        return None
     speeds = [each.prospect.link_kbit for each in group if each.prospect.link_kbit]
     kbit = min(speeds, default=around.link_kbit)
     seconds = sum(each.load.patched for each in group) * _BITS / (kbit * 1000)
     policy = group[0].policy
-    here = carried(policy.download, timedelta(seconds=seconds), start, around.zone)
+    here = carried(policy.download, timedelta(seconds=seconds), begins, around.zone)
     return opened(policy.activation, here, around.zone) if here else None
 
 

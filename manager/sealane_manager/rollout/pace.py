@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from sealane_manager.calendars import Closings, first_to_open
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.types import IN_FLIGHT, DeviceState
 
@@ -29,6 +30,7 @@ def grantable(rollout: Rollout, places: int, now: datetime) -> tuple[RolloutDevi
     """
     if frozen(rollout.spec.terms.times, now):
         return ()
+    closings = Closings(rollout.calendars, now)
     pace = rollout.spec.terms.pace
     free, room = places - moves.taken(rollout), _room(pace, rollout.devices)
     risk = Risk(pace.limits)
@@ -42,6 +44,8 @@ def grantable(rollout: Rollout, places: int, now: datetime) -> tuple[RolloutDevi
         again = _is_due(device, now)
         new = free > 0 and _is_ready(device) and has_turn(rollout, device)
         if not (again or new) or not risk.has_room(device):
+            continue
+        if closings.of(device.device, dict(device.labels)):
             continue
         chosen.append(device)
         risk.add(device)
@@ -67,6 +71,16 @@ def frozen(times: Times, now: datetime) -> str:
         if freeze.first <= today <= freeze.last:
             return f"gives no places until {freeze.last} is over"
     return ""
+
+
+def shut(rollout: Rollout, devices: Iterable[RolloutDevice], now: datetime) -> str:
+    """What calendars say where every one of these devices is closed; empty while one is open."""
+    closings = Closings(rollout.calendars, now)
+    found = [closings.of(each.device, dict(each.labels)) for each in devices]
+    closed = [each for each in found if each]
+    if not closed or len(closed) < len(found):
+        return ""
+    return first_to_open(closed).words
 
 
 def _room(pace: Pace, devices: Iterable[RolloutDevice]) -> int:

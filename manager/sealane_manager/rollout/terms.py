@@ -69,6 +69,7 @@ class Times:
         start: not before; None for now.
         deadline: when it did not end so long after it began to run, its gate fails; None for never.
         stage_deadline: the same of each stage, from its beginning.
+        calendars: names of those that it keeps to, device by device.
         freezes: days on which it gives no places.
     """
 
@@ -76,6 +77,7 @@ class Times:
     deadline: timedelta | None = None
     freezes: tuple[Freeze, ...] = ()
     stage_deadline: timedelta | None = None
+    calendars: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ def terms_to_json(terms: Terms) -> dict[str, Any]:
         "deadline_s": _seconds(times.deadline),
         "stage_deadline_s": _seconds(times.stage_deadline),
         "freezes": [[each.first.isoformat(), each.last.isoformat()] for each in times.freezes],
+        "calendars": list(times.calendars),
         "approvals": terms.approvals,
         "on_conflict": str(terms.on_conflict),
         "joins": terms.joins,
@@ -187,6 +190,7 @@ def terms_from_json(value: Mapping[str, Any]) -> Terms:
                 for first, last in value["freezes"]
             ),
             _span(value.get("stage_deadline_s")),
+            tuple(value.get("calendars", ())),
         ),
         value["approvals"],
         OnConflict(value["on_conflict"]),

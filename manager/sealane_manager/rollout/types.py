@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sealane.failure import FailureKind
     from sealane.names import DeviceId, ReleaseName, SlotName
 
+    from sealane_manager.calendars import Calendar
     from sealane_manager.gate.ruling import Case, Verdict
     from sealane_manager.gate.types import Seen
 
@@ -152,7 +153,7 @@ class RolloutDevice:
         served: whether its receipt proved, at any time, that the release serves there.
         held: it has staged the release, and a hold keeps it from activating it.
         hardware: its class: devices of the same class fail alike.
-        labels: those that a limit of the rollout counts by.
+        labels: those that a limit of the rollout counts by, or one of its calendars asks for.
         attempt: how often it was tried here before.
         failure: whether trying again may help, where it is broken; None when it did not say.
         retry_at: when it may be tried again; None when it is not.
@@ -197,6 +198,7 @@ class Rollout:
         approvals: consents so far, the oldest first.
         blocked_by: ids of rollouts that change the same slot of one of its devices, as of now.
         began_at: when it began to run; None before.
+        calendars: those that it keeps to, as of now.
         stage_since: when its stage began; None before the first, or where nobody wrote it down.
         name: what its file calls it; empty when it was started without one.
         asked: the stages as they were asked for; `spec` has those that really run.
@@ -220,6 +222,7 @@ class Rollout:
     name: str = ""
     asked: tuple[Stage, ...] = ()
     stage_since: datetime | None = None
+    calendars: tuple[Calendar, ...] = ()
 
     @property
     def request(self) -> RolloutSpec:

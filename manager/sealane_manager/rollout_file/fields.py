@@ -261,6 +261,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "times.stage_deadline": Field(
         _SPAN, "the same of each stage, from its beginning", optional=True
     ),
+    "times.calendars": Field(
+        _text(parse_name, _NAME.pattern), "calendars to keep to; `all` for every one", (), many=True
+    ),
     "times.freeze": Field(_FREEZE, "no places on these days", (), many=True),
 }
 """Every field, in the order in which it is written."""

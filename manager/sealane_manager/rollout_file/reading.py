@@ -76,7 +76,7 @@ def rollout_file(written: Written) -> RolloutFile:
 
 
 def _times(value: Mapping[str, Any]) -> Times:
-    names = ("start", "deadline", "freeze", "stage_deadline")
+    names = ("start", "deadline", "freeze", "stage_deadline", "calendars")
     return Times(*(value[f"times.{name}"] for name in names))
 
 

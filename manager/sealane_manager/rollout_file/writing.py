@@ -91,6 +91,7 @@ def _spec(spec: RolloutSpec) -> dict[str, Any]:
         "times.start": terms.times.start,
         "times.deadline": terms.times.deadline,
         "times.stage_deadline": terms.times.stage_deadline,
+        "times.calendars": terms.times.calendars,
         "times.freeze": terms.times.freezes,
     }
 

@@ -47,6 +47,7 @@ def terms_to_wire(terms: Terms) -> wire.Terms:
         start_us=codec.to_micros(times.start) if times.start else 0,
         deadline_s=_seconds(times.deadline),
         stage_deadline_s=_seconds(times.stage_deadline),
+        calendars=times.calendars,
         freezes=[
             wire.Freeze(first=each.first.isoformat(), last=each.last.isoformat())
             for each in times.freezes
@@ -92,6 +93,7 @@ def terms_from_wire(terms: wire.Terms) -> Terms:
             _span(terms.deadline_s),
             tuple(Freeze(day(each.first), day(each.last)) for each in terms.freezes),
             _span(terms.stage_deadline_s),
+            tuple(terms.calendars),
         ),
         terms.approvals,
         word(OnConflict, terms.on_conflict or OnConflict.REJECT),

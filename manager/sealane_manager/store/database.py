@@ -38,7 +38,8 @@ TURN: Final = "sealane_turn"
 
 _TOUCHED: Final = "sealane_rollouts_touched"
 _OF_ROLLOUTS: Final = re.compile(
-    r"(INSERT INTO|UPDATE|DELETE FROM) (rollout|rollout_device|device_label)\b|DELETE FROM device\b"
+    r"(INSERT INTO|UPDATE|DELETE FROM) (rollout|rollout_device|device_label|calendar)\b"
+    r"|DELETE FROM device\b"
 )
 """Statements after which a rollout reads differently."""
 

@@ -9,6 +9,7 @@ from sqlalchemy import Text, insert, type_coerce
 from sqlalchemy import select as core_select
 from sqlmodel import col, select
 
+from sealane_manager.calendars import labels_of
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.draft import Candidate, draft, founded, planned
 from sealane_manager.rollout.moves import supersede
@@ -16,6 +17,7 @@ from sealane_manager.rollout.terms import OnConflict
 from sealane_manager.rollout.types import LIVE, PENDING, Note, Rollout, RolloutState
 from sealane_manager.rollout_file.applying import Outcome, Wish, outcome
 from sealane_manager.store import rows
+from sealane_manager.store.calendars import kept_to, refuse_unknown
 from sealane_manager.store.candidates import candidates, device_row
 from sealane_manager.store.consequences import Change, carry_out, say
 from sealane_manager.store.desired import bump
@@ -94,6 +96,7 @@ class Rollouts:
         if session.get(RolloutRow, wanted.id):
             raise Refused(f"rollout {wanted.id} was started already")
         refuse(session, wanted.source)
+        refuse_unknown(session, wanted.spec.terms.times.calendars)
         concerned = self._supersede(session, wanted, by, ended)
         found = matching(session, wanted)
         drafted = founded(wanted.id, wanted.spec, found, by.at)
@@ -111,6 +114,7 @@ class Rollouts:
     def preview(self, wanted: Draft, now: datetime) -> Rollout:
         """The rollout that `create` would make; raises Refused as it would."""
         with self._database.read() as session:
+            refuse_unknown(session, wanted.spec.terms.times.calendars)
             found = candidates(session, wanted)
             if wanted.spec.terms.on_conflict is OnConflict.SUPERSEDE:
                 found = {replace(each, busy=""): source for each, source in found.items()}
@@ -223,8 +227,9 @@ class Rollouts:
             for each in session.connection().execute(query)
         ]
         found = rows.rollout(row, devices)
-        if found.spec.terms.pace.limits:
-            found = _with_labels(session, found)
+        calendars = kept_to(session, found.spec.terms.times.calendars)
+        if found.spec.terms.pace.limits or calendars:
+            found = _with_labels(session, replace(found, calendars=calendars))
         if found.state is RolloutState.SCHEDULED:
             found = replace(found, blocked_by=_blockers(session, row))
         return found
@@ -272,8 +277,9 @@ def _created(made: Rollout, found: Matching) -> str:
 
 
 def _with_labels(session: Session, rollout: Rollout) -> Rollout:
-    """The labels of its devices that its limits count by."""
-    wanted = {label for limit in rollout.spec.terms.pace.limits for label in limit.labels}
+    """The labels of its devices that its limits count by, and its calendars ask for."""
+    limits = rollout.spec.terms.pace.limits
+    wanted = {label for limit in limits for label in limit.labels} | labels_of(rollout.calendars)
     query = (
         select(LabelRow.device, LabelRow.key, LabelRow.value)
         .join(RolloutDeviceRow, col(RolloutDeviceRow.device) == col(LabelRow.device))

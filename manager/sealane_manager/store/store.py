@@ -9,6 +9,7 @@ from sealane.clock import SystemClock
 from sealane_manager.store.accounts import Accounts
 from sealane_manager.store.alerts import Alerts
 from sealane_manager.store.audit import Audit
+from sealane_manager.store.calendars import Calendars
 from sealane_manager.store.certificates import Certificates
 from sealane_manager.store.database import Database
 from sealane_manager.store.decisions import Decisions
@@ -68,6 +69,7 @@ class Store:
         self.prospects = Prospects(database)
         self.alerts = Alerts(database)
         self.schedules = Schedules(database)
+        self.calendars = Calendars(database)
         self.holds = Holds(database)
         self.samples = Samples(database)
         self.restoring = Restoring(database)

@@ -427,6 +427,19 @@ class ScheduleRow(Table, table=True):
     lease_s: int = Field(sa_type=BigInteger)
 
 
+class CalendarRow(Table, table=True):
+    """When rollouts give places to the devices that a selector means."""
+
+    __tablename__ = "calendar"
+
+    name: str = Field(primary_key=True)
+    selector: str
+    zone: str
+    hours: list[str] = Field(sa_type=JSON)
+    freezes: list[str] = Field(sa_type=JSON)
+    holidays: list[str] = Field(sa_type=JSON)
+
+
 class HoldRow(Table, table=True):
     """Nothing is activated on the devices that a selector means, until a moment."""
 

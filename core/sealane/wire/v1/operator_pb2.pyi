@@ -656,6 +656,7 @@ class Terms(google.protobuf.message.Message):
     RETRIES_FIELD_NUMBER: builtins.int
     RETRY_DELAY_S_FIELD_NUMBER: builtins.int
     STAGE_DEADLINE_S_FIELD_NUMBER: builtins.int
+    CALENDARS_FIELD_NUMBER: builtins.int
     at_once: builtins.int
     """Devices at risk at once in the whole rollout; 0 for no limit but the stage's."""
     ramp: builtins.int
@@ -684,6 +685,10 @@ class Terms(google.protobuf.message.Message):
     def limits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelLimit]: ...
     @property
     def freezes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Freeze]: ...
+    @property
+    def calendars(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Names of the calendars that it keeps to; `all` for every one."""
+
     def __init__(
         self,
         *,
@@ -702,8 +707,9 @@ class Terms(google.protobuf.message.Message):
         retries: builtins.int = ...,
         retry_delay_s: builtins.int = ...,
         stage_deadline_s: builtins.int = ...,
+        calendars: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "at_once", b"at_once", "deadline_s", b"deadline_s", "freezes", b"freezes", "joins", b"joins", "limits", b"limits", "on_conflict", b"on_conflict", "ramp", b"ramp", "retries", b"retries", "retry_delay_s", b"retry_delay_s", "shadow_s", b"shadow_s", "split_percent", b"split_percent", "split_s", b"split_s", "stage_deadline_s", b"stage_deadline_s", "start_us", b"start_us"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "at_once", b"at_once", "calendars", b"calendars", "deadline_s", b"deadline_s", "freezes", b"freezes", "joins", b"joins", "limits", b"limits", "on_conflict", b"on_conflict", "ramp", b"ramp", "retries", b"retries", "retry_delay_s", b"retry_delay_s", "shadow_s", b"shadow_s", "split_percent", b"split_percent", "split_s", b"split_s", "stage_deadline_s", b"stage_deadline_s", "start_us", b"start_us"]) -> None: ...
 
 global___Terms = Terms
 
