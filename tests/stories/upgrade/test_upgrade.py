@@ -56,7 +56,8 @@ def test_a_version_comes_by_a_rollout_and_no_request_is_lost(
     assert runs(plant, device) == PACKAGE
     first = publish(plant, 1, "77.1")
     taken_back = start(plant, first, soak="1h")
-    wait_runs(plant, device, first)
+    kept = (first, first, "committed")
+    wait_for("its commit", lambda: state_of(plant, device) == kept or None)
     plant.processes.sealane("rollout", "revert", taken_back, "--reason", "not on this line")
     ended = plant.wait_ended(taken_back)
     (said,) = ended["devices"]
