@@ -241,6 +241,21 @@ def test_what_the_package_brought_comes_back_without_a_byte(site: Site) -> None:
     assert site.source.asked == []
 
 
+def test_the_version_before_comes_again_and_its_files_stay_when_it_does_not(site: Site) -> None:
+    attempt = site.pack("99.1")
+    before = Pointer(RELEASE, attempt.manifest, "agent")
+    site.staging().fetch(attempt, POLICY)
+    asyncio.run(site.staging().prove(attempt))
+    site.folder.keep_previous(before)
+    staging = site.staging()
+    choice = asyncio.run(staging.prove(attempt))
+    versions = staging.endpoint
+    assert asyncio.run(versions.status())[0].standby == (choice.proved.worker,)
+    asyncio.run(versions.drop(AGENT_SLOT, choice.proved.worker))
+    assert asyncio.run(versions.status())[0].standby == ()
+    assert site.folder.version(attempt.manifest).is_dir()
+
+
 def test_what_the_package_brought_does_not_come_where_another_version_ran_before(
     site: Site,
 ) -> None:

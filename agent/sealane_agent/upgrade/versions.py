@@ -60,7 +60,7 @@ class Versions:
         self._probation = pointers.active != pointers.lkg and self._runs(pointers.active)
         self._relaunch = asyncio.Event()
         self._off = False
-        self._offered: tuple[str, ...] = ()
+        self._loaded = ""
 
     def leave(self) -> None:
         """Versions come with the package alone: nothing is started here."""
@@ -106,12 +106,12 @@ class Versions:
 
     async def load(self, _slot: str, pointer: Pointer, deadline_s: float) -> Proved:
         """Unpack a version and start it once; raises LoadFailed."""
-        if pointer == PACKAGE:
-            self._offered = (hex_of(pointer.manifest),)
-            return _proved(pointer, "")
-        tree = self._folder.version(pointer.manifest)
-        await asyncio.to_thread(self._unpack, pointer, tree)
-        return _proved(pointer, await asyncio.to_thread(_version_said, pointer, tree, deadline_s))
+        said, tree = "", self._folder.version(pointer.manifest)
+        if pointer != PACKAGE:
+            await asyncio.to_thread(self._unpack, pointer, tree)
+            said = await asyncio.to_thread(_version_said, pointer, tree, deadline_s)
+        self._loaded = hex_of(pointer.manifest)
+        return _proved(pointer, said)
 
     async def mirror(self, _slot: str, _worker: str) -> SlotStatus:
         """Nothing: a version of the agent answers no requests of which there could be copies."""
@@ -142,11 +142,10 @@ class Versions:
         return await self.activate(slot, "", probation=False)
 
     async def drop(self, _slot: str, worker: str) -> None:
-        """Remove a version's files; the package keeps its own."""
-        if worker in self._offered:
-            self._offered = ()
-            return
-        await asyncio.to_thread(fileio.remove_tree, self._folder.versions / worker)
+        """Remove a version's files, unless it is gone back to or is the package's."""
+        self._loaded = ""
+        if worker not in await asyncio.to_thread(self._used):
+            await asyncio.to_thread(fileio.remove_tree, self._folder.versions / worker)
 
     def _runs(self, pointer: Pointer | None) -> bool:
         return pointer is not None and pointer.manifest == self._launched.manifest
@@ -165,18 +164,17 @@ class Versions:
         return before if here and before != good else PACKAGE
 
     def _standby(self) -> tuple[str, ...]:
-        """Versions that nothing runs from or may go back to: their files lie there.
+        """What was loaded last, and versions that nothing runs from or may go back to."""
+        there = self._folder.versions
+        found = {path.name for path in there.iterdir()} if there.is_dir() else set()
+        return tuple(sorted((found - self._used()) | ({self._loaded} - {""})))
 
-        The package's among them after it was asked for.
-        """
+    def _used(self) -> set[str]:
+        """Versions that something runs from or may go back to."""
         pointers = self._folder.pointers()
         used = {self._launched.manifest, self._folder.starts("endpoint").manifest}
-        used |= {each.manifest for each in (pointers.lkg, pointers.previous) if each}
-        names = {hex_of(manifest) for manifest in used if manifest}  # type: ignore[arg-type]  # digests all
-        if not self._folder.versions.is_dir():
-            return self._offered
-        found = sorted(path.name for path in self._folder.versions.iterdir())
-        return (*(name for name in found if name not in names), *self._offered)
+        used |= {each.manifest for each in (PACKAGE, pointers.lkg, pointers.previous) if each}
+        return {hex_of(manifest) for manifest in used if manifest}  # type: ignore[arg-type]  # digests all
 
     def _prepare(self, *, probation: bool) -> None:
         self._folder.write_given_up(None)
