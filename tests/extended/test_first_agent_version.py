@@ -52,7 +52,6 @@ def add_device(plant: Plant, device: str) -> None:
     plant.wait_connected(2)
 
 
-@pytest.mark.timeout(1200)
 def test_the_first_version_ever_fails_and_all_devices_are_back_at_what_they_ran_before(
     plant: Plant, tmp_path: Path
 ) -> None:
