@@ -24,10 +24,10 @@ SLOT = "digits"
 class Plant:
     """Folders and processes of one plant; everything lies below one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, processes: Processes | None = None) -> None:
         self.folder = folder
         self.state = folder / "manager"
-        self.processes = Processes(folder)
+        self.processes = processes or Processes(folder)
         self.manager: subprocess.Popen[bytes] | None = None
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
         self.link_rate_kb = 0

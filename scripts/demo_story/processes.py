@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BIN = Path(sys.executable).parent
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 SUCCEEDED, OTHERWISE_ENDED = 0, 3
 """How `sealane rollout watch` ends."""
 T = TypeVar("T")
@@ -64,30 +64,34 @@ class Processes:
         return self._command("sealane-agent", *arguments)
 
     def _command(self, program: str, *arguments: str, typed: str = "") -> str:
-        done = subprocess.run(
-            [BIN / program, *arguments],
-            env=self.environment,
-            capture_output=True,
-            input=typed,
-            text=True,
-            check=False,
-        )
+        done = self.run(program, *arguments, typed=typed)
         if done.returncode:
             said = done.stderr.strip()
             raise DemoError(f"{program} {' '.join(arguments[:2])} ended {done.returncode}: {said}")
         return done.stdout
 
+    def run(
+        self, program: str, *arguments: str, typed: str = "", patience_s: float | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command line to its end, whatever that is; raises TimeoutExpired."""
+        return subprocess.run(
+            [BIN / program, *arguments],
+            env=self.environment,
+            capture_output=True,
+            input=typed,
+            text=True,
+            timeout=patience_s,
+            check=False,
+        )
+
     def watch(self, rollout: str, patience_s: float) -> None:
         """`sealane rollout watch` until the rollout has ended; raises DemoError after patience."""
-        command = (BIN / "sealane", "rollout", "watch", rollout)
         try:
-            done = subprocess.run(
-                command, env=self.environment, capture_output=True, timeout=patience_s, check=False
-            )
+            done = self.run("sealane", "rollout", "watch", rollout, patience_s=patience_s)
         except subprocess.TimeoutExpired as error:
             raise DemoError(f"rollout {rollout} did not end in {patience_s:.0f} s") from error
         if done.returncode not in (SUCCEEDED, OTHERWISE_ENDED):
-            raise DemoError(f"rollout watch ended {done.returncode}: {done.stderr.decode()}")
+            raise DemoError(f"rollout watch ended {done.returncode}: {done.stderr}")
 
     def lines(self, *arguments: str) -> Iterator[str]:
         """Run the operator's command line and yield what it prints, as it prints it."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-from demo_story.plant import Plant
 from demo_story.processes import wait_for
 from sealane.names import DeviceId
 from sealane.trust.authorities import PATH
@@ -23,12 +22,14 @@ from sealane_manager.trust.edits import Ground, with_target
 from sealane_manager.trust.keys import key_path, load_signer
 from support.device import Device
 from support.manager import FLEET, make_state
+from support.story_plant import StoryPlant
 from tuf.api.metadata import TargetFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from demo_story.plant import Plant
     from sealane_manager.layout import StateFolder
     from support.trust import Scene
 
@@ -165,7 +166,7 @@ def load_and_dump(pem: bytes) -> bytes:
 def test_a_stolen_authority_is_replaced_under_running_agents_and_is_worth_nothing_then(
     tmp_path: Path,
 ) -> None:
-    plant = Plant(tmp_path)
+    plant = StoryPlant(tmp_path)
     state = str(plant.state)
     try:
         plant.init()
@@ -181,7 +182,7 @@ def test_a_stolen_authority_is_replaced_under_running_agents_and_is_worth_nothin
         _opened(plant, 2)
         plant.processes.sealane("authority", "retire", "--state", state)
         plant.agents["press-1"].terminate()
-        assert plant.agents["press-1"].wait(30) == 0
+        assert plant.agents["press-1"].wait(60) == 0
         _renewed(plant)
         _restart(plant)
         plant.start_agent("press-1")
@@ -201,7 +202,7 @@ def _opened(plant: Plant, sessions: int) -> None:
 def _restart(plant: Plant) -> None:
     assert plant.manager is not None
     plant.manager.terminate()
-    assert plant.manager.wait(30) == 0
+    assert plant.manager.wait(60) == 0
     plant.start_manager()
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DENIED = grpc.StatusCode.PERMISSION_DENIED
 CHANGES = sorted(name for name, act in METHODS.items() if not Who("v", Role.VIEWER).may(act))
-SOON_S = 5.0
+SOON_S = 30.0
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ class EnrolPort:
         self._stub = enrol_pb2_grpc.EnrolServiceStub(channel)
 
     def nonce(self) -> bytes:
-        answer: bytes = self._stub.Challenge(enrol_pb2.ChallengeRequest(), timeout=10).nonce
+        answer: bytes = self._stub.Challenge(enrol_pb2.ChallengeRequest(), timeout=30).nonce
         return answer
 
     def rejoin(self, device: Device, nonce: bytes = b"", **changes: bytes) -> Device:
@@ -56,7 +56,7 @@ class EnrolPort:
         csr = changes.pop("csr", b"") or make_csr(key)
         fields = {"certificate": device.certificate, "signature": prove(device.key, nonce, csr)}
         request = enrol_pb2.RejoinRequest(csr=csr, nonce=nonce, **(fields | changes))
-        answer = self._stub.Rejoin(request, timeout=10)
+        answer = self._stub.Rejoin(request, timeout=30)
         return replace(device, key=key, certificate=answer.certificate)
 
     def refused(self, device: Device, nonce: bytes = b"", **changes: bytes) -> str:
@@ -170,4 +170,4 @@ def test_a_certificate_that_is_still_valid_is_renewed_in_the_ordinary_way(
     with device.channel() as channel:
         stub = fleet_pb2_grpc.FleetServiceStub(channel)
         request = fleet_pb2.RenewRequest(csr=make_csr(new_key()))
-        assert stub.Renew(request, timeout=10).certificate
+        assert stub.Renew(request, timeout=30).certificate

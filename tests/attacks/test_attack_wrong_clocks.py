@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,6 +65,7 @@ def agent(clock: str, *arguments: str) -> subprocess.Popen[str]:
         "FAKETIME": CLOCKS[clock],
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "TZ": "UTC",
+        "PYTHONFAULTHANDLER": "1",
     }
     command = [sys.executable, "-m", "sealane_agent.cli.main", *arguments]
     return subprocess.Popen(
@@ -72,15 +74,18 @@ def agent(clock: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def until(process: subprocess.Popen[str], text: str) -> list[str]:
-    """What it says, up to the line with this text."""
+    """What it says, up to the line with this text; whoever says nothing shows where it stands."""
     assert process.stdout is not None
     lines: list[str] = []
-    deadline = time.monotonic() + PATIENCE_S
-    for line in process.stdout:
-        lines.append(line)
-        if text in line:
-            return lines
-        assert time.monotonic() < deadline, "".join(lines)
+    silent = Timer(PATIENCE_S, process.send_signal, [signal.SIGABRT])
+    silent.start()
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if text in line:
+                return lines
+    finally:
+        silent.cancel()
     raise AssertionError(f"it ended before {text!r}: {''.join(lines)}")
 
 

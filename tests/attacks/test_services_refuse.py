@@ -77,7 +77,7 @@ def test_a_connection_without_a_certificate_reaches_no_service(
     credentials = grpc.ssl_channel_credentials(device.ca)
     with grpc.secure_channel(getattr(manager.addresses, port), credentials) as channel:
         request = operator_pb2.ListDevicesRequest()
-        code = status_of(lambda: operator_stub(channel).ListDevices(request, timeout=5))
+        code = status_of(lambda: operator_stub(channel).ListDevices(request, timeout=30))
         assert code is STATUS.UNAVAILABLE
 
 
@@ -85,15 +85,15 @@ def test_a_device_may_not_ask_what_operators_ask(manager: RunningManager, device
     with device.channel(manager.addresses.operator) as channel:
         stub = operator_stub(channel)
         calls: list[Callable[[], object]] = [
-            lambda: stub.ListDevices(operator_pb2.ListDevicesRequest(), timeout=5),
+            lambda: stub.ListDevices(operator_pb2.ListDevicesRequest(), timeout=30),
             lambda: stub.CreateJoinToken(
-                operator_pb2.CreateJoinTokenRequest(uses=1, lifetime_s=60), timeout=5
+                operator_pb2.CreateJoinTokenRequest(uses=1, lifetime_s=60), timeout=30
             ),
             lambda: stub.RevokeDevice(
-                operator_pb2.RevokeDeviceRequest(device="box-1", reason="x"), timeout=5
+                operator_pb2.RevokeDeviceRequest(device="box-1", reason="x"), timeout=30
             ),
-            lambda: stub.UploadBlob(iter(()), timeout=5),
-            lambda: list(stub.WatchRollout(operator_pb2.WatchRolloutRequest(id="r-1"), timeout=5)),
+            lambda: stub.UploadBlob(iter(()), timeout=30),
+            lambda: list(stub.WatchRollout(operator_pb2.WatchRolloutRequest(id="r-1"), timeout=30)),
         ]
         assert {status_of(call) for call in calls} == {STATUS.PERMISSION_DENIED}
 
@@ -136,7 +136,7 @@ def test_the_managers_own_server_certificate_cannot_be_a_client(
     with grpc.secure_channel(manager.addresses.operator, credentials) as channel:
         stub = operator_stub(channel)
         request = operator_pb2.ListDevicesRequest()
-        assert status_of(lambda: stub.ListDevices(request, timeout=5)) in {
+        assert status_of(lambda: stub.ListDevices(request, timeout=30)) in {
             STATUS.UNAVAILABLE,
             STATUS.PERMISSION_DENIED,
         }
@@ -198,7 +198,7 @@ def test_a_message_larger_than_its_limit_is_refused_before_it_is_read(device: De
     with device.channel() as channel:
         stub = fleet_pb2_grpc.FleetServiceStub(channel)
         request = fleet_pb2.FetchMetadataRequest(name="x" * (GRPC_MESSAGE_BYTES + MIB))
-        assert status_of(lambda: list(stub.FetchMetadata(request, timeout=10))) is (
+        assert status_of(lambda: list(stub.FetchMetadata(request, timeout=30))) is (
             STATUS.RESOURCE_EXHAUSTED
         )
 
@@ -235,7 +235,7 @@ def test_an_upload_that_is_not_what_it_says_is_refused_and_leaves_nothing(
 ) -> None:
     with operator_channel(manager) as channel:
         stub: Any = operator_stub(channel)
-        code = status_of(lambda: stub.UploadBlob(iter(BAD_UPLOADS[name]), timeout=10))
+        code = status_of(lambda: stub.UploadBlob(iter(BAD_UPLOADS[name]), timeout=30))
 
     assert code is STATUS.INVALID_ARGUMENT
     assert list(manager.state.uploads.iterdir()) == []
@@ -250,7 +250,7 @@ def test_an_upload_larger_than_the_disk_is_refused_before_its_first_byte(
     with operator_channel(manager) as channel:
         stub: Any = operator_stub(channel)
         huge = [header(b"abc", 16 * 2**30)]
-        code = status_of(lambda: stub.UploadBlob(iter(huge), timeout=10))
+        code = status_of(lambda: stub.UploadBlob(iter(huge), timeout=30))
 
     assert code in {STATUS.RESOURCE_EXHAUSTED, STATUS.INVALID_ARGUMENT}
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 from browser.pictures import CHROMIUM, FLAGS, log_in
 from demo_story.models import make_models
-from demo_story.plant import Plant
 from playwright.sync_api import sync_playwright
+from support.story_plant import StoryPlant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from demo_story.plant import Plant
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 TAMPERED = 4
@@ -50,7 +51,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Three devices that serve release 1 under requests; 2 is good, and 4 was tampered with."""
     models = make_models(tmp_path_factory.mktemp("models"))
-    plant = Plant(tmp_path_factory.mktemp("plant"))
+    plant = StoryPlant(tmp_path_factory.mktemp("plant"))
     try:
         plant.init()
         plant.start_manager()

@@ -45,7 +45,7 @@ def running(state: StateFolder) -> Iterator[EndpointProcess]:
 
 
 def ask(address: str) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=60)
     try:
         connection.request("POST", f"/v2/models/{SLOT}/infer", BODY)
         response = connection.getresponse()
@@ -74,7 +74,7 @@ class Clients(threading.Thread):
         self.errors: list[BaseException] = []
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection(self._address, timeout=30)
+        connection = http.client.HTTPConnection(self._address, timeout=60)
         try:
             while not self._stop_it.is_set():
                 connection.request("POST", f"/v2/models/{SLOT}/infer", BODY)
@@ -160,7 +160,7 @@ def test_a_killed_worker_costs_no_request(running: EndpointProcess, state: State
     for _ in range(2):
         (worker,) = workers(running)
         worker.send_signal(signal.SIGSEGV)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while [w.pid for w in workers(running)] in ([], [worker.pid]):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -275,7 +275,7 @@ def test_a_port_in_use_is_one_line_a_hint_and_exit_code_1(state: StateFolder, op
         others = {"--rest": "127.0.0.1:0", "--grpc": "127.0.0.1:0", option: address}
         options = [part for pair in others.items() for part in pair]
         process = EndpointProcess(state, *options)
-        _, said = process.process.communicate(timeout=30)
+        _, said = process.process.communicate(timeout=60)
     assert process.process.returncode == 1
     error, hint = said.decode().splitlines()
     assert error == f"error: cannot listen on {address}: address already in use"
@@ -287,7 +287,7 @@ def test_a_second_endpoint_on_the_same_folder_is_refused(
 ) -> None:
     assert running.process.poll() is None
     second = EndpointProcess(state, "--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
-    _, said = second.process.communicate(timeout=30)
+    _, said = second.process.communicate(timeout=60)
     assert second.process.returncode == 1
     assert said.decode().startswith("error: another endpoint serves ")
 

@@ -190,7 +190,7 @@ def ask(address: str, query: str) -> dict[str, Any] | None:
 
 def value(address: str, query: str) -> float:
     """The first answer of a query, when there is one."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (found := ask(address, query)) is None:
         assert time.monotonic() < deadline, f"no answer to {query}"
         time.sleep(0.2)

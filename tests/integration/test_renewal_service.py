@@ -46,7 +46,7 @@ def renew(device: Device, key: EllipticCurvePrivateKey | None = None) -> Device:
     key = key or new_key()
     with device.channel() as channel:
         stub = fleet_pb2_grpc.FleetServiceStub(channel)
-        answer = stub.Renew(fleet_pb2.RenewRequest(csr=make_csr(key)), timeout=10)
+        answer = stub.Renew(fleet_pb2.RenewRequest(csr=make_csr(key)), timeout=30)
     return replace(device, key=key, certificate=answer.certificate)
 
 

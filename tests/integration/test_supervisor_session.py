@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SEEN = Position(1, 41)
 REPORT = SlotReport(CAM, "fetching")
 HELLO = Hello("0.1.0", "boot", DeviceFacts("x86_64", "linux", 2, 1, (), ""), (REPORT,))
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
 
 
 def welcome(acked: int = 0, heartbeat_s: float = 60.0) -> Welcome:

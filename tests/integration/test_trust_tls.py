@@ -73,7 +73,7 @@ def _ask(port: int, ca: bytes, identity: Identity | None, host: str = "localhost
         ca, identity.key if identity else None, identity.certificate if identity else None
     )
     with grpc.secure_channel(f"{host}:{port}", credentials) as channel:
-        answer: bytes = channel.unary_unary(METHOD, bytes, bytes)(b"", timeout=5)
+        answer: bytes = channel.unary_unary(METHOD, bytes, bytes)(b"", timeout=30)
     return answer.decode()
 
 

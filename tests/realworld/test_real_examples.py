@@ -28,6 +28,8 @@ KUBERNETES: Final = "1.34"
 TOOLS: Final = ("cloud-init", "ansible-core", "docker-compose", "python3-apt")
 THERE: Final = ("--selector", "place=press")
 
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

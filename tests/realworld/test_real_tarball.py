@@ -29,6 +29,13 @@ UNITS: Final = ("sealane-endpoint", "sealane-agent")
 
 
 @pytest.fixture(scope="module")
+def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agent's tarball."""
+    folder = build(tmp_path_factory.mktemp("tarball"), "sealane-agent", "--form", "tar")
+    return next(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the agent's tarball and its rpm."""
     return build(tmp_path_factory.mktemp("linux"), *FORMS)
@@ -68,9 +75,9 @@ def test_a_second_build_of_tarball_and_rpm_elsewhere_gives_the_same_bytes(
         assert filecmp.cmp(built / name, again / name, shallow=False), name
 
 
-def test_the_tarballs_agent_needs_nothing_but_a_kernel(built: Path, tmp_path: Path) -> None:
+def test_the_tarballs_agent_needs_nothing_but_a_kernel(tarball: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
-    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+    with tarfile.open(tarball) as archive:
         archive.extractall(tmp_path, filter="tar")
     shutil.move(next(tmp_path.glob("sealane-agent-*/root")), root)
     home = next((root / "usr/lib/sealane-agent").iterdir())
@@ -87,6 +94,7 @@ def test_the_tarballs_agent_needs_nothing_but_a_kernel(built: Path, tmp_path: Pa
     assert "usage: sealane-agent" in _said("chroot", str(root), f"{shown}/bin/sealane-agent", "-h")
 
 
+@pytest.mark.nightly
 def test_the_rpm_holds_what_the_tarball_holds_and_says_what_it_needs(built: Path) -> None:
     rpm, tarball = next(built.glob("*.rpm")), next(built.glob("*.tar.gz"))
     listed = set(_said("rpm", "--query", "--list", "--package", str(rpm)).split("\n"))
@@ -105,6 +113,7 @@ def test_the_rpm_holds_what_the_tarball_holds_and_says_what_it_needs(built: Path
     assert "python" not in needed
 
 
+@pytest.mark.nightly
 def test_an_agent_from_a_tarball_is_installed_upgraded_and_removed(
     fleet: Fleet, models: Models, other: Box, revisions: tuple[Path, Path]
 ) -> None:
@@ -132,6 +141,7 @@ def test_an_agent_from_a_tarball_is_installed_upgraded_and_removed(
     assert (other.root / "var/lib/sealane-agent/identity/device.key").exists()
 
 
+@pytest.mark.nightly
 def test_an_rpm_takes_over_what_the_tarball_left_and_leaves_it_to_the_next(
     fleet: Fleet, models: Models, other: Box, revisions: tuple[Path, Path]
 ) -> None:

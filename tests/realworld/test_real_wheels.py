@@ -16,6 +16,8 @@ from realworld.conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.nightly
+
 PROJECTS: Final = ("core", "agent", "manager")
 USE: Final = """\
 from sealane_agent.cli.main import main

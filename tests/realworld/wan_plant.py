@@ -71,12 +71,11 @@ class WanPlant(Plant):
     """The same plant, with lines of any quality between manager and devices."""
 
     def __init__(self, folder: Path, network: Network, prefix: str) -> None:
-        super().__init__(folder)
-        (folder / "logs").rmdir()  # the processes below make it again, for theirs
         self.network = network
         self.namespaces = {MANAGER: f"{prefix}-{MANAGER}"}
         self.address = network.join(self.namespaces[MANAGER])
-        self.processes = self.apart = ApartProcesses(folder, self.namespaces)
+        self.apart = ApartProcesses(folder, self.namespaces)
+        super().__init__(folder, self.apart)
 
     def init(self) -> None:
         self.processes.sealane(

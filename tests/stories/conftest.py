@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from demo_story.models import Models, make_models
-from demo_story.plant import Plant
+from support.story_plant import StoryPlant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from demo_story.plant import Plant
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +23,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 @pytest.fixture
 def plant(tmp_path: Path) -> Iterator[Plant]:
     """A plant whose manager runs and that has no devices yet."""
-    built = Plant(tmp_path)
+    built = StoryPlant(tmp_path)
     try:
         built.init()
         built.start_manager()

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 DEVICE = DeviceId("press-7")
 ORT = RuntimeFact("onnxruntime", "1.32.0", ("cpu",))
 FACTS = DeviceFacts("x86_64", "linux", 2, 2**32, (ORT,), "")
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 @dataclass

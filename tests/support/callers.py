@@ -81,7 +81,7 @@ def call(channel: grpc.Channel, method: MethodDescriptor, request: Any = None) -
     )
     path = f"/{method.containing_service.full_name}/{method.name}"
     if method.client_streaming:
-        return channel.stream_unary(path, *wires)(iter((given,)), timeout=20)
+        return channel.stream_unary(path, *wires)(iter((given,)), timeout=60)
     if method.server_streaming:
-        return next(iter(channel.unary_stream(path, *wires)(given, timeout=20)), None)
-    return channel.unary_unary(path, *wires)(given, timeout=20)
+        return next(iter(channel.unary_stream(path, *wires)(given, timeout=60)), None)
+    return channel.unary_unary(path, *wires)(given, timeout=60)

@@ -50,14 +50,14 @@ class Device:
         with self.channel() as channel:
             stub = fleet_pb2_grpc.FleetServiceStub(channel)
             request = fleet_pb2.FetchMetadataRequest(name=name)
-            return b"".join(part.chunk for part in stub.FetchMetadata(request, timeout=10))
+            return b"".join(part.chunk for part in stub.FetchMetadata(request, timeout=30))
 
     def blob(self, digest: str, offset: int = 0) -> bytes:
         """A blob from an offset."""
         with self.channel() as channel:
             stub = fleet_pb2_grpc.FleetServiceStub(channel)
             request = fleet_pb2.FetchBlobRequest(digest=digest, offset=offset)
-            return b"".join(part.chunk for part in stub.FetchBlob(request, timeout=10))
+            return b"".join(part.chunk for part in stub.FetchBlob(request, timeout=30))
 
     def session(self) -> Session:
         """An open session, before its Hello."""

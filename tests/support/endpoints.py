@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SLOT: Final = SlotName("cam")
-START_S: Final = 30.0
-END_S: Final = 20.0
+START_S: Final = 60.0
+END_S: Final = 60.0
 
 COMMAND: Final = (sys.executable, "-m", "sealane_agent.cli.main", "endpoint")
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Manifest
     from sealane_agent.overview import SlotOverview
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 ANY_PORTS = ("--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
 BODY = json.dumps(
     {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}

@@ -115,7 +115,7 @@ def managing(settings: ManagerSettings, clock: Clock | None = None) -> Iterator[
     manager = Manager(settings, clock or SystemClock())
 
     def call(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
 
     try:
         yield RunningManager(settings.state, call(manager.start()))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from demo_story.plant import MODEL
-from demo_story.processes import BIN, wait_for
+from demo_story.processes import wait_for
+from support.commands import Given, run
 from support.holders import PASSPHRASE, new_holder
 
 if TYPE_CHECKING:
@@ -37,14 +37,7 @@ class People:
 
     def type(self, *arguments: object) -> str:
         """Run `sealane` as one of them; raises when it fails."""
-        done = subprocess.run(
-            [BIN / "sealane", *map(str, arguments)],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = run("sealane", *map(str, arguments), given=Given(self.environment))
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from demo_story import report
-from demo_story.processes import BIN, wait_for
+from demo_story.processes import wait_for
 from onnx import TensorProto, helper, numpy_helper
+from support.commands import Given, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,14 +40,7 @@ class Refusal:
 
 def refusal(program: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Refusal:
     """Run a command that must refuse: one line says what is wrong, a second one what to do."""
-    done = subprocess.run(
-        [BIN / program, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run(program, *arguments, given=Given(environment or os.environ))
     assert done.returncode != 0, f"it did not refuse: {done.stdout}"
     assert done.stdout == "", f"a refusal goes to stderr: {done.stdout}"
     said = [line for line in done.stderr.splitlines() if not line[:4].isdigit()]  # no log lines

@@ -15,7 +15,7 @@ from sealane_agent.worker.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Control:

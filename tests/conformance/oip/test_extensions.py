@@ -164,7 +164,7 @@ class Raw:
 
     def __init__(self, served: EndpointProcess) -> None:
         host, port = served.rest.split(":")
-        self._socket = socket.create_connection((host, int(port)), timeout=20)
+        self._socket = socket.create_connection((host, int(port)), timeout=60)
         self._file = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:
@@ -232,5 +232,5 @@ def test_metrics_are_told_under_our_names_and_tritons(
 
 
 def metrics(served: EndpointProcess) -> str:
-    with urllib.request.urlopen(f"http://{served.rest}/metrics", timeout=20) as response:
+    with urllib.request.urlopen(f"http://{served.rest}/metrics", timeout=60) as response:
         return str(response.read().decode())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from demo_story.plant import MODEL
-from demo_story.processes import BIN, wait_for
+from demo_story.processes import wait_for
 from support.stories import serve_release_1
 
 if TYPE_CHECKING:
@@ -23,14 +22,8 @@ pytestmark = pytest.mark.slow
 
 def looked(plant: Plant, command: str, *options: str) -> tuple[int, str]:
     """A command's exit code and what it printed."""
-    done = subprocess.run(
-        [BIN / "sealane-agent", command, "--state", plant.folder / "box-1", *options],
-        env=plant.processes.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    state = ("--state", str(plant.folder / "box-1"))
+    done = plant.processes.run("sealane-agent", command, *state, *options)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout
 

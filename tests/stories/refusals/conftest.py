@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from demo_story.plant import Plant
 from support.stories import Refusal, refusal, serve_release_1, still_answered
+from support.story_plant import StoryPlant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from demo_story.models import Models
+    from demo_story.plant import Plant
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Line:
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Iterator[Line]:
-    plant = Plant(tmp_path_factory.mktemp("line"))
+    plant = StoryPlant(tmp_path_factory.mktemp("line"))
     try:
         plant.init()
         plant.start_manager()

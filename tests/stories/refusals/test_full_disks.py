@@ -13,6 +13,7 @@ from demo_story.plant import MODEL, SLOT, Plant, let_answer
 from demo_story.processes import BIN, wait_for
 from support.small_disks import Disk, mounted
 from support.stories import SLOW_KB, contents, large_model, refusal, serve_release_1, still_answered
+from support.story_plant import StoryPlant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ class Tight:
 
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Iterator[Tight]:
-    plant = Plant(tmp_path_factory.mktemp("tight"))
+    plant = StoryPlant(tmp_path_factory.mktemp("tight"))
     with mounted(plant.state, ROOM) as manager, mounted(plant.folder / "box-1", ROOM) as box:
         try:
             plant.init()

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from demo_story.plant import Plant
 from demo_story.processes import BIN, wait_for
 from support.stories import contents
+from support.story_plant import StoryPlant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def test_a_second_supervisor_leaves_the_state_folder_alone(line: Line) -> None:
 
 
 def test_a_manager_whose_port_is_taken_says_which(line: Line, tmp_path: Path) -> None:
-    other = Plant(tmp_path)
+    other = StoryPlant(tmp_path)
     other.init()
     with _taken_port() as port:
         found = line.refused("sealane", "serve", str(other.state), "--fleet-port", str(port))
