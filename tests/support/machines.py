@@ -24,6 +24,7 @@ from sealane_manager.bundle.publish import PublishOrder, publish
 from sealane_manager.rollout.types import RolloutSpec, Stage
 from sealane_manager.trust.keys import key_path, load_signer
 from support.bundles import TINY_MODEL, tiny_bundle
+from support.commands import run
 from support.manager import FAMILY, SLOT, RunningManager
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ def command(*arguments: str) -> list[str]:
 
 def agent(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    return run("sealane-agent", *arguments)
 
 
 def wait_for(what: str, found: Callable[[], Any], every_s: float = 0.05) -> Any:
