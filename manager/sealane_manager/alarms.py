@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.errors import InvalidName
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.alerts.channels import Channel
     from sealane_manager.alerts.types import Alert, AlertFilter, Quiet, Silence
+    from sealane_manager.reach import Sites
     from sealane_manager.store.alerts import Alerts
 
 TRIED_AT_ONCE: Final = 8
@@ -35,6 +36,10 @@ class Alarms:
     channels: Sequence[Channel]
     fleet: str
     clock: Clock
+
+    def seen(self, sites: Sites) -> Alarms:
+        """The same for somebody who sees these sites alone; none means everything."""
+        return replace(self, alerts=self.alerts.bound_to(sites))
 
     def list(self, wanted: AlertFilter) -> tuple[Alert, ...]:
         """The alerts, the latest first."""

@@ -429,7 +429,7 @@ class _Doors:
             members=replace(members, knocks=self._desk.knocks),
             publishing=parts.publishing,
             blobs=parts.blobs,
-            rollouts=Rollouts(parts.controller),
+            rollouts=Rollouts(parts.controller, parts.store),
         )
 
     def _sign_on(self) -> SignOn | None:
@@ -453,7 +453,7 @@ class _Doors:
             references=parts.references,
             clock=parts.clock,
             sign_on=self._sign_on(),
-            development=self._fleet.development,
+            development=lambda: FleetSettings.load(self._settings.state.settings).development,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sealane.names import parse_device, parse_label
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sealane_manager.hold_order import HoldOrder, HoldWish
     from sealane_manager.identity.enrolment import Enrolment, Terms
     from sealane_manager.identity.knocks import Adoption, Knock
+    from sealane_manager.reach import Sites
     from sealane_manager.schedule import Schedule
     from sealane_manager.sessions import Sessions
     from sealane_manager.store.records import DeviceRecord
@@ -54,6 +55,10 @@ class Members:
     enrol_address: str
     clock: Clock
     knocks: Knocks = field(default_factory=Knocks)
+
+    def seen(self, sites: Sites) -> Members:
+        """The same for somebody who sees these sites alone; none means everything."""
+        return replace(self, store=self.store.seen(sites))
 
     def invite(self, terms: Terms, actor: str) -> str:
         """A join token, as it is pasted."""

@@ -17,6 +17,7 @@ from sealane_manager.store.summaries import Page
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sealane_manager.people.access import Act, Who
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollout.types import RolloutSpec
     from sealane_manager.store.store import Store
@@ -104,6 +105,14 @@ class Reach:
     def sample(self, name: str) -> Sites:
         """Where a sample comes from; raises NotKnown."""
         return self.device(self.store.samples.get(name).device)
+
+
+def check_reach(who: Who, act: Act, sites: Sites | None) -> None:
+    """Raise NotAllowed unless the role is enough and holds at all of these sites."""
+    if sites is None:
+        who.check_everywhere(act)
+    else:
+        who.check_at(act, sites)
 
 
 def _union(found: Iterable[Sites]) -> Sites:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sealane.names import ReleaseName
 
+from sealane_manager.people.redaction import without
 from sealane_manager.rollout.placement import stage_text
 from sealane_manager.views import AppliedView, DecisionView, RolloutDeviceView, RolloutView
 
@@ -15,18 +17,24 @@ if TYPE_CHECKING:
 
     from sealane.names import DeviceId, SlotName
 
+    from sealane_manager.reach import Sites
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollout.operate import Word
     from sealane_manager.rollout.types import Rollout, RolloutDevice, RolloutSpec
     from sealane_manager.rollout_file.applying import Wish
     from sealane_manager.store.records import DecisionRecord, JudgementRecord, QuarantineRecord
+    from sealane_manager.store.store import Store
 
 
 class Rollouts:
     """The controller's rollouts as operators see them; all but `watch` block."""
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(self, controller: Controller, store: Store) -> None:
+        self._controller, self._store = controller, store
+
+    def seen(self, sites: Sites) -> Rollouts:
+        """The same for somebody who sees these sites alone; none means everything."""
+        return Rollouts(self._controller, self._store.seen(sites))
 
     def create(self, spec: RolloutSpec, actor: str, reason: str, rollout: str = "") -> RolloutView:
         """Start a rollout; raises NotKnown, InvalidName or Refused."""
@@ -67,7 +75,11 @@ class Rollouts:
 
     def list(self) -> tuple[RolloutView, ...]:
         """Every rollout, the newest first, without devices and decisions."""
-        return tuple(view_of(each, (), ()) for each in self._controller.list())
+        found = tuple(view_of(each, (), ()) for each in self._controller.list())
+        if not self._store.sites:
+            return found
+        reasons = self._store.progress.reasons()
+        return tuple(replace(each, reason=reasons[each.id]) for each in found if each.id in reasons)
 
     async def watch(self, rollout: str) -> AsyncIterator[RolloutView]:
         """The rollout now and after every change, until it has ended; raises NotKnown."""
@@ -82,7 +94,8 @@ class Rollouts:
                 await self._controller.changed(revision)
 
     def _shown(self, rollout: Rollout) -> RolloutView:
-        return view_of(rollout, rollout.devices, self._controller.decisions(rollout.id))
+        found = view_of(rollout, rollout.devices, self._controller.decisions(rollout.id))
+        return _limited(found, self._store) if self._store.sites else found
 
 
 def view_of(
@@ -106,6 +119,21 @@ def view_of(
         ended_at=rollout.ended_at,
         name=rollout.name,
         asked=rollout.request,
+    )
+
+
+def _limited(found: RolloutView, seen: Store) -> RolloutView:
+    """What somebody sees of it who sees this of the store; raises NotKnown."""
+    line = seen.progress.rollout(found.id)
+    those = seen.overview.those(each.device for each in found.devices)
+    hidden = frozenset(each.device for each in found.devices) - those
+    return replace(
+        found,
+        reason=line.reason,
+        devices=tuple(each for each in found.devices if each.device in those),
+        decisions=tuple(
+            replace(each, detail=without(each.detail, hidden)) for each in found.decisions
+        ),
     )
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sealane.trust.documents import SlotAssignment
 
     from sealane_manager.layout import StateFolder
+    from sealane_manager.reach import Sites
     from sealane_manager.sessions import Sessions
     from sealane_manager.store.records import SampleOrder
     from sealane_manager.store.store import Store
@@ -65,6 +66,10 @@ class Sampling:
     store: Store
     sessions: Sessions
     clock: Clock
+
+    def seen(self, sites: Sites) -> Sampling:
+        """The same for somebody who sees these sites alone; none means everything."""
+        return replace(self, store=self.store.seen(sites))
 
     def order(self, wish: SampleWish, actor: str, reason: str) -> tuple[DeviceId, ...]:
         """Want samples, or no more; the devices concerned. Raises Refused or NotKnown."""

@@ -145,7 +145,7 @@ def a_dashboard(references: Scales | None = None, *, on_disk: bool = False) -> I
             accounts=Accounts(store.accounts, clock, WEAK_HASHER),
             alarms=Alarms(store.alerts, (), "demo", clock),
             controller=parts.controller,
-            rollouts=Rollouts(parts.controller),
+            rollouts=Rollouts(parts.controller, store),
             members=Members(store, parts.sessions, enrolment, "127.0.0.1:1", clock),
             publishing=parts.publishing,
             repository=parts.repository,

@@ -1,4 +1,4 @@
-"""A role that holds at some sites: looks at everything, and changes only what is there."""
+"""A role that holds at some sites: sees and changes only what is there."""
 
 from __future__ import annotations
 
@@ -78,21 +78,32 @@ def bob(dashboard: Dashboard) -> Browser:
     return dashboard.browser("bob", Role.OPERATOR, "berlin")
 
 
-def test_devices_of_other_sites_are_seen_and_left_alone(bob: Browser) -> None:
-    for device in ("edge-1", "edge-2"):
-        assert bob.get(f"/devices/{device}").status_code == 200
+def test_devices_of_other_sites_are_unknown(bob: Browser) -> None:
     assert "Labels…" in bob.text("/devices/edge-1")
-    assert "Labels…" not in bob.text("/devices/edge-2")
+    assert bob.get("/devices/edge-2").status_code == 404
+    assert "edge-2" not in bob.text("/devices")
     here, there = "/devices/edge-1/labels", "/devices/edge-2/labels"
     assert bob.send(here, here, labels="site=berlin line=1", reason="why").status_code == 303
-    assert bob.send(here, there, labels="site=paris line=1", reason="why").status_code == 403
+    assert bob.send(here, there, labels="site=paris line=1", reason="why").status_code == 404
+
+
+def test_pages_say_that_their_counts_are_of_these_sites(bob: Browser, dashboard: Dashboard) -> None:
+    for path in ("/", "/devices", "/sites", "/rollouts", "/alerts", "/drift"):
+        assert "of your 1 site<" in bob.text(path)
+    assert "of your sites: berlin" in bob.text("/wall")
+    assert "of your" not in dashboard.browser("ada").text("/devices")
+
+
+def test_the_audit_log_is_of_the_whole_fleet(bob: Browser) -> None:
+    assert bob.get("/audit").status_code == 403
+    assert 'href="/audit"' not in bob.text("/")
 
 
 def test_nobody_gives_a_device_away_or_takes_it_by_its_label(bob: Browser) -> None:
     here, there = "/devices/edge-1/labels", "/devices/edge-2/labels"
     assert bob.send(here, here, labels="site=paris", reason="why").status_code == 403
     assert bob.send(here, here, labels="", reason="why").status_code == 403
-    assert bob.send(here, there, labels="site=berlin", reason="why").status_code == 403
+    assert bob.send(here, there, labels="site=berlin", reason="why").status_code == 404
 
 
 def test_a_rollout_stays_within_the_sites_of_who_starts_it(
@@ -108,21 +119,46 @@ def test_a_rollout_stays_within_the_sites_of_who_starts_it(
     )
     assert "Pause…" in bob.text("/rollouts/r-00000002")
     paris = dashboard.browser("eve", Role.OPERATOR, "paris")
-    page = paris.text("/rollouts/r-00000002")
-    assert "Pause…" not in page
-    sent = paris.send("/rollouts/r-00000002", "/rollouts/r-00000002/pause", reason="why")
-    assert sent.status_code == 403
+    assert paris.get("/rollouts/r-00000002").status_code == 404
+    sent = paris.send(plan, "/rollouts/r-00000002/pause", reason="why")
+    assert sent.status_code == 404
 
 
-def test_alerts_of_other_sites_are_seen_and_left_alone(dashboard: Dashboard, bob: Browser) -> None:
+def test_a_rollout_of_several_sites_is_seen_in_part_and_left_alone(
+    dashboard: Dashboard, bob: Browser
+) -> None:
+    plan, page = "/rollouts/new", "/rollouts/r-00000003"
+    fields = {"release": str(NEW), "slot": "cam", "stages": "100%", "soak": "0s", "reason": "why"}
+    ada = dashboard.browser("ada")
+    assert ada.send(plan, plan, rollout="r-00000003", selector="", **fields).status_code == 303
+    assert "edge-2" in ada.text(page)
+    seen = bob.text(page)
+    assert "edge-1" in seen
+    assert "edge-2" not in seen
+    assert "edge-2" not in bob.text(f"{page}/devices")
+    assert "Pause…" not in seen
+    assert bob.send(page, f"{page}/pause", reason="why").status_code == 403
+
+
+def test_a_plan_that_reaches_elsewhere_is_not_shown(bob: Browser) -> None:
+    wide = f"/rollouts/new?release={NEW}&slot=cam&stages=100%25&selector=&preview=1"
+    assert "this is also about paris" in bob.text(wide)
+    assert "edge-2" not in bob.text(wide)
+    joins = wide.replace("selector=", "selector=line!%3D9,site!%3Dparis") + "&joins=yes"
+    assert "it concerns the whole fleet" in bob.text(joins)
+
+
+def test_alerts_of_other_sites_are_unknown(dashboard: Dashboard, bob: Browser) -> None:
     found = [
         Finding("crash_loop", f"edge-{n}", site, Severity.CRITICAL, "it crashes")
         for n, site in ((1, "berlin"), (2, "paris"))
     ]
     now = dashboard.clock.now()
     dashboard.store.alerts.apply(lambda a, s: look(a, found, s, now), lambda _: [])
-    for subject, status in (("edge-1", 303), ("edge-2", 403)):
-        asked = f"/alerts/acknowledge?rule=crash_loop&subject={subject}"
+    assert "edge-2" not in bob.text("/alerts")
+    asked = "/alerts/acknowledge?rule=crash_loop&subject=edge-1"
+    assert bob.get(asked.replace("edge-1", "edge-2")).status_code == 404
+    for subject, status in (("edge-2", 404), ("edge-1", 303)):
         what = {"rule": "crash_loop", "subject": subject, "reason": "mine"}
         assert bob.send(asked, "/alerts/acknowledge", **what).status_code == status
     everywhere = {"rule": "crash_loop", "site": "", "subject": "", "span": "1h", "reason": "why"}
@@ -137,10 +173,24 @@ def test_a_token_for_a_site_reads_the_devices_of_that_site_alone(dashboard: Dash
     def status(path: str) -> int:
         return browser.get(f"/api/v1{path}", authorization=f"Bearer {secret}").status_code
 
-    assert status("/devices?site=berlin") == 200
+    def text(path: str) -> str:
+        return browser.get(f"/api/v1{path}", authorization=f"Bearer {secret}").text
+
     assert status("/devices/edge-1") == 200
-    for path in ("/devices", "/devices?site=paris", "/devices/edge-2", "/summary", "/decisions"):
-        assert status(path) == 403
+    assert status("/devices/edge-2") == 404
+    assert status("/decisions") == 403
+    for path in ("/devices", "/devices?site=paris", "/sites", "/serving", "/rollouts", "/alerts"):
+        assert status(path) == 200
+        assert "edge-2" not in text(path)
+        assert "paris" not in text(path)
+    assert '"online":1' in text("/summary")
+
+
+def test_a_token_for_a_site_reads_no_numbers_of_the_whole_fleet(dashboard: Dashboard) -> None:
+    accounts, browser = dashboard.offices.accounts, dashboard.browser()
+    for grant, status in ((Grant(Role.VIEWER, BERLIN), 403), (Grant(Role.VIEWER), 200)):
+        shown = f"Bearer {accounts.issue_token('line', grant, 1, 'ada')}"
+        assert browser.get("/metrics", authorization=shown).status_code == status
 
 
 def test_settings_give_sites_to_users_and_tokens(dashboard: Dashboard) -> None:

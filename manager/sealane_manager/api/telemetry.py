@@ -7,6 +7,7 @@ from sealane.names import parse_device
 
 from sealane_manager.alerts.types import Alert, AlertFilter, AlertState
 from sealane_manager.api import models
+from sealane_manager.api.seen import Seen
 from sealane_manager.dashboard import query
 from sealane_manager.errors import Refused
 from sealane_manager.store.telemetry.records import Bucket, CohortFilter, Span
@@ -28,7 +29,7 @@ class TelemetryApi:
     """The routes of telemetry and alerts; every method blocks."""
 
     def __init__(self, offices: "Offices") -> None:
-        self._store, self._clock = offices.store, offices.clock
+        self._clock = offices.clock
 
     def add_to(self, router: APIRouter) -> None:
         """Add every route."""
@@ -46,13 +47,14 @@ class TelemetryApi:
         )
         router.add_api_route("/alerts", self.alerts, response_model=list[models.AlertShape])
 
-    def cohorts(self, site: Text = "", hours: Hours = 24) -> Any:
+    def cohorts(self, seen: Seen, site: Text = "", hours: Hours = 24) -> Any:
         """The releases, slots and arms that did anything in the last hours; empty: the fleet."""
         since = int(self._clock.now().timestamp()) - hours * _HOUR_S
-        return self._store.telemetry.readings.cohorts(since, site)
+        return seen.store.telemetry.readings.cohorts(since, CohortFilter(site=site))
 
     def series(  # noqa: PLR0913, PLR0917 - one parameter a filter: this is the interface
         self,
+        seen: Seen,
         release: Text = "",
         model: Text = "",
         slot: Text = "",
@@ -63,27 +65,28 @@ class TelemetryApi:
     ) -> list[models.BucketShape]:
         """What cohorts did together, bucket by bucket; without `arm` those that clients saw."""
         wanted = CohortFilter(release, model, slot, arm, site)
-        found = self._store.telemetry.readings.series(wanted, self._span(hours, bucket))
+        found = seen.store.telemetry.readings.series(wanted, self._span(hours, bucket))
         return [_bucket(each) for each in found]
 
-    def device_series(
-        self, device: str, release: Text = "", slot: Text = "", hours: Hours = 1
+    def device_series(  # noqa: PLR0913, PLR0917 - one parameter a filter: this is the interface
+        self, device: str, seen: Seen, release: Text = "", slot: Text = "", hours: Hours = 1
     ) -> list[models.BucketShape]:
         """What one device did, minute by minute, or hour by hour from a day on."""
         span = self._span(hours, 60 if hours <= BUCKETS * 60 // _HOUR_S else _HOUR_S)
         wanted = CohortFilter(release=release, slot=slot)
-        readings = self._store.telemetry.readings
+        readings = seen.store.telemetry.readings
         return [
             _bucket(each) for each in readings.device_series(parse_device(device), span, wanted)
         ]
 
-    def latest(self, device: str) -> Any:
+    def latest(self, device: str, seen: Seen) -> Any:
         """The newest window of a device in a few numbers; null before its first."""
         name = parse_device(device)
-        return self._store.telemetry.readings.latest([name]).get(name)
+        return seen.store.telemetry.readings.latest([name]).get(name)
 
-    def alerts(
+    def alerts(  # noqa: PLR0913, PLR0917 - one parameter a filter: this is the interface
         self,
+        seen: Seen,
         rule: Text = "",
         site: Text = "",
         severity: Text = "",
@@ -91,7 +94,7 @@ class TelemetryApi:
     ) -> list[models.AlertShape]:
         """Alerts, the latest first; without `state` those that are open or acknowledged."""
         wanted = AlertFilter(rule, site, severity, "", tuple(state or ()))
-        return [_alert(each) for each in self._store.alerts.list(wanted)]
+        return [_alert(each) for each in seen.store.alerts.list(wanted)]
 
     def _span(self, hours: int, bucket: int) -> Span:
         if hours * _HOUR_S // bucket > BUCKETS:

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from sealane_manager.api import models
+from sealane_manager.api.seen import Seen
 from sealane_manager.api.telemetry import TelemetryApi
 from sealane_manager.dashboard import query
 from sealane_manager.dashboard.front import SESSION_COOKIE, LoginNeeded
-from sealane_manager.errors import NotAllowed
 from sealane_manager.people.access import Act, Who
 from sealane_manager.store.summaries import AuditFilter, DeviceFilter, Page
 
@@ -34,7 +34,7 @@ class ReadApi:
     """The routes of version 1."""
 
     def __init__(self, offices: "Offices") -> None:
-        self._offices, self._store = offices, offices.store
+        self._offices = offices
 
     def router(self) -> APIRouter:
         """Every route, each for whoever may look."""
@@ -73,29 +73,13 @@ class ReadApi:
         if not who:
             raise LoginNeeded
         who.check(Act.LOOK)
-        self._check_sites(who, request)
+        request.state.who, request.state.offices = who, self._offices.seen(who.sites)
         return who
 
-    def _check_sites(self, who: Who, request: Request) -> None:
-        """Let whoever belongs to sites read devices of these sites alone."""
-        if not who.sites:
-            return
-        device, site = request.path_params.get("device"), request.query_params.get("site", "")
-        if device:
-            site = self._store.devices.get(parse_device(device)).labels.get("site", "")
-        elif request.url.path != f"{PREFIX}/devices":
-            site = ""
-        if site not in who.sites:
-            sites = ", ".join(sorted(who.sites))
-            raise NotAllowed(
-                f"{who.name} reads devices at {sites} alone",
-                hint=f"ask for {PREFIX}/devices?site=…",
-            )
-
-    def summary(self) -> models.SummaryShape:
+    def summary(self, seen: Seen) -> models.SummaryShape:
         """The fleet in numbers."""
-        running = self._store.progress.rollouts(Page(size=1000), live=True)
-        counts = self._store.overview.counts(self._offices.reachable())
+        running = seen.store.progress.rollouts(Page(size=1000), live=True)
+        counts = seen.store.overview.counts(self._offices.reachable())
         devices = {str(status): count for status, count in counts.items()}
         return models.SummaryShape(
             fleet=self._offices.fleet, devices=devices, running_rollouts=len(running)
@@ -103,6 +87,7 @@ class ReadApi:
 
     def devices(  # noqa: PLR0913, PLR0917 - one parameter a filter: this is the interface
         self,
+        seen: Seen,
         q: Text = "",
         status: Text = "",
         site: Text = "",
@@ -116,12 +101,12 @@ class ReadApi:
         """Devices that match, one page of them; `sort=-last_seen` orders from the end."""
         wanted = DeviceFilter(q, status, site, release, rollout, selector)
         page = Page(number, size, sort.removeprefix("-"), sort.startswith("-"))
-        return self._store.overview.devices(wanted, page, self._offices.reachable())
+        return seen.store.overview.devices(wanted, page, self._offices.reachable())
 
-    def device(self, device: str) -> Any:
+    def device(self, device: str, seen: Seen) -> Any:
         """One device with its labels and its last receipts."""
         name = parse_device(device)
-        record, overview = self._store.devices.get(name), self._store.overview
+        record, overview = seen.store.devices.get(name), seen.store.overview
         return {
             "id": record.id,
             "status": overview.status(name, self._offices.reachable() & {name}),
@@ -133,13 +118,13 @@ class ReadApi:
             "receipts": overview.receipts(name, RECEIPTS),
         }
 
-    def sites(self, by: Text = "site") -> Any:
+    def sites(self, seen: Seen, by: Text = "site") -> Any:
         """The devices by the value of a label, and how they are."""
-        return self._store.overview.sites(by, self._offices.reachable())
+        return seen.store.overview.sites(by, self._offices.reachable())
 
-    def serving(self) -> Any:
+    def serving(self, seen: Seen) -> Any:
         """What serves in which slot, and what should."""
-        return self._store.overview.serving()
+        return seen.store.overview.serving()
 
     def releases(self) -> list[models.ReleaseShape]:
         """Every listed release."""
@@ -150,24 +135,28 @@ class ReadApi:
             for each in self._offices.publishing.releases()
         ]
 
-    def rollouts(self, number: Number = 1, size: Size = 50, *, live: bool = False) -> Any:
+    def rollouts(
+        self, seen: Seen, number: Number = 1, size: Size = 50, *, live: bool = False
+    ) -> Any:
         """Rollouts, the newest first; or only those that still run."""
-        return self._store.progress.rollouts(Page(number, size), live=live)
+        return seen.store.progress.rollouts(Page(number, size), live=live)
 
-    def rollout(self, rollout: str) -> Any:
+    def rollout(self, rollout: str, seen: Seen) -> Any:
         """One rollout."""
-        return self._store.progress.rollout(rollout)
+        return seen.store.progress.rollout(rollout)
 
-    def rollout_devices(
-        self, rollout: str, state: Text = "", number: Number = 1, size: Size = 50
+    def rollout_devices(  # noqa: PLR0913, PLR0917 - one parameter a filter: this is the interface
+        self, rollout: str, seen: Seen, state: Text = "", number: Number = 1, size: Size = 50
     ) -> Any:
         """The devices of one rollout, in the order of their turn."""
-        self._store.progress.rollout(rollout)
+        seen.store.progress.rollout(rollout)
         states = (state,) if state else ()
-        return self._store.progress.devices(rollout, Page(number, size), states)
+        return seen.store.progress.devices(rollout, Page(number, size), states)
 
-    def decisions(  # noqa: PLR0913 - one parameter a filter: this is the interface
+    def decisions(  # noqa: PLR0913, PLR0917 - one parameter a filter: this is the interface
         self,
+        request: Request,
+        seen: Seen,
         q: Text = "",
         actor: Text = "",
         action: Text = "",
@@ -176,8 +165,9 @@ class ReadApi:
         before: Before = 0,
         size: Size = 100,
     ) -> Any:
-        """The decision log from the newest; go on with `before` = the last line's number."""
-        return self._store.audit.lines(AuditFilter(q, actor, action, rollout, before, size))
+        """The audit log from the newest; go on with `before` = the last line's number."""
+        request.state.who.check_everywhere(Act.AUDIT)
+        return seen.store.audit.lines(AuditFilter(q, actor, action, rollout, before, size))
 
     def describe(self, request: Request) -> JSONResponse:
         """This API as an OpenAPI document."""

@@ -56,11 +56,12 @@ class LoginNeeded(Exception):  # noqa: N818 - what is needed, not what went wron
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request of somebody who is logged in."""
+    """One request of somebody who is logged in; `offices` answer what he may see."""
 
     request: Request
     who: Who
     secret: str
+    offices: Offices
 
     @property
     def asked(self) -> Mapping[str, str]:
@@ -108,7 +109,7 @@ class Front:
         if not who:
             raise LoginNeeded
         who.check(act)
-        return Visit(request, who, secret)
+        return Visit(request, who, secret, self.offices.seen(who.sites))
 
     def page(self, visit: Visit, template: str, **content: Any) -> HTMLResponse:
         """A whole page, or only its part `main` for a script that swaps it."""
@@ -121,7 +122,7 @@ class Front:
             "path": visit.request.url.path,
             "theme": theme_of(visit.request),
             "layout": "partial.html" if partial else "layout.html",
-            "alerts_open": sum(self.offices.store.alerts.counts().values()),
+            "alerts_open": sum(visit.offices.store.alerts.counts().values()),
         }
         answer = HTMLResponse(self.render(template, **frame, **content))
         answer.headers["Vary"] = "HX-Request, Cookie"
@@ -132,7 +133,7 @@ class Front:
         return self._templates.get_template(template).render(
             now=self.offices.clock.now(),
             fleet=self.offices.fleet,
-            development=self.offices.development,
+            development=self.offices.development(),
             navigation=NAVIGATION,
             **content,
         )

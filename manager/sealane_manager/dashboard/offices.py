@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from sealane_manager.reach import Reach
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealane.clock import Clock
 
     from sealane_manager.alarms import Alarms
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from sealane_manager.people.accounts import Accounts
     from sealane_manager.people.sign_on import SignOn
     from sealane_manager.publishing import Publishing
+    from sealane_manager.reach import Sites
     from sealane_manager.repository import Repository
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollouts import Rollouts
@@ -23,7 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Offices:
-    """Who answers; all of them block, except `controller.changed`."""
+    """Who answers; all of them block, except `controller.changed`.
+
+    Attributes:
+        development: whether the fleet's keys are for development now.
+    """
 
     fleet: str
     store: Store
@@ -39,7 +48,28 @@ class Offices:
     references: Scales
     clock: Clock
     sign_on: SignOn | None = None
-    development: bool = False
+    development: Callable[[], bool] = lambda: False
+
+    def seen(self, sites: Sites) -> Offices:
+        """The same for somebody who sees these sites alone; none means everything."""
+        if not sites:
+            return self
+        return replace(
+            self,
+            store=self.store.seen(sites),
+            alarms=self.alarms.seen(sites),
+            members=self.members.seen(sites),
+            rollouts=self.rollouts.seen(sites),
+        )
+
+    @property
+    def reach(self) -> Reach:
+        """Where things lie that somebody wants to change."""
+        return Reach(self.store, self.controller)
+
+    def those(self) -> frozenset[str] | None:
+        """The devices that are seen; None means all."""
+        return self.store.overview.those() if self.store.sites else None
 
     def reachable(self) -> frozenset[str]:
         """The devices that hold a session now."""

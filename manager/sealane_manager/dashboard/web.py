@@ -121,13 +121,13 @@ class Web:
         name = visit.request.path_params.get("name", "")
         match visit.path("kind"):
             case "overview" | "wall" as kind if not name:
-                return self._overview.topic(kind)
+                return self._overview.topic(kind, visit)
             case "alerts" if not name:
                 return self._alerts.topic(visit)
             case "device":
-                return self._devices.topic(name)
+                return self._devices.topic(name, visit)
             case "rollout":
-                return self._rollouts.topic(name, visit.who)
+                return self._rollouts.topic(name, visit)
         raise NotKnown("there is nothing live here")
 
     async def _to_login(self, request: Request, _: Exception) -> Response:

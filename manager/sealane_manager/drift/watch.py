@@ -40,7 +40,7 @@ from sealane_manager.drift.detector import (
 from sealane_manager.store.telemetry.records import CohortFilter, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
     from datetime import datetime
 
     from sealane.bundle.types import ReferenceBins
@@ -195,12 +195,19 @@ class Drifting:
         """The inputs whose detectors give an alarm."""
         return self._found
 
-    def detectors(self, release: str = "", device: str = "") -> Detectors:
-        """Those of one release or device where one is named: alarms first, then the farthest."""
+    def detectors(
+        self, release: str = "", device: str = "", those: Container[str] | None = None
+    ) -> Detectors:
+        """Those of one release or device where one is named: alarms first, then the farthest.
+
+        When `those` are given, of these devices alone.
+        """
         chosen = [
             (stream, each)
             for stream, each in list(self._followed.items())
-            if release in {"", stream[1]} and device in {"", stream[0]}
+            if release in {"", stream[1]}
+            and device in {"", stream[0]}
+            and (those is None or stream[0] in those)
         ]
         chosen.sort(key=_worst_first)
         return Detectors(chosen, self._detector)

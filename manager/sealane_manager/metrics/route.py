@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sealane_manager.dashboard.offices import Offices
+    from sealane_manager.people.access import Who
 
 PATH: Final = "/metrics"
 _BEARER: Final = "Bearer "
@@ -31,16 +32,19 @@ class Metrics:
     async def answer(self, request: Request) -> Response:
         """What Prometheus asks for, in the form that it asks for."""
         shown = request.headers.get("authorization", "")
-        if not await asyncio.to_thread(self._may_look, shown):
+        who = await asyncio.to_thread(self._who, shown)
+        if not who or not who.may(Act.LOOK):
             text = "show an API token: authorization: Bearer …\n"
             return Response(text, 401, {"WWW-Authenticate": "Bearer"}, "text/plain")
+        if who.sites:
+            text = "these numbers are the whole fleet's: show a token that has no sites\n"
+            return Response(text, 403, media_type="text/plain")
         return await asyncio.to_thread(self._written, request.headers.get("accept", ""))
 
-    def _may_look(self, shown: str) -> bool:
+    def _who(self, shown: str) -> Who | None:
         if not shown.startswith(_BEARER):
-            return False
-        who = self._offices.accounts.bearer(shown.removeprefix(_BEARER).strip())
-        return who is not None and who.may(Act.LOOK)
+            return None
+        return self._offices.accounts.bearer(shown.removeprefix(_BEARER).strip())
 
     def _written(self, accept: str) -> Response:
         found = families(self._survey.look())

@@ -128,7 +128,7 @@ class Who:
     """Who asks: a user or an API token, by the name that the audit log will show.
 
     Attributes:
-        sites: where the role holds; none means everywhere. Looking is never limited by it.
+        sites: where the role holds, and all that is seen; none means everywhere.
     """
 
     name: str

@@ -47,14 +47,16 @@ class AlertService(alerts_pb2_grpc.AlertServiceServicer):
         self, request: wire.ListAlertsRequest, _context: Context
     ) -> wire.ListAlertsResponse:
         """The alerts that a filter picks."""
-        found = await asked(lambda _: self._alarms.list(_filter(request)))
+        found = await asked(lambda who: self._alarms.seen(who.sites).list(_filter(request)))
         return wire.ListAlertsResponse(alerts=map(_alert_to_wire, found))
 
     async def GetAlert(
         self, request: wire.GetAlertRequest, _context: Context
     ) -> wire.GetAlertResponse:
         """One alert."""
-        found = await asked(lambda _: self._alarms.get(request.rule, request.subject))
+        found = await asked(
+            lambda who: self._alarms.seen(who.sites).get(request.rule, request.subject)
+        )
         return wire.GetAlertResponse(alert=_alert_to_wire(found))
 
     async def AcknowledgeAlert(
@@ -81,7 +83,7 @@ class AlertService(alerts_pb2_grpc.AlertServiceServicer):
         self, _request: wire.ListSilencesRequest, _context: Context
     ) -> wire.ListSilencesResponse:
         """The silences that hold now."""
-        found = await asked(lambda _: self._alarms.silences())
+        found = await asked(lambda who: self._alarms.seen(who.sites).silences())
         return wire.ListSilencesResponse(silences=map(_silence_to_wire, found))
 
     async def EndSilence(
@@ -95,7 +97,7 @@ class AlertService(alerts_pb2_grpc.AlertServiceServicer):
         self, _request: wire.ListChannelsRequest, _context: Context
     ) -> wire.ListChannelsResponse:
         """Every channel."""
-        found = await asked(lambda _: self._alarms.described())
+        found = await asked(lambda who: self._alarms.seen(who.sites).described())
         return wire.ListChannelsResponse(channels=map(_channel_to_wire, found))
 
     async def TestChannels(

@@ -13,6 +13,7 @@ from sealane.wire.v1 import exports_pb2_grpc
 
 from sealane_manager.export.columns import Stored
 from sealane_manager.rpc.answers import understood
+from sealane_manager.rpc.operators import asked
 from sealane_manager.selector import parse
 from sealane_manager.store.telemetry.records import Span
 
@@ -44,19 +45,21 @@ class ExportService(exports_pb2_grpc.ExportServiceServicer):
         self, request: wire.ExportTelemetryRequest, _context: Context
     ) -> AsyncIterator[wire.ExportTelemetryResponse]:
         """Every stored row of a span."""
-        pages = await asyncio.to_thread(self._pages, request)
+        pages = await asked(lambda who: self._pages(request, self._store.seen(who.sites)))
         while (page := await asyncio.to_thread(next, pages, None)) is not None:
             yield wire.ExportTelemetryResponse(windows=map(_to_wire, page))
 
-    def _pages(self, request: wire.ExportTelemetryRequest) -> Iterator[Sequence[Kept]]:
+    def _pages(
+        self, request: wire.ExportTelemetryRequest, store: Store
+    ) -> Iterator[Sequence[Kept]]:
         if request.of not in {DEVICES, COHORTS}:
             raise InvalidName(f"{request.of[:40]!r} is neither {DEVICES} nor {COHORTS}")
-        span, readings = Span(request.since_s, request.until_s), self._store.telemetry.readings
+        span, readings = Span(request.since_s, request.until_s), store.telemetry.readings
         if request.of == COHORTS:
             return readings.cohort_pages(span)
         if not request.selector:
             return readings.device_pages(span, None)
-        chosen = self._store.devices.list(parse(request.selector))
+        chosen = store.devices.list(parse(request.selector))
         return readings.device_pages(span, [record.id for record in chosen])
 
 

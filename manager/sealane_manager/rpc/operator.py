@@ -14,7 +14,7 @@ from sealane_manager.identity.enrolment import Terms
 from sealane_manager.members import LabelChange
 from sealane_manager.rollout.operate import Word
 from sealane_manager.rpc import convert
-from sealane_manager.rpc.operators import asked
+from sealane_manager.rpc.operators import asked, asking
 from sealane_manager.rpc.schedules import schedule_from_wire, schedule_to_wire
 from sealane_manager.rpc.uploads import take_upload
 from sealane_manager.trust.changes import Offer
@@ -70,7 +70,7 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     ) -> wire.ListDevicesResponse:
         """The devices that a selector picks."""
         members = self._offices.members
-        found = await asked(lambda _: members.list(request.selector))
+        found = await asked(lambda who: members.seen(who.sites).list(request.selector))
         return wire.ListDevicesResponse(devices=map(convert.device_to_wire, found))
 
     async def LabelDevice(
@@ -80,7 +80,8 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
 
         def label(who: Who) -> wire.Device:
             change = LabelChange(dict(request.set), tuple(request.remove))
-            device = self._offices.members.label(request.device, change, who.name)
+            members = self._offices.members.seen(who.sites)
+            device = members.label(request.device, change, who.name)
             return convert.device_to_wire(device)
 
         return wire.LabelDeviceResponse(device=await asked(label))
@@ -166,7 +167,8 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
 
         def create(who: Who) -> wire.Rollout:
             spec = convert.spec_from_wire(request)
-            rollout = self._offices.rollouts.create(spec, who.name, request.reason)
+            rollouts = self._offices.rollouts.seen(who.sites)
+            rollout = rollouts.create(spec, who.name, request.reason)
             return convert.rollout_to_wire(rollout)
 
         return wire.CreateRolloutResponse(rollout=await asked(create))
@@ -178,7 +180,8 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
 
         def apply(who: Who) -> wire.ApplyRolloutResponse:
             wish = convert.wish_from_wire(request)
-            applied = self._offices.rollouts.apply(wish, who.name, request.asked.reason)
+            rollouts = self._offices.rollouts.seen(who.sites)
+            applied = rollouts.apply(wish, who.name, request.asked.reason)
             return convert.applied_to_wire(applied)
 
         return await asked(apply)
@@ -188,7 +191,7 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     ) -> wire.ListRolloutsResponse:
         """Every rollout, the newest first."""
         rollouts = self._offices.rollouts
-        found = await asked(lambda _: rollouts.list())
+        found = await asked(lambda who: rollouts.seen(who.sites).list())
         return wire.ListRolloutsResponse(rollouts=map(convert.rollout_to_wire, found))
 
     async def GetRollout(
@@ -196,14 +199,14 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     ) -> wire.GetRolloutResponse:
         """One rollout with its devices and decisions."""
         rollouts = self._offices.rollouts
-        found = await asked(lambda _: rollouts.get(request.id))
+        found = await asked(lambda who: rollouts.seen(who.sites).get(request.id))
         return wire.GetRolloutResponse(rollout=convert.rollout_to_wire(found))
 
     async def WatchRollout(
         self, request: wire.WatchRolloutRequest, _context: Context
     ) -> AsyncIterator[wire.WatchRolloutResponse]:
         """The rollout now and after every change, until it has ended."""
-        async for rollout in self._offices.rollouts.watch(request.id):
+        async for rollout in self._offices.rollouts.seen(asking().sites).watch(request.id):
             yield wire.WatchRolloutResponse(rollout=convert.rollout_to_wire(rollout))
 
     async def ControlRollout(
@@ -214,7 +217,8 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         def control(who: Who) -> wire.Rollout:
             operation = convert.operation_from_wire(request)
             word = Word(operation, request.reason, who.name, request.device)
-            return convert.rollout_to_wire(self._offices.rollouts.operate(request.id, word))
+            rollouts = self._offices.rollouts.seen(who.sites)
+            return convert.rollout_to_wire(rollouts.operate(request.id, word))
 
         return wire.ControlRolloutResponse(rollout=await asked(control))
 

@@ -62,7 +62,7 @@ class OrderService(orders_pb2_grpc.OrderServiceServicer):
         self, request: wire.ListHoldsRequest, _context: Context
     ) -> wire.ListHoldsResponse:
         """The holds that have not ended."""
-        found = await asked(lambda _: self._members.holds(request.device))
+        found = await asked(lambda who: self._members.seen(who.sites).holds(request.device))
         return wire.ListHoldsResponse(orders=map(_order_to_wire, found))
 
     async def RollBackDevice(

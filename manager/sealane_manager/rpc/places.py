@@ -9,7 +9,7 @@ from sealane_manager.errors import NotAllowed
 from sealane_manager.hold_order import meant
 from sealane_manager.people.access import OPERATIONS, Act
 from sealane_manager.people.methods import METHODS
-from sealane_manager.reach import Reach
+from sealane_manager.reach import Reach, check_reach
 from sealane_manager.rpc import convert
 from sealane_manager.selector import SITE
 
@@ -41,11 +41,8 @@ class Places:
         if not who.sites or act is Act.LOOK:
             return
         find = WHERE.get(method, _fleet)
-        sites = find(Reach(self.store, self.controller), request)
-        if sites is None:
-            who.check_everywhere(act)
-        else:
-            who.check_at(act, sites)
+        reach = Reach(self.store.seen(who.sites), self.controller)
+        check_reach(who, act, find(reach, request))
 
 
 def act_of(method: str, request: Any) -> Act:

@@ -47,7 +47,7 @@ class SampleService(samples_pb2_grpc.SampleServiceServicer):
         self, _request: wire.ListSampleOrdersRequest, _context: Context
     ) -> wire.ListSampleOrdersResponse:
         """The orders that hold now."""
-        found = await asked(lambda _: self._sampling.orders())
+        found = await asked(lambda who: self._sampling.seen(who.sites).orders())
         return wire.ListSampleOrdersResponse(orders=map(_order_to_wire, found))
 
     async def ListSamples(
@@ -55,7 +55,9 @@ class SampleService(samples_pb2_grpc.SampleServiceServicer):
     ) -> wire.ListSamplesResponse:
         """Samples that are here."""
         found = await asked(
-            lambda _: self._sampling.list(request.device, request.slot, request.release),
+            lambda who: self._sampling.seen(who.sites).list(
+                request.device, request.slot, request.release
+            ),
         )
         return wire.ListSamplesResponse(samples=map(_sample_to_wire, found))
 

@@ -21,6 +21,7 @@ from sealane_manager.alerts.types import (
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import DecisionRecord
+from sealane_manager.store.sight import Sight
 from sealane_manager.store.tables import AlertRow, DeliveryRow, SilenceRow
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Delivery:
     problem: str
 
 
-class Alerts:
+class Alerts(Sight):
     """Lists alerts and changes them."""
 
     def __init__(self, database: Database) -> None:
@@ -70,7 +71,8 @@ class Alerts:
     def list(self, wanted: AlertFilter | None = None) -> tuple[Alert, ...]:
         """The alerts, the latest first."""
         wanted = wanted or AlertFilter()
-        query = select(AlertRow).where(col(AlertRow.state).in_(wanted.states or _LIVE))
+        states = col(AlertRow.state).in_(wanted.states or _LIVE)
+        query = select(AlertRow).where(states, *self._at(col(AlertRow.site)))
         for column, value in (
             (col(AlertRow.rule), wanted.rule),
             (col(AlertRow.site), wanted.site),
@@ -88,7 +90,7 @@ class Alerts:
         """One alert, whatever its state; raises NotKnown."""
         with self._database.read() as session:
             row = session.get(AlertRow, (rule, subject))
-            if not row:
+            if not row or not self._sees(row.site):
                 raise _unknown(rule, subject)
             return _alert(row)
 
@@ -96,7 +98,7 @@ class Alerts:
         """How many alerts are open or acknowledged, by rule and severity."""
         query = (
             select(AlertRow.rule, AlertRow.severity, func.count())
-            .where(col(AlertRow.state).in_(_LIVE))
+            .where(col(AlertRow.state).in_(_LIVE), *self._at(col(AlertRow.site)))
             .group_by(col(AlertRow.rule), col(AlertRow.severity))
         )
         with self._database.read() as session:
@@ -168,21 +170,28 @@ class Alerts:
         """One silence; raises NotKnown."""
         with self._database.read() as session:
             row = session.get(SilenceRow, silence)
-            if not row:
+            found = _silence(row) if row else None
+            if not found or not self._hears(found):
                 raise _no_silence(silence)
-            return _silence(row)
+            return found
 
     def silences(self, now: datetime) -> tuple[Silence, ...]:
         """Those that hold now, the first to end first."""
         query = select(SilenceRow).where(col(SilenceRow.until) > now)
         with self._database.read() as session:
-            return tuple(map(_silence, session.exec(query.order_by(col(SilenceRow.until)))))
+            found = map(_silence, session.exec(query.order_by(col(SilenceRow.until))))
+            return tuple(each for each in found if self._hears(each))
+
+    def _hears(self, silence: Silence) -> bool:
+        """Whether a silence is of what is seen: of these sites, or of a rule everywhere."""
+        return self._sees(silence.site) or not (silence.site or silence.subject)
 
     def deliveries(self, limit: int = SHOWN) -> tuple[Delivery, ...]:
         """The last deliveries, the newest first."""
         query = select(DeliveryRow).order_by(col(DeliveryRow.made_at).desc()).limit(limit)
         with self._database.read() as session:
-            return tuple(map(_delivery, session.exec(query)))
+            found = map(_delivery, session.exec(query))
+            return tuple(each for each in found if self._sees(str(each.content.get("site", ""))))
 
     def due(self, now: datetime, limit: int) -> tuple[Delivery, ...]:
         """Deliveries whose time has come, the longest waiting first."""

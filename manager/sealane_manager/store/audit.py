@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import or_, select
 from sqlmodel import col
 
+from sealane_manager.people.redaction import without
+from sealane_manager.store.sight import Sight
 from sealane_manager.store.summaries import AuditLine
 from sealane_manager.store.tables import DecisionRow
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from sealane_manager.store.database import Database
     from sealane_manager.store.summaries import AuditFilter
 
@@ -18,14 +22,14 @@ WORDS: Final = 200
 """Actors or actions offered in a filter."""
 
 
-class Audit:
+class Audit(Sight):
     """Pages of the decision log."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def lines(self, wanted: AuditFilter) -> tuple[AuditLine, ...]:
-        """The newest lines that match, at most `size`."""
+        """The newest lines that match, at most `size`; devices elsewhere are not named."""
         query = select(DecisionRow).order_by(col(DecisionRow.leaf).desc()).limit(wanted.size)
         if wanted.before:
             query = query.where(col(DecisionRow.leaf) < wanted.before - 1)
@@ -41,7 +45,8 @@ class Audit:
             actor = col(DecisionRow.actor).icontains(wanted.text, autoescape=True)
             query = query.where(or_(detail, actor))
         with self._database.read() as session:
-            return tuple(_line(row) for row in session.execute(query).scalars())
+            hidden = self._elsewhere(session)
+            return tuple(_line(row, hidden) for row in session.execute(query).scalars())
 
     def who_started(self, rollout: str) -> str:
         """Who wrote the first line about a rollout; empty when there is none."""
@@ -61,13 +66,13 @@ class Audit:
             return tuple(session.execute(query).scalars())
 
 
-def _line(row: DecisionRow) -> AuditLine:
+def _line(row: DecisionRow, hidden: Container[str]) -> AuditLine:
     return AuditLine(
         number=row.leaf + 1,
         at=row.at,
         rollout=row.rollout,
         actor=row.actor,
         action=row.action,
-        detail=row.detail,
+        detail=without(row.detail, hidden),
         evidence=row.evidence,
     )

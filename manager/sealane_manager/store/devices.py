@@ -18,6 +18,7 @@ from sealane_manager.store import rows
 from sealane_manager.store.decisions import log
 from sealane_manager.store.observations import fold
 from sealane_manager.store.records import DecisionRecord, Standing
+from sealane_manager.store.sight import Sight
 from sealane_manager.store.tables import (
     DeviceRow,
     LabelRow,
@@ -45,7 +46,7 @@ MAX_SLOTS: Final = 1024
 """Slots of one device: as many as a director document holds."""
 
 
-class Devices:
+class Devices(Sight):
     """Keeps devices; when one was last heard is kept in memory and flushed in batches."""
 
     def __init__(self, database: Database) -> None:
@@ -195,6 +196,7 @@ class Devices:
             _record_slots(session, device, slots, now)
 
     def _records(self, where: Sequence[ColumnElement[bool]]) -> tuple[DeviceRecord, ...]:
+        where = [*where, *self._within(col(DeviceRow.id))]
         chosen = select(DeviceRow.id).where(*where)
         labels: dict[str, dict[str, str]] = defaultdict(dict)
         slots: dict[str, list[SlotReport]] = defaultdict(list)

@@ -10,12 +10,13 @@ from sqlmodel import col, select
 
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.hold_order import MAX_HOLDS, concerning
-from sealane_manager.selector import parse
+from sealane_manager.selector import one, parse
 from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import bump
 from sealane_manager.store.devices import conditions
 from sealane_manager.store.orders import hold_order, hold_orders, labels_of
 from sealane_manager.store.records import DecisionRecord
+from sealane_manager.store.sight import Sight
 from sealane_manager.store.tables import DeviceRow, HoldRow
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from sealane_manager.store.records import By
 
 
-class Holds:
+class Holds(Sight):
     """The holds of one fleet."""
 
     def __init__(self, database: Database) -> None:
@@ -38,29 +39,31 @@ class Holds:
     def list(self, now: datetime) -> tuple[HoldOrder, ...]:
         """Those that have not ended, the next to end first."""
         with self._database.read() as session:
-            return hold_orders(session, now)
+            found = hold_orders(session, now)
+            return tuple(each for each in found if self._concerns(session, each.selector))
 
     def get(self, name: str) -> HoldOrder:
         """One hold; raises NotKnown."""
         with self._database.read() as session:
             row = session.get(HoldRow, name)
-            if row is None:
+            if row is None or not self._concerns(session, row.selector):
                 raise _unknown(name)
             return hold_order(row)
 
     def of(self, device: DeviceId, now: datetime) -> tuple[HoldOrder, ...]:
         """Those that hold one device back."""
         with self._database.read() as session:
+            if not self._concerns(session, one(device)):
+                return ()
             orders = hold_orders(session, now)
             return concerning(orders, labels_of(session, device), device, now)
 
-    def meant(self, selector: str) -> Mapping[DeviceId, str]:
-        """The devices that a selector means, with the site of each; empty without one."""
-        with self._database.read() as session:
-            return {
-                device: labels_of(session, device).get("site", "")
-                for device in _meant(session, selector)
-            }
+    def _concerns(self, session: Session, selector: str) -> bool:
+        """Whether a selector means a device that is seen."""
+        if not self.bounds:
+            return True
+        meant = (*conditions(parse(selector)), *self._within(col(DeviceRow.id)))
+        return session.exec(select(DeviceRow.id).where(*meant).limit(1)).first() is not None
 
     def place(self, order: HoldOrder, by: By) -> Mapping[DeviceId, int]:
         """Keep an order; returns who must hear of it.

@@ -18,6 +18,7 @@ from sealane_manager.selector import SITE, parse
 from sealane_manager.store import rows
 from sealane_manager.store.devices import conditions
 from sealane_manager.store.records import Standing
+from sealane_manager.store.sight import Sight
 from sealane_manager.store.summaries import (
     Complaint,
     DeviceLine,
@@ -55,7 +56,7 @@ _SAFE_MODE: Final = "safe_mode"
 _BOTH: Final[tuple[type[SlotRow | DesiredRow], ...]] = (SlotRow, DesiredRow)
 
 
-class Overview:
+class Overview(Sight):
     """Lists, counts and mixes of devices."""
 
     def __init__(self, database: Database) -> None:
@@ -64,7 +65,7 @@ class Overview:
     def devices(self, wanted: DeviceFilter, page: Page, reachable: Iterable[str]) -> DeviceList:
         """One page of the devices that match; raises InvalidName for a malformed selector."""
         seen = _Fleet(reachable)
-        matching = seen.devices(_matching(wanted)).subquery()
+        matching = seen.devices([*_matching(wanted), *self._mine()]).subquery()
         chosen = _filtered(matching, wanted)
         with self._database.read() as session:
             counts = _counted(session, matching)
@@ -75,9 +76,9 @@ class Overview:
 
     def status(self, device: str, reachable: Iterable[str]) -> Status:
         """How one device is; raises NotKnown."""
-        found = _Fleet(reachable).devices([col(DeviceRow.id) == device]).subquery()
+        found = _Fleet(reachable).devices([col(DeviceRow.id) == device, *self._mine()])
         with self._database.read() as session:
-            status = session.execute(select(found.c.status)).scalar()
+            status = session.execute(select(found.subquery().c.status)).scalar()
         if not status:
             raise NotKnown(f"there is no device {device}", hint="see the list of devices")
         return Status(status)
@@ -85,11 +86,11 @@ class Overview:
     def counts(self, reachable: Iterable[str]) -> Mapping[Status, int]:
         """How many devices are how."""
         with self._database.read() as session:
-            return _counted(session, _Fleet(reachable).devices([]).subquery())
+            return _counted(session, _Fleet(reachable).devices(self._mine()).subquery())
 
     def sites(self, label: str, reachable: Iterable[str]) -> tuple[SiteLine, ...]:
         """The devices by the value of a label, and how they are."""
-        devices = _Fleet(reachable, label).devices([]).subquery()
+        devices = _Fleet(reachable, label).devices(self._mine()).subquery()
         query = select(devices.c.site, devices.c.status, func.count()).group_by(
             devices.c.site, devices.c.status
         )
@@ -104,7 +105,7 @@ class Overview:
         counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
         with self._database.read() as session:
             for index, table in enumerate(_BOTH):
-                for slot, release, count in session.execute(_released(table)):
+                for slot, release, count in session.execute(_released(table).where(*self._mine())):
                     counts[slot, release][index] += count
         return tuple(
             Serving(slot, release, active, desired)
@@ -114,10 +115,10 @@ class Overview:
 
     def facets(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The sites and the releases that devices have, for filters."""
-        sites = select(col(LabelRow.value)).where(col(LabelRow.key) == SITE).distinct()
-        releases = (
-            select(col(SlotRow.active_release)).where(col(SlotRow.active_release) != "").distinct()
-        )
+        named = (col(LabelRow.key) == SITE, *self._at(col(LabelRow.value)))
+        sites = select(col(LabelRow.value)).where(*named).distinct()
+        serving = (col(SlotRow.active_release) != "", *self._within(col(SlotRow.device)))
+        releases = select(col(SlotRow.active_release)).where(*serving).distinct()
         with self._database.read() as session:
             return (
                 tuple(session.execute(sites.order_by("value").limit(FACETS)).scalars()),
@@ -126,7 +127,8 @@ class Overview:
 
     def label_keys(self) -> tuple[str, ...]:
         """Every label that a device has."""
-        query = select(col(LabelRow.key)).distinct().order_by("key").limit(FACETS)
+        query = select(col(LabelRow.key)).where(*self._within(col(LabelRow.device)))
+        query = query.distinct().order_by("key").limit(FACETS)
         with self._database.read() as session:
             return tuple(session.execute(query).scalars())
 
@@ -145,6 +147,7 @@ class Overview:
                 col(DeviceRow.state) != str(Standing.REVOKED),
                 _Fleet(reachable).reachable,
                 _is_troubled(),
+                *self._mine(),
             )
             .group_by(*same)
             .order_by(func.count().desc(), func.min(device))
@@ -177,14 +180,15 @@ class Overview:
 
     def slots(self, device: str) -> tuple[SlotLine, ...]:
         """The slots of one device, desired beside actual."""
+        query = select(col(DeviceRow.id)).where(col(DeviceRow.id) == device, *self._mine())
         with self._database.read() as session:
-            return _slots(session, [device])[device]
+            return _slots(session, session.execute(query).scalars().all())[device]
 
     def events(self, device: str, limit: int) -> tuple[EventLine, ...]:
         """The last events of a device's outbox, the newest first."""
         query = (
             select(EventRow)
-            .where(col(EventRow.device) == device)
+            .where(col(EventRow.device) == device, *self._within(col(EventRow.device)))
             .order_by(col(EventRow.sequence).desc())
             .limit(limit)
         )
@@ -198,12 +202,24 @@ class Overview:
         """The last receipts of a device, the newest first."""
         query = (
             select(ReceiptRow)
-            .where(col(ReceiptRow.device) == device)
+            .where(col(ReceiptRow.device) == device, *self._within(col(ReceiptRow.device)))
             .order_by(col(ReceiptRow.sequence).desc())
             .limit(limit)
         )
         with self._database.read() as session:
             return tuple(rows.receipt(row) for row in session.execute(query).scalars())
+
+    def those(self, devices: Iterable[str] | None = None) -> frozenset[str]:
+        """Those of these devices, or of all, that are seen."""
+        query = select(col(DeviceRow.id)).where(*self._mine())
+        if devices is not None:
+            names = func.json_each(json.dumps(sorted(devices))).table_valued("value")
+            query = query.where(col(DeviceRow.id).in_(select(names.c.value)))
+        with self._database.read() as session:
+            return frozenset(session.execute(query).scalars())
+
+    def _mine(self) -> list[ColumnElement[bool]]:
+        return self._within(col(DeviceRow.id))
 
 
 class _Fleet:

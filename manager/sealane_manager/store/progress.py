@@ -9,15 +9,17 @@ from sqlalchemy import func, or_, select
 from sqlmodel import col
 
 from sealane_manager.errors import NotKnown
+from sealane_manager.people.redaction import without
 from sealane_manager.rollout.types import BROKEN, LIVE, DeviceState
 from sealane_manager.store import rows
+from sealane_manager.store.sight import Sight
 from sealane_manager.store.summaries import Cell, RolloutDeviceLine, RolloutLine, Trouble
 from sealane_manager.store.tables import RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlmodel import Session
 
     from sealane_manager.store.database import Database
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _BROKEN: Final = [str(state) for state in (*BROKEN, DeviceState.SUSPECT)]
 
 
-class Progress:
+class Progress(Sight):
     """Lists and counts of rollouts."""
 
     def __init__(self, database: Database) -> None:
@@ -39,10 +41,20 @@ class Progress:
             query = query.where(col(RolloutRow.state).in_([str(state) for state in LIVE]))
         return self._lines(query.limit(page.size).offset(page.offset))
 
+    def reasons(self) -> Mapping[str, str]:
+        """Why each rollout stands where it does, by its id."""
+        query = select(RolloutRow).where(*self._shared(col(RolloutRow.id)))
+        with self._database.read() as session:
+            hidden = self._elsewhere(session)
+            found = session.execute(query).scalars()
+            return {row.id: without(row.reason, hidden) for row in found}
+
     def count(self) -> int:
         """How many rollouts there are."""
         with self._database.read() as session:
-            return session.execute(select(func.count()).select_from(RolloutRow)).scalar() or 0
+            mine = self._shared(col(RolloutRow.id))
+            query = select(func.count()).select_from(RolloutRow).where(*mine)
+            return session.execute(query).scalar() or 0
 
     def rollout(self, rollout: str) -> RolloutLine:
         """One rollout; raises NotKnown."""
@@ -71,7 +83,7 @@ class Progress:
         """How many devices of each stage are in which state."""
         query = (
             select(col(RolloutDeviceRow.stage), col(RolloutDeviceRow.state), func.count())
-            .where(col(RolloutDeviceRow.rollout) == rollout)
+            .where(*self._of(rollout))
             .group_by(col(RolloutDeviceRow.stage), col(RolloutDeviceRow.state))
         )
         found: dict[int, dict[str, int]] = defaultdict(dict)
@@ -84,7 +96,7 @@ class Progress:
         self, rollout: str, page: Page, states: Sequence[str] = ()
     ) -> tuple[RolloutDeviceLine, ...]:
         """One page of a rollout's devices in the order of their turn; all states when none."""
-        query = select(RolloutDeviceRow).where(col(RolloutDeviceRow.rollout) == rollout)
+        query = select(RolloutDeviceRow).where(*self._of(rollout))
         if states:
             query = query.where(col(RolloutDeviceRow.state).in_(states))
         query = query.order_by(col(RolloutDeviceRow.position))
@@ -96,7 +108,7 @@ class Progress:
         """The first devices in the order of their turn; of one stage, or of all."""
         query = select(
             col(RolloutDeviceRow.device), col(RolloutDeviceRow.state), col(RolloutDeviceRow.stage)
-        ).where(col(RolloutDeviceRow.rollout) == rollout)
+        ).where(*self._of(rollout))
         if stage is not None:
             query = query.where(col(RolloutDeviceRow.stage) == stage)
         query = query.order_by(col(RolloutDeviceRow.position)).limit(limit)
@@ -109,7 +121,7 @@ class Progress:
         state = col(RolloutDeviceRow.state)
         query = (
             select(state, detail, func.count(), func.min(device))
-            .where(col(RolloutDeviceRow.rollout) == rollout, state.in_(_BROKEN))
+            .where(*self._of(rollout), state.in_(_BROKEN))
             .group_by(state, detail)
             .order_by(func.count().desc(), detail)
             .limit(limit)
@@ -119,24 +131,32 @@ class Progress:
 
     def _lines(self, query: Select[Any]) -> tuple[RolloutLine, ...]:
         with self._database.read() as session:
-            found = session.execute(query).scalars().all()
-            counts = _counted(session, [row.id for row in found])
-            return tuple(_line(row, counts[row.id]) for row in found)
+            found = session.execute(query.where(*self._shared(col(RolloutRow.id)))).scalars().all()
+            counts = self._counted(session, [row.id for row in found])
+            hidden = self._elsewhere(session)
+            return tuple(_line(row, counts[row.id], hidden) for row in found)
+
+    def _of(self, rollout: str) -> list[ColumnElement[bool]]:
+        """The condition that a device of this rollout is seen."""
+        device = col(RolloutDeviceRow.device)
+        return [col(RolloutDeviceRow.rollout) == rollout, *self._within(device)]
+
+    def _counted(
+        self, session: Session, rollouts: Sequence[str]
+    ) -> Mapping[str, Mapping[str, int]]:
+        rollout, state = col(RolloutDeviceRow.rollout), col(RolloutDeviceRow.state)
+        query = (
+            select(rollout, state, func.count())
+            .where(rollout.in_(rollouts), *self._within(col(RolloutDeviceRow.device)))
+            .group_by(rollout, state)
+        )
+        counts: dict[str, dict[str, int]] = defaultdict(dict)
+        for name, how, count in session.execute(query):
+            counts[name][how] = count
+        return counts
 
 
-def _counted(session: Session, rollouts: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
-    query = (
-        select(col(RolloutDeviceRow.rollout), col(RolloutDeviceRow.state), func.count())
-        .where(col(RolloutDeviceRow.rollout).in_(rollouts))
-        .group_by(col(RolloutDeviceRow.rollout), col(RolloutDeviceRow.state))
-    )
-    counts: dict[str, dict[str, int]] = defaultdict(dict)
-    for rollout, state, count in session.execute(query):
-        counts[rollout][state] = count
-    return counts
-
-
-def _line(row: RolloutRow, devices: Mapping[str, int]) -> RolloutLine:
+def _line(row: RolloutRow, devices: Mapping[str, int], hidden: Container[str]) -> RolloutLine:
     return RolloutLine(
         id=row.id,
         release=row.release,
@@ -147,7 +167,7 @@ def _line(row: RolloutRow, devices: Mapping[str, int]) -> RolloutLine:
         stage=row.stage,
         phase=row.phase,
         state=row.state,
-        reason=row.reason,
+        reason=without(row.reason, hidden),
         created_at=row.created_at,
         ended_at=row.ended_at,
         author=row.author,

@@ -12,6 +12,7 @@ from sealane_manager.errors import NotKnown
 from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import bump
 from sealane_manager.store.records import DecisionRecord, SampleOrder, SampleRecord
+from sealane_manager.store.sight import Sight
 from sealane_manager.store.tables import DesiredRow, SampleOrderRow, SampleRow
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SHOWN: Final = 500
 """Samples in one list."""
 
 
-class Samples:
+class Samples(Sight):
     """Keeps orders and the list of samples; the sealed bytes lie in files."""
 
     def __init__(self, database: Database) -> None:
@@ -51,7 +52,8 @@ class Samples:
 
     def orders(self, now: datetime) -> tuple[SampleOrder, ...]:
         """Those that hold now."""
-        query = select(SampleOrderRow).where(col(SampleOrderRow.until) > now)
+        lasting = (col(SampleOrderRow.until) > now, *self._within(col(SampleOrderRow.device)))
+        query = select(SampleOrderRow).where(*lasting)
         query = query.order_by(col(SampleOrderRow.device), col(SampleOrderRow.slot))
         with self._database.read() as session:
             return tuple(_order(row) for row in session.exec(query))
@@ -78,7 +80,7 @@ class Samples:
 
     def list(self, device: str = "", slot: str = "", release: str = "") -> tuple[SampleRecord, ...]:
         """Samples, the newest first; an empty field means any."""
-        query = select(SampleRow)
+        query = select(SampleRow).where(*self._within(col(SampleRow.device)))
         for column, value in (
             (col(SampleRow.device), device),
             (col(SampleRow.slot), slot),
@@ -93,7 +95,9 @@ class Samples:
     def get(self, sample: str) -> SampleRecord:
         """One sample; raises NotKnown."""
         with self._database.read() as session:
-            row = session.get(SampleRow, sample)
+            within = self._within(col(SampleRow.device))
+            query = select(SampleRow).where(SampleRow.id == sample, *within)
+            row = session.exec(query).first()
             if row is None:
                 raise _unknown(sample)
             return _record(row)

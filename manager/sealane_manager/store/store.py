@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from sealane.clock import SystemClock
@@ -38,6 +39,7 @@ from sealane_manager.store.tokens import Tokens
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sealane_manager.reach import Sites
     from sealane_manager.store.telemetry import Telemetry
 
 TELEMETRY_FILE: Final = "telemetry.db"
@@ -46,6 +48,9 @@ TELEMETRY_FILE: Final = "telemetry.db"
 
 class Store:
     """Everything that a manager keeps, by subject. Calls block: from asyncio, use a thread."""
+
+    sites: Sites = frozenset()
+    """What is seen; none means everything."""
 
     def __init__(self, database: Database, telemetry: Telemetry) -> None:
         self._database = database
@@ -75,6 +80,22 @@ class Store:
         self.restoring = Restoring(database)
         self.kits = Kits(database)
         self.health = FleetHealth(database, self.devices, telemetry)
+
+    def seen(self, sites: Sites) -> Store:
+        """The same for somebody who sees these sites alone; none means everything."""
+        if not sites:
+            return self
+        bound = copy(self)
+        bound.sites = sites
+        bound.devices = self.devices.bound_to(sites)
+        bound.overview = self.overview.bound_to(sites)
+        bound.progress = self.progress.bound_to(sites)
+        bound.alerts = self.alerts.bound_to(sites)
+        bound.holds = self.holds.bound_to(sites)
+        bound.samples = self.samples.bound_to(sites)
+        bound.audit = self.audit.bound_to(sites)
+        bound.telemetry = self.telemetry.seen(sites, bound.overview.those)
+        return bound
 
     def close(self) -> None:
         """Write what is only in memory, and let the files go."""

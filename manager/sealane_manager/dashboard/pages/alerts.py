@@ -88,15 +88,16 @@ class AlertPages:
         return self._front.page(
             visit,
             "alerts.html",
-            seen=self.picture(visit.asked),
+            seen=self.picture(visit),
             rules=tuple(BY_NAME),
             severities=tuple(Severity),
-            sites=self._offices.store.overview.facets()[0],
+            sites=visit.offices.store.overview.facets()[0],
         )
 
-    def picture(self, asked: Mapping[str, str]) -> AlertPicture:
+    def picture(self, visit: Visit) -> AlertPicture:
         """Look at the alerts that an address asks for."""
-        chosen, alarms = query.value(asked, "show"), self._offices.alarms
+        asked, alarms = visit.asked, visit.offices.alarms
+        chosen = query.value(asked, "show")
         view = chosen if chosen in VIEWS else VIEWS[0]
         states = (AlertState.RESOLVED,) if view == "history" else ()
         wanted = AlertFilter(
@@ -119,7 +120,7 @@ class AlertPages:
         asked, who = visit.asked, visit.who
         return Topic(
             key=("alerts", who.role, *sorted(who.sites), query.address("", asked)),
-            look=lambda: self.picture(asked),
+            look=lambda: self.picture(visit),
             render=lambda seen: self._render(seen, asked, who),
         )
 
@@ -129,11 +130,11 @@ class AlertPages:
     def ask_acknowledge(self, request: Request) -> Response:
         """Say what it means, and ask for a reason."""
         visit = self._front.visit(request, Act.TEND)
-        return self._front.page(visit, "acknowledge.html", alert=self._alert(visit.asked))
+        return self._front.page(visit, "acknowledge.html", alert=self._alert(visit, visit.asked))
 
     def acknowledge(self, form: Form) -> Response:
         """Take care of an alert."""
-        alert = self._alert(form.fields)
+        alert = self._alert(form.visit, form.fields)
         form.visit.who.check_at(Act.TEND, (alert.finding.site,))
         self._offices.alarms.acknowledge(*alert.key, form.visit.who.name, form.reason())
         return go("/alerts")
@@ -166,13 +167,13 @@ class AlertPages:
         self._offices.alarms.end_silence(silence.id, form.visit.who.name, form.reason())
         return go("/alerts")
 
-    def _alert(self, given: Mapping[str, str]) -> Alert:
+    def _alert(self, visit: Visit, given: Mapping[str, str]) -> Alert:
         rule, subject = query.value(given, "rule"), query.value(given, "subject")
-        return self._offices.alarms.get(rule, subject)
+        return visit.offices.alarms.get(rule, subject)
 
     def _silence(self, visit: Visit) -> Silence:
         wanted = visit.path("silence")
-        found = self._offices.alarms.silences()
+        found = visit.offices.alarms.silences()
         silence = next((each for each in found if each.id == wanted), None)
         if not silence:
             raise NotKnown("this silence has ended", hint="see the alerts")

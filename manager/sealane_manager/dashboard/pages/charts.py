@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from sealane_manager.dashboard.front import Front, Visit
-    from sealane_manager.dashboard.offices import Offices
     from sealane_manager.store.summaries import RolloutLine
 
 AFTER: Final = timedelta(minutes=10)
@@ -30,43 +29,37 @@ AFTER: Final = timedelta(minutes=10)
 class Charting:
     """Draws charts from stored telemetry; calls block."""
 
-    def __init__(self, offices: Offices) -> None:
-        self._offices = offices
-
     def fleet(self, visit: Visit) -> Charts:
         """Everything that the fleet answered."""
-        return self._cohorts(visit, CohortFilter(), self._now())
+        return self._cohorts(visit, CohortFilter(), _now(visit))
 
     def model(self, visit: Visit, name: ReleaseName) -> Charts:
         """Every release of a model, on all devices."""
-        return self._cohorts(visit, CohortFilter(model=name.model), self._now())
+        return self._cohorts(visit, CohortFilter(model=name.model), _now(visit))
 
     def rollout(self, visit: Visit, line: RolloutLine) -> Charts:
         """The releases of the rollout's model in its slot, until shortly after its end."""
-        end = int((line.ended_at + AFTER).timestamp()) if line.ended_at else self._now()
+        end = int((line.ended_at + AFTER).timestamp()) if line.ended_at else _now(visit)
         wanted = CohortFilter(model=line.release.partition("@")[0], slot=line.slot)
-        return self._cohorts(visit, wanted, min(end, self._now()))
+        return self._cohorts(visit, wanted, min(end, _now(visit)))
 
     def device(self, visit: Visit, device: DeviceId) -> Charts:
         """What one device answered."""
-        chosen, now = range_of(query.value(visit.asked, "span")), self._now()
-        readings = self._offices.store.telemetry.readings
+        chosen, now = range_of(query.value(visit.asked, "span")), _now(visit)
+        readings = visit.offices.store.telemetry.readings
         return draw(readings.device_by_arm(device, span_of(chosen, now)), chosen, now)
 
     def _cohorts(self, visit: Visit, wanted: CohortFilter, now: int) -> Charts:
         chosen = range_of(query.value(visit.asked, "span"))
-        readings = self._offices.store.telemetry.readings
+        readings = visit.offices.store.telemetry.readings
         return draw(readings.by_arm(wanted, span_of(chosen, now)), chosen, now)
-
-    def _now(self) -> int:
-        return int(self._offices.clock.now().timestamp())
 
 
 class ChartPages:
     """The charts alone, for a page that is open and asks again."""
 
     def __init__(self, front: Front) -> None:
-        self._front, self._charting = front, Charting(front.offices)
+        self._front, self._charting = front, Charting()
 
     def add_to(self, app: FastAPI) -> None:
         """Answer under these addresses: `/charts` and the address of the page that has them."""
@@ -87,14 +80,19 @@ class ChartPages:
         return show
 
     def _device(self, visit: Visit) -> Charts:
-        return self._charting.device(visit, parse_device(visit.path("device")))
+        record = visit.offices.store.devices.get(parse_device(visit.path("device")))
+        return self._charting.device(visit, record.id)
 
     def _model(self, visit: Visit) -> Charts:
         return self._charting.model(visit, release_in(visit))
 
     def _rollout(self, visit: Visit) -> Charts:
-        line = self._front.offices.store.progress.rollout(visit.path("rollout"))
+        line = visit.offices.store.progress.rollout(visit.path("rollout"))
         return self._charting.rollout(visit, line)
+
+
+def _now(visit: Visit) -> int:
+    return int(visit.offices.clock.now().timestamp())
 
 
 def release_in(visit: Visit) -> ReleaseName:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.alerts.types import Alert
     from sealane_manager.dashboard.front import Form, Front, Visit
+    from sealane_manager.dashboard.offices import Offices
     from sealane_manager.hold_order import HoldOrder
     from sealane_manager.store.records import DeviceRecord, ReceiptRecord
     from sealane_manager.store.summaries import (
@@ -66,7 +67,7 @@ class DevicePages:
 
     def __init__(self, front: Front) -> None:
         self._front, self._offices = front, front.offices
-        self._charting = Charting(front.offices)
+        self._charting = Charting()
 
     def add_to(self, app: FastAPI) -> None:
         """Answer under these addresses."""
@@ -91,7 +92,7 @@ class DevicePages:
         """The table."""
         visit = self._front.visit(request)
         wanted, page = query.device_filter(visit.asked), query.page(visit.asked)
-        overview = self._offices.store.overview
+        overview = visit.offices.store.overview
         found = overview.devices(wanted, page, self._offices.reachable())
         sites, releases = overview.facets()
         answer = self._front.page(
@@ -103,7 +104,7 @@ class DevicePages:
             sites=sites,
             releases=releases,
             statuses=tuple(Status),
-            latest=self._offices.store.telemetry.readings.latest(each.id for each in found.lines),
+            latest=visit.offices.store.telemetry.readings.latest(each.id for each in found.lines),
         )
         if "hx-request" in request.headers:
             before = request.headers.get("hx-current-url", "")[: query.SELECTOR_CHARS]
@@ -114,17 +115,17 @@ class DevicePages:
     def show(self, request: Request) -> Response:
         """One device."""
         visit = self._front.visit(request)
-        picture = self.picture(visit.path("device"))
+        picture = self.picture(visit.path("device"), visit.offices)
         charts = self._charting.device(visit, picture.record.id)
         return self._front.page(visit, "device.html", seen=picture, charts=charts)
 
-    def picture(self, name: str) -> DevicePicture:
+    def picture(self, name: str, offices: Offices) -> DevicePicture:
         """Look at one device; raises NotKnown or InvalidName."""
-        device, store = parse_device(name), self._offices.store
+        device, store = parse_device(name), offices.store
         record = store.devices.get(device)
         return DevicePicture(
             record=record,
-            status=store.overview.status(device, self._offices.reachable() & {device}),
+            status=store.overview.status(device, offices.reachable() & {device}),
             slots=store.overview.slots(device),
             receipts=store.overview.receipts(device, RECEIPTS),
             events=store.overview.events(device, EVENTS),
@@ -136,15 +137,16 @@ class DevicePages:
                 for each in store.alerts.list(AlertFilter(text=device))
                 if each.finding.subject.partition("/")[0] == device
             ),
-            holds=store.holds.of(device, self._offices.clock.now()),
+            holds=store.holds.of(device, offices.clock.now()),
         )
 
-    def topic(self, name: str) -> Topic[DevicePicture]:
+    def topic(self, name: str, visit: Visit) -> Topic[DevicePicture]:
         """The picture of one device; raises InvalidName or NotKnown."""
-        device = self._offices.store.devices.get(parse_device(name)).id
+        offices = visit.offices
+        device = offices.store.devices.get(parse_device(name)).id
         return Topic(
-            key=("device", device),
-            look=lambda: self.picture(device),
+            key=("device", device, *sorted(visit.who.sites)),
+            look=lambda: self.picture(device, offices),
             render=lambda seen: self._front.render("live/device.html", seen=seen),
         )
 
@@ -198,7 +200,7 @@ class DevicePages:
         return go(f"/devices/{record.id}")
 
     def _record(self, visit: Visit) -> DeviceRecord:
-        return self._offices.store.devices.get(parse_device(visit.path("device")))
+        return visit.offices.store.devices.get(parse_device(visit.path("device")))
 
     def _site(self, visit: Visit) -> str:
         return self._record(visit).labels.get(SITE, "")
@@ -207,7 +209,7 @@ class DevicePages:
         """The devices by site, or by another label."""
         visit = self._front.visit(request)
         label = query.value(visit.asked, "by") or "site"
-        overview = self._offices.store.overview
+        overview = visit.offices.store.overview
         found = overview.sites(label, self._offices.reachable())
         keys = overview.label_keys()
         return self._front.page(visit, "sites.html", label=label, found=found, keys=keys)
@@ -216,7 +218,7 @@ class DevicePages:
         """Devices, sites, releases and rollouts by a part of their name."""
         visit = self._front.visit(request)
         text = query.value(visit.asked, "q")
-        store = self._offices.store
+        store = visit.offices.store
         wanted, page = DeviceFilter(text=text), Page(size=FOUND)
         devices = store.overview.devices(wanted, page, self._offices.reachable())
         if devices.total == 1 and devices.lines[0].id == text:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sealane_manager.dashboard.front import Front
+    from sealane_manager.dashboard.front import Front, Visit
     from sealane_manager.drift.picture import Distribution
+    from sealane_manager.store.telemetry.queries import Readings
 
 FLEET_S: Final = 3600
 """What counts as now of a whole fleet; of one device it is RECENT_S."""
@@ -55,7 +56,6 @@ class DriftPages:
 
     def __init__(self, front: Front) -> None:
         self._front, self._offices = front, front.offices
-        self._readings = front.offices.store.telemetry.readings
 
     def add_to(self, app: FastAPI) -> None:
         """Answer under these addresses."""
@@ -66,15 +66,16 @@ class DriftPages:
         """Every model, and the devices whose inputs drift most."""
         visit = self._front.visit(request)
         release, device = (query.value(visit.asked, name) for name in ("release", "device"))
-        page, now = query.page(visit.asked), self._now()
-        named = [each for each in self._served(now) if release in {"", each[0]}]
-        detectors = self._offices.drifting.detectors(release, device)
+        page, now, offices = query.page(visit.asked), self._now(), visit.offices
+        served = _served(offices.store.telemetry.readings, now)
+        named = [each for each in served if release in {"", each[0]}]
+        detectors = offices.drifting.detectors(release, device, offices.those())
         return self._front.page(
             visit,
             "drift.html",
-            models=[self._model(each, now) for each in named[:MODELS]] if not device else [],
+            models=[self._model(each, now, visit) for each in named[:MODELS]] if not device else [],
             hidden=max(0, len(named) - MODELS),
-            releases=sorted({each[0] for each in self._served(now)}),
+            releases=sorted({each[0] for each in served}),
             release=release,
             device=device,
             detectors=detectors[page.offset : page.offset + page.size],
@@ -82,25 +83,25 @@ class DriftPages:
             page=page,
         )
 
-    def _served(self, now: int) -> list[tuple[str, str]]:
-        """Releases and slots that did anything lately."""
-        cohorts = self._readings.cohorts(now - FLEET_S)
-        return sorted({(each.release, each.slot) for each in cohorts})
-
-    def _model(self, named: tuple[str, str], now: int) -> ReleaseDrift:
+    def _model(self, named: tuple[str, str], now: int, visit: Visit) -> ReleaseDrift:
         release, slot = named
-        found = self._offices.drifting.found()
-        alarms = Counter(each.input for each in found if each.release == release)
-        return ReleaseDrift(release, slot, self._fleet(named, now), alarms)
+        those = visit.offices.those()
+        alarms = Counter(
+            each.input
+            for each in self._offices.drifting.found()
+            if each.release == release and (those is None or each.device in those)
+        )
+        return ReleaseDrift(release, slot, self._fleet(named, now, visit), alarms)
 
-    def _fleet(self, named: tuple[str, str], now: int) -> tuple[Distribution, ...]:
+    def _fleet(self, named: tuple[str, str], now: int, visit: Visit) -> tuple[Distribution, ...]:
         """What all devices count now, against the bundle and against the days before."""
         release, slot = named
         wanted = CohortFilter(release=release, slot=slot)
-        current = self._readings.cohort(wanted, Span.last(FLEET_S, now))
+        readings = visit.offices.store.telemetry.readings
+        current = readings.cohort(wanted, Span.last(FLEET_S, now))
         baselines = {
             Against.REFERENCE: self._offices.references.of(release),
-            Against.PAST: _past(now, lambda span: self._readings.cohort(wanted, span)),
+            Against.PAST: _past(now, lambda span: readings.cohort(wanted, span)),
         }
         return beside(features(current), baselines)
 
@@ -111,15 +112,16 @@ class DriftPages:
         release, slot, name, device = (query.value(visit.asked, each) for each in names)
         now = self._now()
         if device:
-            found = self._device(parse_device(device), (release, slot), now)
+            found = self._device(parse_device(device), (release, slot), visit)
         else:
-            found = self._fleet((release, slot), now)
+            found = self._fleet((release, slot), now, visit)
         chosen = next((each for each in found if each.name == name), None)
         if not chosen:
             raise NotKnown(
                 "nothing of this was counted lately", hint="see which releases answer requests now"
             )
-        detectors = self._offices.drifting.detectors(release, device) if device else []
+        drifting, those = visit.offices.drifting, visit.offices.those()
+        detectors = drifting.detectors(release, device, those) if device else []
         edges = self._offices.references.edges(release).get(name, ())
         return self._front.page(
             visit,
@@ -135,27 +137,32 @@ class DriftPages:
         )
 
     def _device(
-        self, device: DeviceId, named: tuple[str, str], now: int
+        self, device: DeviceId, named: tuple[str, str], visit: Visit
     ) -> tuple[Distribution, ...]:
         """What one device counts now, against the bundle, its own days before and its peers."""
-        release, slot = named
+        (release, slot), now = named, self._now()
+        readings = visit.offices.store.telemetry.readings
         wanted = CohortFilter(release=release, slot=slot)
         span = Span.last(RECENT_S, now)
-        own = features(self._readings.device_model(device, wanted, span))
-        everyone = features(self._readings.cohort(wanted, span))
+        own = features(readings.device_model(device, wanted, span))
+        everyone = features(readings.cohort(wanted, span))
         return beside(
             own,
             {
                 Against.REFERENCE: self._offices.references.of(release),
-                Against.PAST: _past(
-                    now, lambda span: self._readings.device_model(device, wanted, span)
-                ),
+                Against.PAST: _past(now, lambda span: readings.device_model(device, wanted, span)),
                 Against.PEERS: without(everyone, own),
             },
         )
 
     def _now(self) -> int:
         return int(self._offices.clock.now().timestamp())
+
+
+def _served(readings: Readings, now: int) -> list[tuple[str, str]]:
+    """Releases and slots that did anything lately."""
+    cohorts = readings.cohorts(now - FLEET_S)
+    return sorted({(each.release, each.slot) for each in cohorts})
 
 
 def _past(now: int, read: Callable[[Span], ModelWindow | None]) -> Mapping[str, Bins]:

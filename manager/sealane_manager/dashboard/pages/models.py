@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sealane_manager.dashboard.front import Front
+    from sealane_manager.dashboard.front import Front, Visit
     from sealane_manager.store.records import QuarantineRecord
     from sealane_manager.store.summaries import Serving
     from sealane_manager.views import ReleaseView
@@ -51,7 +51,7 @@ class ModelPages:
 
     def __init__(self, front: Front) -> None:
         self._front, self._offices = front, front.offices
-        self._charting = Charting(front.offices)
+        self._charting = Charting()
 
     def add_to(self, app: FastAPI) -> None:
         """Answer under these addresses."""
@@ -61,11 +61,11 @@ class ModelPages:
     def table(self, request: Request) -> Response:
         """Every model."""
         visit = self._front.visit(request)
-        return self._front.page(visit, "models.html", models=self._models())
+        return self._front.page(visit, "models.html", models=self._models(visit))
 
-    def _models(self) -> tuple[Model, ...]:
+    def _models(self, visit: Visit) -> tuple[Model, ...]:
         lines = lines_of(
-            self._offices.publishing.releases(), self._offices.store.overview.serving()
+            self._offices.publishing.releases(), visit.offices.store.overview.serving()
         )
         ordered = sorted(lines, key=lambda line: (line.view.name.model, -line.view.name.version))
         grouped = groupby(ordered, key=lambda line: line.view.name.model)
@@ -75,7 +75,7 @@ class ModelPages:
         """One release and its bundle."""
         visit = self._front.visit(request)
         name = release_in(visit)
-        serving = self._offices.store.overview.serving()
+        serving = visit.offices.store.overview.serving()
         lines = lines_of(self._offices.publishing.releases(), serving)
         line = next((line for line in lines if line.view.name == name), None)
         if not line:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from sealane_manager.dashboard.front import go
 from sealane_manager.errors import NotKnown, Refused
-from sealane_manager.people.access import Act
+from sealane_manager.people.access import OPERATIONS, Act
+from sealane_manager.reach import check_reach
 from sealane_manager.rollout.operate import Word, possible
 from sealane_manager.rollout.types import Operation, RolloutState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fastapi import FastAPI
     from starlette.requests import Request
     from starlette.responses import Response
@@ -21,15 +20,6 @@ if TYPE_CHECKING:
     from sealane_manager.people.access import Who
     from sealane_manager.store.summaries import RolloutLine
 
-ACTS: Final[Mapping[Operation, Act]] = {
-    Operation.PAUSE: Act.STEER,
-    Operation.RESUME: Act.STEER,
-    Operation.APPROVE: Act.APPROVE,
-    Operation.WRITE_OFF: Act.STEER,
-    Operation.PROMOTE: Act.PROMOTE,
-    Operation.ABORT: Act.STEER,
-    Operation.REVERT: Act.STEER,
-}
 TYPED: Final = frozenset({Operation.ABORT, Operation.REVERT})
 """Operations for which the rollout's id must be typed."""
 
@@ -53,41 +43,41 @@ class OperatingPages:
     def possible(self, line: RolloutLine, who: Who) -> tuple[Operation, ...]:
         """What somebody may do with a rollout as it stands."""
         found = possible(RolloutState(line.state))
-        if found and not self._reaches(line, who):
+        if found and not self.reaches(line, who):
             return ()
         agreed = {line.author, *(approval.actor for approval in line.approvals)}
         return tuple(
             each
             for each in found
-            if who.may(ACTS[each]) and not (each is Operation.APPROVE and who.name in agreed)
+            if who.may(OPERATIONS[each]) and not (each is Operation.APPROVE and who.name in agreed)
         )
 
     def may_write_off(self, line: RolloutLine, who: Who) -> bool:
         """Whether somebody may write off devices of a rollout as it stands."""
         going = line.state in _GOING
-        return going and who.may(ACTS[Operation.WRITE_OFF]) and self._reaches(line, who)
+        return going and who.may(OPERATIONS[Operation.WRITE_OFF]) and self.reaches(line, who)
 
     def ask(self, request: Request) -> Response:
         """Say what an operation does, and ask for a reason."""
         visit = self._front.visit(request)
         operation = _operation(visit)
-        visit.who.check(ACTS[operation])
-        line = self._offices.store.progress.rollout(visit.path("rollout"))
+        visit.who.check(OPERATIONS[operation])
+        line = visit.offices.store.progress.rollout(visit.path("rollout"))
         content = {"line": line, "operation": operation, "typed": operation in TYPED}
         return self._front.page(visit, "operate.html", **content)
 
     def act(self, form: Form) -> Response:
         """Do what an operator asks."""
         operation, rollout = _operation(form.visit), form.visit.path("rollout")
-        form.visit.who.check(ACTS[operation])
+        form.visit.who.check(OPERATIONS[operation])
         if operation in TYPED and form.text("name") != rollout:
             raise Refused(f"the id that was typed is not {rollout}", hint="type it as it is")
         return self._do(form, Word(operation, form.reason(), form.visit.who.name))
 
     def ask_write_off(self, request: Request) -> Response:
         """Say what it means to write a device off, and ask for a reason."""
-        visit = self._front.visit(request, ACTS[Operation.WRITE_OFF])
-        line = self._offices.store.progress.rollout(visit.path("rollout"))
+        visit = self._front.visit(request, OPERATIONS[Operation.WRITE_OFF])
+        line = visit.offices.store.progress.rollout(visit.path("rollout"))
         return self._front.page(visit, "write_off.html", line=line, device=visit.path("device"))
 
     def write_off(self, form: Form) -> Response:
@@ -98,13 +88,11 @@ class OperatingPages:
     def _do(self, form: Form, word: Word) -> Response:
         """Raises NotAllowed when the rollout reaches a site where the role does not hold."""
         rollout, who = form.visit.path("rollout"), form.visit.who
-        if who.sites:
-            sites = self._offices.store.overview.sites_of_rollout(rollout)
-            who.check_at(ACTS[word.operation], sites)
+        check_reach(who, OPERATIONS[word.operation], form.visit.offices.reach.rollout(rollout))
         self._offices.rollouts.operate(rollout, word)
         return go(f"/rollouts/{rollout}")
 
-    def _reaches(self, line: RolloutLine, who: Who) -> bool:
+    def reaches(self, line: RolloutLine, who: Who) -> bool:
         """Whether the role holds at every site of the rollout."""
         return (
             not who.sites or not self._offices.store.overview.sites_of_rollout(line.id) - who.sites

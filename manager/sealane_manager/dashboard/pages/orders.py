@@ -11,6 +11,7 @@ from sealane_manager.dashboard.pages.charts import release_in
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.hold_order import HoldWish
 from sealane_manager.people.access import Act
+from sealane_manager.reach import check_reach
 from sealane_manager.rollout.notation import parse_span
 from sealane_manager.selector import one
 
@@ -58,7 +59,7 @@ class OrderPages:
         """Where, until when and why."""
         visit = self._front.visit(request, Act.HOLD)
         record = self._record(visit)
-        slots = [each.slot for each in self._offices.store.overview.slots(record.id)]
+        slots = [each.slot for each in visit.offices.store.overview.slots(record.id)]
         return self._front.page(visit, "hold.html", device=record, slots=slots, spans=SPANS)
 
     def hold(self, form: Form) -> Response:
@@ -74,15 +75,14 @@ class OrderPages:
         """Which hold, and why."""
         visit = self._front.visit(request, Act.HOLD)
         record = self._record(visit)
-        holds = self._offices.members.holds(record.id)
+        holds = visit.offices.members.holds(record.id)
         return self._front.page(visit, "release_hold.html", device=record, holds=holds)
 
     def release(self, form: Form) -> Response:
         """End a hold; of all devices that it means, so the role must hold at all their sites."""
         record, who = self._record(form.visit), form.visit.who
         order = self._held(record, form.text("hold"))
-        sites = self._offices.store.holds.meant(order.selector).values()
-        who.check_at(Act.HOLD, (record.labels.get(SITE, ""), *sites))
+        check_reach(who, Act.HOLD, form.visit.offices.reach.hold(order.hold.id))
         self._offices.members.release(order.hold.id, form.reason(), who.name)
         return go(f"/devices/{record.id}")
 
@@ -122,7 +122,7 @@ class OrderPages:
         release, who = release_in(form.visit), form.visit.who
         if form.text("name") != str(release):
             raise Refused(f"the name that was typed is not {release}", hint="type it as it is")
-        who.check_at(Act.KILL, self._everywhere())
+        who.check_everywhere(Act.KILL)
         stops = form.text("stops") == "yes"
         self._offices.rollouts.quarantine(str(release), form.reason(), who.name, stops=stops)
         return go(_page_of(form.visit))
@@ -135,17 +135,12 @@ class OrderPages:
     def lift(self, form: Form) -> Response:
         """Let a release be rolled out again."""
         who = form.visit.who
-        who.check_at(Act.LIFT, self._everywhere())
+        who.check_everywhere(Act.LIFT)
         self._offices.rollouts.lift(str(release_in(form.visit)), form.reason(), who.name)
         return go(_page_of(form.visit))
 
-    def _everywhere(self) -> tuple[str, ...]:
-        """A release is put away for the whole fleet, devices without a site among them."""
-        sites, _ = self._offices.store.overview.facets()
-        return ("", *sites)
-
     def _record(self, visit: Visit) -> DeviceRecord:
-        return self._offices.store.devices.get(parse_device(visit.path("device")))
+        return visit.offices.store.devices.get(parse_device(visit.path("device")))
 
 
 def _page_of(visit: Visit) -> str:

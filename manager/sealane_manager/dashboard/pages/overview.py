@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from sealane_manager.alerts.types import Alert
-    from sealane_manager.dashboard.front import Front
+    from sealane_manager.dashboard.front import Front, Visit
     from sealane_manager.dashboard.offices import Offices
     from sealane_manager.store.summaries import (
         AuditLine,
@@ -97,7 +97,7 @@ def glance(offices: Offices) -> Glance:
         dark=tuple(site for site in sites if is_dark(site))[:ATTENTION],
         sites=sites[:SITES],
         mixes=mixes(overview.serving())[:MIXED],
-        latest=offices.store.audit.lines(AuditFilter(size=LATEST)),
+        latest=() if offices.store.sites else offices.store.audit.lines(AuditFilter(size=LATEST)),
         ended=_stopped(progress.rollouts(Page(size=RUNNING))),
         alerts=sum(alerts.values()),
         urgent=_urgent(offices.store.alerts.list(AlertFilter(severity=Severity.CRITICAL))),
@@ -142,7 +142,7 @@ class OverviewPages:
     """The first page and the wallboard."""
 
     def __init__(self, front: Front) -> None:
-        self._front, self._charting = front, Charting(front.offices)
+        self._front, self._charting = front, Charting()
 
     def add_to(self, app: FastAPI) -> None:
         """Answer under these addresses."""
@@ -152,18 +152,18 @@ class OverviewPages:
     def show(self, request: Request) -> Response:
         """The first page."""
         visit = self._front.visit(request)
-        content = {"seen": glance(self._front.offices), "charts": self._charting.fleet(visit)}
+        content = {"seen": glance(visit.offices), "charts": self._charting.fleet(visit)}
         return self._front.page(visit, "overview.html", **content)
 
     def wall(self, request: Request) -> Response:
         """The wallboard: big, and nothing to click."""
         visit = self._front.visit(request)
-        return self._front.page(visit, "wall.html", seen=glance(self._front.offices))
+        return self._front.page(visit, "wall.html", seen=glance(visit.offices))
 
-    def topic(self, name: str) -> Topic[Glance]:
+    def topic(self, name: str, visit: Visit) -> Topic[Glance]:
         """The picture of the first page (`overview`) or of the wallboard (`wall`)."""
         return Topic(
-            key=(name,),
-            look=lambda: glance(self._front.offices),
+            key=(name, *sorted(visit.who.sites)),
+            look=lambda: glance(visit.offices),
             render=lambda seen: self._front.render(f"live/{name}.html", seen=seen),
         )

@@ -15,6 +15,7 @@ from sealane_manager.dashboard.pages.charts import Charting
 from sealane_manager.dashboard.pages.operating import OperatingPages
 from sealane_manager.dashboard.terms import CONFLICTS, told
 from sealane_manager.people.access import Act
+from sealane_manager.reach import check_reach
 from sealane_manager.rollout.controller import new_id
 from sealane_manager.rollout.types import LIVE, LOST, Operation, RolloutState
 from sealane_manager.store.summaries import AuditFilter, Page
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sealane_manager.dashboard.front import Form, Front
-    from sealane_manager.people.access import Who
+    from sealane_manager.dashboard.front import Form, Front, Visit
+    from sealane_manager.rollout.types import RolloutSpec
     from sealane_manager.store.summaries import (
         AuditLine,
         Cell,
@@ -91,7 +92,7 @@ class RolloutPages:
 
     def __init__(self, front: Front) -> None:
         self._front, self._offices = front, front.offices
-        self._charting = Charting(front.offices)
+        self._charting = Charting()
         self._operating = OperatingPages(front)
 
     def add_to(self, app: FastAPI) -> None:
@@ -106,20 +107,20 @@ class RolloutPages:
     def table(self, request: Request) -> Response:
         """The list."""
         visit = self._front.visit(request)
-        page, progress = query.page(visit.asked), self._offices.store.progress
+        page, progress = query.page(visit.asked), visit.offices.store.progress
         found, total = progress.rollouts(page), progress.count()
         return self._front.page(visit, "rollouts.html", found=found, page=page, total=total)
 
     def show(self, request: Request) -> Response:
         """One rollout."""
         visit = self._front.visit(request)
-        seen = self.picture(visit.path("rollout"), visit.who)
+        seen = self.picture(visit.path("rollout"), visit)
         charts = self._charting.rollout(visit, seen.line)
         return self._front.page(visit, "rollout.html", seen=seen, charts=charts)
 
-    def picture(self, rollout: str, who: Who) -> RolloutPicture:
+    def picture(self, rollout: str, visit: Visit) -> RolloutPicture:
         """Look at one rollout; raises NotKnown."""
-        store = self._offices.store
+        store, who = visit.offices.store, visit.who
         line = store.progress.rollout(rollout)
         large = line.total > CELLS
         decisions = store.audit.lines(AuditFilter(rollout=rollout, size=DECISIONS))
@@ -127,7 +128,7 @@ class RolloutPages:
             line=line,
             steps=_steps(line, store.progress.stages(rollout)),
             cells=store.progress.cells(rollout, CELLS, line.stage if large else None),
-            gate=self._gate(line),
+            gate=self._gate(line) if self._operating.reaches(line, who) else None,
             troubles=store.progress.troubles(rollout, TROUBLES),
             devices=store.progress.devices(rollout, Page(size=DEVICES)),
             decisions=decisions,
@@ -136,12 +137,12 @@ class RolloutPages:
             terms=told(line.spec.terms),
         )
 
-    def topic(self, rollout: str, who: Who) -> Topic[RolloutPicture]:
+    def topic(self, rollout: str, visit: Visit) -> Topic[RolloutPicture]:
         """The picture of one rollout for a role; raises NotKnown."""
-        self._offices.store.progress.rollout(rollout)
+        visit.offices.store.progress.rollout(rollout)
         return Topic(
-            key=("rollout", rollout, who.role, *sorted(who.sites)),
-            look=lambda: self.picture(rollout, who),
+            key=("rollout", rollout, visit.who.role, *sorted(visit.who.sites)),
+            look=lambda: self.picture(rollout, visit),
             render=lambda seen: self._front.render("live/rollout.html", seen=seen),
         )
 
@@ -155,7 +156,7 @@ class RolloutPages:
     def devices(self, request: Request) -> Response:
         """All devices of one rollout, in the order of their turn."""
         visit = self._front.visit(request)
-        progress, page = self._offices.store.progress, query.page(visit.asked)
+        progress, page = visit.offices.store.progress, query.page(visit.asked)
         line = progress.rollout(visit.path("rollout"))
         state = query.value(visit.asked, "state")
         found = progress.devices(line.id, page, (state,) if state else ())
@@ -168,7 +169,9 @@ class RolloutPages:
         """The form of a new rollout, with the plan when it was asked for."""
         visit = self._front.visit(request, Act.START)
         fields = _fields(visit.asked)
-        content = _nothing() if not query.value(visit.asked, "preview") else self._preview(fields)
+        content = (
+            _nothing() if not query.value(visit.asked, "preview") else self._preview(fields, visit)
+        )
         releases = self._offices.publishing.releases()
         slots = sorted({slot for release in releases for slot in release.slots})
         return self._front.page(
@@ -182,9 +185,11 @@ class RolloutPages:
             **content,
         )
 
-    def _preview(self, fields: Mapping[str, str]) -> dict[str, object]:
+    def _preview(self, fields: Mapping[str, str], visit: Visit) -> dict[str, object]:
         try:
-            made = self._offices.controller.preview(plan.spec_of(fields), new_id())
+            spec = plan.spec_of(fields)
+            _check(visit, spec)
+            made = self._offices.controller.preview(spec, new_id())
         except SealaneError as error:
             return _nothing() | {"error": error}
         stages = plan.stages_of(made)
@@ -194,13 +199,15 @@ class RolloutPages:
         """Start the rollout that was previewed."""
         spec = plan.spec_of(_fields(form.fields))
         rollout = plan.parse_id(form.text("rollout"))
-        who = form.visit.who
-        if who.sites:
-            planned = self._offices.controller.preview(spec, rollout)
-            names = [each.device for each in planned.devices]
-            who.check_at(Act.START, self._offices.store.overview.sites_of(names))
+        _check(form.visit, spec)
         self._offices.rollouts.create(spec, form.visit.who.name, form.reason(), rollout)
         return go(f"/rollouts/{rollout}")
+
+
+def _check(visit: Visit, spec: RolloutSpec) -> None:
+    """Raise NotAllowed unless the role holds wherever this would change something."""
+    if visit.who.sites:
+        check_reach(visit.who, Act.START, visit.offices.reach.spec(spec))
 
 
 def _nothing() -> dict[str, object]:

@@ -50,6 +50,7 @@ class SettingsPages:
     def audit(self, request: Request) -> Response:
         """The decision log."""
         visit = self._front.visit(request)
+        visit.who.check_everywhere(Act.AUDIT)
         wanted = query.audit_filter(visit.asked)
         log = self._offices.store.audit
         found, actions = log.lines(wanted), log.actions()
@@ -73,7 +74,7 @@ class SettingsPages:
             demands=self._offices.publishing.demands(),
             roles=tuple(Role),
             secret=secret,
-            channels=self._offices.alarms.described(),
+            channels=visit.offices.alarms.described(),
             sign_on=self._offices.sign_on,
             tried=tried,
         )

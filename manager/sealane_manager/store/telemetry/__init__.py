@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 from sealane_manager.store.telemetry import retention
+from sealane_manager.store.telemetry.bound import BoundReadings
 from sealane_manager.store.telemetry.ingest import Directory, Ingest
 from sealane_manager.store.telemetry.queries import Readings
 from sealane_manager.store.telemetry.schema import connect, migrate
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from sealane.telemetry.types import ModelWindow, TelemetryAck
 
+    from sealane_manager.reach import Sites
+    from sealane_manager.store.telemetry.bound import Those
     from sealane_manager.store.telemetry.fresh import Fresh
     from sealane_manager.store.telemetry.records import Arrived, Cohort
     from sealane_manager.store.telemetry.retention import Keeping
@@ -31,7 +35,13 @@ class Telemetry:
     def __init__(self, path: Path, directory: Directory, linger_s: float) -> None:
         self._ingest = Ingest(directory)
         self._writer = Writer(connect(path), self._ingest, linger_s)
-        self.readings = Readings(path)
+        self.readings: Readings = Readings(path)
+
+    def seen(self, sites: Sites, those: Those) -> Telemetry:
+        """The same for somebody who sees these sites alone; `those`: which devices are seen."""
+        bound = copy(self)
+        bound.readings = BoundReadings(self.readings, sites, those)
+        return bound
 
     def put(self, batch: Arrived) -> Future[TelemetryAck]:
         """Store a batch; never blocks. The answer says what of its boot is on disk.

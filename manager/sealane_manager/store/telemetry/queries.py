@@ -44,8 +44,9 @@ Part = tuple[str, str]
 
 _ANY = CohortFilter()
 _COHORTS = (
-    "SELECT id FROM cohort WHERE site = ?1 AND (?2 = '' OR release = ?2)"
-    " AND (?3 = '' OR release LIKE ?3 || '@%') AND (?4 = '' OR slot = ?4)"
+    "SELECT id FROM cohort WHERE site IN (SELECT value FROM json_each(?1))"
+    " AND (?2 = '' OR release = ?2) AND (?3 = '' OR release LIKE ?3 || '@%')"
+    " AND (?4 = '' OR slot = ?4)"
     " AND arm IN (SELECT value FROM json_each(?5))"
 )
 _TIERS = "tier IN (SELECT value FROM json_each(?6))"
@@ -62,15 +63,17 @@ class Readings:
         self._path = path
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
 
-    def cohorts(self, since: int, site: str = "") -> tuple[Cohort, ...]:
+    def cohorts(self, since: int, wanted: CohortFilter = _ANY) -> tuple[Cohort, ...]:
         """The cohorts of a site, or of the fleet, that did anything since then."""
         query = (
-            "SELECT release, slot, arm, site FROM cohort WHERE site = ? AND EXISTS (SELECT 1 FROM"
-            " cohort_window WHERE cohort = cohort.id AND tier IN (60, 3600, 86400) AND start >= ?)"
+            "SELECT release, slot, arm, site FROM cohort WHERE site IN (SELECT value FROM"
+            " json_each(?)) AND EXISTS (SELECT 1 FROM cohort_window WHERE cohort = cohort.id"
+            " AND tier IN (60, 3600, 86400) AND start >= ?)"
             " ORDER BY release, slot, arm"
         )
         with self._connection() as connection:
-            return tuple(Cohort(*row) for row in connection.execute(query, (site, since)))
+            rows = connection.execute(query, (json.dumps(wanted.named_sites), since))
+            return tuple(Cohort(*row) for row in rows)
 
     def series(self, wanted: CohortFilter, span: Span) -> tuple[Bucket, ...]:
         """What the cohorts did together, bucket by bucket; empty buckets are left out."""
@@ -241,7 +244,8 @@ class Readings:
 
 def _keys(wanted: CohortFilter) -> tuple[str, ...]:
     arms = [wanted.arm] if wanted.arm else [str(arm) for arm in ANSWERS]
-    names = (wanted.site, wanted.release, wanted.model, wanted.slot)
+    sites = json.dumps(wanted.named_sites)
+    names = (sites, wanted.release, wanted.model, wanted.slot)
     return (*names, json.dumps(arms), json.dumps(TIERS))
 
 

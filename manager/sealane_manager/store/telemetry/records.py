@@ -58,6 +58,7 @@ class CohortFilter:
         model: of any version, e.g. `vision/defect`.
         arm: when empty, the arms whose answers clients got: neither shadow nor previous.
         site: when empty, the whole fleet.
+        within: when not empty, these sites together take the place of the whole fleet.
     """
 
     release: str = ""
@@ -65,6 +66,14 @@ class CohortFilter:
     slot: str = ""
     arm: str = ""
     site: str = ""
+    within: frozenset[str] = frozenset()
+
+    @property
+    def named_sites(self) -> tuple[str, ...]:
+        """The sites whose cohorts are added up; an empty name is the whole fleet."""
+        if not self.within:
+            return (self.site,)
+        return tuple(sorted(self.within & {self.site} if self.site else self.within))
 
 
 @dataclass(frozen=True, slots=True)
