@@ -38,6 +38,7 @@ PEERS: Final = {
 
 _MEMORY: Final = "SEALANE_AGENT_ENDPOINT_SHARED_MEMORY=true"
 START_S: Final = 90.0
+REST_S: Final = 2.0
 _ROOT: Final = Path(__file__).parents[2]
 _SCRIPTS: Final = Path(__file__).parent / "serving_peers"
 
@@ -78,9 +79,9 @@ class Server:
         return [top, *top.children(recursive=True)]
 
     def cpu_s(self) -> float:
-        """Processor time so far."""
+        """Processor time so far, of processes that have ended too."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            return sum(sum(process.cpu_times()[:2]) for process in self.processes())
+            return sum(sum(process.cpu_times()[:4]) for process in self.processes())
         return 0.0
 
     def signal(self, number: int) -> None:
@@ -101,6 +102,13 @@ class Server:
         """Python clients that can ask it, each with its address."""
         return self.clients
 
+    def rest(self) -> None:
+        """Let it end what it still works on: who is stopped within a request is late with it."""
+        deadline, before = time.monotonic() + REST_S, -1.0
+        while (now := self.cpu_s()) != before and time.monotonic() < deadline:
+            before = now
+            time.sleep(0.2)
+
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
         """Let it run meanwhile."""
@@ -108,6 +116,7 @@ class Server:
         try:
             yield
         finally:
+            self.rest()
             self.signal(signal.SIGSTOP)
 
 
