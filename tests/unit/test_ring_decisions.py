@@ -19,7 +19,14 @@ from sealane_agent.serving.geometry import (
     TEXT_BYTES,
     geometry_for,
 )
-from sealane_agent.serving.patience import Progress, is_stuck, out_of_time, worked_on
+from sealane_agent.serving.patience import (
+    PAUSE_S,
+    Progress,
+    is_stuck,
+    out_of_time,
+    stood_still,
+    worked_on,
+)
 from support.workers import Recipe, deployment_of
 
 TINY = deployment_of(Recipe(b""))
@@ -130,3 +137,8 @@ def test_a_worker_is_never_stuck_within_the_time_since_anything_began(
 def test_only_requests_that_are_not_worked_on_run_out_of_time() -> None:
     old, young, current = Waiting(0, 1), Waiting(9.5, 1), Waiting(0, 1)
     assert out_of_time((old, young, current), (current,), now_s=10) == (old,)
+
+
+def test_a_look_that_comes_late_says_that_this_process_stood_still() -> None:
+    assert not stood_still(due_s=5, now_s=5 + PAUSE_S * 0.9)
+    assert stood_still(due_s=5, now_s=5 + PAUSE_S)

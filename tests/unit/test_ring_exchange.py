@@ -10,8 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from sealane_agent.serving.exchange import WAITING, Exchange
+from sealane_agent.serving.exchange import TICK_S, WAITING, Exchange
 from sealane_agent.serving.geometry import PAGE, Geometry
+from sealane_agent.serving.patience import PAUSE_S
 from sealane_agent.serving.ring import Handles, Ring
 from sealane_agent.serving.ring_frames import (
     Frame,
@@ -260,6 +261,21 @@ def test_a_worker_that_takes_nothing_is_stuck_and_everybody_hears_it() -> None:
                 with pytest.raises(WorkerHung):
                     await task
             assert len(stage.stuck) == 1
+
+    play(scene())
+
+
+def test_a_worker_is_not_blamed_for_time_in_which_the_endpoint_stood_still() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            asked = stage.ask(timeout_s=2 * TICK_S)
+            await settle()
+            slot = stage.take()
+            time.sleep(TICK_S + PAUSE_S)  # noqa: ASYNC251 - the loop is meant to stand still
+            await asyncio.sleep(0.001)
+            assert stage.stuck == []
+            stage.answer(slot, 7)
+            assert label_of(await asked) == 7
 
     play(scene())
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sealane_agent.serving.lanes import Lanes
-from sealane_agent.serving.patience import is_stuck, out_of_time, worked_on
+from sealane_agent.serving.patience import is_stuck, out_of_time, stood_still, worked_on
 from sealane_agent.serving.ring import RingDamaged
 from sealane_agent.serving.ring_frames import (
     DamagedFrame,
@@ -132,6 +132,7 @@ class Exchange:
         self._idle.set()
         self._loop = asyncio.get_running_loop()
         self._tick: asyncio.TimerHandle | None = None
+        self._tick_due_s = 0.0
         self._broken = self._waking = self._closed = False
         self._known: dict[bytes, tuple[_Known, ...]] = {}
         self._table_bytes = 0
@@ -236,6 +237,7 @@ class Exchange:
             self._idle.clear()
             if self._tick is None:
                 self._tick = self._loop.call_later(TICK_S, self._look)
+                self._tick_due_s = time.monotonic() + TICK_S
         elif not self._line:
             self._idle.set()
 
@@ -377,6 +379,9 @@ class Exchange:
         """Judge the worker by the request it works on; send those away who waited too long."""
         self._tick = None
         now = time.monotonic()
+        if stood_still(self._tick_due_s, now):
+            for request in [*self._inside.values(), *self._line]:
+                request.since_s = now
         progress = self._ring.progress()
         if is_stuck(self._inside, progress, now):
             self._stuck("made no progress in time")

@@ -8,10 +8,14 @@ on nothing, although it was given something that no hand took, is judged by the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+
+PAUSE_S: Final = 0.25
+"""A look that comes so late says that this process stood still, and the workers may have, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,11 @@ def is_stuck(inside: Mapping[int, Timed], hands: tuple[Progress, ...], now_s: fl
     return any(
         now_s - max(request.since_s, since_s) >= request.timeout_s for request, since_s in judged
     )
+
+
+def stood_still(due_s: float, now_s: float) -> bool:
+    """Whether nobody may be judged by the time that passed: a container or machine was paused."""
+    return now_s - due_s >= PAUSE_S
 
 
 def out_of_time(
