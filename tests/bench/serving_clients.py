@@ -3,7 +3,8 @@
 `serving_clients.py KIND ADDRESS MODEL ROW SECONDS` prints its figures as JSON. KIND is `http` or
 `grpc` (the stock clients), `http-json` (for a peer that takes no bytes behind the JSON),
 `http-memory` or `grpc-memory` (with the tensors in system shared memory, written and read anew at
-each request), or `sealane`.
+each request), `sealane`, or `sealane-memory` (with the input written anew into memory that it
+shares).
 """
 
 from __future__ import annotations
@@ -79,11 +80,24 @@ def thin(address: str, model: str, row: Any) -> Callable[[], Any]:
     return lambda: client.infer(model, {"x": row}).outputs["y"]
 
 
+def thin_through_memory(address: str, model: str, row: Any) -> Callable[[], Any]:
+    """The same with its input in memory that it shares."""
+    client = Client(address)
+    shared = client.shared(row.shape, row.dtype)
+
+    def ask() -> Any:
+        shared[:] = row
+        return client.infer(model, {"x": shared}).outputs["y"]
+
+    return ask
+
+
 def main() -> None:
     """Ask in a loop."""
     kind, address, model, path, seconds = sys.argv[1:]
     row = np.load(path)
-    ask = thin(address, model, row) if kind == "sealane" else stock(kind, address, model, row)
+    kinds = {"sealane": thin, "sealane-memory": thin_through_memory}
+    ask = kinds[kind](address, model, row) if kind in kinds else stock(kind, address, model, row)
     for _ in range(WARM_UP):
         answer = ask()
     times, begun, cpu = [], time.perf_counter(), time.process_time()

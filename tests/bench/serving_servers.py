@@ -152,6 +152,7 @@ def ours(root: Path, model: BenchModel, *options: str) -> Iterator[Server]:
             ("grpc-memory", running.grpc),
             ("sealane", running.rest),
             ("sealane", near),
+            ("sealane-memory", near),
         ]
         path = f"/v2/models/{SLOT}/infer"
         body, length = binary_body(model)
