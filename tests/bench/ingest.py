@@ -3,10 +3,12 @@
 Real windows of eight inputs (`telemetry_size`), encoded as devices send them, from many devices on
 twenty sites, through the writer and its commits to a file on this machine's disk.
 `python tests/bench/ingest.py [batches]`: rates are this machine's, to be compared with each other.
+The last rows are a thousand devices that come back after an outage of an hour.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import time
@@ -100,12 +102,15 @@ def main() -> None:
     """Print the table."""
     spare_the_collector()  # as `sealane serve` does
     batches = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    sys.stdout.write(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
     sys.stdout.write(f"{'batches':28} at once  windows/s    CPU each  sent each  in file each\n")
-    live, backlog = load("one window each", batches, 1), load("an hour each", batches // 60, 60)
+    live, backlog = load("one window each", batches, 1), load("an hour each", batches // 20, 60)
     for what, at_once, linger_s in (
         (Load(live.name, live.batches[: batches // 20], batches // 20), 1, 0.0),
         (live, 1000, 0.03),
+        (live, 4000, 0.03),
         (backlog, 100, 0.03),
+        (backlog, 1000, 0.03),
     ):
         sys.stdout.write(measure(what, at_once, linger_s) + "\n")
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sealane.errors import TelemetryError
 from sealane.telemetry.codec import decode_apart, decode_windows, encode_windows
+from sealane.telemetry.rows import window_of
 from sealane.telemetry.types import Window
 from support.telemetry import windows
 
@@ -55,7 +56,7 @@ def test_changed_content_with_a_good_checksum_is_read_or_refused(
 def test_windows_that_are_cut_apart_are_the_same_windows(found: list[Window]) -> None:
     apart = decode_apart(encode_windows(found))
 
-    assert [window for window, _ in apart] == found
+    assert [window_of(row) for row, _ in apart] == found
     assert [decode_windows(body) for _, body in apart] == [(window,) for window in found]
     assert [body for _, body in apart] == [encode_windows([window]) for window in found]
 
@@ -73,8 +74,8 @@ def test_whatever_is_refused_whole_is_refused_apart(
         with pytest.raises(TelemetryError):
             decode_apart(body)
     else:
-        assert tuple(window for window, _ in decode_apart(body)) == whole
-        assert all(decode_windows(part) == (window,) for window, part in decode_apart(body))
+        assert tuple(window_of(row) for row, _ in decode_apart(body)) == whole
+        assert all(decode_windows(part) == (window_of(row),) for row, part in decode_apart(body))
 
 
 def test_what_nobody_knows_is_not_kept_when_windows_are_cut_apart() -> None:

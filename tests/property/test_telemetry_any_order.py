@@ -1,11 +1,13 @@
 """Merging loses nothing and does not care for order; quantiles stay within the grid's bound."""
 
 import math
+from dataclasses import replace
 from functools import reduce
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sealane.telemetry.bins import Bins
+from sealane.telemetry.bins import Bins, all_bins
+from sealane.telemetry.codec import decode_apart, encode_windows
 from sealane.telemetry.histogram import (
     LARGEST,
     MAX_BUCKETS,
@@ -16,7 +18,8 @@ from sealane.telemetry.histogram import (
     record,
 )
 from sealane.telemetry.merging import merge, merge_all, merge_models
-from sealane.telemetry.types import ModelWindow, Window
+from sealane.telemetry.rows import InputSum, all_rows
+from sealane.telemetry.types import Arm, ModelWindow, Window
 from support.telemetry import VALUES, bins, histograms, models, windows
 
 POSITIVE = st.floats(SMALLEST, LARGEST)
@@ -45,6 +48,29 @@ def test_merging_preserves_every_count(found: list[Window]) -> None:
 @given(st.lists(models(), min_size=1, max_size=5))
 def test_merging_all_at_once_is_merging_two_by_two(found: list[ModelWindow]) -> None:
     assert merge_all(found) == reduce(merge_models, found)
+
+
+@given(st.lists(models(), min_size=1, max_size=6))
+def test_adding_up_rows_is_merging_what_they_say(found: list[ModelWindow]) -> None:
+    alike = [replace(model, slot=found[0].slot, release="a/b@1", arm=Arm.ACTIVE) for model in found]
+    body = encode_windows([Window(number, 60, (each,)) for number, each in enumerate(alike)])
+    rows = [row.models[0] for row, _ in decode_apart(body)]
+    assert all_rows(rows) == merge_all(alike)
+
+
+@given(st.lists(models(), min_size=1, max_size=40), st.integers(1, 3))
+def test_inputs_beyond_the_most_are_left_out(found: list[ModelWindow], most: int) -> None:
+    """Whatever comes in which order, however many bins each has."""
+    body = encode_windows([Window(number, 60, (each,)) for number, each in enumerate(found)])
+    summed = InputSum(most)
+    for window, _ in decode_apart(body):
+        summed.add(window.models[0].series.inputs, window.models[0].inputs)
+    names = list(dict.fromkeys(name for model in found for name in model.inputs))[:most]
+    expected = {
+        name: all_bins([model.inputs[name] for model in found if name in model.inputs])
+        for name in names
+    }
+    assert summed.whole() == expected
 
 
 def _totals(found: list[Window]) -> dict[str, int]:

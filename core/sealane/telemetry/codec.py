@@ -23,15 +23,18 @@ from sealane.telemetry.decoding import (
     LARGEST_SUM,
     answers_from_wire,
     histogram_from_wire,
-    windows_from_wire,
+    rows_from_wire,
 )
 from sealane.telemetry.histogram import Histogram
+from sealane.telemetry.rows import window_of
 from sealane.wire.v1 import telemetry_pb2 as wire
+from sealane.wire.v1 import telemetry_rows_pb2 as row_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sealane.names import SlotName
+    from sealane.telemetry.rows import WindowRow
     from sealane.telemetry.types import Arm, HostWindow, Level, ModelWindow, Window
 
     _Names = tuple[SlotName, str, Arm, tuple[str, ...]]
@@ -56,7 +59,7 @@ def encode_windows(windows: Iterable[Window]) -> bytes:
 
 def decode_windows(body: bytes) -> tuple[Window, ...]:
     """The windows in these bytes; raises TelemetryError when they are not as we encode them."""
-    return windows_from_wire(_read(body))
+    return tuple([window_of(row) for row in rows_from_wire(_read(body))])
 
 
 def decode_answers(body: bytes) -> tuple[Window, ...]:
@@ -67,23 +70,22 @@ def decode_answers(body: bytes) -> tuple[Window, ...]:
     return answers_from_wire(_read(body))
 
 
-def decode_apart(body: bytes) -> tuple[tuple[Window, bytes], ...]:
-    """The windows in these bytes, and the bytes of each alone; raises TelemetryError.
+def decode_apart(body: bytes) -> tuple[tuple[WindowRow, bytes], ...]:
+    """The windows in these bytes as rows, and the bytes of each alone; raises TelemetryError.
 
     They are cut from the message as it came, which costs a tenth of encoding each window anew.
     """
     found = _read(body)
-    windows = windows_from_wire(found)
-    if len(windows) == 1:
-        return ((windows[0], body),)
-    found.DiscardUnknownFields()  # what nobody checked is not kept
+    rows = rows_from_wire(found)
+    if len(rows) == 1:
+        return ((rows[0], body),)
     series = found.series[:]
-    parts = zip(windows, found.windows[:], strict=True)
-    return tuple([(window, _alone(part, series)) for window, part in parts])
+    parts = zip(rows, found.windows[:], strict=True)
+    return tuple([(row, _alone(part, series)) for row, part in parts])
 
 
-def _alone(part: wire.Window, series: Sequence[wire.Series]) -> bytes:
-    alone = wire.WindowSet(windows=[part])
+def _alone(part: row_wire.RowWindow, series: Sequence[wire.Series]) -> bytes:
+    alone = row_wire.RowSet(windows=[part])
     (window,) = alone.windows
     numbers: dict[int, int] = {}
     for model in window.models:
@@ -92,21 +94,31 @@ def _alone(part: wire.Window, series: Sequence[wire.Series]) -> bytes:
     return _checked(alone)
 
 
-def _checked(found: wire.WindowSet) -> bytes:
+def _checked(found: wire.WindowSet | row_wire.RowSet) -> bytes:
     content = found.SerializeToString()
     return crc32(content).to_bytes(_CHECKSUM_BYTES, "little") + content
 
 
-def _read(body: bytes) -> wire.WindowSet:
+def _read(body: bytes) -> row_wire.RowSet:
+    """What these bytes say, without what nobody knows."""
     if len(body) > TELEMETRY_BODY_BYTES:
         raise TelemetryError(f"the windows take more than {TELEMETRY_BODY_BYTES} bytes")
     content = body[_CHECKSUM_BYTES:]
     if crc32(content).to_bytes(_CHECKSUM_BYTES, "little") != body[:_CHECKSUM_BYTES]:
         raise TelemetryError("the windows are damaged: their checksum does not fit")
     try:
-        return wire.WindowSet.FromString(content)
+        found = row_wire.RowSet.FromString(content)
+        found.DiscardUnknownFields()
+        return found if found.ByteSize() == len(content) else _rewritten(content)
     except DecodeError as error:
         raise TelemetryError("the windows are no protocol buffer of ours") from error
+
+
+def _rewritten(content: bytes) -> row_wire.RowSet:
+    """The same, written as we write it: rows can only be read from that."""
+    found = wire.WindowSet.FromString(content)
+    found.DiscardUnknownFields()
+    return row_wire.RowSet.FromString(found.SerializeToString())
 
 
 def encode_histogram(values: Histogram) -> bytes:
@@ -161,6 +173,9 @@ def _write_histogram(found: wire.Histogram, values: Histogram) -> None:
 
 def _packed(counts: Sequence[int]) -> Iterator[int]:
     """The counts; a run of empty buckets becomes a zero and how many more are empty."""
+    if 0 not in counts:
+        yield from counts
+        return
     for empty, run in groupby(counts, key=lambda count: count == 0):
         if empty:
             yield 0

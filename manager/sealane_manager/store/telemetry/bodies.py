@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from functools import reduce
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import TelemetryError
@@ -129,19 +128,18 @@ def fits(window: Window) -> bool:
 
 
 def _model_fits(model: ModelWindow) -> bool:
-    return len(model.inputs) <= MAX_INPUTS and max(_counts(model)) <= LARGEST_COUNT
+    return len(model.inputs) <= MAX_INPUTS and max(_largest(model)) <= LARGEST_COUNT
 
 
-def _counts(model: ModelWindow) -> Iterator[int]:
+def _largest(model: ModelWindow) -> Iterator[int]:
+    """The largest count of each kind."""
     timings, answers = model.timings, model.predictions
     histograms = (timings.latency, timings.queue, timings.batch)
     bins = (answers.confidence, *model.inputs.values())
-    return chain(
-        (model.requests, model.fallbacks, answers.other_classes, answers.compared),
-        model.errors.values(),
-        answers.classes,
-        (found.zero for found in histograms),
-        chain.from_iterable(found.counts for found in histograms),
-        (found.missing + found.non_finite for found in bins),
-        chain.from_iterable(found.counts for found in bins),
-    )
+    yield from (model.requests, model.fallbacks, answers.other_classes, answers.compared)
+    yield from model.errors.values()
+    yield max(answers.classes, default=0)
+    for found in histograms:
+        yield max(found.zero, max(found.counts, default=0))
+    for each in bins:
+        yield max(each.missing + each.non_finite, max(each.counts, default=0))

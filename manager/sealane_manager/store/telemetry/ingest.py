@@ -8,18 +8,17 @@ for ever, so it is acknowledged, counted as refused, and harms nothing else.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.errors import TelemetryError
-from sealane.telemetry.codec import decode_apart, encode_histogram, encode_windows
-from sealane.telemetry.histogram import Histogram
+from sealane.telemetry.codec import decode_apart
 from sealane.telemetry.merging import merge_models
-from sealane.telemetry.types import Arm, TelemetryAck, Window
+from sealane.telemetry.rows import add_histograms
+from sealane.telemetry.types import Arm, TelemetryAck
 
-from sealane_manager.store.telemetry.bodies import together
+from sealane_manager.store.telemetry.cohorts import Cohorts, Counted, Key
 from sealane_manager.store.telemetry.fresh import FreshInputs
-from sealane_manager.store.telemetry.records import Cohort
 from sealane_manager.store.telemetry.schema import DAY, HOUR, tier_of, transaction
 from sealane_manager.store.telemetry.seen import Seen
 
@@ -27,10 +26,11 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from sealane.telemetry.rows import ModelRow, WindowRow
     from sealane.telemetry.types import Level, ModelWindow
 
     from sealane_manager.store.telemetry.fresh import Fresh
-    from sealane_manager.store.telemetry.records import Arrived
+    from sealane_manager.store.telemetry.records import Arrived, Cohort
 
 LATE_S: Final = 600
 """Requests in windows that arrive so many seconds after their end are marked as late."""
@@ -51,15 +51,6 @@ ANSWERS: Final = (Arm.ACTIVE, Arm.CANDIDATE, Arm.OTHER)
 """The arms whose answers clients got; `previous` answers what another arm counts as a fallback."""
 
 _log = logging.getLogger(__name__)
-Key = tuple[int, int, Cohort]
-
-
-@dataclass(slots=True)
-class Part:
-    """What one group adds to a cohort's row."""
-
-    windows: list[Window] = field(default_factory=list)
-    late: int = 0
 
 
 @dataclass(slots=True)
@@ -67,15 +58,15 @@ class Group:
     """What one transaction will write."""
 
     windows: list[tuple[int, int, str, int, int, bytes]] = field(default_factory=list)
-    taken: list[tuple[str, Window, bool]] = field(default_factory=list)
-    latest: dict[str, tuple[Window, int]] = field(default_factory=dict)
+    latest: dict[str, tuple[WindowRow, int]] = field(default_factory=dict)
     lost: list[tuple[str, int, int]] = field(default_factory=list)
-    cohorts: dict[Key, Part] = field(default_factory=dict)
+    taken: list[tuple[str, WindowRow, bool]] = field(default_factory=list)
 
-    def take(self, batch: Arrived, window: Window, body: bytes) -> None:
+    def take(self, batch: Arrived, window: WindowRow, body: bytes) -> None:
         """A window that is new, and its bytes."""
         requests, errors = answered(window.models)
-        self.windows.append((*place(window), batch.device, requests, errors, body))
+        tier, start = place(window)
+        self.windows.append((tier, start, batch.device, requests, errors, body))
         self.taken.append((batch.device, window, batch.received - window.end >= LATE_S))
         if window.host is not None and window.host.lost:
             self.lost.append((batch.device, window.host.lost, batch.received))
@@ -83,26 +74,8 @@ class Group:
         if known is None or known[0].start <= window.start:
             self.latest[batch.device] = (window, batch.received)
 
-    def add(self, window: Window, model: ModelWindow, site: str, *, late: bool) -> None:
-        """What a device's model did, for its cohort."""
-        key = (*place(window), Cohort(model.release, model.slot, model.arm, site))
-        part = self.cohorts.setdefault(key, Part())
-        part.windows.append(Window(window.start, window.seconds, (model,)))
-        part.late += model.requests if late else 0
 
-    def combine(self) -> None:
-        """Merge the windows of each cohort, and those of its sites into the fleet's."""
-        for (tier, start, cohort), part in list(self.cohorts.items()):
-            if cohort.site:
-                part.windows = [together(part.windows)]
-                whole = self.cohorts.setdefault((tier, start, replace(cohort, site="")), Part())
-                whole.windows.extend(part.windows)
-                whole.late += part.late
-        for part in self.cohorts.values():
-            part.windows = [together(part.windows)]
-
-
-def place(window: Window) -> tuple[int, int]:
+def place(window: WindowRow) -> tuple[int, int]:
     """The tier of a window, and the start of its row there."""
     tier = tier_of(window.seconds)
     return tier, window.start // tier * tier
@@ -141,29 +114,43 @@ class Ingest:
             acks = _take(connection, batches, group)
             _write_windows(connection, group)
             _write_losses(connection, group)
-            self._collect(group)
-            _write_cohorts(connection, group)
-        self._count(group)
+            cohorts = self._collected(group)
+            cohorts.write(connection)
+        self._count(cohorts)
         return acks
 
-    def _collect(self, group: Group) -> None:
+    def _collected(self, group: Group) -> Cohorts:
+        found, sites = Cohorts(), _Sites(self._directory)
         for device, window, late in group.taken:
-            site = self._directory.site(device)
+            tier, start = place(window)
             for model in window.models:
-                if self._directory.is_ours(model.release, model.slot):
-                    group.add(window, model, site, late=late)
-                    if not late and model.arm in ANSWERS:
+                slot, release, arm, _ = model.series
+                if self._directory.is_ours(release, slot):
+                    key = Key(tier, start, release, slot, arm, sites[device])
+                    found.add(key, Counted(window.start, window.seconds, model, late))
+                    if not late and arm in ANSWERS:
                         self._fresh.add(device, model)
-        group.combine()
+        found.combine()
+        return found
 
-    def _count(self, group: Group) -> None:
+    def _count(self, cohorts: Cohorts) -> None:
         counters = dict(self.counters)
-        for (_, _, cohort), part in group.cohorts.items():
-            if not cohort.site:
-                known = counters.get(cohort)
-                (model,) = part.windows[0].models
-                counters[cohort] = merge_models(known, model) if known else model
+        for cohort, model in cohorts.of_fleet():
+            known = counters.get(cohort)
+            counters[cohort] = merge_models(known, model) if known else model
         self.counters = counters  # readers of other threads see the old ones or the new ones
+
+
+class _Sites(dict[str, str]):
+    """The site of each device, asked once a group."""
+
+    def __init__(self, directory: Directory) -> None:
+        super().__init__()
+        self._directory = directory
+
+    def __missing__(self, device: str) -> str:
+        site = self[device] = self._directory.site(device)
+        return site
 
 
 def check(batch: Arrived) -> None:
@@ -207,11 +194,11 @@ def _refuse(connection: sqlite3.Connection, batch: Arrived, reason: str) -> None
     )
 
 
-def answered(models: Iterable[ModelWindow]) -> tuple[int, int]:
+def answered(models: Iterable[ModelRow]) -> tuple[int, int]:
     """Requests of clients, and those of them that got an error."""
     requests = errors = 0
     for model in models:
-        if model.arm in ANSWERS:
+        if model.series.arm in ANSWERS:
             requests += model.requests
             if model.errors:
                 errors += max(0, model.failed - model.fallbacks)
@@ -248,13 +235,11 @@ def _write_losses(connection: sqlite3.Connection, group: Group) -> None:
     )
 
 
-def _latest(device: str, window: Window, received: int) -> tuple[object, ...]:
+def _latest(device: str, window: WindowRow, received: int) -> tuple[object, ...]:
     requests, errors = answered(window.models)
-    times = Histogram()
-    for model in window.models:
-        if model.arm in ANSWERS:
-            times = times.merge(model.timings.latency)
-    numbers = (window.start, window.seconds, received, requests, errors, times.quantile(0.99))
+    times = [m.latency for m in window.models if m.series.arm in ANSWERS]
+    p99 = add_histograms(times).quantile(0.99) if times else 0.0
+    numbers = (window.start, window.seconds, received, requests, errors, p99)
     host = window.host
     if host is None:
         return (device, *numbers, *[None] * 7)
@@ -265,35 +250,3 @@ def _latest(device: str, window: Window, received: int) -> tuple[object, ...]:
 
 def _mean(level: Level | None, unit: int) -> float | None:
     return level.mean / unit if level else None
-
-
-def _write_cohorts(connection: sqlite3.Connection, group: Group) -> None:
-    numbers = {cohort: _number(connection, cohort) for _, _, cohort in group.cohorts}
-    rows = []
-    for (tier, start, cohort), part in group.cohorts.items():
-        (model,) = part.windows[0].models
-        counts = (model.requests, model.failed, model.fallbacks, part.late)
-        times = encode_histogram(model.timings.latency)
-        rows.append((tier, numbers[cohort], start, *counts, times, encode_windows(part.windows)))
-    connection.executemany(
-        "INSERT INTO cohort_window (tier, cohort, start, requests, errors, fallbacks, late,"
-        " latency, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (tier, cohort, start) DO UPDATE SET"
-        " requests = requests + excluded.requests, errors = errors + excluded.errors,"
-        " fallbacks = fallbacks + excluded.fallbacks, late = late + excluded.late,"
-        " latency = merged_times(latency, excluded.latency),"
-        " body = merged_windows(body, excluded.body)",
-        rows,
-    )
-
-
-def _number(connection: sqlite3.Connection, cohort: Cohort) -> int:
-    key = (cohort.site, cohort.release, cohort.slot, cohort.arm)
-    where = "site = ? AND release = ? AND slot = ? AND arm = ?"
-    found = connection.execute(f"SELECT id FROM cohort WHERE {where}", key).fetchone()
-    if found:
-        return int(found[0])
-    made = connection.execute(
-        "INSERT INTO cohort (site, release, slot, arm) VALUES (?, ?, ?, ?)", key
-    )
-    return int(made.lastrowid or 0)

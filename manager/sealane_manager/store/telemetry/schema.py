@@ -130,4 +130,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def tier_of(seconds: int) -> int:
     """The tier that takes a window of so many seconds."""
-    return next((tier for tier in (MINUTE, HOUR) if seconds <= LONGEST[tier]), DAY)
+    if seconds <= LONGEST[MINUTE]:
+        return MINUTE
+    return HOUR if seconds <= LONGEST[HOUR] else DAY

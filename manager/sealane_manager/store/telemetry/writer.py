@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 LINGER_S: Final = 0.03
 """How long the first batch of a group waits for others: a commit costs as much for many."""
 
-GROUP_BATCHES: Final = 512
+GROUP_BATCHES: Final = 2048
 """Batches in one group."""
 
-GROUP_BYTES: Final = 4 * 1024 * 1024
-"""Encoded windows in one group: bounds what is decoded at once."""
+GROUP_BYTES: Final = 16 * 1024 * 1024
+"""Encoded windows in one group: bounds what is decoded at once, and how long an answer takes."""
 
 _Answer = TypeVar("_Answer")
 
