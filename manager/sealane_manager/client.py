@@ -6,6 +6,7 @@ A context is a folder with operator.key, operator.pem, ca.pem and context.json (
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
 import grpc
@@ -15,6 +16,7 @@ from sealane.names import DeviceId, Digest, parse_digest
 from sealane.wire.v1 import operator_pb2 as wire
 from sealane.wire.v1 import operator_pb2_grpc
 
+from sealane_manager.assembly import Assembly
 from sealane_manager.rpc import convert
 from sealane_manager.rpc.alerts import AlertCalls
 from sealane_manager.rpc.answers import understood
@@ -199,7 +201,7 @@ class Operator:
         request = convert.spec_to_wire(spec, reason)
         with understood(self._address):
             answer = self._stub.CreateRollout(request, timeout=_CALL_SECONDS)
-        return convert.rollout_from_wire(answer.rollout)
+        return self._completed(convert.rollout_from_wire(answer.rollout))
 
     def apply_rollout(self, wish: Wish, reason: str = "") -> AppliedView:
         """Start what a file asks for, unless the last rollout of its name does so already."""
@@ -208,21 +210,37 @@ class Operator:
         )
         with understood(self._address):
             answer = self._stub.ApplyRollout(request, timeout=_CALL_SECONDS)
-        return convert.applied_from_wire(answer)
+        applied = convert.applied_from_wire(answer)
+        return replace(applied, rollout=self._completed(applied.rollout))
 
     def list_rollouts(self) -> tuple[RolloutView, ...]:
         """Every rollout, without its devices and decisions."""
-        with understood(self._address):
-            answer = self._stub.ListRollouts(wire.ListRolloutsRequest(), timeout=_CALL_SECONDS)
-        return tuple(convert.rollout_from_wire(rollout) for rollout in answer.rollouts)
+        found: list[RolloutView] = []
+        request = wire.ListRolloutsRequest()
+        while True:
+            with understood(self._address):
+                answer = self._stub.ListRollouts(request, timeout=_CALL_SECONDS)
+            found += map(convert.rollout_from_wire, answer.rollouts)
+            if not answer.next_page_token:
+                return tuple(found)
+            request = wire.ListRolloutsRequest(page_token=answer.next_page_token)
 
     def get_rollout(self, rollout: str) -> RolloutView:
-        """One rollout with its devices and decisions."""
-        with understood(self._address):
-            answer = self._stub.GetRollout(
-                wire.GetRolloutRequest(id=rollout), timeout=_CALL_SECONDS
-            )
-        return convert.rollout_from_wire(answer.rollout)
+        """One rollout with all its devices and decisions."""
+        whole = Assembly()
+        request = wire.GetRolloutRequest(id=rollout)
+        while True:
+            with understood(self._address):
+                answer = self._stub.GetRollout(request, timeout=_CALL_SECONDS)
+            whole.add(convert.rollout_from_wire(answer.rollout))
+            if not answer.next_page_token:
+                return whole.view
+            request = wire.GetRolloutRequest(id=rollout, page_token=answer.next_page_token)
+
+    def _completed(self, part: RolloutView) -> RolloutView:
+        """The rollout of a first part, with what that left out."""
+        complete = len(part.devices) == sum(part.counts.values())
+        return part if complete else self.get_rollout(part.id)
 
     def quarantine(self, release: ReleaseName, reason: str, *, stops: bool = False) -> int:
         """Take a release off every device; returns how many must hear of it.
@@ -254,19 +272,25 @@ class Operator:
         return tuple(convert.judgement_from_wire(each) for each in answer.judgements)
 
     def watch_rollout(self, rollout: str) -> Iterator[RolloutView]:
-        """The rollout now and after every change, until it has ended."""
+        """The rollout now and after every change, until it has ended; whole each time."""
         call = self._stub.WatchRollout(wire.WatchRolloutRequest(id=rollout))
+        whole = Assembly()
         try:
             with understood(self._address):
                 for answer in call:
-                    yield convert.rollout_from_wire(answer.rollout)
+                    whole.add(convert.rollout_from_wire(answer.rollout))
+                    if not answer.more:
+                        yield whole.view
         finally:
             call.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs leaves it without types
 
     def control_rollout(
         self, rollout: str, operation: Operation, reason: str = "", device: str = ""
     ) -> RolloutView:
-        """Do something with a rollout; `device` is the one that is written off."""
+        """Do something with a rollout; `device` is the one that is written off.
+
+        Of a large rollout the answer has only some devices and decisions.
+        """
         request = wire.ControlRolloutRequest(
             id=rollout, action=operation, reason=reason, device=device
         )

@@ -48,7 +48,7 @@ class EvidenceDesk:
 
     def of(self, name: str) -> RolloutEvidence:
         """What proves a rollout; raises NotKnown."""
-        rollout = self.store.rollouts.get(name).id
+        rollout = self.store.rollouts.id_of(name)
         receipts = self.store.evidence.receipts(rollout)
         judgements = self.store.judgements.of(rollout)
         leaves = self.store.evidence.leaves(rollout, receipts)

@@ -1,33 +1,80 @@
-"""What operators do with rollouts: start, look, watch, pause, resume, promote, abort, revert."""
+"""What operators do with rollouts: start, look, watch, pause, resume, promote, abort, revert.
+
+A rollout can be of a hundred thousand devices, each with its lines in the log: it is told in parts,
+and who watches hears only what has changed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-from sealane.names import ReleaseName
+from sealane.errors import InvalidName
+from sealane.limits import MIB
+from sealane.names import DeviceId, ReleaseName
 
-from sealane_manager.people.redaction import without
-from sealane_manager.rollout.placement import stage_text
-from sealane_manager.views import AppliedView, DecisionView, RolloutDeviceView, RolloutView
+from sealane_manager.rollout.types import DeviceState, Phase, RolloutState
+from sealane_manager.store.summaries import Page
+from sealane_manager.views import (
+    AppliedView,
+    DecisionView,
+    RolloutDeviceView,
+    RolloutPart,
+    RolloutView,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sealane.names import DeviceId, SlotName
+    from sealane.names import SlotName
 
     from sealane_manager.reach import Sites
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollout.operate import Word
-    from sealane_manager.rollout.types import Rollout, RolloutDevice, RolloutSpec
+    from sealane_manager.rollout.types import RolloutSpec
     from sealane_manager.rollout_file.applying import Wish
     from sealane_manager.store.records import DecisionRecord, JudgementRecord, QuarantineRecord
     from sealane_manager.store.store import Store
+    from sealane_manager.store.summaries import RolloutDeviceLine, RolloutLine
+
+ANSWER_BYTES: Final = 2 * MIB
+"""No answer about rollouts is larger, whatever devices and people write."""
+
+PART: Final = 200
+"""Devices, and lines of the log, in one part: a sentence of each has up to 1,000 characters."""
+
+LISTED: Final = 50
+"""Rollouts in one part of the list."""
+
+_TOKEN_CHARS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """Where a part begins: the turn of its first device, and the line before its first."""
+
+    position: int = 0
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part, where the next one begins, and whether it has anything."""
+
+    view: RolloutView
+    following: _At
+    more: bool
+
+    @property
+    def standing(self) -> RolloutView:
+        """The rollout without devices and decisions."""
+        return replace(self.view, devices=(), decisions=())
 
 
 class Rollouts:
-    """The controller's rollouts as operators see them; all but `watch` block."""
+    """Rollouts as operators see them; all but `watch` block."""
 
     def __init__(self, controller: Controller, store: Store) -> None:
         self._controller, self._store = controller, store
@@ -38,24 +85,26 @@ class Rollouts:
 
     def create(self, spec: RolloutSpec, actor: str, reason: str, rollout: str = "") -> RolloutView:
         """Start a rollout; raises NotKnown, InvalidName or Refused."""
-        return self._shown(self._controller.create(spec, actor, reason, rollout))
+        return self._first(self._controller.create(spec, actor, reason, rollout).id)
 
     def apply(self, wish: Wish, actor: str, reason: str) -> AppliedView:
         """Do what a file asks for; raises NotKnown, InvalidName or Refused."""
         followed, rollout = self._controller.apply(wish, actor, reason)
-        return AppliedView(followed, self._shown(rollout))
+        return AppliedView(followed, self._first(rollout.id))
 
     def roll_back(self, device: DeviceId, slot: SlotName, reason: str, actor: str) -> RolloutView:
         """Start a rollout of what one slot served before; raises NotKnown or Refused."""
-        return self._shown(self._controller.roll_back(device, slot, reason, actor))
+        return self._first(self._controller.roll_back(device, slot, reason, actor).id)
 
     def operate(self, rollout: str, word: Word) -> RolloutView:
         """Do what an operator asks; raises NotKnown or Refused."""
-        return self._shown(self._controller.operate(rollout, word))
+        return self._first(self._controller.operate(rollout, word).id)
 
-    def get(self, rollout: str) -> RolloutView:
-        """One rollout; raises NotKnown."""
-        return self._shown(self._controller.get(rollout))
+    def part(self, rollout: str, token: str = "") -> RolloutPart:
+        """One rollout with some of its devices and decisions; raises NotKnown or InvalidName."""
+        found = self._part(self._store.rollouts.id_of(rollout), _at(token))
+        at = found.following
+        return RolloutPart(found.view, f"{at.position}.{at.line}" if found.more else "")
 
     def judgements(self, rollout: str) -> tuple[JudgementRecord, ...]:
         """What the gate of one rollout said, with all that it saw; raises NotKnown."""
@@ -73,76 +122,128 @@ class Rollouts:
         """Every release in quarantine, the newest first."""
         return self._controller.quarantined()
 
-    def list(self) -> tuple[RolloutView, ...]:
-        """Every rollout, the newest first, without devices and decisions."""
-        found = tuple(view_of(each, (), ()) for each in self._controller.list())
-        if not self._store.sites:
-            return found
-        reasons = self._store.progress.reasons()
-        return tuple(replace(each, reason=reasons[each.id]) for each in found if each.id in reasons)
+    def listed(self, token: str = "") -> tuple[tuple[RolloutView, ...], str]:
+        """Some rollouts, the newest first, without devices and decisions; and the next token."""
+        number = _number(token) if token else 1
+        page = Page(number, LISTED)
+        found = self._store.progress.rollouts(page)
+        more = page.offset + len(found) < self._store.progress.count()
+        return tuple(view_of(each, (), ()) for each in found), str(number + 1) if more else ""
 
-    async def watch(self, rollout: str) -> AsyncIterator[RolloutView]:
-        """The rollout now and after every change, until it has ended; raises NotKnown."""
-        last = None
-        while last is None or last.ended_at is None:
-            revision = self._controller.revision
-            view = await asyncio.to_thread(self.get, rollout)
-            if view != last:
-                yield view
-            last = view
-            if view.ended_at is None:
-                await self._controller.changed(revision)
+    async def watch(self, rollout: str) -> AsyncIterator[tuple[RolloutView, bool]]:
+        """The rollout with everything, in parts; then what is new, after every change.
 
-    def _shown(self, rollout: Rollout) -> RolloutView:
-        found = view_of(rollout, rollout.devices, self._controller.decisions(rollout.id))
-        return _limited(found, self._store) if self._store.sites else found
+        Each comes with whether more of the same moment follows. Ends with the rollout; raises
+        NotKnown.
+        """
+        name = await asyncio.to_thread(self._store.rollouts.id_of, rollout)
+        told, line, since = None, 0, None
+        while told is None or told.ended_at is None:
+            shown, revision = self._controller.revision, self._store.rollouts.revision
+            moved: frozenset[str] | None
+            moved = None if since is None else self._store.rollouts.moved_since(name, since)
+            since = revision
+            async for part in self._news(name, moved, line):
+                line = part.following.line
+                if part.more or part.standing != part.view or part.standing != told:
+                    yield part.view, part.more
+                told = part.standing
+            if told and told.ended_at is None:
+                await self._controller.changed(shown)
+
+    async def _news(
+        self, rollout: str, moved: frozenset[str] | None, line: int
+    ) -> AsyncIterator[_Part]:
+        """In parts: the devices that moved, or all of them; and the log after this line."""
+        at, left = _At(0, line), sorted(moved or ())
+        while True:
+            if moved is None:
+                part = await asyncio.to_thread(self._part, rollout, at)
+            else:
+                names, left = left[:PART], left[PART:]
+                part = await asyncio.to_thread(self._part_of, rollout, at, names)
+                part = replace(part, more=part.more or bool(left))
+            yield part
+            if not part.more:
+                return
+            at = part.following
+
+    def _first(self, rollout: str) -> RolloutView:
+        return self._part(rollout, _At()).view
+
+    def _part(self, rollout: str, at: _At) -> _Part:
+        """The devices and the lines from here on."""
+        line = self._store.progress.rollout(rollout)
+        devices = self._store.progress.devices_from(rollout, at.position, PART)
+        return self._with_log(line, at, devices)
+
+    def _part_of(self, rollout: str, at: _At, names: Sequence[str]) -> _Part:
+        """These devices, and the lines from here on."""
+        line = self._store.progress.rollout(rollout)
+        part = self._with_log(line, at, self._store.progress.devices_named(rollout, names))
+        return replace(part, more=len(part.view.decisions) == PART)
+
+    def _with_log(self, line: RolloutLine, at: _At, devices: Sequence[RolloutDeviceLine]) -> _Part:
+        """The standing was read first: what the lines tell beyond it comes with the next news."""
+        lines = self._store.decisions.after(line.id, at.line, PART)
+        told = self._store.progress.told([each.detail for _, each in lines])
+        following = _At(
+            devices[-1].position + 1 if devices else at.position,
+            lines[-1][0] if lines else at.line,
+        )
+        decisions = [
+            replace(each, detail=detail) for (_, each), detail in zip(lines, told, strict=True)
+        ]
+        view = view_of(line, devices, decisions)
+        return _Part(view, following, PART in {len(devices), len(lines)})
+
+
+def _at(token: str) -> _At:
+    if not token:
+        return _At()
+    position, _, line = token.partition(".")
+    return _At(_number(position), _number(line))
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise InvalidName(
+            f"{text[:_TOKEN_CHARS]!r} names no part", hint="take the token of the answer before"
+        )
+    return int(text)
 
 
 def view_of(
-    rollout: Rollout, devices: Sequence[RolloutDevice], decisions: Sequence[DecisionRecord]
+    line: RolloutLine, devices: Sequence[RolloutDeviceLine], decisions: Sequence[DecisionRecord]
 ) -> RolloutView:
     """A rollout as operators see it, with these devices and decisions."""
     return RolloutView(
-        id=rollout.id,
-        release=rollout.spec.release,
-        previous_release=str(rollout.previous or ""),
-        slot=rollout.spec.slot,
-        selector=rollout.spec.selector,
-        state=rollout.state,
-        reason=rollout.reason,
-        stage=rollout.stage,
-        phase=rollout.phase,
-        stages=tuple(stage_text(stage) for stage in rollout.spec.stages),
+        id=line.id,
+        release=line.spec.release,
+        previous_release=line.previous,
+        slot=line.spec.slot,
+        selector=line.selector,
+        state=RolloutState(line.state),
+        reason=line.reason,
+        stage=line.stage,
+        phase=Phase(line.phase),
+        stages=line.stages,
         devices=tuple(_device_of(device) for device in devices),
         decisions=tuple(DecisionView(d.at, d.actor, d.action, d.detail) for d in decisions),
-        created_at=rollout.created_at,
-        ended_at=rollout.ended_at,
-        name=rollout.name,
-        asked=rollout.request,
+        created_at=line.created_at,
+        ended_at=line.ended_at,
+        name=line.name,
+        asked=line.request,
+        counts=dict(line.devices),
     )
 
 
-def _limited(found: RolloutView, seen: Store) -> RolloutView:
-    """What somebody sees of it who sees this of the store; raises NotKnown."""
-    line = seen.progress.rollout(found.id)
-    those = seen.overview.those(each.device for each in found.devices)
-    hidden = frozenset(each.device for each in found.devices) - those
-    return replace(
-        found,
-        reason=line.reason,
-        devices=tuple(each for each in found.devices if each.device in those),
-        decisions=tuple(
-            replace(each, detail=without(each.detail, hidden)) for each in found.decisions
-        ),
-    )
-
-
-def _device_of(device: RolloutDevice) -> RolloutDeviceView:
+def _device_of(device: RolloutDeviceLine) -> RolloutDeviceView:
     return RolloutDeviceView(
-        device=device.device,
+        device=DeviceId(device.device),
         name=device.device,
         stage=device.stage,
-        state=device.state,
+        state=DeviceState(device.state),
         detail=device.detail,
         requests=device.requests,
         changed_at=device.changed_at,

@@ -91,6 +91,7 @@ class RolloutView:
     Attributes:
         name: what its file calls it; empty without one.
         asked: what its author asked for, with the stages as they were written.
+        counts: of all its devices, by state.
     """
 
     id: str
@@ -109,6 +110,19 @@ class RolloutView:
     ended_at: datetime | None
     name: str
     asked: RolloutSpec
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPart:
+    """A rollout with some of its devices and decisions.
+
+    Attributes:
+        following: names the part that comes next; empty when this was the last.
+    """
+
+    rollout: RolloutView
+    following: str
 
 
 @dataclass(frozen=True, slots=True)

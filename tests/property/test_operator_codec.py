@@ -125,6 +125,7 @@ rollout_views = st.builds(
     ended_at=st.none() | moments,
     name=words,
     asked=specs,
+    counts=st.dictionaries(words, counts, max_size=2),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from sealane.fleet import DeviceFacts, Hello, RuntimeFact, SlotReport
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 from sealane.receipt import Receipt
 from sealane_manager.rollout.observe import proven, reported, target
-from sealane_manager.rollout.placement import parse_stage, places
+from sealane_manager.rollout.placement import parse_stage, places, stage_text
 from sealane_manager.rollout.types import (
     DeviceState,
     Grant,
@@ -24,9 +25,12 @@ from sealane_manager.rollout.types import (
     Step,
     TakeBack,
 )
+from sealane_manager.views import DecisionView, RolloutDeviceView, RolloutView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sealane_manager.store.records import DecisionRecord
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 SLOT = SlotName("cam")
@@ -304,3 +308,32 @@ class Fleet:
                 for each in self.rollout.devices
             ),
         )
+
+
+def view_of(rollout: Rollout, decisions: Sequence[DecisionRecord] = ()) -> RolloutView:
+    """A rollout as operators see it, with all its devices."""
+    return RolloutView(
+        id=rollout.id,
+        release=rollout.spec.release,
+        previous_release=str(rollout.previous or ""),
+        slot=rollout.spec.slot,
+        selector=rollout.spec.selector,
+        state=rollout.state,
+        reason=rollout.reason,
+        stage=rollout.stage,
+        phase=rollout.phase,
+        stages=tuple(stage_text(stage) for stage in rollout.spec.stages),
+        devices=tuple(
+            RolloutDeviceView(
+                *(each.device, each.device, each.stage, each.state),
+                *(each.detail, each.requests, each.changed_at),
+            )
+            for each in rollout.devices
+        ),
+        decisions=tuple(DecisionView(d.at, d.actor, d.action, d.detail) for d in decisions),
+        created_at=rollout.created_at,
+        ended_at=rollout.ended_at,
+        name=rollout.name,
+        asked=rollout.request,
+        counts=Counter(str(each.state) for each in rollout.devices),
+    )

@@ -42,6 +42,7 @@ def a_rollout() -> RolloutView:
         ended_at=None,
         name="",
         asked=a_spec("1", "100%"),
+        counts={"leased": 1, "waiting": 1},
     )
 
 

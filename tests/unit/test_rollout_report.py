@@ -16,9 +16,8 @@ from sealane_manager.gate.types import Checks, Seen
 from sealane_manager.report import contents
 from sealane_manager.report.page import page
 from sealane_manager.rollout.types import DeviceState, RolloutState
-from sealane_manager.rollouts import view_of
 from sealane_manager.store.records import DecisionRecord, JudgementRecord
-from support.rollouts import START, a_device, a_rollout, a_spec, devices
+from support.rollouts import START, a_device, a_rollout, a_spec, devices, view_of
 
 if TYPE_CHECKING:
     from sealane_manager.views import RolloutView
@@ -41,7 +40,7 @@ def a_view(**changes: object) -> RolloutView:
         DecisionRecord(LATER, "r-1", "controller", "judge", "stage 1: fail: 3 of 4 failed", "ab"),
         DecisionRecord(LATER, "r-1", "controller", "reverting", "3 of 4 failed", ""),
     )
-    view = view_of(rollout, rollout.devices, log)
+    view = view_of(rollout, log)
     return replace(view, **changes)  # type: ignore[arg-type]  # as the test says
 
 
@@ -75,7 +74,7 @@ def test_stages_count_what_became_of_their_devices_and_trouble_is_named_first() 
 
 def test_of_very_many_devices_some_are_named_and_the_others_counted() -> None:
     rollout = a_rollout(a_spec("100%"), tuple(a_device(f"d{n}") for n in range(1003)))
-    found = contents.report(view_of(rollout, rollout.devices, ()), ())
+    found = contents.report(view_of(rollout), ())
     assert (len(found.devices), found.more) == (1000, 3)
     assert "And 3 more." in page(found, LATER)
 

@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from sealane.names import ReleaseName, parse_slot
@@ -22,7 +22,7 @@ from sealane_manager.cli.arguments import (
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Exit, Format, OutputOption, emit, emit_one, reported
 from sealane_manager.cli.plan import show as show_plan
-from sealane_manager.cli.watch import follow, follow_lines, lasting
+from sealane_manager.cli.watch import SHOWN_DEVICES, follow, follow_lines, foremost, lasting
 from sealane_manager.gate.types import ALPHA, CHECKS, Check, Checks, Kind, Mode
 from sealane_manager.rollout.forecast import Lines
 from sealane_manager.rollout.placement import parse_stages
@@ -48,6 +48,9 @@ app = typer.Typer(no_args_is_help=True, help="Bring a release to devices, in sta
 
 app.add_typer(evidence.app, name="evidence")
 app.command("report")(report.report)
+
+SHOWN_LINES: Final = 200
+"""Lines of the log in a table: the last ones."""
 
 _COLUMNS = ("id", "release", "slot", "selector", "state", "stage", "phase", "reason")
 
@@ -311,17 +314,27 @@ def _row(rollout: RolloutView) -> dict[str, Any]:
 
 
 def _emit_rollout(rollout: RolloutView, output: Format) -> None:
-    row = _row(rollout)
     if output is Format.JSON:
-        emit_one(row, output)
+        emit_one(_row(rollout), output)
         return
+    shown, lines = foremost(rollout.devices, SHOWN_DEVICES), rollout.decisions[-SHOWN_LINES:]
+    row = _row(replace(rollout, devices=shown, decisions=lines))
     devices, decisions = row.pop("devices"), row.pop("decisions")
     row.pop("asked")
-    emit_one(row | {"stage": rollout.stage + 1, "stages": ", ".join(rollout.stages)}, output)
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(row.pop("counts").items()))
+    stages = ", ".join(rollout.stages)
+    emit_one(row | {"stage": rollout.stage + 1, "stages": stages, "devices": counts}, output)
     if devices:
         typer.echo()
         devices = [device | {"stage": device["stage"] + 1} for device in devices]
         emit(devices, ("device", "stage", "state", "requests", "detail"), output)
+        _say_more(len(rollout.devices) - len(devices), "devices")
     if decisions:
         typer.echo()
+        _say_more(len(rollout.decisions) - len(decisions), "earlier lines")
         emit(decisions, ("at", "actor", "action", "detail"), output)
+
+
+def _say_more(count: int, what: str) -> None:
+    if count:
+        typer.echo(f"and {count} {what} more: `--output json` has them all")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -12,16 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 from sealane_manager.errors import Unreachable
-from sealane_manager.rollout.types import LOST, DeviceState
+from sealane_manager.rollout.types import IN_FLIGHT, LOST, DeviceState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sealane_manager.views import DecisionView, RolloutDeviceView, RolloutView
 
 RETRIES: Final = 60
 RETRY_S: Final = 1.0
 _SHOWN_DECISIONS: Final = 5
+SHOWN_DEVICES: Final = 100
+"""Rows of a picture: of a larger rollout those that need a look."""
 
 
 def lasting(
@@ -83,8 +84,7 @@ def _device_line(device: RolloutDeviceView) -> str:
 
 def standing(rollout: RolloutView) -> str:
     """Where a rollout stands, in one line."""
-    counts = Counter(device.state for device in rollout.devices)
-    counted = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    counted = ", ".join(f"{count} {state}" for state, count in sorted(rollout.counts.items()))
     stage = f"stage {rollout.stage + 1} of {len(rollout.stages)} ({rollout.phase})"
     why = f": {rollout.reason}" if rollout.reason else ""
     return f"{rollout.release} {rollout.state}, {stage}, {counted or 'no device'}{why}"
@@ -105,18 +105,35 @@ def follow(changes: Iterable[RolloutView]) -> RolloutView | None:
 
 
 def picture(rollout: RolloutView) -> Group:
-    """The rollout as a terminal shows it: where it stands, each device, the last decisions."""
+    """The rollout as a terminal shows it: where it stands, devices, the last decisions."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("DEVICE", "STAGE", "STATE", "REQUESTS", "DETAIL"):
         table.add_column(column, overflow="fold")
-    for device in rollout.devices:
+    shown = foremost(rollout.devices, SHOWN_DEVICES)
+    for device in shown:
         style = _style(device.state)
         table.add_row(
             *(device.name, str(device.stage + 1), Text(device.state, style)),
             *(str(device.requests), device.detail),
         )
     recent = (_decision_line(decision) for decision in rollout.decisions[-_SHOWN_DECISIONS:])
-    return Group(Text(standing(rollout), "bold"), "", table, "", Text("\n".join(recent), "dim"))
+    more = f"and {len(rollout.devices) - len(shown)} more" if shown != rollout.devices else ""
+    log = Text("\n".join(recent), "dim")
+    return Group(Text(standing(rollout), "bold"), "", table, more, log)
+
+
+def foremost(devices: Sequence[RolloutDeviceView], most: int) -> tuple[RolloutDeviceView, ...]:
+    """So many devices at most, in their order: first of all those that need a look, or move."""
+    if len(devices) <= most:
+        return tuple(devices)
+    ranked = sorted(range(len(devices)), key=lambda place: _rank(devices[place].state))
+    return tuple(devices[place] for place in sorted(ranked[:most]))
+
+
+def _rank(state: DeviceState) -> int:
+    if state in LOST:
+        return 0
+    return 1 if state in IN_FLIGHT else 2
 
 
 def _style(state: DeviceState) -> str:

@@ -21,6 +21,7 @@ from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.measure import Measures
 from sealane_manager.rollout.operate import Word, operate
+from sealane_manager.rollout.sessions import Listening, Sessions
 from sealane_manager.rollout.types import RolloutSpec, RolloutState, Stage, Step
 from sealane_manager.rollout_file.applying import Outcome, Wish, id_of, outcome
 from sealane_manager.store.records import By, Draft, ReleaseSource
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from sealane_manager.rollout.types import Rollout
     from sealane_manager.store.records import (
         Changed,
-        DecisionRecord,
         JudgementRecord,
         QuarantineRecord,
     )
@@ -113,7 +113,8 @@ class Controller:
         self._told: SimpleQueue[tuple[DeviceId, int]] = SimpleQueue()
         self._listening_since = world.clock.now()
         self._last_tick = (world.clock.now(), world.clock.monotonic())
-        self._shown: dict[str, Rollout] = {}
+        self._shown: dict[str, tuple[Rollout, int]] = {}
+        self._sessions = Sessions()
         self._revision = 0
         self._dirty = threading.Event()
         self._changed = asyncio.Event()
@@ -228,17 +229,9 @@ class Controller:
         """One rollout as it stands; raises NotKnown."""
         return self._with_sessions(self._store.rollouts.get(rollout))
 
-    def list(self) -> tuple[Rollout, ...]:
-        """Every rollout, newest first."""
-        return tuple(self._with_sessions(each) for each in self._store.rollouts.list())
-
-    def decisions(self, rollout: str) -> tuple[DecisionRecord, ...]:
-        """The log of one rollout, in order."""
-        return self._store.decisions.of(rollout)
-
     def judgements(self, rollout: str) -> tuple[JudgementRecord, ...]:
         """What the gate of one rollout said, in order; raises NotKnown."""
-        return self._store.judgements.of(self._store.rollouts.get(rollout).id)
+        return self._store.judgements.of(self._store.rollouts.id_of(rollout))
 
     # What happens by itself
 
@@ -263,7 +256,7 @@ class Controller:
                 began = self._world.clock.monotonic()
                 await self._turn_safely()
                 took = self._world.clock.monotonic() - began
-                # Every rollout is read whole at each look: large ones leave time for the rest.
+                # Every device is judged at each look: large rollouts leave time for the rest.
                 await asyncio.sleep(min(took, TICK_S))
                 if self._world.clock.monotonic() - flushed >= FLUSH_S:
                     await asyncio.to_thread(self._store.devices.flush_seen)
@@ -305,14 +298,16 @@ class Controller:
         self._let_join(now)
         live = self._store.rollouts.live()
         self._measures.forget(frozenset(live))
+        self._sessions.forget(live)
         self._seen = {key: seen for key, seen in self._seen.items() if key in live}
         for rollout in {**dict.fromkeys(live), **self._shown}:
+            revision = self._store.rollouts.revision
             found = self._measured(self._with_sessions(self._store.rollouts.get(rollout)), now)
             if advance(found, now) != Step(found):  # most looks decide nothing: no writer needed
                 changed = self._store.rollouts.change(rollout, lambda it: self._step(it, now), by)
                 self._tell(changed)
                 found = changed.rollout
-            self._show(found)
+            self._show(found, revision)
 
     def _let_join(self, now: datetime) -> None:
         """Take devices that match by now into the rollouts that asked for it."""
@@ -345,12 +340,8 @@ class Controller:
             self._listening_since = now
 
     def _with_sessions(self, rollout: Rollout) -> Rollout:
-        reachable = self._world.reachable()
-        since = self._listening_since
-        devices = tuple(
-            replace(each, reachable=each.device in reachable, watched_since=since)
-            for each in rollout.devices
-        )
+        listening = Listening(self._world.reachable(), self._listening_since)
+        devices = self._sessions.of(rollout, listening)
         return replace(rollout, devices=devices, seen=self._seen.get(rollout.id))
 
     def _source(self, release: ReleaseName, slot: SlotName) -> ReleaseSource:
@@ -388,18 +379,13 @@ class Controller:
         except Empty:
             pass
 
-    def _show(self, rollout: Rollout) -> None:
-        """Let watchers know when something that they can see has changed."""
-        still = replace(
-            rollout,
-            seen=None,
-            devices=tuple(
-                replace(each, heard_at=None, watched_since=None) for each in rollout.devices
-            ),
-        )
-        if self._shown.get(rollout.id) != still:
-            self._shown[rollout.id] = still
+    def _show(self, rollout: Rollout, revision: int) -> None:
+        """Let watchers know when something that they can see has changed since this revision."""
+        still = replace(rollout, seen=None, devices=())
+        shown, since = self._shown.get(rollout.id, (None, 0))
+        if shown != still or self._store.rollouts.moved_since(rollout.id, since) != frozenset():
             self._dirty.set()
+        self._shown[rollout.id] = still, revision
         if rollout.ended_at:
             self._shown.pop(rollout.id, None)
 

@@ -272,6 +272,9 @@ def rollout_to_wire(rollout: RolloutView) -> wire.Rollout:
         ended_at_us=_micros(rollout.ended_at),
         name=rollout.name,
         asked=spec_to_wire(rollout.asked, ""),
+        counts=[
+            wire.StateCount(state=state, devices=count) for state, count in rollout.counts.items()
+        ],
     )
 
 
@@ -294,6 +297,7 @@ def rollout_from_wire(rollout: wire.Rollout) -> RolloutView:
         ended_at=_moment(rollout.ended_at_us),
         name=rollout.name,
         asked=spec_from_wire(rollout.asked),
+        counts={each.state: each.devices for each in rollout.counts},
     )
 
 

@@ -187,27 +187,34 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         return await asked(apply)
 
     async def ListRollouts(
-        self, _request: wire.ListRolloutsRequest, _context: Context
+        self, request: wire.ListRolloutsRequest, _context: Context
     ) -> wire.ListRolloutsResponse:
-        """Every rollout, the newest first."""
+        """Some rollouts, the newest first."""
         rollouts = self._offices.rollouts
-        found = await asked(lambda who: rollouts.seen(who.sites).list())
-        return wire.ListRolloutsResponse(rollouts=map(convert.rollout_to_wire, found))
+        found, token = await asked(lambda who: rollouts.seen(who.sites).listed(request.page_token))
+        return wire.ListRolloutsResponse(
+            rollouts=map(convert.rollout_to_wire, found), next_page_token=token
+        )
 
     async def GetRollout(
         self, request: wire.GetRolloutRequest, _context: Context
     ) -> wire.GetRolloutResponse:
-        """One rollout with its devices and decisions."""
+        """One rollout with some of its devices and decisions."""
         rollouts = self._offices.rollouts
-        found = await asked(lambda who: rollouts.seen(who.sites).get(request.id))
-        return wire.GetRolloutResponse(rollout=convert.rollout_to_wire(found))
+        found = await asked(
+            lambda who: rollouts.seen(who.sites).part(request.id, request.page_token)
+        )
+        return wire.GetRolloutResponse(
+            rollout=convert.rollout_to_wire(found.rollout), next_page_token=found.following
+        )
 
     async def WatchRollout(
         self, request: wire.WatchRolloutRequest, _context: Context
     ) -> AsyncIterator[wire.WatchRolloutResponse]:
-        """The rollout now and after every change, until it has ended."""
-        async for rollout in self._offices.rollouts.seen(asking().sites).watch(request.id):
-            yield wire.WatchRolloutResponse(rollout=convert.rollout_to_wire(rollout))
+        """The rollout now, and what is new of it after every change, until it has ended."""
+        rollouts = self._offices.rollouts.seen(asking().sites)
+        async for rollout, more in rollouts.watch(request.id):
+            yield wire.WatchRolloutResponse(rollout=convert.rollout_to_wire(rollout), more=more)
 
     async def ControlRollout(
         self, request: wire.ControlRolloutRequest, _context: Context

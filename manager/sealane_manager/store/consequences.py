@@ -96,14 +96,14 @@ def _move(session: Session, before: Rollout, after: Rollout) -> None:
     """Write the devices that moved; those that moved alike, together."""
     alike: dict[tuple[tuple[str, Any], ...], list[DeviceId]] = {}
     for old, new in zip(before.devices, after.devices, strict=True):
-        if old != new:
+        if old is not new and rows.standing_of(old) != rows.standing_of(new):
             alike.setdefault(tuple(rows.moving(new).items()), []).append(new.device)
-    for columns, devices in alike.items():
+    for moved, devices in alike.items():
         for chunk in chunks(devices):
             session.connection().execute(
                 update(_MEMBERS)
                 .where(_MEMBERS.c.rollout == after.id, _MEMBERS.c.device.in_(chunk))
-                .values(dict(columns))
+                .values(dict(moved))
             )
     session.expire_all()
 

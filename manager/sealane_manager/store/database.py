@@ -17,6 +17,8 @@ from sqlmodel import Session
 
 from sealane_manager.errors import NoSpace, Refused
 from sealane_manager.rollout.placement import turn
+from sealane_manager.store import touched
+from sealane_manager.store.touched import Touched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +42,8 @@ _TOUCHED: Final = "sealane_rollouts_touched"
 _OF_ROLLOUTS: Final = re.compile(
     r"(INSERT INTO|UPDATE|DELETE FROM) (rollout|rollout_device|device_label|calendar)\b"
     r"|DELETE FROM device\b"
+    r"|UPDATE device SET .*\bfacts=",
+    re.DOTALL,
 )
 """Statements after which a rollout reads differently."""
 
@@ -56,7 +60,7 @@ class Database:
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
         event.listen(self._engine, "before_cursor_execute", _notice)
-        self._rollouts = 0
+        self.touched = Touched()
         self._writer = self._engine.execution_options(**{_WRITES: True})
         self._lock = threading.Lock()
         try:
@@ -67,6 +71,8 @@ class Database:
                 f"{path} cannot be brought up to date: {_first_line(error)}",
                 hint="use the manager that wrote it, or put back a backup",
             ) from error
+        self._engine.dispose()
+        event.listen(self._engine, "connect", lambda connection, _: touched.watch(connection))
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -86,20 +92,16 @@ class Database:
                     known = session.connection().info
                     known.pop(_TOUCHED, None)
                     yield session
-                self._rollouts += bool(known.pop(_TOUCHED, False))
+                    session.flush()
+                    written = known.pop(_TOUCHED, False)
+                    pairs = touched.taken(session.connection()) if written else ()
+                if written:
+                    self.touched.add(pairs)
         except DatabaseError as error:
             if getattr(error.orig, "sqlite_errorname", "") != _FULL:
                 raise
             hint = "free some space on the disk of its state folder"
             raise NoSpace("the manager's disk is full", hint=hint) from error
-
-    @property
-    def rollouts(self) -> int:
-        """Grows after each transaction that wrote something of a rollout.
-
-        Who reads it before reading rollouts knows later whether they must be read again.
-        """
-        return self._rollouts
 
     def close(self) -> None:
         """Let the file go."""

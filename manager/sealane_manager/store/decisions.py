@@ -37,6 +37,17 @@ class Decisions:
         with self._database.read() as session:
             return tuple(rows.decision(row) for row in session.exec(query))
 
+    def after(self, rollout: str, line: int, limit: int) -> tuple[tuple[int, DecisionRecord], ...]:
+        """The lines about one rollout that follow a line, each with its number."""
+        query = (
+            select(DecisionRow)
+            .where(DecisionRow.rollout == rollout, col(DecisionRow.id) > line)
+            .order_by(col(DecisionRow.id))
+            .limit(limit)
+        )
+        with self._database.read() as session:
+            return tuple((row.id or 0, rows.decision(row)) for row in session.exec(query))
+
     def write(self, line: DecisionRecord) -> None:
         """Add a line about something that no table holds."""
         with self._database.write() as session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, or_, select
@@ -10,6 +11,7 @@ from sqlmodel import col
 
 from sealane_manager.errors import NotKnown
 from sealane_manager.people.redaction import without
+from sealane_manager.rollout.placement import parse_stage
 from sealane_manager.rollout.types import BROKEN, LIVE, DeviceState
 from sealane_manager.store import rows
 from sealane_manager.store.sight import Sight
@@ -40,14 +42,6 @@ class Progress(Sight):
         if live:
             query = query.where(col(RolloutRow.state).in_([str(state) for state in LIVE]))
         return self._lines(query.limit(page.size).offset(page.offset))
-
-    def reasons(self) -> Mapping[str, str]:
-        """Why each rollout stands where it does, by its id."""
-        query = select(RolloutRow).where(*self._shared(col(RolloutRow.id)))
-        with self._database.read() as session:
-            hidden = self._elsewhere(session)
-            found = session.execute(query).scalars()
-            return {row.id: without(row.reason, hidden) for row in found}
 
     def count(self) -> int:
         """How many rollouts there are."""
@@ -129,6 +123,32 @@ class Progress(Sight):
         with self._database.read() as session:
             return tuple(Trouble(*row) for row in session.execute(query))
 
+    def devices_from(
+        self, rollout: str, position: int, limit: int
+    ) -> tuple[RolloutDeviceLine, ...]:
+        """Its devices in the order of their turn, from this one on."""
+        turn = col(RolloutDeviceRow.position)
+        query = select(RolloutDeviceRow).where(*self._of(rollout), turn >= position)
+        with self._database.read() as session:
+            found = session.execute(query.order_by(turn).limit(limit)).scalars()
+            return tuple(_device_line(row) for row in found)
+
+    def devices_named(self, rollout: str, devices: Sequence[str]) -> tuple[RolloutDeviceLine, ...]:
+        """These devices of it, in the order of their turn."""
+        named = col(RolloutDeviceRow.device).in_(devices)
+        query = select(RolloutDeviceRow).where(*self._of(rollout), named)
+        with self._database.read() as session:
+            found = session.execute(query.order_by(col(RolloutDeviceRow.position))).scalars()
+            return tuple(_device_line(row) for row in found)
+
+    def told(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """What of these sentences is told to whoever asks."""
+        if not self.bounds:
+            return tuple(texts)
+        with self._database.read() as session:
+            hidden = self._elsewhere(session)
+        return tuple(without(text, hidden) for text in texts)
+
     def _lines(self, query: Select[Any]) -> tuple[RolloutLine, ...]:
         with self._database.read() as session:
             found = session.execute(query.where(*self._shared(col(RolloutRow.id)))).scalars().all()
@@ -141,22 +161,37 @@ class Progress(Sight):
         device = col(RolloutDeviceRow.device)
         return [col(RolloutDeviceRow.rollout) == rollout, *self._within(device)]
 
-    def _counted(
-        self, session: Session, rollouts: Sequence[str]
-    ) -> Mapping[str, Mapping[str, int]]:
+    def _counted(self, session: Session, rollouts: Sequence[str]) -> Mapping[str, _Counted]:
+        """One look at the index that holds all of it, and at no row of a device."""
         rollout, state = col(RolloutDeviceRow.rollout), col(RolloutDeviceRow.state)
+        previous = col(RolloutDeviceRow.previous)
         query = (
-            select(rollout, state, func.count())
+            select(
+                *(rollout, state, func.count(), func.count(previous)),
+                *(func.min(previous), func.max(previous)),
+            )
             .where(rollout.in_(rollouts), *self._within(col(RolloutDeviceRow.device)))
             .group_by(rollout, state)
         )
-        counts: dict[str, dict[str, int]] = defaultdict(dict)
-        for name, how, count in session.execute(query):
-            counts[name][how] = count
+        counts: dict[str, _Counted] = defaultdict(_Counted)
+        for name, how, count, with_previous, *served in session.execute(query):
+            counts[name].states[how] = count
+            counts[name].previous.update(served)
+            if with_previous < count:
+                counts[name].previous.add(None)
         return counts
 
 
-def _line(row: RolloutRow, devices: Mapping[str, int], hidden: Container[str]) -> RolloutLine:
+@dataclass(slots=True)
+class _Counted:
+    """Devices of one rollout: by state, and what they served before."""
+
+    states: dict[str, int] = field(default_factory=dict)
+    previous: set[str | None] = field(default_factory=set)
+
+
+def _line(row: RolloutRow, counted: _Counted, hidden: Container[str]) -> RolloutLine:
+    (previous,) = counted.previous if len(counted.previous) == 1 else (None,)
     return RolloutLine(
         id=row.id,
         release=row.release,
@@ -172,7 +207,10 @@ def _line(row: RolloutRow, devices: Mapping[str, int], hidden: Container[str]) -
         ended_at=row.ended_at,
         author=row.author,
         approvals=rows.approvals(row),
-        devices=devices,
+        devices=counted.states,
+        name=row.name,
+        asked=tuple(parse_stage(text) for text in row.asked),
+        previous=previous or "",
     )
 
 
@@ -185,4 +223,5 @@ def _device_line(row: RolloutDeviceRow) -> RolloutDeviceLine:
         requests=row.requests,
         changed_at=row.changed_at,
         previous=row.previous or "",
+        position=row.position,
     )

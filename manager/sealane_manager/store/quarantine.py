@@ -96,7 +96,7 @@ class Quarantine:
         )
         concerned: set[DeviceId] = set()
         for row in session.exec(query).all():
-            before = self._rollouts.load(session, row)
+            before = self._rollouts.members.whole(session, row)
             step = recall(before, f"{source.name} is in quarantine: {by.reason}", by.at)
             concerned |= carry_out(session, row, Change(before, step, by))
         return concerned

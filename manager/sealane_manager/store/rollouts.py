@@ -5,26 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Text, insert, type_coerce
-from sqlalchemy import select as core_select
+from sqlalchemy import insert
 from sqlmodel import col, select
 
-from sealane_manager.calendars import labels_of
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.draft import Candidate, draft, founded, planned
 from sealane_manager.rollout.moves import supersede
 from sealane_manager.rollout.terms import OnConflict
-from sealane_manager.rollout.types import LIVE, PENDING, Note, Rollout, RolloutState
+from sealane_manager.rollout.types import LIVE, PENDING, Note, Rollout
 from sealane_manager.rollout_file.applying import Outcome, Wish, outcome
 from sealane_manager.store import rows
-from sealane_manager.store.calendars import kept_to, refuse_unknown
+from sealane_manager.store.calendars import refuse_unknown
 from sealane_manager.store.candidates import candidates, device_row
 from sealane_manager.store.consequences import Change, carry_out, say
 from sealane_manager.store.desired import bump
+from sealane_manager.store.members import Members
 from sealane_manager.store.placing import in_the_way, matching, place
 from sealane_manager.store.quarantine import refuse
 from sealane_manager.store.records import Changed
-from sealane_manager.store.tables import LabelRow, RolloutDeviceRow, RolloutRow, metadata
+from sealane_manager.store.tables import RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
 
     Found = Mapping[Candidate, ReleaseSource | None]
 
-_MEMBERS: Final = metadata.tables["rollout_device"]
-_DEVICES: Final = metadata.tables["device"]
-_LIVE: Final = [str(state) for state in LIVE]
 _WORKED_ON: Final = [str(state) for state in LIVE | PENDING]
 
 
@@ -52,8 +48,12 @@ class Rollouts:
 
     def __init__(self, database: Database, devices: Devices) -> None:
         self._database = database
-        self._devices = devices
-        self._read: dict[str, tuple[int, Rollout]] = {}
+        self.members = Members(devices, database.touched)
+
+    @property
+    def revision(self) -> int:
+        """Grows when something of a rollout is written; read it before the rollout."""
+        return self._database.touched.revision
 
     def create(self, wanted: Draft, by: By) -> Changed:
         """Start a rollout, and end those that it supersedes.
@@ -71,7 +71,7 @@ class Rollouts:
         """
         with self._database.write() as session:
             row = _by_name(session, wanted.name)
-            found = self.load(session, row) if row else None
+            found = self.members.whole(session, row) if row else None
             follows = outcome(Wish(wanted.name, wanted.spec), found)
             if found and follows is Outcome.UNCHANGED:
                 return follows, Changed(found, {})
@@ -83,7 +83,7 @@ class Rollouts:
         """The last rollout of this name, or the one with this id."""
         with self._database.read() as session:
             row = _by_name(session, name)
-            return self.load(session, row) if row else None
+            return self.members.whole(session, row) if row else None
 
     def taken(self, rollout: str) -> bool:
         """Whether a rollout has this id."""
@@ -123,34 +123,23 @@ class Rollouts:
     def get(self, rollout: str) -> Rollout:
         """One rollout; raises NotKnown.
 
-        One that is not over is read again only after something of a rollout was written; when its
-        devices were last heard is always of now.
+        Of one that is not over only what was written since the last time is read; when its devices
+        were last heard is always of now.
         """
-        revision = self._database.rollouts
-        known = self._read.get(rollout)
-        if known and known[0] == revision:
-            return self._heard(known[1])
+        revision = self._database.touched.revision
+        if known := self.members.unchanged(rollout, revision):
+            return known
         with self._database.read() as session:
-            found = self.load(session, _known(session, rollout))
-        if found.ended_at:
-            self._read.pop(rollout, None)
-        else:
-            self._read[rollout] = revision, found
-        return found
+            return self.members.now(session, _known(session, rollout), revision)
 
-    def _heard(self, found: Rollout) -> Rollout:
-        """With the moments at which its devices were last heard."""
-        devices = []
-        for each in found.devices:
-            heard = self._devices.last_seen(each.device, each.heard_at)
-            devices.append(each if heard == each.heard_at else replace(each, heard_at=heard))
-        return replace(found, devices=tuple(devices))
-
-    def list(self) -> tuple[Rollout, ...]:
-        """Every rollout, newest first."""
-        query = select(RolloutRow).order_by(col(RolloutRow.created_at).desc(), RolloutRow.id)
+    def id_of(self, name: str) -> str:
+        """The id of the rollout that is meant by its id or its file's name; raises NotKnown."""
         with self._database.read() as session:
-            return tuple(self.load(session, row) for row in session.exec(query).all())
+            return _known(session, name).id
+
+    def moved_since(self, rollout: str, revision: int) -> frozenset[str] | None:
+        """Devices of it that may stand elsewhere than at this revision; None: all of them."""
+        return self._database.touched.since(revision, rollout)
 
     def live(self) -> tuple[str, ...]:
         """Ids of the rollouts that change something or may still begin, oldest first."""
@@ -169,7 +158,7 @@ class Rollouts:
         """
         with self._database.write() as session:
             row = _known(session, rollout)
-            before = self.load(session, row)
+            before = self.members.now(session, row, self._database.touched.revision)
             step = decide(before)
             concerned = carry_out(session, row, Change(before, step, by))
             generations = bump(session, concerned)
@@ -178,7 +167,7 @@ class Rollouts:
     def join(self, wanted: Draft, by: By) -> tuple[DeviceId, ...]:
         """Take devices that match by now into a rollout, last in turn; who is busy has to wait."""
         with self._database.write() as session:
-            rollout = self.load(session, _known(session, wanted.id))
+            rollout = self.members.whole(session, _known(session, wanted.id))
             members = {device.device for device in rollout.devices}
             found = {
                 each: source
@@ -205,34 +194,10 @@ class Rollouts:
         busy = in_the_way(session, wanted)
         for old in sorted(busy | ended):
             row = _known(session, old)
-            before = self.load(session, row)
+            before = self.members.whole(session, row)
             step = supersede(before, wanted.id, by.at)
             concerned |= carry_out(session, row, Change(before, step, by))
         return concerned
-
-    def load(self, session: Session, row: RolloutRow) -> Rollout:
-        """A rollout from its row, within a transaction."""
-        query = (
-            core_select(
-                _MEMBERS, _DEVICES.c.last_seen, type_coerce(_DEVICES.c.facts, Text).label("facts")
-            )
-            .join(_DEVICES, _DEVICES.c.id == _MEMBERS.c.device)
-            .where(_MEMBERS.c.rollout == row.id)
-            .order_by(_MEMBERS.c.position)
-        )
-        devices = [
-            rows.rollout_device(
-                each, self._devices.last_seen(each.device, each.last_seen), each.facts
-            )
-            for each in session.connection().execute(query)
-        ]
-        found = rows.rollout(row, devices)
-        calendars = kept_to(session, found.spec.terms.times.calendars)
-        if found.spec.terms.pace.limits or calendars:
-            found = _with_labels(session, replace(found, calendars=calendars))
-        if found.state is RolloutState.SCHEDULED:
-            found = replace(found, blocked_by=_blockers(session, row))
-        return found
 
 
 _MOST_NAMES: Final = 500
@@ -274,39 +239,3 @@ def _created(made: Rollout, found: Matching) -> str:
     already = found.already
     text = f"{made.spec.release} in {made.spec.slot} on {found.total - already} devices"
     return f"{text}; {already} serve it already" if already else text
-
-
-def _with_labels(session: Session, rollout: Rollout) -> Rollout:
-    """The labels of its devices that its limits count by, and its calendars ask for."""
-    limits = rollout.spec.terms.pace.limits
-    wanted = {label for limit in limits for label in limit.labels} | labels_of(rollout.calendars)
-    query = (
-        select(LabelRow.device, LabelRow.key, LabelRow.value)
-        .join(RolloutDeviceRow, col(RolloutDeviceRow.device) == col(LabelRow.device))
-        .where(RolloutDeviceRow.rollout == rollout.id, col(LabelRow.key).in_(wanted))
-    )
-    labels: dict[str, list[tuple[str, str]]] = {}
-    for device, key, value in session.exec(query):
-        labels.setdefault(device, []).append((key, value))
-    devices = tuple(
-        replace(each, labels=tuple(sorted(labels.get(each.device, ())))) for each in rollout.devices
-    )
-    return replace(rollout, devices=devices)
-
-
-def _blockers(session: Session, row: RolloutRow) -> tuple[str, ...]:
-    """Rollouts that are changing the same slot of one of its devices."""
-    others = _MEMBERS.alias()
-    query = (
-        select(RolloutRow.id)
-        .join(others, others.c.rollout == col(RolloutRow.id))
-        .join(_MEMBERS, (_MEMBERS.c.device == others.c.device) & (_MEMBERS.c.rollout == row.id))
-        .where(
-            RolloutRow.slot == row.slot,
-            RolloutRow.id != row.id,
-            col(RolloutRow.state).in_(_LIVE),
-        )
-        .distinct()
-        .order_by(RolloutRow.id)
-    )
-    return tuple(session.exec(query))

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.failure import Failure, FailureKind
@@ -267,21 +268,20 @@ def _hardware(facts: str | None) -> str:
     return " ".join((known["arch"], *sorted(accelerators)))
 
 
+_MOVING: Final = (
+    *("stage", "state", "requests", "detail"),
+    *("changed_at", "acknowledged", "served", "held"),
+    *("attempt", "failure", "retry_at"),
+)
+standing_of = attrgetter(*_MOVING)
+"""What of a device in a rollout changes."""
+
+
 def moving(device: RolloutDevice) -> dict[str, Any]:
     """The columns of a device in a rollout that change."""
-    return {
-        "stage": device.stage,
-        "state": str(device.state),
-        "requests": device.requests,
-        "detail": device.detail,
-        "changed_at": device.changed_at,
-        "acknowledged": device.acknowledged,
-        "served": device.served,
-        "held": device.held,
-        "attempt": device.attempt,
-        "failure": device.failure and str(device.failure),
-        "retry_at": device.retry_at,
-    }
+    columns = dict(zip(_MOVING, standing_of(device), strict=True))
+    failure = device.failure and str(device.failure)
+    return columns | {"state": str(device.state), "failure": failure}
 
 
 def decision(row: DecisionRow) -> DecisionRecord:

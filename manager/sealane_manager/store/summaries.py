@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sealane.fleet import DeviceFacts
 
     from sealane_manager.rollout.terms import Approval
-    from sealane_manager.rollout.types import RolloutSpec
+    from sealane_manager.rollout.types import RolloutSpec, Stage
 
 
 class Status(StrEnum):
@@ -152,7 +152,14 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class RolloutLine:
-    """One rollout in a list; `devices` counts by state."""
+    """One rollout in a list.
+
+    Attributes:
+        devices: how many are in each state.
+        name: what its file calls it; empty without one.
+        asked: the stages as they were written.
+        previous: what served before, when that was the same on every device; else empty.
+    """
 
     id: str
     release: str
@@ -169,6 +176,14 @@ class RolloutLine:
     author: str
     approvals: tuple[Approval, ...]
     devices: Mapping[str, int]
+    name: str
+    asked: tuple[Stage, ...]
+    previous: str
+
+    @property
+    def request(self) -> RolloutSpec:
+        """What was asked for, before it was planned for the devices that matched."""
+        return replace(self.spec, stages=self.asked or self.spec.stages)
 
     @property
     def total(self) -> int:
@@ -183,7 +198,7 @@ class RolloutLine:
 
 @dataclass(frozen=True, slots=True)
 class RolloutDeviceLine:
-    """One device of a rollout in a list."""
+    """One device of a rollout in a list; `position`: its turn, from 0."""
 
     device: str
     stage: int
@@ -192,6 +207,7 @@ class RolloutDeviceLine:
     requests: int
     changed_at: datetime
     previous: str
+    position: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,10 @@ class RolloutDeviceRow(Table, table=True):
     """One device in a rollout, and what it had before."""
 
     __tablename__ = "rollout_device"
-    __table_args__: ClassVar[Any] = (Index(None, "device"),)
+    __table_args__: ClassVar[Any] = (
+        Index(None, "device"),
+        Index(None, "rollout", "position", "stage", "state", "previous"),
+    )
 
     rollout: str = Field(primary_key=True, foreign_key="rollout.id", ondelete="CASCADE")
     device: str = Field(primary_key=True, foreign_key="device.id", ondelete="CASCADE")

@@ -892,6 +892,7 @@ class Rollout(google.protobuf.message.Message):
     ENDED_AT_US_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     ASKED_FIELD_NUMBER: builtins.int
+    COUNTS_FIELD_NUMBER: builtins.int
     id: builtins.str
     release: builtins.str
     previous_release: builtins.str
@@ -915,6 +916,10 @@ class Rollout(google.protobuf.message.Message):
     def asked(self) -> global___CreateRolloutRequest:
         """What its author asked for, with the stages as they were written."""
 
+    @property
+    def counts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___StateCount]:
+        """Of all its devices, also of those that are not in this part."""
+
     def __init__(
         self,
         *,
@@ -934,11 +939,30 @@ class Rollout(google.protobuf.message.Message):
         ended_at_us: builtins.int = ...,
         name: builtins.str = ...,
         asked: global___CreateRolloutRequest | None = ...,
+        counts: collections.abc.Iterable[global___StateCount] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["asked", b"asked"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["asked", b"asked", "created_at_us", b"created_at_us", "decisions", b"decisions", "devices", b"devices", "ended_at_us", b"ended_at_us", "id", b"id", "name", b"name", "phase", b"phase", "previous_release", b"previous_release", "reason", b"reason", "release", b"release", "selector", b"selector", "slot", b"slot", "stage", b"stage", "stages", b"stages", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["asked", b"asked", "counts", b"counts", "created_at_us", b"created_at_us", "decisions", b"decisions", "devices", b"devices", "ended_at_us", b"ended_at_us", "id", b"id", "name", b"name", "phase", b"phase", "previous_release", b"previous_release", "reason", b"reason", "release", b"release", "selector", b"selector", "slot", b"slot", "stage", b"stage", "stages", b"stages", "state", b"state"]) -> None: ...
 
 global___Rollout = Rollout
+
+@typing.final
+class StateCount(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: builtins.int
+    DEVICES_FIELD_NUMBER: builtins.int
+    state: builtins.str
+    devices: builtins.int
+    def __init__(
+        self,
+        *,
+        state: builtins.str = ...,
+        devices: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["devices", b"devices", "state", b"state"]) -> None: ...
+
+global___StateCount = StateCount
 
 @typing.final
 class ApplyRolloutRequest(google.protobuf.message.Message):
@@ -1045,9 +1069,15 @@ global___Decision = Decision
 class ListRolloutsRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_token: builtins.str
+    """`next_page_token` of the answer before; empty: the newest."""
     def __init__(
         self,
+        *,
+        page_token: builtins.str = ...,
     ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_token", b"page_token"]) -> None: ...
 
 global___ListRolloutsRequest = ListRolloutsRequest
 
@@ -1056,14 +1086,18 @@ class ListRolloutsResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ROLLOUTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty: these were the oldest."""
     @property
     def rollouts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Rollout]: ...
     def __init__(
         self,
         *,
         rollouts: collections.abc.Iterable[global___Rollout] | None = ...,
+        next_page_token: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["rollouts", b"rollouts"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "rollouts", b"rollouts"]) -> None: ...
 
 global___ListRolloutsResponse = ListRolloutsResponse
 
@@ -1072,13 +1106,17 @@ class GetRolloutRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
     id: builtins.str
+    page_token: builtins.str
+    """`next_page_token` of the answer before; empty: the first devices and decisions."""
     def __init__(
         self,
         *,
         id: builtins.str = ...,
+        page_token: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["id", b"id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "page_token", b"page_token"]) -> None: ...
 
 global___GetRolloutRequest = GetRolloutRequest
 
@@ -1087,15 +1125,21 @@ class GetRolloutResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ROLLOUT_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty: these were the last."""
     @property
-    def rollout(self) -> global___Rollout: ...
+    def rollout(self) -> global___Rollout:
+        """With some of its devices and decisions."""
+
     def __init__(
         self,
         *,
         rollout: global___Rollout | None = ...,
+        next_page_token: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["rollout", b"rollout"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "rollout", b"rollout"]) -> None: ...
 
 global___GetRolloutResponse = GetRolloutResponse
 
@@ -1119,15 +1163,21 @@ class WatchRolloutResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ROLLOUT_FIELD_NUMBER: builtins.int
+    MORE_FIELD_NUMBER: builtins.int
+    more: builtins.bool
+    """The next message is of the same moment."""
     @property
-    def rollout(self) -> global___Rollout: ...
+    def rollout(self) -> global___Rollout:
+        """First with all devices and decisions, in several messages; then with those that changed."""
+
     def __init__(
         self,
         *,
         rollout: global___Rollout | None = ...,
+        more: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["rollout", b"rollout"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["more", b"more", "rollout", b"rollout"]) -> None: ...
 
 global___WatchRolloutResponse = WatchRolloutResponse
 

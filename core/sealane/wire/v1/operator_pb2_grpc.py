@@ -268,7 +268,7 @@ class OperatorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchRollout(self, request, context):
-        """Sends the rollout now and after every change, until it has ended.
+        """Sends the rollout now, and what is new of it after every change, until it has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

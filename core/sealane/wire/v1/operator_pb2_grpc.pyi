@@ -110,7 +110,7 @@ class OperatorServiceStub:
         sealane.wire.v1.operator_pb2.WatchRolloutRequest,
         sealane.wire.v1.operator_pb2.WatchRolloutResponse,
     ]
-    """Sends the rollout now and after every change, until it has ended."""
+    """Sends the rollout now, and what is new of it after every change, until it has ended."""
 
     ControlRollout: grpc.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.ControlRolloutRequest,
@@ -247,7 +247,7 @@ class OperatorServiceAsyncStub:
         sealane.wire.v1.operator_pb2.WatchRolloutRequest,
         sealane.wire.v1.operator_pb2.WatchRolloutResponse,
     ]
-    """Sends the rollout now and after every change, until it has ended."""
+    """Sends the rollout now, and what is new of it after every change, until it has ended."""
 
     ControlRollout: grpc.aio.UnaryUnaryMultiCallable[
         sealane.wire.v1.operator_pb2.ControlRolloutRequest,
@@ -418,7 +418,7 @@ class OperatorServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.wire.v1.operator_pb2.WatchRolloutRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[sealane.wire.v1.operator_pb2.WatchRolloutResponse], collections.abc.AsyncIterator[sealane.wire.v1.operator_pb2.WatchRolloutResponse]]:
-        """Sends the rollout now and after every change, until it has ended."""
+        """Sends the rollout now, and what is new of it after every change, until it has ended."""
 
     @abc.abstractmethod
     def ControlRollout(
