@@ -21,7 +21,8 @@ class Assembly:
 
     def add(self, part: RolloutView) -> None:
         """The next part."""
-        self._standing = replace(part, devices=(), decisions=())
+        if part.counts:  # others go on where it ended
+            self._standing = replace(part, devices=(), decisions=())
         self._devices.update((each.device, each) for each in part.devices)
         self._decisions += part.decisions
 

@@ -147,7 +147,7 @@ class Rollouts:
                 line = part.following.line
                 if part.more or part.standing != part.view or part.standing != told:
                     yield part.view, part.more
-                told = part.standing
+                told = part.standing if part.view.counts else told
             if told and told.ended_at is None:
                 await self._controller.changed(shown)
 
@@ -173,15 +173,20 @@ class Rollouts:
 
     def _part(self, rollout: str, at: _At) -> _Part:
         """The devices and the lines from here on."""
-        line = self._store.progress.rollout(rollout)
+        line = self._line(rollout, counted=at.position == 0)
         devices = self._store.progress.devices_from(rollout, at.position, PART)
         return self._with_log(line, at, devices)
 
     def _part_of(self, rollout: str, at: _At, names: Sequence[str]) -> _Part:
         """These devices, and the lines from here on."""
-        line = self._store.progress.rollout(rollout)
+        line = self._line(rollout, counted=at.position == 0)
         part = self._with_log(line, at, self._store.progress.devices_named(rollout, names))
         return replace(part, more=len(part.view.decisions) == PART)
+
+    def _line(self, rollout: str, *, counted: bool) -> RolloutLine:
+        """Counted in the first of several parts: all of it is looked at for that."""
+        progress = self._store.progress
+        return progress.rollout(rollout) if counted else progress.uncounted(rollout)
 
     def _with_log(self, line: RolloutLine, at: _At, devices: Sequence[RolloutDeviceLine]) -> _Part:
         """The standing was read first: what the lines tell beyond it comes with the next news."""

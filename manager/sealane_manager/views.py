@@ -91,7 +91,7 @@ class RolloutView:
     Attributes:
         name: what its file calls it; empty without one.
         asked: what its author asked for, with the stages as they were written.
-        counts: of all its devices, by state.
+        counts: of all its devices, by state; of several parts, only the first has them.
     """
 
     id: str

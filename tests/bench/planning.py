@@ -31,11 +31,11 @@ from sealane_manager.store.tables import (
     DeviceRow,
     RolloutDeviceRow,
     SlotRow,
-    metadata,
 )
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, update
 from sqlmodel import col, select
-from support.rollouts import OLD, OLD_MANIFEST, SLOT, START, a_spec
+from support.many import fill
+from support.rollouts import OLD, START, a_spec
 from support.stores import ADA, NEW_SOURCE
 
 if TYPE_CHECKING:
@@ -45,18 +45,9 @@ if TYPE_CHECKING:
     from sealane_manager.store.store import Store
     from sqlmodel import Session
 
-SITES = 200
 WAVES = ("1", "5%", "25%", "90%")
 SELECTORS = ("site=s3", "site in (s1,s2), line!=3", "site=s3, line=3, !old")
 LARGE = ("line=3", "")
-FACTS = {
-    "arch": "x86_64",
-    "os": "linux",
-    "cpus": 4,
-    "memory_bytes": 2**33,
-    "runtimes": [{"name": "onnxruntime", "version": "1.32", "accelerators": ["cpu"]}],
-    "endpoint": "",
-}
 
 
 def say(line: str) -> None:
@@ -72,49 +63,6 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def best(work: Callable[[], Any], times: int = 5) -> float:
     return median(timed(work)[0] for _ in range(times))
-
-
-def filled(store: Store, devices: int) -> None:
-    """Devices with labels, each of which serves OLD."""
-    names = [f"d{number:06}" for number in range(devices)]
-    tables = metadata.tables
-    with store._database.write() as session:
-        connection = session.connection()
-        connection.execute(insert(tables["device"]), [_device(name) for name in names])
-        connection.execute(
-            insert(tables["device_label"]),
-            [
-                {"key": key, "value": value, "device": name}
-                for number, name in enumerate(names)
-                for key, value in (("site", f"s{number % SITES}"), ("line", str(number % 5)))
-            ],
-        )
-        connection.execute(insert(tables["desired"]), [_desired(name) for name in names])
-
-
-def _device(name: str) -> dict[str, Any]:
-    row = DeviceRow(
-        id=name,
-        name=name,
-        state="active",
-        public_key=b"key",
-        key_fingerprint=name,
-        token="t-1",  # noqa: S106 - the id of a token, no secret
-        enrolled_at=START,
-        facts=FACTS,
-    )
-    return row.model_dump()
-
-
-def _desired(name: str) -> dict[str, Any]:
-    return {
-        "device": name,
-        "slot": SLOT,
-        "release": str(OLD),
-        "manifest": OLD_MANIFEST,
-        "length": 600,
-        "rollout": "",
-    }
 
 
 def by_objects(session: Session, made: Rollout, wanted: Draft) -> None:
@@ -216,7 +164,7 @@ def main() -> None:
     say(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors, SQLite")
     with TemporaryDirectory() as folder:
         store = open_store(Path(folder) / "control.db")
-        filled(store, devices)
+        fill(store, devices)
         spec = a_spec(*WAVES)
         wanted = Draft("r-1", spec, NEW_SOURCE, parse(""))
         made = store.rollouts.create(wanted, ADA).rollout

@@ -57,6 +57,14 @@ class Progress(Sight):
             raise NotKnown(f"there is no rollout {rollout[:40]}", hint="see the list of rollouts")
         return found[0]
 
+    def uncounted(self, rollout: str) -> RolloutLine:
+        """One rollout without what is counted of its devices; raises NotKnown."""
+        with self._database.read() as session:
+            row = session.get(RolloutRow, rollout)
+        if not row:
+            raise NotKnown(f"there is no rollout {rollout[:40]}", hint="see the list of rollouts")
+        return _line(row, _Counted())
+
     def of_device(self, device: str, limit: int) -> tuple[RolloutLine, ...]:
         """The last rollouts that a device took part in."""
         took_part = select(col(RolloutDeviceRow.rollout)).where(

@@ -918,7 +918,7 @@ class Rollout(google.protobuf.message.Message):
 
     @property
     def counts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___StateCount]:
-        """Of all its devices, also of those that are not in this part."""
+        """Of all its devices, also of those that are not in this part; of several parts, in the first."""
 
     def __init__(
         self,
