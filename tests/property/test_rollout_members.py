@@ -15,6 +15,7 @@ from sealane_manager.rollout.terms import Limit, Pace, Terms
 from sealane_manager.store.rollouts import Rollouts
 from sealane_manager.store.tables import DeviceRow
 from sqlalchemy import text
+from support.many import FACTS
 from support.rollouts import NEW, START, a_report
 from support.stores import ADA, a_store, enrol, start
 
@@ -62,7 +63,7 @@ def facts(store: Store, device: DeviceId, number: int) -> None:
     with store._database.write() as session:
         row = session.get(DeviceRow, device)
         assert row
-        row.facts = {"arch": arch, "runtimes": []}
+        row.facts = FACTS | {"arch": arch}
         session.add(row)
 
 

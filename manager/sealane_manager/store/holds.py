@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sealane.names import DeviceId
 from sqlalchemy import delete, func
 from sqlmodel import col, select
 
@@ -13,16 +12,17 @@ from sealane_manager.hold_order import MAX_HOLDS, concerning
 from sealane_manager.selector import one, parse
 from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import bump
-from sealane_manager.store.devices import conditions
+from sealane_manager.store.devices import chosen
 from sealane_manager.store.orders import hold_order, hold_orders, labels_of
 from sealane_manager.store.records import DecisionRecord
 from sealane_manager.store.sight import Sight
-from sealane_manager.store.tables import DeviceRow, HoldRow
+from sealane_manager.store.tables import HoldRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from sealane.names import DeviceId
     from sqlmodel import Session
 
     from sealane_manager.hold_order import HoldOrder
@@ -110,8 +110,7 @@ def _unknown(name: str) -> NotKnown:
 
 
 def _meant(session: Session, selector: str) -> set[DeviceId]:
-    query = select(DeviceRow.id).where(*conditions(parse(selector)))
-    return {DeviceId(device) for device in session.exec(query)}
+    return set(chosen(session, parse(selector)))
 
 
 def _log(session: Session, by: By, action: str, order: HoldOrder) -> None:
