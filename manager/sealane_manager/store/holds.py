@@ -12,11 +12,11 @@ from sealane_manager.hold_order import MAX_HOLDS, concerning
 from sealane_manager.selector import one, parse
 from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import bump
-from sealane_manager.store.devices import chosen
+from sealane_manager.store.devices import chosen, conditions
 from sealane_manager.store.orders import hold_order, hold_orders, labels_of
 from sealane_manager.store.records import DecisionRecord
 from sealane_manager.store.sight import Sight
-from sealane_manager.store.tables import HoldRow
+from sealane_manager.store.tables import DeviceRow, HoldRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

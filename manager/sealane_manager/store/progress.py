@@ -54,16 +54,17 @@ class Progress(Sight):
         """One rollout; raises NotKnown."""
         found = self._lines(select(RolloutRow).where(col(RolloutRow.id) == rollout))
         if not found:
-            raise NotKnown(f"there is no rollout {rollout[:40]}", hint="see the list of rollouts")
+            raise _unknown(rollout)
         return found[0]
 
     def uncounted(self, rollout: str) -> RolloutLine:
         """One rollout without what is counted of its devices; raises NotKnown."""
+        mine = (col(RolloutRow.id) == rollout, *self._shared(col(RolloutRow.id)))
         with self._database.read() as session:
-            row = session.get(RolloutRow, rollout)
-        if not row:
-            raise NotKnown(f"there is no rollout {rollout[:40]}", hint="see the list of rollouts")
-        return _line(row, _Counted())
+            row = session.execute(select(RolloutRow).where(*mine)).scalars().first()
+            if not row:
+                raise _unknown(rollout)
+            return _line(row, _Counted(), self._elsewhere(session))
 
     def of_device(self, device: str, limit: int) -> tuple[RolloutLine, ...]:
         """The last rollouts that a device took part in."""
@@ -188,6 +189,10 @@ class Progress(Sight):
             if with_previous < count:
                 counts[name].previous.add(None)
         return counts
+
+
+def _unknown(rollout: str) -> NotKnown:
+    return NotKnown(f"there is no rollout {rollout[:40]}", hint="see the list of rollouts")
 
 
 @dataclass(slots=True)
