@@ -21,6 +21,7 @@ from sealane_agent.serving.recorder import FOLD_REQUESTS, Recorder
 from sealane_agent.serving.slots import Slot
 from sealane_agent.serving.types import Inference, InvalidInference, ModelFailed, Tensor
 from support.clock import MovableClock
+from support.eventually import until
 from support.fake_workers import FakeWorker, FakeWorkshop, deployment, inference, pointer
 
 if TYPE_CHECKING:
@@ -208,9 +209,12 @@ def test_a_retired_release_is_forgotten_once_its_window_is_closed() -> None:
             await stage.serve(version)
             await stage.slot.infer(None, inference())
         assert len(stage.close().models) == 5
-        await asyncio.sleep(0.01)
-        gc.collect()
-        assert len(stage.recorder._known) <= 3
+
+        def forgotten() -> bool:
+            gc.collect()
+            return len(stage.recorder._known) <= 3
+
+        await until(forgotten)
 
     play(test)
 

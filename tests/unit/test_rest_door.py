@@ -15,6 +15,7 @@ from sealane_agent.oip.regions import Regions
 from sealane_agent.oip.rest import RestDoor
 from sealane_agent.oip.rest_pages import RestPages
 from sealane_agent.serving.dataplane import Dataplane
+from support.eventually import until
 from support.fake_workers import FakeWorkshop, pointer
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def ask(*requests: Request, workshop: FakeWorkshop | None = None) -> list[Respon
     async def within() -> list[Response]:
         dataplane = Dataplane(workshop or FakeWorkshop())
         dataplane.open("cam").begin(pointer(7))
-        await asyncio.sleep(0.01)
+        if workshop is None:
+            await until(lambda: dataplane.all_ready)
         shared = Extensions(dataplane, Regions(user_of, allowed=False))
         door = RestDoor(dataplane, RestPages(shared))
         responses = [await door.answer(request) for request in requests]

@@ -18,6 +18,7 @@ from sealane_agent.telemetry.sending import Sending
 from sealane_agent.telemetry.spool import Spool
 from support.agent_fakes import Lines
 from support.clock import MovableClock
+from support.eventually import until
 from support.telemetry import plain_window
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def test_batches_go_one_after_the_other() -> None:
         sending = Sending(FakeOutgoing(b"1", b"2", b"3"), Lines())
         manager = FakeManager(sending)
         async with session(manager):
-            assert manager.heard == [1, 2, 3]
+            await until(lambda: manager.heard == [1, 2, 3])
 
     asyncio.run(test())
 
@@ -228,10 +229,10 @@ def test_without_an_answer_the_next_batch_waits_and_another_session_begins_again
         sending = Sending(FakeOutgoing(b"1", b"2"), Lines())
         silent = FakeManager(sending, answers=False)
         async with session(silent):
-            assert silent.heard == [1]
+            await until(lambda: silent.heard == [1])
         manager = FakeManager(sending)
         async with session(manager):
-            assert manager.heard == [1, 2]
+            await until(lambda: manager.heard == [1, 2])
 
     asyncio.run(test())
 
@@ -241,6 +242,7 @@ def test_an_answer_that_leaves_the_batch_out_brings_no_storm() -> None:
         sending = Sending(FakeOutgoing(b"1", b"2"), Lines())
         manager = FakeManager(sending, answers=False)
         async with session(manager):
+            await until(lambda: manager.heard == [1])
             await sending.hear(TelemetryAck("boot", 0))
             await sending.hear(TelemetryAck("another", 5))
             await asyncio.sleep(0.05)
@@ -258,8 +260,7 @@ def test_something_new_is_sent_at_once() -> None:
             assert manager.heard == []
             spool.batches = [TelemetryBatch("boot", 1, b"1")]
             sending.rouse()
-            await asyncio.sleep(0.05)
-            assert manager.heard == [1]
+            await until(lambda: manager.heard == [1])
 
     asyncio.run(test())
 
