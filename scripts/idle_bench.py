@@ -31,6 +31,7 @@ from sealane.telemetry.codec import encode_windows
 from sealane.telemetry.types import TelemetryBatch
 from sealane_agent.config import IdentityFiles
 from sealane_agent.facts import device_facts
+from sealane_agent.identity.lifetime import RENEW_AT
 from sealane_agent.identity.passport import Passport
 from sealane_agent.layout import LKG, StateFolder
 from sealane_agent.uplink import rpc
@@ -56,8 +57,7 @@ MONTH_DAYS: Final = 30
 PATIENCE_S: Final = 60.0
 TELEMETRY_WINDOWS: Final = 8
 HEARTBEATS: Final = 20
-RENEWALS_A_DAY: Final = 1.5
-"""A certificate lives for a day and is renewed after two thirds of it."""
+RENEWALS_A_DAY: Final = DAY_S / (METERED.certificate_s * RENEW_AT)
 PROCESSES: Final[dict[str, int]] = {}
 BODY: Final = json.dumps(
     {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
@@ -139,13 +139,12 @@ def print_metered(meter: Meter, state: StateFolder) -> None:
         f"{beats:.0f} heartbeats": beats * parts["heartbeat"],
         "one document": parts["document"],
         "one batch of telemetry": parts["telemetry"],
-        f"{RENEWALS_A_DAY:g} renewals and sessions": RENEWALS_A_DAY * (renewal + parts["session"]),
+        f"{RENEWALS_A_DAY:.2f} renewals and sessions": RENEWALS_A_DAY
+        * (renewal + parts["session"]),
     }
     for what, size in day.items():
         print(f"  metered, {what}: {size / 1e3:.1f} kB a day")
     print_bytes("metered profile", sum(day.values()))
-    weekly = sum(day.values()) - RENEWALS_A_DAY * (renewal + parts["session"]) * 6 / 7
-    print_bytes("metered profile, were certificates good for a week", weekly)
 
 
 async def metered_parts(meter: Meter, passport: Passport) -> dict[str, float]:

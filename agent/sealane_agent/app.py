@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sealane import fileio
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from sealane_agent.layout import StateFolder
     from sealane_agent.log import Log
     from sealane_agent.uplink.fetch import BlobSource
+    from sealane_agent.uplink.profile import Profile
 
 _THREADS = 128
 """Every slot may be fetching at once, and nothing short shall wait behind them."""
@@ -192,7 +194,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         shelf=shelf,
         redial=session.redial,
     )
-    renewer = Renewer(passport, Certifier(rpc.renew, rpc.rejoin), session, log)
+    renewer = _renewer(passport, profile, session, log)
     versions, upgrades = _upgrades(settings, tools, blobs, lambda: session.connected)
     supervisor = Supervisor(tools, verifier, session.ask, upgrades)
     work = {
@@ -221,6 +223,11 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
 def _identity(files: IdentityFiles) -> tuple[Identity, Passport]:
     who = files.read()
     return who, Passport(files, who)
+
+
+def _renewer(passport: Passport, profile: Profile, session: Session, log: Log) -> Renewer:
+    renew = partial(rpc.renew, lifetime_s=profile.certificate_s)
+    return Renewer(passport, Certifier(renew, rpc.rejoin), session, log)
 
 
 def _upgrades(

@@ -106,6 +106,29 @@ def test_a_renewal_needs_a_new_key(manager: RunningManager) -> None:
     talk(device)
 
 
+@pytest.mark.parametrize(
+    ("wished", "granted"),
+    [
+        (timedelta(0), timedelta(days=1)),
+        (timedelta(hours=1), timedelta(days=1)),
+        (timedelta(days=7), timedelta(days=7)),
+        (timedelta(days=365), timedelta(days=7)),
+        (timedelta(seconds=2**32 - 1), timedelta(days=7)),
+    ],
+)
+def test_a_certificate_lives_as_long_as_the_device_wishes_within_limits(
+    manager: RunningManager, clock: MovableClock, wished: timedelta, granted: timedelta
+) -> None:
+    device = manager.enrolled("")
+    with device.channel() as channel:
+        request = fleet_pb2.RenewRequest(
+            csr=make_csr(new_key()), lifetime_s=int(wished.total_seconds())
+        )
+        answer = fleet_pb2_grpc.FleetServiceStub(channel).Renew(request, timeout=10)
+    ends = load_certificate(answer.certificate).not_valid_after_utc
+    assert abs(ends - clock.now() - granted) < timedelta(minutes=1)
+
+
 def test_a_key_of_another_device_does_not_follow(manager: RunningManager) -> None:
     device, other = manager.enrolled("envious"), manager.enrolled("envied")
     code, _text = refused(device, other.key)

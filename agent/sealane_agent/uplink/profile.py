@@ -18,12 +18,15 @@ class Profile:
         refresh_s: a document is asked for at least so often.
         keepalive_ms: pause between two pings that find a link that was cut.
         telemetry_bytes_s: average of all batches of telemetry; older windows wait and are merged.
+        certificate_s: how long the device wishes that its certificate lives; 0 leaves it to the
+            manager.
     """
 
     heartbeat_s: float
     refresh_s: float
     keepalive_ms: int
     telemetry_bytes_s: float
+    certificate_s: int = 0
 
 
 DEFAULT: Final = Profile(
@@ -36,5 +39,6 @@ METERED: Final = Profile(
     refresh_s=86_400.0,
     keepalive_ms=3_600_000,
     telemetry_bytes_s=2.0 * KIB / 86_400,
+    certificate_s=7 * 86_400,
 )
 """What changes is still told at once. `scripts/bench_idle` measures what it costs a month."""

@@ -263,13 +263,17 @@ class ManagerBlobs:
         return self._rate.kept(self._downloads.patched(digest, base))
 
 
-def renew(membership: Membership, csr: bytes) -> bytes:
-    """Ask for a certificate of another key, PEM; raises Refused or Unreachable."""
+def renew(membership: Membership, csr: bytes, lifetime_s: int = 0) -> bytes:
+    """Ask for a certificate of another key, PEM; raises Refused or Unreachable.
+
+    `lifetime_s` is how long it should live, 0 as the manager has it.
+    """
     address = membership.address
     with grpc.secure_channel(address, _mutual(membership), options=_options(DEFAULT)) as channel:
         try:
             stub = fleet_pb2_grpc.FleetServiceStub(channel)
-            answer = stub.Renew(fleet_pb2.RenewRequest(csr=csr), timeout=_ENROL_DEADLINE_S)
+            request = fleet_pb2.RenewRequest(csr=csr, lifetime_s=lifetime_s)
+            answer = stub.Renew(request, timeout=_ENROL_DEADLINE_S)
         except grpc.RpcError as error:
             raise _unanswered(address, error) from error
     return answer.certificate

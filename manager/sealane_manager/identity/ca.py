@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId
 
 DEVICE_LIFETIME: Final = timedelta(hours=24)
+SELDOM_LIVES: Final = 7
+"""So many lives of an ordinary certificate one may live whose device wishes to renew seldom."""
+
 OPERATOR_LIFETIME: Final = timedelta(days=365)
 
 KEY: Final = "ca.key"
@@ -145,9 +148,16 @@ class Issuer:
         """Their certificates, PEM."""
         return b"".join(each.public_bytes(Encoding.PEM) for each in self.authorities)
 
-    def sign_device(self, csr: bytes, fleet: str, device: DeviceId) -> bytes:
-        """A device's certificate, PEM; raises Refused when the request is no proof of a key."""
-        return self._sign_client(csr, device, device_uri(fleet, device), self._device_lifetime)
+    def sign_device(
+        self, csr: bytes, fleet: str, device: DeviceId, wished: timedelta = timedelta(0)
+    ) -> bytes:
+        """A device's certificate, PEM; it may wish that it lives longer than is usual.
+
+        Raises Refused when the request is no proof of a key.
+        """
+        usual = self._device_lifetime
+        lifetime = min(max(wished, usual), SELDOM_LIVES * usual)
+        return self._sign_client(csr, device, device_uri(fleet, device), lifetime)
 
     def sign_operator(self, csr: bytes, fleet: str, name: str) -> bytes:
         """An operator's certificate, PEM; raises Refused when the request is no proof of a key."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sealane_manager.errors import NotAllowed, Refused
@@ -42,8 +43,10 @@ class Renewal:
     sessions: Sessions
     clock: Clock
 
-    def renew(self, device: DeviceId, shown: Shown, csr: bytes) -> bytes:
-        """A certificate, PEM, for the key that signed the request.
+    def renew(
+        self, device: DeviceId, shown: Shown, csr: bytes, wished: timedelta = timedelta(0)
+    ) -> bytes:
+        """A certificate, PEM, for the key that signed the request; `wished` is how long it lives.
 
         Raises NotAllowed for a superseded key, Refused for a key that is not new, and SealaneError
         for a request that proves no key.
@@ -53,7 +56,7 @@ class Renewal:
         self._end_clone(device, ruling)
         if ruling is Ruling.SAME_KEY:
             raise Refused("a renewal needs a new key", hint="make one for every renewal")
-        return self.issuer.sign_device(csr, self.fleet, device)
+        return self.issuer.sign_device(csr, self.fleet, device, wished)
 
     def meet(self, device: DeviceId, shown: Shown) -> None:
         """A device opens a session with this key; raises NotAllowed for a superseded one."""

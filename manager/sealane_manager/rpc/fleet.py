@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sealane import codec
@@ -86,7 +87,11 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         async with answering(context):
             caller = await self._reception.admit(context)
             certificate = await asyncio.to_thread(
-                self._reception.renewal.renew, parse_device(caller.name), caller.shown, request.csr
+                self._reception.renewal.renew,
+                parse_device(caller.name),
+                caller.shown,
+                request.csr,
+                timedelta(seconds=request.lifetime_s),
             )
         return wire.RenewResponse(certificate=certificate)
 

@@ -612,13 +612,19 @@ class RenewRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CSR_FIELD_NUMBER: builtins.int
+    LIFETIME_S_FIELD_NUMBER: builtins.int
     csr: builtins.bytes
+    lifetime_s: builtins.int
+    """How long it wishes the certificate to live, on a link whose bytes cost money; 0 leaves it to
+    the manager, which grants what it allows.
+    """
     def __init__(
         self,
         *,
         csr: builtins.bytes = ...,
+        lifetime_s: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["csr", b"csr"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["csr", b"csr", "lifetime_s", b"lifetime_s"]) -> None: ...
 
 global___RenewRequest = RenewRequest
 
