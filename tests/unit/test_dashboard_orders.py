@@ -135,7 +135,9 @@ def test_one_slot_is_rolled_back_by_a_rollout_that_the_page_goes_on_to(
 
 
 def test_a_slot_with_nothing_before_is_not_rolled_back(dashboard: Dashboard) -> None:
+    assigned(dashboard, NEW_SOURCE)
     browser = dashboard.browser("olga", Role.OPERATOR)
+    assert "Roll back" not in browser.text(DEVICE)
     assert browser.get(f"{DEVICE}/rollback/cam").status_code == 404
 
 

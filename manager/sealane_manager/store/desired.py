@@ -83,6 +83,17 @@ class Desired:
                 )
             return found.name
 
+    def slots_to_go_back(self, device: DeviceId) -> tuple[SlotName, ...]:
+        """The slots of which it is known what they served before; raises NotKnown."""
+        query = select(DesiredRow).where(DesiredRow.device == device).order_by(DesiredRow.slot)
+        with self._database.read() as session:
+            known(session, device)
+            return tuple(
+                SlotName(row.slot)
+                for row in session.exec(query).all()
+                if (device, row.slot) in replaced(session, row.manifest, device)
+            )
+
     def issue(self, device: DeviceId, now: datetime) -> Issue:
         """Use up a document version and renew the leases; raises NotKnown or Refused (not active).
 

@@ -116,8 +116,12 @@ class DevicePages:
         """One device."""
         visit = self._front.visit(request)
         picture = self.picture(visit.path("device"), visit.offices)
-        charts = self._charting.device(visit, picture.record.id)
-        return self._front.page(visit, "device.html", seen=picture, charts=charts)
+        content = {
+            "seen": picture,
+            "charts": self._charting.device(visit, picture.record.id),
+            "returns": self._offices.store.desired.slots_to_go_back(picture.record.id),
+        }
+        return self._front.page(visit, "device.html", **content)
 
     def picture(self, name: str, offices: Offices) -> DevicePicture:
         """Look at one device; raises NotKnown or InvalidName."""
