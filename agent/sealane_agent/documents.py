@@ -100,6 +100,7 @@ class Documents:
                 key=each.assignment.sampling.key,
                 until=int(each.assignment.sampling.until.timestamp()),
                 shift=shift,
+                drift=each.assignment.sampling.drift,
             )
             for each in accepted.approved
             if each.assignment.sampling is not None

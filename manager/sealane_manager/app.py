@@ -31,6 +31,7 @@ from sealane_manager.dashboard.server import DashboardServer
 from sealane_manager.dashboard.web import Web
 from sealane_manager.desk import Desk, Pace, Papers
 from sealane_manager.director import Director
+from sealane_manager.drift.watch import EVERY as DRIFT_EVERY
 from sealane_manager.drift.watch import BundleReferences, Drifting
 from sealane_manager.errors import Refused
 from sealane_manager.evidence import EvidenceDesk
@@ -241,6 +242,7 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
     windows = store.telemetry.readings
     world = World(repository.releases, sessions.reachable, sessions.notify, clock, windows)
     references = BundleReferences(repository, blobs)
+    drifting = Drifting(store.telemetry, references)
     premises = Premises(state, settings.producers)
     return _Parts(
         store=store,
@@ -253,9 +255,9 @@ def _build(settings: ManagerSettings, store: Store, clock: Clock) -> _Parts:
         controller=Controller(store, world),
         accounts=Accounts(store.accounts, clock),
         certificates=Certificates(store.certificates, clock),
-        drifting=Drifting(store.telemetry, references),
+        drifting=drifting,
         references=references,
-        sampling=Sampling(state, store, sessions, clock),
+        sampling=Sampling(state, store, sessions, clock, drifting.alarms),
         channels=load_channels(state.alerts),
         clock=clock,
         started=clock.now(),
@@ -306,7 +308,8 @@ def _push(fleet: FleetSettings, endpoint: Endpoint, parts: _Parts, addresses: Ad
 
 
 def _watch(stack: AsyncExitStack, watch: Watch, parts: _Parts) -> None:
-    _keep(stack, alert_chores(watch, parts.drifting), parts)
+    follow = Chore("tell devices what drifts", DRIFT_EVERY, parts.sampling.follow)
+    _keep(stack, (*alert_chores(watch, parts.drifting), follow), parts)
 
 
 class _Doors:

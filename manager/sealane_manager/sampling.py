@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from sealane import fileio
 from sealane.errors import SampleError, SealaneError
 from sealane.limits import MIB
-from sealane.names import ReleaseName, parse_slot
+from sealane.names import DeviceId, ReleaseName, parse_slot
 from sealane.sampling.sealed import SAMPLE_BYTES, read_label, unseal
 from sealane.trust.documents import SamplingOrder
 
@@ -31,14 +31,14 @@ from sealane_manager.selector import parse
 from sealane_manager.store.records import By, SampleRecord, SampleWish
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from sealane.clock import Clock
-    from sealane.names import DeviceId
     from sealane.sampling.sealed import Part
     from sealane.trust.documents import SlotAssignment
 
+    from sealane_manager.drift.watch import Place
     from sealane_manager.layout import StateFolder
     from sealane_manager.reach import Sites
     from sealane_manager.sessions import Sessions
@@ -60,12 +60,19 @@ LATE: Final = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Every method blocks."""
+    """Every method blocks.
+
+    Attributes:
+        drifts: where inputs drift now: device, release, slot.
+        told: the devices and slots of which a device was told so.
+    """
 
     state: StateFolder
     store: Store
     sessions: Sessions
     clock: Clock
+    drifts: Callable[[], Collection[Place]] = frozenset
+    told: set[tuple[str, str]] = field(default_factory=set)
 
     def seen(self, sites: Sites) -> Sampling:
         """The same for somebody who sees these sites alone; none means everything."""
@@ -99,12 +106,24 @@ class Sampling:
         if not until:
             return tuple(slots)
         public = self._key().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return tuple(
-            replace(each, sampling=SamplingOrder(public, until[each.slot]))
-            if each.slot in until
-            else each
-            for each in slots
-        )
+        drifts = self.drifts()
+
+        def sampled(each: SlotAssignment) -> SlotAssignment:
+            drift = (device, str(each.release), each.slot) in drifts
+            return replace(each, sampling=SamplingOrder(public, until[each.slot], drift))
+
+        return tuple(sampled(each) if each.slot in until else each for each in slots)
+
+    def follow(self, now: datetime) -> None:
+        """Have devices ask again where drift began or ended and samples are ordered."""
+        ordered = {(each.device, each.slot) for each in self.store.samples.orders(now)}
+        drifting = {(device, slot) for device, _, slot in self.drifts()} & ordered
+        changed = sorted({DeviceId(device) for device, _ in drifting ^ self.told})
+        self.told.clear()
+        self.told.update(drifting)
+        if changed:
+            for device, generation in self.store.samples.renew(changed).items():
+                self.sessions.notify(device, generation)
 
     def take(self, device: DeviceId, sealed: bytes) -> None:
         """Keep a sealed sample; raises SampleError, NotAllowed, NoSpace or OSError."""

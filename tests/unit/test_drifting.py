@@ -64,12 +64,14 @@ def test_a_dark_camera_is_found_within_minutes_and_its_neighbour_is_not(
     for number in range(30):
         drifting.look(minute(telemetry, number, dark=False))
     assert drifting.found() == ()
+    assert drifting.alarms() == frozenset()
 
     for number in range(30, 40):
         drifting.look(minute(telemetry, number, dark=True))
 
     (found,) = drifting.found()
     assert (found.device, found.release, found.input) == ("box-1", RELEASE, NAME)
+    assert drifting.alarms() == {("box-1", RELEASE, "cam")}
     assert found.distance > 0.2
     assert found.cause == "site"
 

@@ -14,13 +14,14 @@ import pytest
 from sealane.bundle.types import DataType, TensorSpec
 from sealane.sampling.sealed import SAMPLE_BYTES, read_label, unseal
 from sealane.sampling.terms import InputTerms, Trigger
-from sealane.telemetry.types import ErrorKind
+from sealane.telemetry.types import Arm, ErrorKind
 from sealane_agent.errors import Refused, Unreachable
 from sealane_agent.layout import StateFolder
 from sealane_agent.sampling import keeping
 from sealane_agent.sampling.keeping import Samples
 from sealane_agent.sampling.orders import Order, decode, encode
 from sealane_agent.sampling.sending import SampleSending
+from sealane_agent.serving.recorder import Key, Series
 from sealane_agent.serving.sampler import Sampling
 from sealane_agent.serving.shaping import shaped, shrunk
 from sealane_agent.serving.types import Inference, Tensor
@@ -314,6 +315,56 @@ def test_a_fault_of_the_release_is_kept_and_one_of_the_client_is_not(
     assert kept(folder) == [Trigger.ERROR]
 
 
+def test_while_inputs_drift_requests_are_kept_within_the_same_budget_where_the_terms_say_so(
+    sampling: Sampling, folder: StateFolder
+) -> None:
+    watched = sampler(sampling, every=0, drift=True, bytes_per_day=1500)
+    watched.answered(1, REQUEST, answer(1.0))
+    assert not sampling.settled()
+    order(folder, sampling, drift=True)
+    for number in range(2, 20):
+        watched.answered(number, REQUEST, answer(1.0))
+        sampling.settled()
+    found = kept(folder)
+    assert set(found) == {Trigger.DRIFT}
+    assert 0 < sum(path.stat().st_size for path in Samples(folder).waiting()) <= 1500
+    silent = sampler(sampling, every=0)
+    silent.answered(100, REQUEST, answer(1.0))
+    assert kept(folder) == found
+
+
+def test_a_copy_that_is_answered_otherwise_is_kept_where_the_terms_say_so(
+    sampling: Sampling, folder: StateFolder
+) -> None:
+    for wanted, trigger in ((False, []), (True, [Trigger.DISAGREEMENT])):
+        series = Series(Key(CAM, RELEASE, Arm.SHADOW), lambda _: None, sampling)
+        terms = some_terms(every=0, disagreement=wanted)
+        series.understand(replace(tiny_deployment(), sampling=terms))
+        series.answer(1.0, 0.001, REQUEST, answer(0.9))
+        series.doubt(REQUEST, answer(0.9))
+        sampling.settled()
+        assert kept(folder) == trigger
+
+
+def test_no_other_arm_is_asked_for_what_it_doubts(sampling: Sampling) -> None:
+    series = Series(Key(CAM, RELEASE, Arm.ACTIVE), lambda _: None, sampling)
+    terms = some_terms(every=0, disagreement=True)
+    series.understand(replace(tiny_deployment(), sampling=terms))
+    series.doubt(REQUEST, answer(0.9))
+    assert not sampling.settled()
+
+
+def test_never_stands_above_drift_and_disagreement(sampling: Sampling, folder: StateFolder) -> None:
+    folder.never_sample.touch()
+    order(folder, sampling, drift=True)
+    watched = sampler(sampling, every=0, drift=True, disagreement=True)
+    watched.answered(1, REQUEST, answer(1.0))
+    assert not sampling.settled()
+    watched.disagreed(REQUEST, answer(1.0))
+    assert not sampling.settled()
+    assert kept(folder) == []
+
+
 @pytest.mark.parametrize("changes", [{"release": "vision/defect@8"}, {"until": 5}, {"shift": 3600}])
 def test_an_order_of_another_release_or_one_that_is_over_keeps_nothing(
     sampling: Sampling, folder: StateFolder, changes: dict[str, Any]
@@ -343,5 +394,8 @@ def test_damaged_orders_are_none() -> None:
     for content in (b"", b"{", b"[]", b'{"cam": 1}', b'{"cam": {"key": "00"}}'):
         assert decode(content) == {}
     label = a_label()
-    found = {"cam": Order(label.release, PUBLIC, 7, -3)}
+    found = {
+        "cam": Order(label.release, PUBLIC, 7, -3),
+        "side": Order(label.release, PUBLIC, 7, -3, drift=True),
+    }
     assert decode(encode(found)) == found

@@ -12,6 +12,7 @@ from sealane.bundle.jsonform import Fields
 from sealane.bundle.types import DataType, TensorSpec
 from sealane.errors import BundleError
 from sealane.sampling.terms import InputTerms, read_terms
+from sealane_manager.trust.describe import kept_inputs
 from support.bundles import tiny_deployment
 from support.samples import some_terms
 
@@ -37,6 +38,25 @@ def test_terms_survive_a_round_trip() -> None:
     content = encode_deployment(deployment)
     assert parse_deployment(content).sampling == wanted
     assert encode_deployment(parse_deployment(content)) == content
+
+
+def test_wishes_that_may_be_left_out_are_written_only_when_they_are_there() -> None:
+    plain, full = some_terms().fields(), some_terms(drift=True, disagreement=True).fields()
+    assert set(full) - set(plain) == {"drift", "disagreement"}
+    assert (terms().drift, terms(drift=True).drift) == (False, True)
+    assert (terms().disagreement, terms(disagreement=True).disagreement) == (False, True)
+
+
+@pytest.mark.parametrize("name", ["drift", "disagreement"])
+def test_a_wish_is_true_or_false(name: str) -> None:
+    with pytest.raises(BundleError, match=f"{name} is neither true nor false"):
+        terms(**{name: 1})
+
+
+def test_whoever_signs_reads_what_is_kept_at_drift_and_disagreement() -> None:
+    said = kept_inputs(some_terms(drift=True, disagreement=True))
+    assert "while its inputs drift" in said
+    assert "where it disagrees with the release before" in said
 
 
 def test_a_field_that_a_later_version_knows_is_kept() -> None:

@@ -24,12 +24,14 @@ class Order:
         key: X25519 public key, for which they are sealed.
         until: after this nothing is kept any more.
         shift: seconds by which trusted time was ahead of this machine's clock.
+        drift: whether the manager sees the release's inputs drift.
     """
 
     release: str
     key: bytes
     until: int
     shift: int
+    drift: bool = False
 
 
 def encode(orders: Mapping[str, Order]) -> bytes:
@@ -40,6 +42,7 @@ def encode(orders: Mapping[str, Order]) -> bytes:
             "key": order.key.hex(),
             "until": order.until,
             "shift": order.shift,
+            "drift": order.drift,
         }
         for slot, order in orders.items()
     }
@@ -58,4 +61,5 @@ def _order(fields: Mapping[str, Any]) -> Order:
     key = bytes.fromhex(fields["key"])
     if len(key) != KEY_BYTES:
         raise ValueError("a key of another length")
-    return Order(str(fields["release"]), key, int(fields["until"]), int(fields["shift"]))
+    until, shift = int(fields["until"]), int(fields["shift"])
+    return Order(str(fields["release"]), key, until, shift, fields.get("drift") is True)

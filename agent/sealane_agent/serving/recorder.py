@@ -63,7 +63,10 @@ VALUES_PER_S: Final = 65_536
 
 
 SAMPLED: Final = (Arm.ACTIVE, Arm.CANDIDATE)
-"""The arms of which samples are kept: those whose release the director named."""
+"""The arms of whose requests samples are kept: those whose release the director named."""
+
+COMPARED: Final = Arm.SHADOW
+"""The arm of which samples are kept where it disagrees; the director named its release, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Series:
         self.key = key
         self._sampling = sampling
         self._sampler: Sampler | None = None
+        self._doubter: Sampler | None = None
         self.waits = array("d")
         self._wake = wake
         self._deployment: Deployment | None = None
@@ -103,6 +107,8 @@ class Series:
             self._sample_at = 0.0 if self._counts.inputs else inf
             if self._sampling is not None and self.key.arm in SAMPLED:
                 self._sampler = self._sampling.of(self.key.slot, self.key.release, deployment)
+            if self._sampling is not None and self.key.arm is COMPARED:
+                self._doubter = self._sampling.of(self.key.slot, self.key.release, deployment)
 
     def answer(
         self, now: float, seconds: float, inference: Inference, tensors: tuple[Tensor, ...]
@@ -152,6 +158,11 @@ class Series:
         self._wake(self)
         self._counts.compared += 1
         self._counts.disagreed += not agreed
+
+    def doubt(self, inference: Inference, tensors: tuple[Tensor, ...]) -> None:
+        """Hear of a copy that was answered otherwise than by the release before."""
+        if self._doubter is not None:
+            self._doubter.disagreed(inference, tensors)
 
     def fold(self) -> None:
         """Count everything that waits."""

@@ -93,6 +93,10 @@ class Sampling:
         """Whether there may be an order: asked for every request."""
         return slot in self._orders
 
+    def drifts(self, slot: SlotName) -> bool:
+        """Whether the manager sees what the slot is given drift."""
+        return self._orders[slot].drift
+
     def order(self, slot: SlotName, release: str) -> Order | None:
         """The order that holds now."""
         order = self._orders.get(slot)
@@ -160,12 +164,20 @@ class Sampler:
             self._take(now, Trigger.EVERY, inference.inputs, tensors)
         elif terms.confidence_below and self._is_unsure(tensors):
             self._take(now, Trigger.UNSURE, inference.inputs, tensors)
+        elif terms.drift and self._sampling.drifts(self._where[0]):
+            self._take(now, Trigger.DRIFT, inference.inputs, tensors)
 
     def failed(self, kind: ErrorKind, inference: Inference) -> None:
         """The release did not answer a request."""
         now = time.perf_counter()
         if self._terms.errors and kind in FAULTS and now >= self._next:
             self._take(now, Trigger.ERROR, inference.inputs, ())
+
+    def disagreed(self, inference: Inference, tensors: tuple[Tensor, ...]) -> None:
+        """The release answered a copy otherwise than the one before it."""
+        now = time.perf_counter()
+        if self._terms.disagreement and now >= self._next:
+            self._take(now, Trigger.DISAGREEMENT, inference.inputs, tensors)
 
     def _is_unsure(self, tensors: tuple[Tensor, ...]) -> bool:
         output = self._output

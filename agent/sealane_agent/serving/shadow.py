@@ -115,14 +115,14 @@ class Shadow:
         if self.place.series is not None:
             self.place.series.answer(perf_counter(), took, copy.inference, answer)
         if copy.size <= INLINE_BYTES:
-            self._compared(same=self._same(copy, answer))
+            self._compared(copy, answer, same=self._same(copy, answer))
             self._rest(took)
         else:
             self._comparing = asyncio.create_task(self._compare_aside(copy, answer, took))
 
     async def _compare_aside(self, copy: _Copy, answer: Answer, took: float) -> None:
         same = await asyncio.to_thread(self._same, copy, answer)
-        self._compared(same=same)
+        self._compared(copy, answer, same=same)
         self._rest(took)
 
     def _same(self, copy: _Copy, answer: Answer) -> bool:
@@ -133,7 +133,7 @@ class Shadow:
             # Bytes that do not fit their own shape.
             return False
 
-    def _compared(self, *, same: bool) -> None:
+    def _compared(self, copy: _Copy, answer: Answer, *, same: bool) -> None:
         counts = self._counts
         self._counts = replace(
             counts,
@@ -143,6 +143,8 @@ class Shadow:
         )
         if self.place.series is not None:
             self.place.series.compare(agreed=same)
+            if not same:
+                self.place.series.doubt(copy.inference, answer)
 
     def _failed(self, copy: _Copy, error: ServingError) -> None:
         if not isinstance(error, WorkerDied | WorkerHung):

@@ -30,6 +30,9 @@ KEPT_SECONDS: Final = 366 * 86_400
 COLUMNS: Final = 4096
 SHRINK: Final = 64
 
+_WISHES: Final = ("drift", "disagreement")
+"""Fields that may be left out: then they are false."""
+
 _IMAGE_AXES: Final = 4
 _TABLE_AXES: Final = 2
 
@@ -43,6 +46,10 @@ class Trigger(StrEnum):
     """The first class was less sure than the terms say."""
     ERROR = "error"
     """The release did not answer it."""
+    DRIFT = "drift"
+    """The manager sees the inputs of this release drift on this device."""
+    DISAGREEMENT = "disagreement"
+    """A copy of it was answered otherwise than by the release before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ class SamplingTerms:
         bytes_per_day: of one slot on one device, sealed.
         seconds_kept: after which device and manager delete a sample.
         inputs: those that may be kept; the others are left out.
+        drift: requests while the manager says that the inputs drift.
+        disagreement: copies that the release answers otherwise than the one before it.
     """
 
     every: int
@@ -77,6 +86,8 @@ class SamplingTerms:
     bytes_per_day: int
     seconds_kept: int
     inputs: Mapping[str, InputTerms]
+    drift: bool = False
+    disagreement: bool = False
 
     def fields(self) -> dict[str, Any]:
         """As they stand in deployment.json."""
@@ -90,7 +101,7 @@ class SamplingTerms:
                 name: {"columns": list(terms.columns), "shrink": terms.shrink}
                 for name, terms in self.inputs.items()
             },
-        }
+        } | {name: True for name in _WISHES if getattr(self, name)}
 
 
 def read_terms(found: Fields, inputs: Sequence[TensorSpec]) -> SamplingTerms:
@@ -100,8 +111,9 @@ def read_terms(found: Fields, inputs: Sequence[TensorSpec]) -> SamplingTerms:
     if not wanted.raw or (strange := set(wanted.raw).difference(specs)):
         what = f"names {min(strange)[:40]!r}, which is no input" if wanted.raw else "is empty"
         raise BundleError(f"{wanted.where} {what}", hint=f"inputs: {', '.join(specs)[:200]}")
-    if type(found.raw.get("errors")) is not bool:
-        raise BundleError(f"{found.where}: errors is neither true nor false")
+    for name in ("errors", *(each for each in _WISHES if each in found.raw)):
+        if type(found.raw.get(name)) is not bool:
+            raise BundleError(f"{found.where}: {name} is neither true nor false")
     return SamplingTerms(
         every=found.integer("every", 0, RARELY),
         confidence_below=found.number("confidence_below", 0, 1),
@@ -109,6 +121,7 @@ def read_terms(found: Fields, inputs: Sequence[TensorSpec]) -> SamplingTerms:
         bytes_per_day=found.integer("bytes_per_day", 1, DAY_BYTES),
         seconds_kept=found.integer("seconds_kept", 1, KEPT_SECONDS),
         inputs={name: _input(wanted.fields(name), specs[name]) for name in wanted.raw},
+        **{name: found.raw[name] for name in _WISHES if name in found.raw},
     )
 
 

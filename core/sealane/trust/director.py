@@ -94,8 +94,9 @@ def _slot_to_json(slot: SlotAssignment) -> dict[str, Any]:
     return fields
 
 
-def _sampling_to_json(order: SamplingOrder) -> dict[str, str]:
-    return {"key": order.key.hex(), "until": _write_time(order.until)}
+def _sampling_to_json(order: SamplingOrder) -> dict[str, Any]:
+    fields: dict[str, Any] = {"key": order.key.hex(), "until": _write_time(order.until)}
+    return fields | {"drift": True} if order.drift else fields
 
 
 def from_targets(signed: Targets) -> DirectorDocument:
@@ -185,7 +186,7 @@ def _sampling_from_json(fields: Mapping[str, Any]) -> SamplingOrder:
     key = bytes.fromhex(_text(fields["key"]))
     if len(key) != KEY_BYTES:
         raise ValueError("samples are sealed for a key of another length")
-    return SamplingOrder(key, _read_time(fields["until"]))
+    return SamplingOrder(key, _read_time(fields["until"]), fields.get("drift") is True)
 
 
 def digest_of(target: TargetFile) -> Digest:

@@ -33,10 +33,12 @@ class SamplingOrder:
     Attributes:
         key: X25519 public key of the manager, 32 bytes: samples are sealed for it.
         until: after this nothing is kept any more.
+        drift: the inputs of the slot's release drift on this device.
     """
 
     key: bytes
     until: datetime
+    drift: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,10 @@ Stream = tuple[str, str, str, str]
 """Device, release, slot, input."""
 
 
+Place = tuple[str, str, str]
+"""Device, release, slot."""
+
+
 class References(Protocol):
     """What the producers of releases said of their inputs."""
 
@@ -190,6 +194,11 @@ class Drifting:
         self._followed: dict[Stream, _Followed] = {}
         self._judges: dict[tuple[str, str], _Judge] = {}
         self._found: tuple[Drifted, ...] = ()
+        self._alarms: frozenset[Place] = frozenset()
+
+    def alarms(self) -> frozenset[Place]:
+        """Where an input drifts."""
+        return self._alarms
 
     def found(self) -> tuple[Drifted, ...]:
         """The inputs whose detectors give an alarm."""
@@ -235,6 +244,9 @@ class Drifting:
                     self._follow((device, release, slot, name), bins, judge, now)
         self._forget(now)
         self._found = tuple(each.drifted for each in self._followed.values() if each.drifted)
+        self._alarms = frozenset(
+            stream[:3] for stream, each in self._followed.items() if each.drifted
+        )
 
     def _follow(self, stream: Stream, bins: Bins, judge: _Judge, now: datetime) -> None:
         known = self._followed.get(stream, _Followed(Watch(), now))

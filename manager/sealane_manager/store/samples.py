@@ -66,6 +66,11 @@ class Samples(Sight):
         with self._database.read() as session:
             return {SlotName(row.slot): row.until for row in session.exec(query)}
 
+    def renew(self, devices: Sequence[DeviceId]) -> Mapping[DeviceId, int]:
+        """Let these devices get a new document; returns new generations."""
+        with self._database.write() as session:
+            return bump(session, devices)
+
     def serves(self, device: DeviceId, slot: SlotName, release: ReleaseName) -> bool:
         """Whether the director wants this release in the slot of that device."""
         with self._database.read() as session:

@@ -54,6 +54,10 @@ def kept_inputs(terms: SamplingTerms | None) -> str:
         when.append(f"below a confidence of {terms.confidence_below:g}")
     if terms.errors:
         when.append("when it fails")
+    if terms.drift:
+        when.append("while its inputs drift")
+    if terms.disagreement:
+        when.append("where it disagrees with the release before")
     inputs = ", ".join(_kept(name, each) for name, each in terms.inputs.items())
     days = terms.seconds_kept / 86_400
     bounds = f"at most {terms.bytes_per_day} bytes a day and slot, for {days:g} days"
