@@ -6,6 +6,7 @@ A release is listed only when the manager holds everything that a device will as
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sealane.bundle.manifest import parse_manifest
@@ -20,6 +21,8 @@ from sealane_manager.trust.submission import listed_in, parse
 from sealane_manager.views import ReleaseView
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
     from sealane.bundle.signature import ProducerKey
     from sealane.bundle.types import Manifest
     from sealane.names import Digest, ReleaseName
@@ -54,10 +57,12 @@ class Publishing:
         if offer.role not in RESERVED:
             releases = listed_in(offer.role, parse(Targets, offer.metadata).signed)
             signed = self._bring(releases, actor)
+        before = self._listed()
         outcome = self._pending.submit(offer, actor)
         if offer.role in outcome.published:
             for arrival, key in signed:
                 self._intake.accepted(arrival, key)
+        self._accept_waiting(before, {*outcome.published} - {offer.role}, actor)
         return outcome
 
     def settle(self) -> None:
@@ -82,8 +87,7 @@ class Publishing:
         self, releases: tuple[ListedRelease, ...], actor: str
     ) -> list[tuple[Arrival, ProducerKey]]:
         """Store what is new; what of it came in under a producer's key."""
-        listed = self._repository.releases() if self._repository.begun else ()
-        known = {release.name: release.manifest for release in listed}
+        known = self._listed()
         signed = []
         for release in releases:
             if known.get(release.name) != release.manifest or self._is_back(release):
@@ -92,6 +96,21 @@ class Publishing:
                     signed.append((arrival, key))
                 self._repository.add_target(release.name, arrival.manifest.content)
         return signed
+
+    def _accept_waiting(
+        self, before: Mapping[ReleaseName, Digest], roles: Container[str], actor: str
+    ) -> None:
+        """Write down what waited in other roles and came in with this submission."""
+        for name, manifest in self._listed().items():
+            if name.family in roles and before.get(name) != manifest:
+                arrival = Arrival(name, self._whole(name, manifest), actor)
+                with suppress(Refused):  # the keys changed since it was proposed: the log says so
+                    if key := self._intake.check(arrival):
+                        self._intake.accepted(arrival, key)
+
+    def _listed(self) -> Mapping[ReleaseName, Digest]:
+        found = self._repository.releases() if self._repository.begun else ()
+        return {release.name: release.manifest for release in found}
 
     def _is_back(self, release: ListedRelease) -> bool:
         """Whether a manifest that was lost was uploaded again."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sealane_manager.cli import changes as words
 from sealane_manager.errors import Refused
+from sealane_manager.shown import LINE_CHARS, shown
 from sealane_manager.trust import changes
 from sealane_manager.trust.changes import Offer, parse
 from sealane_manager.trust.edits import Ground, KeyEdit, edited, renewed
@@ -358,9 +359,9 @@ def test_words_of_others_move_no_cursor_and_begin_no_line(plant: Ceremony, reaso
     change = replace(change_of(plant, "root", document), reason=reason, proposer=reason)
     found = Look(plant.repository.documents(), {"root": change})
     for line in words.lines(found, change):
-        said = words.plain(line)
+        said = shown(line, LINE_CHARS)
         assert said.isprintable()
-        assert len(said) <= words.LINE_CHARS
+        assert len(said) <= LINE_CHARS
 
 
 # What is called current

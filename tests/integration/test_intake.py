@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 from sealane.bundle.layout import read_layout
+from sealane.clock import SystemClock
 from sealane.names import ReleaseName
 from sealane_manager.app import ManagerSettings
 from sealane_manager.errors import Refused
+from sealane_manager.intake import Intake
+from sealane_manager.publishing import Publishing
 from sealane_manager.store.summaries import AuditFilter, AuditLine
-from sealane_manager.trust.changes import Offer
+from sealane_manager.trust.changes import Offer, Outcome
 from sealane_manager.trust.keys import key_path, load_signer
 from sealane_manager.trust.office import LocalDesk, Premises, local_publishing
 from sealane_manager.trust.releases import with_release
+from sealane_manager.trust.submission import ListedRelease
 from support.bundles import tiny_bundle
 from support.manager import FAMILY, RunningManager, make_state, managing
 from support.signed import ACME, RIVAL, known, public, signed_bundle
@@ -23,6 +28,9 @@ from support.signed import ACME, RIVAL, known, public, signed_bundle
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from sealane_manager.store.records import DecisionRecord
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +159,57 @@ def test_the_managers_own_machine_asks_for_the_same_signatures(
         with pytest.raises(Refused, match="no producer"):
             LocalDesk(publishing, "somebody").submit(Offer(FAMILY, metadata))
         assert publishing.releases() == ()
+
+
+class Shelf:
+    """A repository that lists what a submission published."""
+
+    begun = True
+
+    def __init__(self) -> None:
+        self.listed: list[ListedRelease] = []
+
+    def releases(self) -> list[ListedRelease]:
+        return self.listed
+
+
+@dataclass
+class Waiting:
+    """Changes of two roles, published together when the second one is signed."""
+
+    shelf: Shelf
+    release: ListedRelease
+
+    def submit(self, _offer: Offer, _actor: str) -> Outcome:
+        self.shelf.listed = [self.release]
+        return Outcome(("targets", self.release.name.family), 7)
+
+
+@dataclass
+class Bundle:
+    """The blobs of one bundle."""
+
+    layout: Path
+
+    def content(self, digest: str, _most: int) -> bytes:
+        return (self.layout / "blobs" / "sha256" / digest.removeprefix("sha256:")).read_bytes()
+
+    def missing(self, _digests: object) -> tuple[str, ...]:
+        return ()
+
+
+@pytest.mark.parametrize(("key", "said"), [(ACME, "accept"), (RIVAL, "refuse")])
+def test_a_release_that_comes_in_with_another_roles_submission_is_in_the_log(
+    producers: Path, tmp_path: Path, key: ec.EllipticCurvePrivateKey, said: str
+) -> None:
+    layout = signed_bundle(tmp_path / "bundle", key)
+    told: list[DecisionRecord] = []
+    manifest = read_layout(layout)
+    name = ReleaseName("demo/tiny", 1)
+    shelf, blobs = Shelf(), Bundle(layout)
+    release = ListedRelease(name, manifest.digest, 1, ("cam",), {}, 1)
+    intake = Intake(producers, blobs, told.append, SystemClock())  # type: ignore[arg-type]  # of blobs it asks this
+    waiting = Waiting(shelf, release)
+    publishing = Publishing(shelf, blobs, waiting, intake)  # type: ignore[arg-type]  # stand-ins
+    publishing.submit(Offer("targets", b"{}"), "ada")
+    assert [(each.actor, each.action) for each in told] == [("ada", said)]

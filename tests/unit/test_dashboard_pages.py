@@ -10,10 +10,12 @@ from sealane.failure import Failure, FailureKind
 from sealane.names import DeviceId
 from sealane.telemetry.types import Window
 from sealane_manager.dashboard.headers import POLICY
-from sealane_manager.people.access import Role
+from sealane_manager.dashboard.web import Web
+from sealane_manager.people.access import Grant, Role
 from sealane_manager.rollout.operate import Word
 from sealane_manager.rollout.types import Operation
-from support.dashboard import Dashboard, a_dashboard
+from starlette.testclient import TestClient
+from support.dashboard import ADDRESS, PASSWORD, Browser, Dashboard, a_dashboard
 from support.recorded import arrived
 from support.rollouts import NEW, OLD, a_hello, a_report
 from support.stores import an_event, enrol, signed, start
@@ -22,7 +24,6 @@ from support.telemetry import plain_model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.dashboard import Browser
 
 EDGE = DeviceId("edge-1")
 EVIL = "<script>alert(1)</script>"
@@ -258,3 +259,17 @@ def test_a_viewer_sees_no_button_that_would_be_refused(dashboard: Dashboard) -> 
     text = viewer.text("/rollouts/r-1") + viewer.text("/devices/edge-1") + viewer.text("/rollouts")
     for word in ("Pause…", "Abort…", "Revoke…", "Labels…", "New rollout…"):
         assert word not in text
+
+
+def test_the_mark_of_development_keys_goes_when_the_fleet_is_converted(
+    dashboard: Dashboard,
+) -> None:
+    keys = ["development"]
+    offices = replace(dashboard.offices, development=lambda: bool(keys))
+    client = TestClient(Web(offices).app, base_url=ADDRESS, follow_redirects=False)
+    dashboard.offices.accounts.add_user("dora", Grant(Role.VIEWER), PASSWORD, "test")
+    browser = Browser(client)
+    browser.log_in("dora", PASSWORD)
+    assert "development keys" in browser.text("/")
+    keys.clear()
+    assert "development keys" not in browser.text("/")

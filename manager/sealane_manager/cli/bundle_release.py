@@ -25,6 +25,7 @@ from sealane_manager.cli.desk import (  # noqa: TC001 - Typer reads annotations
 from sealane_manager.cli.output import Format, OutputOption, emit_one, errors, reported
 from sealane_manager.cli.signing import WitnessedDesk, open_pen
 from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.shown import LINE_CHARS, shown
 from sealane_manager.trust.describe import kept_inputs
 from sealane_manager.trust.keys import key_path
 from sealane_manager.trust.proposals import look, offer_of, signed
@@ -190,7 +191,7 @@ def _tell_bundle(name: ReleaseName, bundle: Path | None) -> None:
     if read_layout(bundle).artifact == AGENT_ARTIFACT:
         typer.echo("  it is a version of the agent itself")
         return
-    typer.echo(words.plain(f"  {kept_inputs(check_layout(bundle)[1].sampling)}"))
+    typer.echo(shown(f"  {kept_inputs(check_layout(bundle)[1].sampling)}", LINE_CHARS))
 
 
 def _same_bundle(change: Change, name: ReleaseName, folder: Path) -> None:

@@ -8,6 +8,7 @@ import typer
 from sealane.clock import SystemClock
 
 from sealane_manager.errors import Refused
+from sealane_manager.shown import LINE_CHARS, shown
 from sealane_manager.trust.describe import key_name
 from sealane_manager.trust.scrutiny import judge_change, judge_current
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from sealane_manager.trust.changes import Change, Demand, Outcome
     from sealane_manager.trust.proposals import Look
 
-LINE_CHARS: Final = 2000
-"""The most of one line: reasons and names come from others."""
-
 _GROUP: Final = 4
 _GROUPS: Final = 6
 
@@ -27,12 +25,7 @@ _GROUPS: Final = 6
 def tell(found: Look, change: Change) -> None:
     """Print one waiting change."""
     for line in lines(found, change):
-        typer.echo(plain(line))
-
-
-def plain(text: str) -> str:
-    """One line without anything that moves a terminal's cursor, hides or reorders text."""
-    return "".join(each if each.isprintable() else "?" for each in text[:LINE_CHARS])
+        typer.echo(shown(line, LINE_CHARS))
 
 
 def judge(found: Look, change: Change) -> None:
@@ -102,7 +95,7 @@ def tell_outcomes(outcomes: Iterable[Outcome]) -> None:
     """Print what came of submissions, and what comes next."""
     published = [role for outcome in outcomes for role in outcome.published]
     if published:
-        roles = plain(", ".join(published))
+        roles = shown(", ".join(published), LINE_CHARS)
         typer.echo(f"published: {roles}; devices follow at their next question")
         return
     typer.echo("nothing is published yet: the change waits for signatures")

@@ -13,6 +13,7 @@ from sealane_manager.cli import changes as words
 from sealane_manager.cli.desk import ask_secret
 from sealane_manager.cli.output import errors
 from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.shown import shown
 from sealane_manager.trust.changes import encode, fingerprint_of
 from sealane_manager.trust.memory import memory_of, recall, remember
 from sealane_manager.trust.overview import roots_keys
@@ -61,7 +62,7 @@ class Pen:
                     f"this key has seen root {known.signed.version} of this fleet, here is none",
                     hint="do not sign, and tell the other holders: somebody begins it once more",
                 )
-            _say(f"the fleet {words.plain(fleet)} has no root yet")
+            _say(f"the fleet {shown(fleet)} has no root yet")
             return
         root = found.current[Root.type]
         if known is None:
@@ -73,7 +74,7 @@ class Pen:
 
     def _tell_first(self, found: Look, fleet: str) -> None:
         root = found.current[Root.type]
-        _say(f"this key looks at the fleet {words.plain(fleet)} for the first time:")
+        _say(f"this key looks at the fleet {shown(fleet)} for the first time:")
         _say(f"  root {root.signed.version}, fingerprint {words.short(fingerprint_of(root))}")
         for line in roots_keys(root.signed):
             _say(f"  {line}")

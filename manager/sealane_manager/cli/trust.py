@@ -26,6 +26,7 @@ from sealane_manager.cli.output import Format, OutputOption, emit, errors, repor
 from sealane_manager.cli.signing import Pen, open_pen
 from sealane_manager.errors import Refused
 from sealane_manager.layout import StateFolder
+from sealane_manager.shown import shown
 from sealane_manager.trust.change_codec import FILE_BYTES, Carried, decode_file, encode_file
 from sealane_manager.trust.changes import encode, parse
 from sealane_manager.trust.overview import roles_of, root_fingerprint, soon_over
@@ -227,7 +228,7 @@ def _sign_file(file: Path, pens: list[Pen], role: str, *, yes: bool) -> None:
     earlier = [parse(Root.type, content) for content in carried.roots]
     roots = {root.signed.version: root for root in earlier}
     waiting = {change.role: change for change in carried.changes}
-    typer.echo(f"fleet {words.plain(carried.fleet)}")
+    typer.echo(f"fleet {shown(carried.fleet)}")
     count = 0
     for pen in pens:
         found = Look(current, waiting, roots)

@@ -16,7 +16,7 @@ from sealane_manager.errors import NotKnown, Refused, RegistryError, Unreachable
 from sealane_manager.registry.challenge import check_token, read_challenge, token_desk
 from sealane_manager.registry.origins import led, origin_of
 from sealane_manager.registry.request import Request
-from sealane_manager.registry.words import shown
+from sealane_manager.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

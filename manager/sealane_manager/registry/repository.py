@@ -18,7 +18,7 @@ from sealane.limits import MANIFEST_BYTES
 from sealane_manager.errors import NotKnown, RegistryError
 from sealane_manager.registry.origins import led
 from sealane_manager.registry.request import Request
-from sealane_manager.registry.words import shown
+from sealane_manager.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

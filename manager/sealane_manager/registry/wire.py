@@ -16,7 +16,7 @@ from urllib3.util import Timeout, make_headers
 
 from sealane_manager.errors import Refused, RegistryError, Unreachable
 from sealane_manager.registry.origins import origin_of
-from sealane_manager.registry.words import shown
+from sealane_manager.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
