@@ -5,7 +5,7 @@ A policy is part of the signed assignment, and is judged on the device, offline 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +55,7 @@ class Trial:
         seconds: its probation lasts at least so long.
         shadow_seconds: before, it gets copies of requests for so long and answers nobody; 0: not.
         disagreement: share of the copies on which it may answer otherwise.
+        awaits: it is kept, or activated after copies alone, only when the manager takes this back.
 
     Shares in whole thousandths, times in whole seconds.
     """
@@ -63,6 +64,7 @@ class Trial:
     seconds: float = 0.0
     shadow_seconds: float = 0.0
     disagreement: float = 1.0
+    awaits: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share <= 1.0:
@@ -138,6 +140,7 @@ def trial_to_json(trial: Trial) -> dict[str, Any]:
         "seconds": round(trial.seconds),
         "shadow_seconds": round(trial.shadow_seconds),
         "disagreement": round(trial.disagreement * _THOUSAND),
+        **({"awaits": True} if trial.awaits else {}),
     }
 
 
@@ -149,7 +152,10 @@ def trial_from_json(fields: Mapping[str, Any] | None) -> Trial:
     if any(type(number) is not int for number in numbers):
         raise TypeError("the numbers of a trial are whole")
     share, seconds, shadow_seconds, disagreement = numbers
-    return Trial(share / _THOUSAND, seconds, shadow_seconds, disagreement / _THOUSAND)
+    awaits = fields.get("awaits") is True
+    return Trial(
+        share / _THOUSAND, seconds, shadow_seconds, disagreement / _THOUSAND, awaits=awaits
+    )
 
 
 def _timetables(value: Any) -> tuple[tuple[Window, ...], ...]:

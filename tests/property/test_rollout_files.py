@@ -98,6 +98,7 @@ specs = st.builds(
             st.integers(0, 600_000).map(float),
         ),
         st.builds(Retries, counts, spans),
+        st.none() | st.integers(1, 600_000).map(lambda seconds: timedelta(seconds=seconds)),
     ),
 )
 

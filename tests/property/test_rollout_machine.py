@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sealane.failure import FailureKind
 from sealane.names import DeviceId
+from sealane.policy import Trial
 from sealane.receipt import Receipt
 from sealane_manager.calendars import Calendar, Closings, named
 from sealane_manager.errors import Refused
@@ -48,7 +49,7 @@ STAGES = st.lists(
     max_size=4,
 )
 INDEX = st.integers(min_value=0, max_value=20)
-ENOUGH = 400
+ENOUGH = 800
 MOST = 10
 COUNTED = {"steps": 0}
 IN_CI = os.environ.get("CI") == "true"
@@ -82,6 +83,8 @@ TERMS = st.builds(
         calendars=st.sampled_from(((), ("shift",), ("all",))),
     ),
     retries=RETRIES,
+    trial=st.just(Trial(0.5)),
+    challenge=st.none() | st.just(timedelta(minutes=20)),
 )
 SPECS = st.builds(
     lambda tolerated, on_failure, terms: a_spec(
@@ -257,6 +260,11 @@ class RolloutMachine(RuleBasedStateMachine):
         assert max(self.fleet.attempts.values(), default=0) <= most
         for device in rollout.devices:
             assert not device.awaits_retry or device.failure is not FailureKind.PERMANENT
+
+    @invariant()
+    def no_challenger_is_kept_before_its_gate_has_passed_or_somebody_said_so(self) -> None:
+        if hasattr(self, "fleet") and self.fleet.rollout.spec.terms.challenge is not None:
+            assert all(each.promoted for each in self.fleet.rollout.devices if each.served)
 
     @invariant()
     def serving_means_that_a_receipt_arrived(self) -> None:

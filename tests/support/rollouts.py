@@ -18,6 +18,7 @@ from sealane_manager.rollout.types import (
     DeviceState,
     Grant,
     Phase,
+    Promote,
     Rollout,
     RolloutDevice,
     RolloutSpec,
@@ -194,6 +195,7 @@ class Agent:
     at: int = -1
     gave_up: bool = False
     attempt: int = 0
+    awaits: bool = False
     outbox: list[SlotReport | Receipt] = field(default_factory=list)
     said: list[SlotReport | Receipt] = field(default_factory=list)
 
@@ -201,7 +203,7 @@ class Agent:
         """One step on the way to what it wants."""
         if not self.wants_new:
             self._go_back()
-        elif not self.gave_up and self.at < len(_ROAD) - 1:
+        elif not self.gave_up and self.at < len(_ROAD) - (2 if self.awaits else 1):
             self.at += 1
             self.serves_new = self.at >= _ROAD.index("activating")
             self.say(_ROAD[self.at])
@@ -249,6 +251,7 @@ class Fleet:
         self.agents = {each.device: Agent(each.device) for each in rollout.devices}
         self.desired_new: set[str] = set()
         self.attempts: dict[str, int] = {}
+        self.promoted: set[str] = set()
         self.now = START
 
     def apply(self, step: Step) -> None:
@@ -262,6 +265,8 @@ class Fleet:
                     assert attempt == before + 1, "a device was given a place twice"
                     self.attempts[device] = attempt
                     self.desired_new.add(device)
+                case Promote(device):
+                    self.promoted.add(device)
                 case TakeBack(device, release):
                     assert release == OLD
                     self.desired_new.discard(device)
@@ -274,6 +279,8 @@ class Fleet:
             if agent.reachable:
                 agent.wants_new = agent.name in self.desired_new
                 agent.hears(self.attempts.get(agent.name, 0))
+                challenge = self.rollout.spec.terms.challenge is not None
+                agent.awaits = challenge and agent.name not in self.promoted
                 words, agent.outbox = agent.outbox, []
                 agent.said += words
                 for word in words:

@@ -39,6 +39,7 @@ WRITTEN = {
     "split": "50%",
     "split_for": "30m",
     "shadow_for": "10m",
+    "challenge_for": "2h",
 }
 MEANT = Terms(
     pace=Pace(4, 1, (Limit("site", 2), Limit("line", 1))),
@@ -57,6 +58,7 @@ MEANT = Terms(
     joins=True,
     trial=Trial(share=0.5, seconds=1800.0, shadow_seconds=600.0),
     retries=Retries(2, timedelta(minutes=5)),
+    challenge=timedelta(hours=2),
 )
 TOLD = {
     "devices at once": "4",
@@ -71,6 +73,7 @@ TOLD = {
     "rests on": "2026-12-25, 2026-12-31..2027-01-01",
     "another one in the slot": "waits until the other has ended",
     "devices that match later": "join",
+    "challenges what served before": "for 2h",
     "shadowed first": "for 10m",
     "split on each device": "50% of its requests for 30m",
 }

@@ -223,6 +223,8 @@ def test_a_rollout_that_collides_is_refused_by_default() -> None:
         Terms(times=Times(deadline=timedelta(0))),
         Terms(times=Times(stage_deadline=timedelta(0))),
         Terms(retries=Retries(99)),
+        Terms(challenge=timedelta(hours=1)),
+        Terms(challenge=timedelta(days=99), trial=Trial(0.5)),
         Terms(retries=Retries(1, timedelta(0))),
         Terms(times=Times(freezes=(Freeze(START.date(), START.date() - timedelta(days=1)),))),
         Terms(Pace(limits=(Limit("site", 1),) * 9)),
@@ -274,6 +276,7 @@ terms = st.builds(
     st.booleans(),
     st.builds(Trial, st.sampled_from((0.01, 0.5, 0.99, 1.0)), st.integers(0, 9).map(float)),
     st.builds(Retries, st.integers(0, 9), st.just(timedelta(minutes=5))),
+    st.none() | st.just(timedelta(hours=2)),
 )
 
 
@@ -281,6 +284,7 @@ terms = st.builds(
 def test_terms_are_stored_sent_and_read_back_alike(value: Terms) -> None:
     assert terms_from_json(terms_to_json(value)) == value
     sent = terms_from_wire(terms_to_wire(value))
+    assert sent.challenge == value.challenge
     assert (sent.trial, sent.retries) == (value.trial, value.retries)
     assert (sent.pace, sent.times.calendars) == (value.pace, value.times.calendars)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sealane_agent.layout import Pointer
-    from sealane_agent.slot.state import Attempt, Observed, RollBack, SlotRecord
+    from sealane_agent.slot.state import Attempt, Observed, RollBack, SlotRecord, Wanted
 
 OPERATOR: Final = "operator"
 """Component of the failure of what an operator has ended."""
@@ -89,6 +89,11 @@ def gone_back(record: SlotRecord, seen: Observed, now: datetime) -> Enter | None
 def by_operator(attempt: Attempt) -> bool:
     """Whether an operator has ended it."""
     return attempt.failure is not None and attempt.failure.component == OPERATOR
+
+
+def is_of(wanted: Wanted, last: Attempt) -> bool:
+    """Whether it is the attempt that is wanted; what an operator has ended, whatever its number."""
+    return last.key == wanted.key or (by_operator(last) and last.key[:-1] == wanted.key[:-1])
 
 
 def _said(attempt: Attempt, order: RollBack) -> Failure:

@@ -1,6 +1,7 @@
 """Decides what keeps a release from being fetched or activated now. Pure: no I/O, no clock.
 
-In the order in which they are named to people: a hold, a window, the trigger, the lease.
+In the order in which they are named to people: a hold, a window, the trigger, the gate's verdict on
+copies alone, the lease.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from sealane.policy import Trigger, waits_until
+from sealane.policy import Commit, Trigger, waits_until
+
+from sealane_agent.slot.state import State
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,7 +32,7 @@ class Obstacle:
     """What is in the way.
 
     Attributes:
-        kind: `hold`, `window`, `trigger` or `lease`.
+        kind: `hold`, `window`, `trigger`, `verdict` or `lease`.
         reason: one phrase, for people.
     """
 
@@ -50,6 +53,21 @@ def granted(attempt: Attempt, wanted: Wanted | None, seen: Observed) -> tuple[At
     return _with(attempt, asked.policy, until), news
 
 
+def awaits(attempt: Attempt, wanted: Wanted | None, seen: Observed) -> bool:
+    """Whether the manager's gate has yet to say that the release may stay."""
+    known, _ = granted(attempt, wanted, seen)
+    return known.policy.trial.awaits
+
+
+def undecided(attempt: Attempt, wanted: Wanted | None, seen: Observed) -> str:
+    """Why nobody could say in time whether a release on probation stays."""
+    if awaits(attempt, wanted, seen):
+        return "the manager's gate gave no verdict in time"
+    if attempt.policy.commit is not Commit.LOCAL_HEALTH and not seen.told:
+        return "the manager, whose acknowledgement its policy demands, did not answer in time"
+    return "nobody could watch its probation"
+
+
 def before_fetching(attempt: Attempt, seen: Observed, now: datetime) -> Obstacle | None:
     """What keeps the device from downloading; None when nothing does."""
     return _closed(attempt.policy.download, seen, now, "download")
@@ -61,6 +79,7 @@ def before_activation(attempt: Attempt, seen: Observed, now: datetime) -> Obstac
         _held(seen, now)
         or _window(attempt, seen, now)
         or _trigger(attempt, seen)
+        or _unjudged(attempt)
         or _unleased(attempt, now)
     )
 
@@ -88,6 +107,14 @@ def _trigger(attempt: Attempt, seen: Observed) -> Obstacle | None:
     if trigger is Trigger.IDLE and seen.quiet_s < IDLE_S:
         return Obstacle("trigger", f"it waits for {IDLE_S:.0f} s without a request")
     return None
+
+
+def _unjudged(attempt: Attempt) -> Obstacle | None:
+    """A challenger that is only compared stays so until the manager's gate has passed."""
+    trial = attempt.policy.trial
+    if attempt.state is not State.SHADOW or not trial.awaits or trial.share < 1:
+        return None
+    return Obstacle("verdict", "it is compared until the gate has passed")
 
 
 def _unleased(attempt: Attempt, now: datetime) -> Obstacle | None:

@@ -37,8 +37,15 @@ from sealane.policy import Commit
 from sealane.receipt import ROLLED_BACK, SERVING
 
 from sealane_agent.layout import ACTIVE, LKG
-from sealane_agent.slot.going_back import by_operator, gone_back
-from sealane_agent.slot.permission import LEASE, before_activation, before_fetching, granted
+from sealane_agent.slot.going_back import by_operator, gone_back, is_of
+from sealane_agent.slot.permission import (
+    LEASE,
+    awaits,
+    before_activation,
+    before_fetching,
+    granted,
+    undecided,
+)
 from sealane_agent.slot.probation import Decision, judge, lengthened, outlived
 from sealane_agent.slot.quarantine import obeyed, said
 from sealane_agent.slot.shadowing import wants_copies, while_copied
@@ -88,6 +95,7 @@ set: of one that opens once a week two come and go."""
 
 ACTIVATING_DEADLINE_S: Final = 120.0
 PROBATION_GRACE_S: Final = 3600.0
+VERDICT_GRACE_S: Final = 7 * 24 * 3600.0
 ROLLING_BACK_DEADLINE_S: Final = 600.0
 """Deadlines in the supervisor's own monotonic time; restarts are counted instead."""
 
@@ -179,7 +187,7 @@ def _begin(slot: _Slot, wanted: Wanted) -> Attempt:
 def _is_done(slot: _Slot, wanted: Wanted) -> bool:
     """Whether this very attempt has ended already, and is not worth another one now."""
     last, asked = slot.record.attempt, wanted.assignment
-    if last is None or not _is_of(wanted, last):
+    if last is None or not is_of(wanted, last):
         return False
     if last.state is State.QUARANTINED:
         return asked.manifest in {*slot.record.quarantined, *slot.record.ordered}
@@ -191,11 +199,6 @@ def _is_done(slot: _Slot, wanted: Wanted) -> bool:
         return True
     pause = RETRY_FAILED * 2**last.retries
     return last.retries >= MAX_RETRIES or slot.now < last.since + pause
-
-
-def _is_of(wanted: Wanted, last: Attempt) -> bool:
-    """Whether it is the attempt that is wanted; what an operator has ended, whatever its number."""
-    return last.key == wanted.key or (by_operator(last) and last.key[:-1] == wanted.key[:-1])
 
 
 def _serves_already(slot: _Slot, wanted: Wanted) -> bool:
@@ -345,8 +348,12 @@ def _hopeless(slot: _Slot) -> Action | None:
     attempt = slot.attempt
     if attempt.restarts > MAX_RESTARTS:
         return _go_back(slot, FailureKind.PERMANENT, "the device restarted too often under it")
-    if slot.seen.in_state_s > _limits(attempt).deadline_seconds + PROBATION_GRACE_S:
-        return _go_back(slot, FailureKind.ENVIRONMENTAL, _unjudged(slot))
+    # What began as a challenge has that long, also when it was promoted a moment ago.
+    grace = VERDICT_GRACE_S if attempt.policy.trial.awaits else PROBATION_GRACE_S
+    if slot.seen.in_state_s > _limits(attempt).deadline_seconds + grace:
+        return _go_back(
+            slot, FailureKind.ENVIRONMENTAL, undecided(slot.attempt, slot.wanted, slot.seen)
+        )
     if _taken_back(slot):
         return _go_back(slot, FailureKind.TRANSIENT, "the director took it back")
     return None
@@ -362,7 +369,9 @@ def _judged(slot: _Slot) -> Action:
     verdict = judge(serving.traffic, _limits(slot.attempt), slot.seen.in_state_s)
     if verdict.decision is Decision.BACK:
         return _go_back(slot, FailureKind.PERMANENT, verdict.reason)
-    if not _may_commit(slot, healthy=verdict.decision is Decision.KEEP):
+    if awaits(slot.attempt, slot.wanted, slot.seen) or not _may_commit(
+        slot, healthy=verdict.decision is Decision.KEEP
+    ):
         return Rest()
     committed = replace(slot.attempt, traffic=serving.traffic, failure=None)
     return Enter(_moved(committed, State.COMMITTED, slot.now), receipt=SERVING)
@@ -488,9 +497,3 @@ def _worker(attempt: Attempt) -> str:
 
 def _failure(attempt: Attempt, kind: FailureKind, message: str) -> Failure:
     return Failure(kind, str(attempt.state), "supervisor", str(attempt.release), message)
-
-
-def _unjudged(slot: _Slot) -> str:
-    if slot.attempt.policy.commit is not Commit.LOCAL_HEALTH and not slot.seen.told:
-        return "the manager, whose acknowledgement its policy demands, did not answer in time"
-    return "nobody could watch its probation"

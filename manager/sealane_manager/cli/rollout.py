@@ -96,6 +96,9 @@ SplitForOption = Annotated[str, typer.Option(help="probation in a split lasts at
 ShadowOption = Annotated[
     str, typer.Option(help="before it answers, copies of requests go to it for so long")
 ]
+ChallengeOption = Annotated[
+    str, typer.Option(help="beside the release before, until the gate's verdict: at least 2h")
+]
 FailureOption = Annotated[OnFailure, typer.Option(help="what a failed gate does")]
 
 
@@ -139,34 +142,28 @@ def start(
     split: SplitOption = "",
     split_for: SplitForOption = "",
     shadow_for: ShadowOption = "",
+    challenge_for: ChallengeOption = "",
     reason: ReasonOption = "",
     output: OutputOption = Format.TABLE,
     context: ContextOption = None,
 ) -> None:
     """Start a rollout."""
     checks = Checks(alpha, prove, tuple(_mode(check, dry_run or ()) for check in CHECKS))
-    silent = parse_duration(silent_after)
+    silent, soaked = parse_duration(silent_after), parse_duration(soak)
     gate = GatePolicy(max_failed, max_failed_percent, silent, min_requests, by_evidence, checks)
-    soaked, tried = parse_duration(soak), parse_trial(split, split_for, shadow_for)
+    terms = Terms(
+        Pace(at_once, ramp, tuple(parse_limit(text) for text in limit or ())),
+        parse_times(start_at, (deadline, stage_deadline), freeze, calendar),
+        approvals,
+        on_conflict,
+        join,
+        parse_trial(split, split_for, shadow_for),
+        Retries(retries, parse_duration(retry_delay)),
+        parse_duration(challenge_for) if challenge_for else None,
+    )
     with reported(), connect(context) as manager:
-        spec = RolloutSpec(
-            release=ReleaseName.parse(release),
-            slot=parse_slot(slot),
-            selector=selector,
-            stages=parse_stages(stages),
-            soak=soaked,
-            gate=gate,
-            on_failure=on_failure,
-            terms=Terms(
-                Pace(at_once, ramp, tuple(parse_limit(text) for text in limit or ())),
-                parse_times(start_at, (deadline, stage_deadline), freeze, calendar),
-                approvals,
-                on_conflict,
-                join,
-                tried,
-                Retries(retries, parse_duration(retry_delay)),
-            ),
-        )
+        what = ReleaseName.parse(release), parse_slot(slot), selector, parse_stages(stages)
+        spec = RolloutSpec(*what, soaked, gate, on_failure, terms)
         _emit_rollout(manager.create_rollout(spec, reason), output)
 
 

@@ -46,6 +46,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "split": "",
     "split_for": "",
     "shadow_for": "",
+    "challenge_for": "",
 }
 """The fields of the form, as they are written when nothing was chosen."""
 
@@ -82,6 +83,7 @@ def terms_of(fields: Mapping[str, str]) -> Terms:
         joins=fields["joins"] == "yes",
         trial=_trial(fields["split"].strip(), *_trial_times(fields)),
         retries=Retries(count(fields, "retries", MAX_COUNT), parse_span(fields["retry_delay"])),
+        challenge=_span(fields["challenge_for"]),
     )
 
 
@@ -141,6 +143,8 @@ def _others_told(terms: Terms) -> tuple[tuple[str, str], ...]:
     if retries.count:
         again = f"up to {retries.count} times, first within {span_text(retries.delay)}"
         lines.append(("a failure that may pass is tried again", again))
+    if terms.challenge is not None:
+        lines.append(("challenges what served before", f"for {span_text(terms.challenge)}"))
     trial = terms.trial
     if trial.shadow_seconds:
         lines.append(("shadowed first", f"for {_seconds_text(trial.shadow_seconds)}"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.case import case, fell_silent, is_silent, listed
+from sealane_manager.rollout.challenge import challengers, challenges, watched
 from sealane_manager.rollout.pace import frozen, grantable, has_turn, shut
 from sealane_manager.rollout.placement import places
 from sealane_manager.rollout.retries import to_try_again
@@ -26,6 +27,7 @@ from sealane_manager.rollout.types import (
     Note,
     OnFailure,
     Phase,
+    Promote,
     Rollout,
     RolloutDevice,
     RolloutState,
@@ -82,7 +84,11 @@ class Look:
     @property
     def running(self) -> bool:
         """Whether a device that holds a place has not finished, or will be tried again."""
-        return any(each.state in IN_FLIGHT or each.awaits_retry for each in self.rollout.devices)
+        spec = self.rollout.spec
+        return any(
+            each.awaits_retry or (each.state in IN_FLIGHT and not challenges(spec, each))
+            for each in self.rollout.devices
+        )
 
 
 def look(rollout: Rollout, now: datetime) -> Look:
@@ -184,7 +190,8 @@ def _has_grantable(seen: Look) -> bool:
 
 def _stage_is_full(seen: Look) -> bool:
     full = not seen.waiting or moves.taken(seen.rollout) >= seen.places or _has_all_it_can(seen)
-    return full and not seen.running
+    # Challengers hold their places until the verdict: who finds no room beside them comes after it.
+    return (full or bool(challengers(seen.rollout))) and not seen.running
 
 
 def _has_all_it_can(seen: Look) -> bool:
@@ -196,7 +203,11 @@ def _has_all_it_can(seen: Look) -> bool:
 
 
 def _soak_is_over(seen: Look) -> bool:
-    return seen.now - seen.rollout.phase_since >= seen.rollout.spec.soak
+    return seen.now - seen.rollout.phase_since >= watched(seen.rollout)
+
+
+def _challengers_win(seen: Look) -> bool:
+    return _gate_passes(seen) and bool(challengers(seen.rollout))
 
 
 def _all_are_back(seen: Look) -> bool:
@@ -294,7 +305,7 @@ def _leased(device: RolloutDevice, seen: Look) -> RolloutDevice:
 
 
 def _soak(seen: Look) -> Step:
-    return _into(seen, Phase.SOAK, f"for {seen.rollout.spec.soak}")
+    return _into(seen, Phase.SOAK, f"for {watched(seen.rollout)}")
 
 
 def _evaluate(seen: Look) -> Step:
@@ -304,6 +315,19 @@ def _evaluate(seen: Look) -> Step:
 def _into(seen: Look, phase: Phase, detail: str) -> Step:
     turned = replace(seen.rollout, phase=phase, phase_since=seen.now)
     return Step(turned, (Note(phase, f"stage {seen.rollout.stage + 1}: {detail}"),))
+
+
+def crown(seen: Look, why: str = "") -> Step:
+    """Let every challenger become the champion; its device keeps it then, and proves it."""
+    won = {each.device for each in challengers(seen.rollout)}
+    devices = tuple(
+        replace(each, promoted=True) if each.device in won else each
+        for each in seen.rollout.devices
+    )
+    promoted = replace(seen, rollout=replace(seen.rollout, devices=devices))
+    step = _into(promoted, Phase.DISPATCH, why or seen.reason)
+    words = tuple(Promote(each.device) for each in devices if each.device in won)
+    return replace(step, decisions=(seen.judged, *words, *step.decisions))
 
 
 def go_on(seen: Look, why: str = "") -> Step:
@@ -380,6 +404,7 @@ TABLE: Final = (
     Row(RolloutState.RUNNING, None, _has_grantable, _grant),
     Row(RolloutState.RUNNING, Phase.DISPATCH, _stage_is_full, _soak),
     Row(RolloutState.RUNNING, Phase.SOAK, _soak_is_over, _evaluate),
+    Row(RolloutState.RUNNING, Phase.EVALUATE, _challengers_win, crown),
     Row(RolloutState.RUNNING, Phase.EVALUATE, _gate_passes, go_on),
     Row(RolloutState.RUNNING, None, _always, _explain),
     Row(RolloutState.PAUSED, None, _has_silent, _suspect),

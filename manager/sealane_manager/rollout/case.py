@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sealane_manager.gate.outcomes import Outcomes
 from sealane_manager.gate.ruling import Case, Facts
 from sealane_manager.gate.types import Checks, Kind, Seen
+from sealane_manager.rollout.challenge import challenges
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
     LOST,
@@ -16,6 +17,7 @@ from sealane_manager.rollout.types import (
     GatePolicy,
     Rollout,
     RolloutDevice,
+    RolloutSpec,
 )
 
 if TYPE_CHECKING:
@@ -32,14 +34,14 @@ def case(rollout: Rollout, now: datetime, *, soaked: bool) -> Case:
     policy = rollout.spec.gate
     devices = [each for each in rollout.devices if each.state not in _UNJUDGED]
     lost = [device for device in devices if is_lost(device, policy, now)]
-    serving = sum(device.state is DeviceState.SERVING for device in devices)
+    serving = sum(_stands(rollout.spec, device) for device in devices)
     facts = Facts(
         lost=len(lost),
         named=listed(lost),
         serving=serving,
-        running=any(device.state in IN_FLIGHT or device.awaits_retry for device in devices),
+        running=any(_is_running(rollout.spec, device) for device in devices),
         limit=None if policy.by_evidence else tolerated(policy, len(lost) + serving),
-        missing=_missing(policy, devices),
+        missing=_missing(rollout.spec, devices),
         soaked=soaked,
     )
     return Case(facts, asked(policy), evidence(rollout, now))
@@ -79,18 +81,29 @@ def _outcomes(
     return {name: Outcomes(lost[name], every[name]) for name in sorted(every)}
 
 
-def _missing(policy: GatePolicy, devices: Sequence[RolloutDevice]) -> str:
+def _stands(spec: RolloutSpec, device: RolloutDevice) -> bool:
+    """Whether the release is where its stage wants it: it serves, or challenges."""
+    return device.state is DeviceState.SERVING or challenges(spec, device)
+
+
+def _is_running(spec: RolloutSpec, device: RolloutDevice) -> bool:
+    on_its_way = device.state in IN_FLIGHT and not challenges(spec, device)
+    return on_its_way or device.awaits_retry
+
+
+def _missing(spec: RolloutSpec, devices: Sequence[RolloutDevice]) -> str:
     """What still has to be known before the stage can pass; empty when nothing."""
-    running = [each for each in devices if each.state in IN_FLIGHT or each.awaits_retry]
+    running = [each for each in devices if _is_running(spec, each)]
     if running:
         held = sum(device.held for device in running)
         return f"waits for {listed(running)}" + (f"; {held} held" if held else "")
     serving = [device for device in devices if device.state is DeviceState.SERVING]
-    if not serving:
+    if not any(_stands(spec, device) for device in devices):
         return "no device has proved yet that it serves"
-    quiet = [device for device in serving if device.requests < policy.min_requests]
+    least = spec.gate.min_requests
+    quiet = [device for device in serving if device.requests < least]
     if quiet:
-        return f"fewer than {policy.min_requests} requests were answered by {listed(quiet)}"
+        return f"fewer than {least} requests were answered by {listed(quiet)}"
     return ""
 
 

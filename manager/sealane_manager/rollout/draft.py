@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName
 from sealane.names import AGENT_SLOT
-from sealane.policy import WHOLE
+from sealane.policy import LONGEST_TRIAL_S, WHOLE
 
 from sealane_manager.calendars import MAX_CALENDARS
 from sealane_manager.errors import Refused
@@ -214,6 +214,7 @@ def _check_terms(terms: Terms) -> None:
         if deadline is not None and not _SHORTEST <= deadline <= LONGEST:
             raise InvalidName(f"the deadline is {deadline}, not between {_SHORTEST} and {LONGEST}")
     _check_retries(terms.retries)
+    _check_challenge(terms)
     if any(freeze.first > freeze.last for freeze in times.freezes):
         raise InvalidName("a freeze ends before it begins")
     if len(times.freezes) > MOST_FREEZES or len(times.calendars) > MAX_CALENDARS:
@@ -228,6 +229,19 @@ def _check_limits(limits: Sequence[Limit]) -> None:
     for limit in limits:
         if len(set(limit.labels)) < len(limit.labels) or len(limit.labels) > DEEPEST:
             raise InvalidName(f"a limit nests at most {DEEPEST} labels, each of them once")
+
+
+def _check_challenge(terms: Terms) -> None:
+    lasts, trial = terms.challenge, terms.trial
+    if lasts is None:
+        return
+    if not _SHORTEST <= lasts <= timedelta(seconds=LONGEST_TRIAL_S):
+        raise InvalidName(f"a challenge takes 1 s to {LONGEST_TRIAL_S:.0f} s, not {lasts}")
+    if trial.share == 1 and not trial.shadow_seconds:
+        raise InvalidName(
+            "a challenger answers a share of requests, or copies of them",
+            hint="say which: --split 20%, or --shadow-for 10m",
+        )
 
 
 def _check_retries(retries: Retries) -> None:

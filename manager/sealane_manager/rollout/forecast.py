@@ -120,7 +120,8 @@ def _stage(
     if None in ready:
         return StageTime(begins, None, None)
     last = max((each for each in ready if each), default=begins)
-    probation = max(around.probation, timedelta(seconds=spec.terms.trial.seconds))
+    trial = timedelta(seconds=spec.terms.trial.seconds)
+    probation = max(around.probation, trial, spec.terms.challenge or trial)
     serves = last + rounds * probation
     return StageTime(begins, serves, serves + spec.soak)
 

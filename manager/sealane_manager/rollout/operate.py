@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 from sealane_manager.errors import Refused
 from sealane_manager.gate.ruling import Verdict
 from sealane_manager.rollout import moves
-from sealane_manager.rollout.advance import go_on, look
+from sealane_manager.rollout.advance import crown, go_on, look
 from sealane_manager.rollout.case import is_lost, listed
+from sealane_manager.rollout.challenge import challengers
 from sealane_manager.rollout.terms import Approval
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
@@ -154,11 +155,12 @@ def _promote(asked: Asked) -> Step:
         raise Refused(
             f"the gate fails: {seen.reason}", hint="pause and resume to acknowledge the failures"
         )
-    if seen.running or not any(
-        device.state is DeviceState.SERVING for device in asked.rollout.devices
+    beside = challengers(asked.rollout)
+    if seen.running or not (
+        beside or any(device.state is DeviceState.SERVING for device in asked.rollout.devices)
     ):
         raise Refused(f"stage {asked.rollout.stage + 1} is not ready: {seen.reason}")
-    step = go_on(seen, asked.why)
+    step = crown(seen, asked.why) if beside else go_on(seen, asked.why)
     return replace(step, decisions=(Note("promote", asked.why), *step.decisions))
 
 

@@ -111,6 +111,8 @@ class Terms:
         joins: whether devices that match later join while it runs.
         trial: how each device tries the release beside the one before, until it is kept.
         retries: of devices on which it failed.
+        challenge: so long at least champion and challenger stand side by side in each stage; None:
+            devices keep the release when they find it healthy.
     """
 
     pace: Pace = Pace()
@@ -120,6 +122,7 @@ class Terms:
     joins: bool = False
     trial: Trial = WHOLE
     retries: Retries = Retries()
+    challenge: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,7 @@ def terms_to_json(terms: Terms) -> dict[str, Any]:
         "joins": terms.joins,
         "trial": trial_to_json(terms.trial),
         "retries": [terms.retries.count, terms.retries.delay.total_seconds()],
+        "challenge_s": _seconds(terms.challenge),
     }
 
 
@@ -197,4 +201,5 @@ def terms_from_json(value: Mapping[str, Any]) -> Terms:
         value["joins"],
         trial_from_json(value.get("trial")),
         Retries(count, timedelta(seconds=delay)),
+        _span(value.get("challenge_s")),
     )

@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from sealane_manager.rollout.types import RolloutSpec
 
 
-def trial_of(spec: RolloutSpec) -> Trial:
-    """What a device is told: a share of other answers that stops the rollout stops it there too."""
+def trial_of(spec: RolloutSpec, *, promoted: bool = False) -> Trial:
+    """What a device is told: a share of other answers that stops the rollout stops it there too.
+
+    A challenger waits for the verdict until it was promoted there.
+    """
     trial, check = spec.terms.trial, spec.gate.checks.of(Kind.DISAGREEMENT)
+    if spec.terms.challenge is not None:
+        trial = replace(trial, awaits=not promoted)
     if check is None or check.mode is not Mode.ENFORCE or check.breach is not Breach.FAIL:
         return trial
     return replace(trial, disagreement=check.tolerate) if trial.shadow_seconds else trial

@@ -157,6 +157,7 @@ class RolloutDevice:
         attempt: how often it was tried here before.
         failure: whether trying again may help, where it is broken; None when it did not say.
         retry_at: when it may be tried again; None when it is not.
+        promoted: whether the gate has let a challenger become the champion here.
     """
 
     device: DeviceId
@@ -177,6 +178,7 @@ class RolloutDevice:
     attempt: int = 0
     failure: FailureKind | None = None
     retry_at: datetime | None = None
+    promoted: bool = False
 
     @property
     def awaits_retry(self) -> bool:
@@ -250,6 +252,13 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class Promote:
+    """Let a challenger become the champion on a device."""
+
+    device: DeviceId
+
+
+@dataclass(frozen=True, slots=True)
 class TakeBack:
     """Assign what served before; None takes the slot's assignment away."""
 
@@ -288,7 +297,7 @@ class Begin:
     """It runs now: what serves on its devices at this moment is what they go back to."""
 
 
-Decision = Grant | TakeBack | Mark | Note | Judged | Begin
+Decision = Grant | Promote | TakeBack | Mark | Note | Judged | Begin
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,6 +249,9 @@ FIELDS: Final[Mapping[str, Field]] = {
         "longest pause before the first time, doubled each time",
         notation.span_text(_RETRIES.delay),
     ),
+    "challenge.for": Field(
+        _TRIED, "champion and challenger stand side by side until the gate's verdict", optional=True
+    ),
     "split.share": Field(
         _SHARE, "of a device's requests while it is on probation, like 50%", optional=True
     ),

@@ -70,6 +70,7 @@ def rollout_file(written: Written) -> RolloutFile:
             value["join"],
             _trial(value),
             Retries(value["retries.count"], value["retries.delay"]),
+            value["challenge.for"],
         ),
     )
     return RolloutFile(value["name"], spec, value["reason"])

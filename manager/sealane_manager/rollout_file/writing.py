@@ -87,6 +87,7 @@ def _spec(spec: RolloutSpec) -> dict[str, Any]:
         "pace.limits": terms.pace.limits,
         "retries.count": terms.retries.count,
         "retries.delay": terms.retries.delay,
+        "challenge.for": terms.challenge,
         **_trial(terms.trial),
         "times.start": terms.times.start,
         "times.deadline": terms.times.deadline,

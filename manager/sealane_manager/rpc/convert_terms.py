@@ -60,6 +60,7 @@ def terms_to_wire(terms: Terms) -> wire.Terms:
         shadow_s=round(terms.trial.shadow_seconds),
         retries=terms.retries.count,
         retry_delay_s=_seconds(terms.retries.delay),
+        challenge_s=_seconds(terms.challenge),
     )
 
 
@@ -100,6 +101,7 @@ def terms_from_wire(terms: wire.Terms) -> Terms:
         terms.joins,
         _trial(terms),
         Retries(terms.retries, _span(terms.retry_delay_s) or Retries().delay),
+        _span(terms.challenge_s),
     )
 
 

@@ -17,6 +17,7 @@ from sealane_manager.rollout.types import (
     Judged,
     Mark,
     Note,
+    Promote,
     Rollout,
     RolloutState,
     TakeBack,
@@ -120,10 +121,21 @@ def _assign(session: Session, row: RolloutRow, step: Step) -> set[DeviceId]:
                 last[device] = Wanted(device, slot, release, step.rollout.id)
             case TakeBack(device, _):
                 last[device] = Wanted(device, slot, before[device], "")
-            case Mark() | Note() | Judged() | Begin():
+            case Mark() | Note() | Judged() | Begin() | Promote():
                 pass
-    again = {each.device for each in step.decisions if isinstance(each, Grant) and each.attempt}
-    return assign(session, list(last.values())) | again
+    return assign(session, list(last.values())) | set(_asked_anew(step.decisions))
+
+
+def _asked_anew(decisions: Iterable[Decision]) -> Iterable[DeviceId]:
+    """Devices that must hear although the same release is assigned to them."""
+    for each in decisions:
+        match each:
+            case Grant(device, attempt) if attempt:
+                yield device
+            case Promote(device):
+                yield device
+            case _:
+                pass
 
 
 def _takes_back(decisions: Iterable[Decision]) -> bool:
@@ -156,6 +168,7 @@ def _notes(decisions: Sequence[Decision]) -> Iterable[Note]:
 
 _ACTIONS: Final[Mapping[type[Decision], str]] = {
     Grant: "grant",
+    Promote: "crown",
     TakeBack: "take back",
     Mark: "mark",
 }
@@ -165,6 +178,8 @@ def _named(decision: Decision) -> str:
     match decision:
         case Grant(device, attempt):
             return f"{device} (attempt {attempt + 1})" if attempt else device
+        case Promote(device):
+            return device
         case TakeBack(device, release):
             return f"{device} (to {release or 'nothing'})"
         case Mark(device, state, detail):

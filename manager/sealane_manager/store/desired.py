@@ -107,10 +107,10 @@ class Desired:
             policy, lease = policy_for(session, device)
             expires = now + max(LEASE, lease)
             slots = []
-            for each, attempt in _of(session, device):
+            for each, attempt, promoted in _of(session, device):
                 each.lease_expires = None if each.rollout in paused else expires
                 session.add(each)
-                tried = replace(policy, trial=_trial(session, each.rollout))
+                tried = replace(policy, trial=_trial(session, each.rollout, promoted))
                 asked = _assignment(each, each.lease_expires)
                 slots.append(replace(asked, policy=tried, attempt=attempt))
             orders = (quarantined_for(session, device), holds_for(session, device, now))
@@ -120,28 +120,29 @@ class Desired:
 def assignments(session: Session, device: DeviceId) -> tuple[SlotAssignment, ...]:
     """What the director wants of a device, without leases."""
     return tuple(
-        replace(_assignment(each, None), attempt=attempt) for each, attempt in _of(session, device)
+        replace(_assignment(each, None), attempt=attempt)
+        for each, attempt, _ in _of(session, device)
     )
 
 
-def _of(session: Session, device: DeviceId) -> Sequence[tuple[DesiredRow, int]]:
-    """What is assigned, with how often the rollout that brought it has tried it here before."""
+def _of(session: Session, device: DeviceId) -> Sequence[tuple[DesiredRow, int, bool]]:
+    """What is assigned; how often its rollout has tried it here before, and whether it won."""
     brought = (col(RolloutDeviceRow.rollout) == DesiredRow.rollout) & (
         col(RolloutDeviceRow.device) == DesiredRow.device
     )
     query = (
-        select(DesiredRow, RolloutDeviceRow.attempt)
+        select(DesiredRow, RolloutDeviceRow.attempt, RolloutDeviceRow.promoted)
         .outerjoin(RolloutDeviceRow, brought)
         .where(DesiredRow.device == device)
         .order_by(DesiredRow.slot)
     )
-    return [(row, attempt or 0) for row, attempt in session.exec(query)]
+    return [(row, attempt or 0, bool(promoted)) for row, attempt, promoted in session.exec(query)]
 
 
-def _trial(session: Session, rollout: str) -> Trial:
+def _trial(session: Session, rollout: str, promoted: bool) -> Trial:  # noqa: FBT001 - as it is kept
     """How the rollout that brought it wants it tried."""
     row = session.get(RolloutRow, rollout) if rollout else None
-    return trial_of(rows.spec(row)) if row else WHOLE
+    return trial_of(rows.spec(row), promoted=promoted) if row else WHOLE
 
 
 def _paused(session: Session, device: DeviceId) -> frozenset[str]:

@@ -255,6 +255,7 @@ def rollout_device(
         attempt=row.attempt,
         failure=FailureKind(row.failure) if row.failure else None,
         retry_at=row.retry_at,
+        promoted=row.promoted,
     )
 
 
@@ -271,7 +272,7 @@ def _hardware(facts: str | None) -> str:
 _MOVING: Final = (
     *("stage", "state", "requests", "detail"),
     *("changed_at", "acknowledged", "served", "held"),
-    *("attempt", "failure", "retry_at"),
+    *("attempt", "failure", "retry_at", "promoted"),
 )
 standing_of = attrgetter(*_MOVING)
 """What of a device in a rollout changes."""

@@ -199,6 +199,7 @@ class RolloutDeviceRow(Table, table=True):
     attempt: int = 0
     failure: str | None = None
     retry_at: datetime | None = None
+    promoted: bool = False
     changed_at: datetime
     previous: str | None = None
     previous_manifest: str | None = None

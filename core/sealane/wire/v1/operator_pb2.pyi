@@ -657,6 +657,7 @@ class Terms(google.protobuf.message.Message):
     RETRY_DELAY_S_FIELD_NUMBER: builtins.int
     STAGE_DEADLINE_S_FIELD_NUMBER: builtins.int
     CALENDARS_FIELD_NUMBER: builtins.int
+    CHALLENGE_S_FIELD_NUMBER: builtins.int
     at_once: builtins.int
     """Devices at risk at once in the whole rollout; 0 for no limit but the stage's."""
     ramp: builtins.int
@@ -681,6 +682,8 @@ class Terms(google.protobuf.message.Message):
     """The longest pause before the first time; doubled each time."""
     stage_deadline_s: builtins.int
     """The gate fails when a stage was not over so long after it began; 0 for never."""
+    challenge_s: builtins.int
+    """So long at least a challenger stands beside the champion in each stage; 0 for no challenge."""
     @property
     def limits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelLimit]: ...
     @property
@@ -708,8 +711,9 @@ class Terms(google.protobuf.message.Message):
         retry_delay_s: builtins.int = ...,
         stage_deadline_s: builtins.int = ...,
         calendars: collections.abc.Iterable[builtins.str] | None = ...,
+        challenge_s: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "at_once", b"at_once", "calendars", b"calendars", "deadline_s", b"deadline_s", "freezes", b"freezes", "joins", b"joins", "limits", b"limits", "on_conflict", b"on_conflict", "ramp", b"ramp", "retries", b"retries", "retry_delay_s", b"retry_delay_s", "shadow_s", b"shadow_s", "split_percent", b"split_percent", "split_s", b"split_s", "stage_deadline_s", b"stage_deadline_s", "start_us", b"start_us"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "at_once", b"at_once", "calendars", b"calendars", "challenge_s", b"challenge_s", "deadline_s", b"deadline_s", "freezes", b"freezes", "joins", b"joins", "limits", b"limits", "on_conflict", b"on_conflict", "ramp", b"ramp", "retries", b"retries", "retry_delay_s", b"retry_delay_s", "shadow_s", b"shadow_s", "split_percent", b"split_percent", "split_s", b"split_s", "stage_deadline_s", b"stage_deadline_s", "start_us", b"start_us"]) -> None: ...
 
 global___Terms = Terms
 
