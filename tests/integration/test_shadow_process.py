@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 BODY = json.dumps(
     {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
 )
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 async def mirror(link: EndpointLink) -> None:
