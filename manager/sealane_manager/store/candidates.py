@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.names import DeviceId, ReleaseName
+from sqlalchemy import exists
 from sqlmodel import col, select
 
 from sealane_manager.rollout.draft import Candidate
@@ -33,10 +34,20 @@ if TYPE_CHECKING:
 _LIVE: Final = [str(state) for state in LIVE]
 
 
-def candidates(session: Session, wanted: Draft) -> Mapping[Candidate, ReleaseSource | None]:
-    """The devices that the selector means, each with what is assigned to it now."""
+def candidates(
+    session: Session, wanted: Draft, *, outside: str = ""
+) -> Mapping[Candidate, ReleaseSource | None]:
+    """The devices that the selector means, each with what is assigned to it now.
+
+    `outside`: those alone that are not in this rollout.
+    """
     slot = wanted.spec.slot
-    where = (*conditions(wanted.selector), col(DeviceRow.state) == str(Standing.ACTIVE))
+    where = [*conditions(wanted.selector), col(DeviceRow.state) == str(Standing.ACTIVE)]
+    if outside:
+        member = (col(RolloutDeviceRow.rollout) == outside) & (
+            col(RolloutDeviceRow.device) == col(DeviceRow.id)
+        )
+        where.append(~exists().where(member))
     query = (
         select(DeviceRow.id, DesiredRow, SlotRow.active_release)
         .outerjoin(
@@ -48,10 +59,13 @@ def candidates(session: Session, wanted: Draft) -> Mapping[Candidate, ReleaseSou
         )
         .where(*where)
     )
+    meant = session.exec(query).all()
+    if not meant:
+        return {}
     changing = busy(session, slot)
     labels = _labels(session, wanted) if selects(wanted.spec.stages) else {}
     found: dict[Candidate, ReleaseSource | None] = {}
-    for name, desired, active in session.exec(query):
+    for name, desired, active in meant:
         source = _source(desired) if desired else at_first(slot)
         device = DeviceId(name)
         assigned = source.name if source else None

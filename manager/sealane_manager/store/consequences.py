@@ -113,7 +113,8 @@ def _assign(session: Session, row: RolloutRow, step: Step) -> set[DeviceId]:
     """Give and take back; returns the devices whose desired state changed."""
     slot = step.rollout.spec.slot
     release = ReleaseSource(step.rollout.spec.release, rows.digest(row.manifest), row.length)
-    before = _before(session, row.id) if _takes_back(step.decisions) else {}
+    back = [each.device for each in step.decisions if isinstance(each, TakeBack)]
+    before = _before(session, row.id, back)
     last: dict[DeviceId, Wanted] = {}
     for each in step.decisions:
         match each:
@@ -138,13 +139,16 @@ def _asked_anew(decisions: Iterable[Decision]) -> Iterable[DeviceId]:
                 pass
 
 
-def _takes_back(decisions: Iterable[Decision]) -> bool:
-    return any(isinstance(each, TakeBack) for each in decisions)
-
-
-def _before(session: Session, rollout: str) -> Mapping[DeviceId, ReleaseSource | None]:
+def _before(
+    session: Session, rollout: str, devices: Sequence[DeviceId]
+) -> Mapping[DeviceId, ReleaseSource | None]:
+    """What each of these devices goes back to."""
     query = core_select(_MEMBERS).where(_MEMBERS.c.rollout == rollout)
-    return {DeviceId(row.device): was(row) for row in session.connection().execute(query)}
+    return {
+        DeviceId(row.device): was(row)
+        for chunk in chunks(devices)
+        for row in session.connection().execute(query.where(_MEMBERS.c.device.in_(chunk)))
+    }
 
 
 def _leases_changed(before: Rollout, after: Rollout) -> set[DeviceId]:

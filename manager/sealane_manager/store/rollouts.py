@@ -167,21 +167,19 @@ class Rollouts:
     def join(self, wanted: Draft, by: By) -> tuple[DeviceId, ...]:
         """Take devices that match by now into a rollout, last in turn; who is busy has to wait."""
         with self._database.write() as session:
-            rollout = self.members.whole(session, _known(session, wanted.id))
-            members = {device.device for device in rollout.devices}
+            row = _known(session, wanted.id)
             found = {
                 each: source
-                for each, source in candidates(session, wanted).items()
-                if each.device not in members
-                and not each.busy
-                and not each.has(wanted.spec.release)
+                for each, source in candidates(session, wanted, outside=row.id).items()
+                if not each.busy and not each.has(wanted.spec.release)
             }
             if not found:
                 return ()
+            rollout = self.members.now(session, row, self.revision)
             made = draft(wanted.id, wanted.spec, list(found), by.at)
             last = len(rollout.spec.stages) - 1
             joining = tuple(replace(device, stage=last) for device in made.devices)
-            _add(session, replace(made, devices=joining), found, len(members))
+            _add(session, replace(made, devices=joining), found, len(rollout.devices))
             names = ", ".join(device.device for device in joining)
             say(session, wanted.id, by, Note("join", names[:_MOST_NAMES]))
         return tuple(device.device for device in joining)
