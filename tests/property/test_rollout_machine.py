@@ -34,7 +34,7 @@ from sealane_manager.rollout.types import (
     RolloutState,
 )
 from support.rollout_counts import ROLLOUT_STEPS
-from support.rollouts import Agent, Fleet, a_device, a_rollout, a_spec
+from support.rollouts import START, Agent, Fleet, a_device, a_rollout, a_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,8 @@ class RolloutMachine(RuleBasedStateMachine):
             for each in chosen
         )
         wanted = tuple(stage for stage, _ in found)
-        rollout = a_rollout(replace(spec, stages=wanted), devices, devices=devices)
+        began = {"began_at": START, "stage_since": START}
+        rollout = a_rollout(replace(spec, stages=wanted), devices, devices=devices, **began)
         self.fleet = Fleet(replace(rollout, calendars=named(CALENDARS, spec.terms.times.calendars)))
         self.planned = {each.device: each.stage for each in devices}
 

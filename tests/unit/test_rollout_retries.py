@@ -228,3 +228,15 @@ def test_devices_that_failed_together_do_not_come_together() -> None:
     assert len(pauses) == 50
     thirds = {min(2, 3 * each // TWICE.delay) for each in pauses}
     assert thirds == {0, 1, 2}
+
+
+def test_after_a_resume_deadlines_count_from_there() -> None:
+    times = Times(deadline=timedelta(hours=2), stage_deadline=timedelta(hours=1))
+    late = START + timedelta(hours=9)
+    paused = replace(
+        running(a_device("d1", PROBATION, heard_at=late), times=times), state=RolloutState.PAUSED
+    )
+    resumed = operate(paused, Word(Operation.RESUME, "go on", "ada"), late).rollout
+    assert advance(resumed, late).rollout.state is RolloutState.RUNNING
+    over = advance(resumed, late + timedelta(minutes=61)).rollout
+    assert over.state is not RolloutState.RUNNING

@@ -99,10 +99,14 @@ def _revert(asked: Asked) -> Step:
 
 
 def _resume(asked: Asked) -> Step:
-    """Accept the failures seen so far: they free their places, and go back to what was before."""
+    """Accept the failures seen so far: they free their places, and go back to what was before.
+
+    Deadlines count from here: one that has passed would stop it again at once.
+    """
     policy = asked.rollout.spec.gate
     lost = [each for each in asked.rollout.devices if is_lost(each, policy, asked.now)]
-    begun = moves.enter(asked.rollout, RolloutState.RUNNING, asked.why, asked.now)
+    anew = replace(asked.rollout, began_at=asked.now, stage_since=asked.now)
+    begun = moves.enter(anew, RolloutState.RUNNING, asked.why, asked.now)
     if not lost:
         return begun
     names = {device.device for device in lost}

@@ -199,7 +199,7 @@ class Rollout:
         author: who started it: this person's approval does not count.
         approvals: consents so far, the oldest first.
         blocked_by: ids of rollouts that change the same slot of one of its devices, as of now.
-        began_at: when it began to run; None before.
+        began_at: when it began to run, or was resumed last: its deadline counts from there.
         calendars: those that it keeps to, as of now.
         stage_since: when its stage began; None before the first, or where nobody wrote it down.
         name: what its file calls it; empty when it was started without one.
