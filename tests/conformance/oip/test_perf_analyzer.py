@@ -61,7 +61,7 @@ def test_the_load_tool_gets_its_answers_and_finds_its_statistics(
     command = [
         str(TOOL), "-m", str(SLOT), "-u", served.grpc if "grpc" in options else served.rest,
         *options, "-b", "4", "-f", str(table), "--measurement-mode=count_windows",
-        "--measurement-request-count=50", "--stability-percentage=999", "--max-trials=3",
+        "--measurement-request-count=50", "--stability-percentage=999", "--max-trials=20",
     ]  # fmt: skip
     if "--request-rate-range=50" not in options:
         command.append("--concurrency-range=2")
