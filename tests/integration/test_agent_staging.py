@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane import fileio
 from sealane.bundle.layout import blob_path
 from sealane.bundle.manifest import AGENT_TREE_PATH, layer_at
 from sealane.bundle.types import ProbationLimits
 from sealane.failure import FailureKind
 from sealane.names import AGENT_SLOT, Digest, ReleaseName, hex_of
+from sealane.trust.documents import Quarantined
 from sealane_agent.errors import Failed
 from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
-from sealane_agent.slot.state import Attempt, State
+from sealane_agent.slot.plan import plan
+from sealane_agent.slot.state import Attempt, Observed, Restore, SetPointer, SlotRecord, State
 from sealane_agent.store import Store, WrongBytes
 from sealane_agent.upgrade.fitness import Rules
 from sealane_agent.upgrade.folder import AGENT, UpgradeFolder
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sealane.bundle.types import Manifest
+    from sealane_agent.slot.state import Action
     from sealane_agent.uplink.fetch import Base
 
 pytestmark = pytest.mark.slow
@@ -266,3 +270,49 @@ def test_what_the_package_brought_does_not_come_where_another_version_ran_before
     assert error.failure.kind is FailureKind.ENVIRONMENTAL
     assert "sealane/agent@7 ran before" in error.failure.message
     back(site, version, before, Rules(downgrade=True)).fetch(BACK, POLICY)
+
+
+def previous(site: Site, version: Pointer) -> Pointer | None:
+    versions = site.versions(Launched(version.manifest))
+    return asyncio.run(versions.status())[0].previous
+
+
+def test_what_was_good_before_is_named_while_its_files_are_here_else_the_package(
+    site: Site,
+) -> None:
+    version = Pointer(RELEASE, site.pack("99.1").manifest, "agent")
+    before = replace(version, manifest=Digest("sha256:" + "b" * 64))
+    assert previous(site, PACKAGE) is None
+    back(site, version, before, Rules())
+    assert previous(site, version) == PACKAGE, "its files are gone"
+    fileio.make_folder(site.folder.version(before.manifest))
+    assert previous(site, version) == before
+    site.folder.keep_previous(version)
+    assert previous(site, version) == PACKAGE
+
+
+def test_a_version_in_quarantine_gives_its_place_to_the_one_before_by_the_slots_own_table(
+    site: Site,
+) -> None:
+    version = Pointer(RELEASE, site.pack("99.1").manifest, "agent")
+    back(site, version, PACKAGE, Rules())
+    kept = replace(site.attempt(site.manifest), state=State.QUARANTINED)
+    order = {version.manifest: Quarantined(version.manifest, "it leaks")}
+    record = SlotRecord(AGENT_SLOT, kept, ordered=order)
+    versions = site.versions(Launched(version.manifest))
+
+    def act() -> Action:
+        found, status = site.folder.pointers(), asyncio.run(versions.status())[0]
+        return plan(
+            None,
+            record,
+            Observed(heard=True, active=found.active, lkg=found.lkg, serving=status),
+            START,
+        )
+
+    while isinstance(action := act(), SetPointer):
+        assert action.pointer is not None
+        site.folder.point(action.which, action.pointer)
+    assert action == Restore(PACKAGE)
+    pointers = site.folder.pointers()
+    assert (pointers.active, pointers.lkg) == (PACKAGE, PACKAGE)
