@@ -286,3 +286,19 @@ def test_a_stage_by_selector_waits_for_its_first_device() -> None:
     step = advance(rollout, START)
     assert (step.rollout.stage, step.decisions) == (0, ())
     assert step.rollout.reason == "waits until it can reach a1 (waiting)"
+
+
+def test_when_all_of_a_stage_by_selector_are_written_off_the_next_one_never_comes_unproved() -> (
+    None
+):
+    lost = a_device("a1", DeviceState.ROLLED_BACK, acknowledged=True)
+    step = advance(by_lines(lost, a_device("b1")), START)
+    assert step.rollout.state is RolloutState.FAILED
+    assert step.rollout.reason == "no device is left that could prove the release"
+
+
+def test_a_stage_of_which_all_are_written_off_is_passed_where_an_earlier_one_proved_it() -> None:
+    lost = a_device("b1", DeviceState.ROLLED_BACK, acknowledged=True)
+    rollout = replace(by_lines(a_device("a1", SERVING), lost, a_device("c1")), stage=1)
+    step = advance(rollout, START)
+    assert (step.rollout.stage, step.rollout.state) == (2, RolloutState.RUNNING)

@@ -173,9 +173,9 @@ def _gate_fails(seen: Look) -> bool:
 
 
 def _nobody_is_left(seen: Look) -> bool:
-    possible = _HOLDS | {DeviceState.WAITING}
-    return all(
-        device.acknowledged or (device.state not in possible and not device.awaits_retry)
+    """Of who had a place, and whom the stage means: no next one begins unproved."""
+    return not seen.waiting and all(
+        device.acknowledged or (device.state not in _HOLDS and not device.awaits_retry)
         for device in seen.rollout.devices
     )
 
