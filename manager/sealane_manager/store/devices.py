@@ -6,7 +6,7 @@ import json
 import threading
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sealane.names import DeviceId, parse_label
 from sqlalchemy import bindparam, delete, exists, func, or_, true, update
@@ -220,24 +220,39 @@ class Devices(Sight):
 def conditions(selector: Selector) -> list[ColumnElement[bool]]:
     """The selector as SQL on the table of devices.
 
-    Whom a term means is looked up by label. Whom it leaves out is asked device by device where
-    another term has named a few, and looked up once where none has.
+    Whom a term of a value or two means is looked up by label, and then the other terms are asked of
+    those alone. Whom terms leave out is looked up once where none of them names so few.
     """
-    few = any(len(term.values or ()) in _FEW for term in selector.terms if not term.negated)
+    few = any(_names_few(term) for term in selector.terms)
     return [_condition(term, few=few) for term in selector.terms]
+
+
+def _names_few(term: Term) -> bool:
+    return not term.negated and len(term.values or ()) in _FEW
 
 
 def _condition(term: Term, *, few: bool) -> ColumnElement[bool]:
     if term.key == DEVICE:
         named = col(DeviceRow.id).in_(sorted(term.values)) if term.values is not None else true()
         return ~named if term.negated else named
-    where: list[Any] = [LabelRow.key == term.key]
+    looked_up = not few if term.negated else _names_few(term)
+    found = _by_label(term) if looked_up else _by_device(term)
+    return ~found if term.negated else found
+
+
+def _by_label(term: Term) -> ColumnElement[bool]:
+    where = [col(LabelRow.key) == term.key]
     if term.values is not None:
         where.append(col(LabelRow.value).in_(sorted(term.values)))
-    if term.negated and few:
-        return ~exists().where(col(LabelRow.device) == col(DeviceRow.id), *where)
-    found = col(DeviceRow.id).in_(select(LabelRow.device).where(*where))
-    return ~found if term.negated else found
+    return col(DeviceRow.id).in_(select(LabelRow.device).where(*where))
+
+
+def _by_device(term: Term) -> ColumnElement[bool]:
+    where = [col(LabelRow.device) == col(DeviceRow.id), col(LabelRow.key) == term.key]
+    if term.values is not None:
+        # Not the bare column: the index would be asked once for each value.
+        where.append(col(LabelRow.value).concat("").in_(sorted(term.values)))
+    return exists().where(*where)
 
 
 def chosen(session: Session, selector: Selector) -> list[DeviceId]:
