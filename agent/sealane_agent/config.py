@@ -62,6 +62,18 @@ AGENT: Final = Catalogue(
             "sealane, triton or both",
         ),
         Key(
+            "worker.memory",
+            0,
+            "MiB that each model's process may hold at most; 0: by what it held when it was proved",
+            highest=16_000_000,
+        ),
+        Key(
+            "worker.processors",
+            0,
+            "processors that each model's process may keep busy; 0: all",
+            highest=4096,
+        ),
+        Key(
             "link.profile",
             "default",
             "metered: speak seldom, on a link whose bytes cost money",

@@ -24,6 +24,7 @@ from support.workers import (
     load_order,
     request,
     rows,
+    workplace,
 )
 
 pytestmark = pytest.mark.slow
@@ -79,7 +80,7 @@ def test_a_worker_opens_no_connection_and_starts_no_process(tmp_path: Path, runt
     laid_out = sorted(tmp_path.rglob("*"))
 
     async def scene() -> None:
-        worker = await WorkerProcess.start("cam-1", load_order(), folder)
+        worker = await WorkerProcess.start("cam-1", load_order(), workplace(folder))
         try:
             await answer_of(worker, request(rows(1)), PATIENT_S)
             process = psutil.Process(worker.pid)
@@ -99,8 +100,8 @@ def test_workers_of_one_endpoint_hold_no_descriptor_of_each_other(tmp_path: Path
     folder = lay_out(tmp_path, Recipe.good())
 
     async def scene() -> None:
-        first = await WorkerProcess.start("cam-1", load_order(), folder)
-        second = await WorkerProcess.start("cam-2", load_order(), folder)
+        first = await WorkerProcess.start("cam-1", load_order(), workplace(folder))
+        second = await WorkerProcess.start("cam-2", load_order(), workplace(folder))
         try:
             assert shared(first.pid).isdisjoint(shared(second.pid))
         finally:
@@ -128,10 +129,10 @@ def test_a_worker_ends_with_its_endpoint(tmp_path: Path) -> None:
         f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from sealane_agent.layout import StateFolder\n"
         "from sealane_agent.serving.worker_process import WorkerProcess\n"
-        "from support.workers import load_order\n"
+        "from support.workers import load_order, workplace\n"
         "async def serve():\n"
         f"    folder = StateFolder(pathlib.Path({str(tmp_path)!r}))\n"
-        "    worker = await WorkerProcess.start('cam-1', load_order(), folder)\n"
+        "    worker = await WorkerProcess.start('cam-1', load_order(), workplace(folder))\n"
         "    print(worker.pid, flush=True)\n"
         "    await asyncio.Event().wait()\n"
         "asyncio.run(serve())\n"

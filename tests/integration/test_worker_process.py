@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from sealane_agent.serving.types import (
     WorkerDied,
     WorkerHung,
 )
+from sealane_agent.serving.worker_launch import ended_early
 from sealane_agent.serving.worker_process import WorkerProcess
 from support.workers import (
     FEATURES,
@@ -37,6 +38,7 @@ from support.workers import (
     load_order,
     request,
     rows,
+    workplace,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from sealane.failure import Failure
     from sealane_agent.layout import StateFolder
     from sealane_agent.serving.messages import Load
+    from sealane_agent.serving.worker_limits import Limits
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +97,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def working(folder: StateFolder) -> AsyncIterator[WorkerProcess]:
-    worker = await WorkerProcess.start("cam-1", load_order(), folder)
+    worker = await WorkerProcess.start("cam-1", load_order(), workplace(folder))
     try:
         yield worker
     finally:
@@ -111,7 +114,7 @@ def play(scene: Callable[[], Awaitable[None]], *, fast: bool = False) -> None:
 
 def failure_of(folder: StateFolder, load: Load | None = None) -> Failure:
     async def scene() -> None:
-        worker = await WorkerProcess.start("cam-1", load or load_order(), folder)
+        worker = await WorkerProcess.start("cam-1", load or load_order(), workplace(folder))
         await worker.close(0)
 
     with pytest.raises(LoadFailed) as raised:
@@ -262,7 +265,7 @@ def test_cancelled_requests_leave_a_worker_that_answers_the_next(state: StateFol
 
 def test_closing_answers_what_is_inside_first(state: StateFolder) -> None:
     async def scene() -> None:
-        worker = await WorkerProcess.start("cam-1", load_order(), state)
+        worker = await WorkerProcess.start("cam-1", load_order(), workplace(state))
         inside = [
             asyncio.create_task(answer_of(worker, request(rows(1)), PATIENT_S)) for _ in range(99)
         ]
@@ -278,7 +281,7 @@ def test_closing_answers_what_is_inside_first(state: StateFolder) -> None:
 
 def test_closing_a_worker_that_does_not_react_ends_it_anyway(state: StateFolder) -> None:
     async def scene() -> None:
-        worker = await WorkerProcess.start("cam-1", load_order(), state)
+        worker = await WorkerProcess.start("cam-1", load_order(), workplace(state))
         os.kill(worker.pid, signal.SIGSTOP)
         inside = asyncio.create_task(answer_of(worker, request(rows(1)), PATIENT_S))
         await asyncio.sleep(0)
@@ -301,9 +304,51 @@ def test_every_thread_of_a_worker_that_takes_part_has_the_usual_priority(
     play(scene)
 
 
+@dataclass
+class FullGroups:
+    """Groups whose kernel has ended every worker for its memory."""
+
+    entered: dict[str, tuple[int, Limits]] = field(default_factory=dict)
+    limited: dict[str, Limits] = field(default_factory=dict)
+    why_not: str = ""
+
+    def enter(self, worker: str, process: int, limits: Limits) -> None:
+        self.entered[worker] = process, limits
+
+    def limit(self, worker: str, limits: Limits) -> None:
+        self.limited[worker] = limits
+
+    def leave(self, worker: str) -> str:
+        return "it reached its limit" if self.entered.pop(worker, None) else ""
+
+
+def test_a_worker_that_broke_its_limit_says_so_when_it_is_gone(state: StateFolder) -> None:
+    groups = FullGroups()
+
+    async def scene() -> None:
+        worker = await WorkerProcess.start("cam-1", load_order(), workplace(state, groups))
+        process, loading = groups.entered["cam-1"]
+        assert process == worker.pid
+        assert 0 < groups.limited["cam-1"].memory_bytes < loading.memory_bytes
+        assert worker.broke == ""
+        os.kill(worker.pid, signal.SIGKILL)
+        await until(lambda: not worker.alive)
+        assert worker.broke == "it reached its limit"
+        await worker.close(0)
+
+    play(scene)
+
+
+def test_a_worker_that_breaks_its_limit_while_it_loads_is_the_devices_trouble() -> None:
+    failure = ended_early("onnx-fp32", -signal.SIGKILL, "it reached its limit")
+    assert failure.kind is FailureKind.ENVIRONMENTAL
+    assert failure.message == "the worker could not load: it reached its limit"
+    assert "worker.memory" in failure.hint
+
+
 def test_a_start_that_is_cancelled_leaves_no_process(state: StateFolder) -> None:
     async def scene() -> None:
-        starting = asyncio.create_task(WorkerProcess.start("cam-1", load_order(), state))
+        starting = asyncio.create_task(WorkerProcess.start("cam-1", load_order(), workplace(state)))
         await until(lambda: bool(psutil.Process().children()))
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):

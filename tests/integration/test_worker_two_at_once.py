@@ -30,6 +30,7 @@ from support.workers import (
     load_order,
     request,
     rows,
+    workplace,
 )
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def busy(worker: WorkerProcess) -> int:
 def play(state: StateFolder, scene: Callable[[WorkerProcess], Awaitable[None]]) -> None:
     async def whole() -> None:
         async with asyncio.timeout(2 * PATIENT_S):
-            worker = await WorkerProcess.start("cam-1", load_order(), state)
+            worker = await WorkerProcess.start("cam-1", load_order(), workplace(state))
             try:
                 assert worker.proved.latency_us >= WORTH_US
                 await scene(worker)

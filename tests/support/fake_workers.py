@@ -66,6 +66,7 @@ class FakeWorker:
     alive: bool = True
     closed: bool = False
     held_bytes: int = 50_000_000
+    broke: str = ""
     answered: int = 0
     fails_on: Callable[[Inference], bool] = lambda _: False
     hangs: bool = False

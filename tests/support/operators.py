@@ -223,6 +223,11 @@ class InlineWorker:
         return Proved("inline", "", 0.0, 1000, 0, 0)
 
     @property
+    def broke(self) -> str:
+        """It has no limit."""
+        return ""
+
+    @property
     def held_bytes(self) -> int:
         """Its memory is this process's."""
         return 0

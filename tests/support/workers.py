@@ -21,6 +21,9 @@ from sealane.names import Digest, ReleaseName
 from sealane_agent.layout import Pointer, StateFolder
 from sealane_agent.serving.messages import Load
 from sealane_agent.serving.types import Inference, ServingError, Tensor
+from sealane_agent.serving.worker_groups import NoGroups
+from sealane_agent.serving.worker_limits import Terms, Wish
+from sealane_agent.serving.worker_process import Workplace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sealane_agent.serving.exchange import Exchange
     from sealane_agent.serving.types import Answer, Worker
+    from sealane_agent.serving.worker_groups import Groups
 
 FEATURES = 4
 CLASSES = 3
@@ -38,6 +42,11 @@ RUNTIMES = ("onnxruntime", "openvino")
 _RANDOM = np.random.default_rng(7)
 WEIGHTS = _RANDOM.standard_normal((FEATURES, CLASSES)).astype(np.float32)
 BIAS = _RANDOM.standard_normal(CLASSES).astype(np.float32)
+
+
+def workplace(folder: StateFolder, groups: Groups | None = None) -> Workplace:
+    """Where workers of a test begin; without limits, unless there are groups."""
+    return Workplace(folder, groups or NoGroups("a test"), Terms(Wish(), 2**34))
 
 
 def linear_model(op: str = "Add") -> bytes:

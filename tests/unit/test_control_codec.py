@@ -32,6 +32,7 @@ STATUS = SlotStatus(
     probation=True,
     standby=("cam-3",),
     traffic=Traffic(requests=5, hangs=1),
+    broke="it reached its limit of 300 MiB of memory and was ended",
 )
 
 

@@ -22,6 +22,7 @@ from sealane_agent.diagnosis.findings import (
     judge_clock,
     judge_disk,
     judge_runtimes,
+    judge_worker_limits,
     warning,
     well,
     worst,
@@ -53,6 +54,12 @@ SEEN = Overview(
 
 def levels(found: tuple[Finding, ...]) -> list[Level]:
     return [each.level for each in found]
+
+
+def test_workers_without_limits_of_their_own_are_no_fault_and_the_reason_is_said() -> None:
+    assert judge_worker_limits("").says == "a worker that takes too much is ended alone"
+    without = judge_worker_limits("this machine keeps control groups of version 1")
+    assert (without.level, "version 1" in without.says) == (Level.WELL, True)
 
 
 def test_the_worst_finding_says_how_the_command_ends() -> None:

@@ -26,6 +26,12 @@ def test_a_crash_or_a_hang_sends_it_back_at_once(traffic: Traffic) -> None:
     assert "1 crashes and hangs" in verdict.reason
 
 
+def test_the_limit_for_which_its_worker_was_ended_stands_in_the_reason() -> None:
+    said = "it reached its limit of 300 MiB of memory and was ended"
+    assert judge(Traffic(1, crashes=1), LIMITS, 0, said).reason.endswith(f"allowed 0; {said}")
+    assert judge(Traffic(20), LIMITS, 30, said).reason == ""
+
+
 def test_one_early_error_sends_nobody_back() -> None:
     assert judge(Traffic(3, errors=1), LIMITS, 1).decision is Decision.WATCH
 

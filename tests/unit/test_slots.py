@@ -243,9 +243,10 @@ def test_an_idle_worker_that_dies_is_counted_and_started_again() -> None:
     async def test(slot: Slot, workshop: FakeWorkshop) -> None:
         worker, again = await serve(slot, workshop, 1), asyncio.Event()
         workshop.prepare = lambda _: again.set()
-        worker.alive = False
+        worker.alive, worker.broke = False, "it reached its limit"
         await again.wait()
         assert slot.status().traffic.crashes == 1
+        assert slot.status().broke == "it reached its limit"
         assert len(workshop.workers) == 2
 
     run(test)

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sealane.limits import MIB
+
 from sealane_agent.cli.configured import add_option, configured
 from sealane_agent.cli.folder import add_state, state_folder
 from sealane_agent.upgrade.folder import ENDPOINT, UpgradeFolder
@@ -42,6 +44,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         EndpointSettings,
         run,
     )
+    from sealane_agent.serving.worker_limits import Wish  # noqa: PLC0415 - the same
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = configured(arguments)
@@ -59,6 +62,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             repository=bool(settings["endpoint.repository"]),
             shared_memory=bool(settings["endpoint.shared_memory"]),
             metrics=Names(str(settings["endpoint.metrics"])),
+            wish=Wish(int(settings["worker.memory"]) * MIB, int(settings["worker.processors"])),
             listens=lambda: _is_well(state),
         )
     )

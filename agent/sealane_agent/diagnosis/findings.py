@@ -197,3 +197,10 @@ def _runtime(read: RuntimeReading) -> Finding:
         return failed("runtimes", says, "install its package again")
     accelerators = ", ".join(read.accelerators) or "nothing"
     return well("runtimes", f"{read.name} {read.version} finds {accelerators}")
+
+
+def judge_worker_limits(unlimited: str) -> Finding:
+    """What it means that workers have no limits of their own, for this reason; empty: they have."""
+    if not unlimited:
+        return well("worker limits", "a worker that takes too much is ended alone")
+    return well("worker limits", f"the machine's own: {unlimited}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing, suppress
@@ -23,6 +24,7 @@ from sealane_agent.diagnosis.findings import (
     judge_clock,
     judge_disk,
     judge_runtimes,
+    judge_worker_limits,
     well,
 )
 from sealane_agent.identity.lifetime import lifetime
@@ -99,6 +101,15 @@ def runtimes(needed: Mapping[str, str]) -> tuple[Finding, ...]:
     `needed`: a runtime's name to the slot that needs it.
     """
     return judge_runtimes(map(_engine, installed_runtimes()), needed)
+
+
+def worker_limits(folder: StateFolder) -> tuple[Finding, ...]:
+    """Whether the endpoint that runs could give each worker limits of its own."""
+    try:
+        said = json.loads(folder.endpoint_addresses.read_bytes())
+        return (judge_worker_limits(str(said["unlimited"])),)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()  # none runs, which is said elsewhere, or one of an earlier version
 
 
 def _engine(fact: RuntimeFact) -> RuntimeReading:

@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -34,10 +34,13 @@ from sealane_agent.oip.regions import Regions
 from sealane_agent.oip.rest import RestDoor
 from sealane_agent.oip.rest_pages import RestPages, refuse
 from sealane_agent.serving.control import Control, ControlServer, bind
+from sealane_agent.serving.control_groups import surroundings
 from sealane_agent.serving.dataplane import Dataplane
 from sealane_agent.serving.recording import Recording
 from sealane_agent.serving.sampler import Sampling
-from sealane_agent.serving.worker_process import WorkerProcess
+from sealane_agent.serving.worker_groups import open_groups
+from sealane_agent.serving.worker_limits import Terms, Wish
+from sealane_agent.serving.worker_process import WorkerProcess, Workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,6 +85,7 @@ class EndpointSettings:
         repository: whether clients may load and unload models.
         shared_memory: whether clients may name shared memory.
         metrics: under which names metrics are told.
+        wish: what each worker may take at most, as the operator wrote it down.
         listens: called when both doors are open.
     """
 
@@ -94,6 +98,7 @@ class EndpointSettings:
     repository: bool = False
     shared_memory: bool = False
     metrics: Names = Names.SEALANE
+    wish: Wish = field(default_factory=Wish)
     listens: Callable[[], None] = lambda: None
 
 
@@ -101,13 +106,21 @@ def run(settings: EndpointSettings) -> int:
     """Serve until SIGTERM or SIGINT; the process's exit code. Raises CannotServe."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     folder = StateFolder(settings.state)
-
-    async def start(name: str, load: Load) -> Worker:
-        return await WorkerProcess.start(name, load, folder)
-
     with _only_one(folder):
-        uvloop.run(_Endpoint(settings, start).serve())
+        place = _workplace(folder, settings.wish)
+
+        async def start(name: str, load: Load) -> Worker:
+            return await WorkerProcess.start(name, load, place)
+
+        uvloop.run(_Endpoint(settings, start, place.groups.why_not).serve())
     return 0
+
+
+def _workplace(folder: StateFolder, wish: Wish) -> Workplace:
+    found, files = surroundings()
+    groups = open_groups(found, files, os.getpid(), wish)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Workplace(folder, groups, Terms(wish, machine))
 
 
 @contextlib.contextmanager
@@ -129,8 +142,8 @@ def _only_one(folder: StateFolder) -> Iterator[None]:
 
 
 class _Endpoint:
-    def __init__(self, settings: EndpointSettings, start: StartWorker) -> None:
-        self._settings = settings
+    def __init__(self, settings: EndpointSettings, start: StartWorker, unlimited: str) -> None:
+        self._settings, self._unlimited = settings, unlimited
         self._folder = StateFolder(settings.state)
         self._sampling = Sampling(self._folder) if settings.telemetry else None
         self._recording = (
@@ -220,9 +233,13 @@ class _Endpoint:
 
     def _announce(self) -> None:
         """Before commands are taken: who reaches the control socket finds the addresses."""
-        content = {"pid": os.getpid(), **self._addresses}
+        content = {"pid": os.getpid(), **self._addresses, "unlimited": self._unlimited}
         replace(self._folder.endpoint_addresses, json.dumps(content).encode())
         _log.info("REST on %(rest)s, gRPC on %(grpc)s", self._addresses)
+        if self._unlimited:
+            _log.info("workers have no limits of their own: %s", self._unlimited)
+        else:
+            _log.info("each worker has limits of its own")
 
 
 async def _keep_telling(service: ServiceManager) -> None:

@@ -224,6 +224,7 @@ def _status(content: dict[str, Any]) -> SlotStatus:
         traffic=_plain(Traffic, content["traffic"]),
         previous_worker=_name(content.get("previous_worker")),
         shadow=_plain(Shadowed, shadow) if shadow else None,
+        broke=str(content.get("broke", "")),
     )
 
 

@@ -182,6 +182,7 @@ class SlotStatus:
             dropped, as in endpoints of earlier versions.
         given_up: only of versions of the agent itself.
         shadow: while a standby gets copies.
+        broke: the limit for which a worker of the active one was ended last, as a sentence.
     """
 
     slot: str
@@ -194,6 +195,7 @@ class SlotStatus:
     given_up: GivenUp | None = None
     previous_worker: str | None = None
     shadow: Shadowed | None = None
+    broke: str = ""
 
 
 Command = Load | Activate | Mirror | Settle | Return | Drop | Status | Telemetry

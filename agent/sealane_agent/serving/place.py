@@ -79,6 +79,7 @@ class Place:
         series: counts the requests that are for it.
         helping: counts those that it answered because the place they were for could not.
         told_arm: its part in a split; None while there is none.
+        broke: the limit for which a worker of it was ended last, as a sentence.
         unhurried: nobody waits for its answers, so that it is called hung as late as can be.
         stands_by: others answer, so that its worker goes behind theirs on the processors.
     """
@@ -93,6 +94,7 @@ class Place:
         self.told_arm: Arm | None = None
         self.unhurried = False
         self.stands_by = False
+        self.broke = ""
         self._owner = owner
         self._worker: Worker | None = None
         self._deployment: Deployment | None = None
@@ -255,7 +257,9 @@ class Place:
         self._worker = None
         self._missed.set()
         self._owner.lost(self, hung=hung)
-        _log.warning("%s: its worker %s", self.name, "hung and was stopped" if hung else "died")
+        self.broke = worker.broke or self.broke
+        what = worker.broke or ("hung and was stopped" if hung else "died")
+        _log.warning("%s: its worker: %s", self.name, what)
 
     async def _keep(self) -> None:
         delay = RESTART_FIRST_S

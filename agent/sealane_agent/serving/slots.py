@@ -347,6 +347,7 @@ class Slot:
             traffic=self._traffic(baseline),
             previous_worker=self._previous.name if self._previous else "",
             shadow=self.shadow.read() if self.shadow else None,
+            broke=self._active.broke if self._active else "",
         )
 
     def _traffic(self, baseline: Histogram) -> Traffic:

@@ -190,6 +190,11 @@ class Worker(Protocol):
         ...
 
     @property
+    def broke(self) -> str:
+        """The limit for which it was ended, as a sentence; empty otherwise."""
+        ...
+
+    @property
     def held_bytes(self) -> int:
         """Memory that its process holds now; 0 when that cannot be said."""
         ...

@@ -15,7 +15,7 @@ from sealane.failure import Failure, FailureKind
 from sealane_agent.runtimes.surroundings import KEPT, SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sealane_agent.worker.orders import Order
 
@@ -49,9 +49,10 @@ class Child:
         return status
 
 
-def launch(name: str, order: Order) -> Child:
+def launch(name: str, order: Order, begun: Callable[[int], None]) -> Child:
     """Start a worker and give it its order; raises OSError. The process list shows its name.
 
+    `begun` gets its process id before it has an order to load anything.
     Must run in the endpoint's main thread: the kernel ends a worker when the thread that started it
     ends.
     """
@@ -63,6 +64,7 @@ def launch(name: str, order: Order) -> Child:
             ours.close()
             raise
     try:
+        begun(process.pid)
         ours.send(order.encode())
         ours.settimeout(0)
         return Child(process, ours, os.pidfd_open(process.pid))
@@ -90,8 +92,12 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
     return {name: ours[name] for name in KEPT if name in ours} | dict(SETTINGS)
 
 
-def ended_early(name: str, status: int) -> Failure:
-    """What it means that a worker ended before it answered."""
+def ended_early(name: str, status: int, broke: str = "") -> Failure:
+    """What it means that a worker ended before it answered; `broke`: the limit that it broke."""
+    if broke:
+        message = f"the worker could not load: {broke}"
+        hint = "allow more on this device (worker.memory), or leave it out of the rollout"
+        return _failure(FailureKind.ENVIRONMENTAL, name, message, hint)
     if status == -signal.SIGKILL:
         message = "the worker was killed while it loaded"
         hint = "the machine may be out of memory: see the kernel's log"

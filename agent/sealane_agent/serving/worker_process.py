@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import BundleError
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from sealane_agent.serving.messages import Load
     from sealane_agent.serving.totals import Totals
     from sealane_agent.serving.types import Answer, Inference, ServingError
+    from sealane_agent.serving.worker_groups import Groups
+    from sealane_agent.serving.worker_limits import Terms
+
+    _Parts = tuple[Child, Ring, Groups]
 
 INTERRUPT_US: Final = 5000
 """Shortest inference, in microseconds, that a worker is told to stop: its `watch.WORTH_US`."""
@@ -58,8 +62,9 @@ class WorkerProcess:
         self._load = load
         self._proved = proved
         self._deployment = deployment
-        self._child, ring = parts
+        self._child, ring, self._groups = parts
         self._alive = True
+        self._broke = ""
         self._ended = asyncio.Event()
         self._priority = Priority(self._child.pid, own_nice())
         if not load.awaited:
@@ -71,22 +76,26 @@ class WorkerProcess:
         asyncio.get_running_loop().add_reader(self._child.pidfd, self._on_end)
 
     @classmethod
-    async def start(cls, name: str, load: Load, folder: StateFolder) -> WorkerProcess:
+    async def start(cls, name: str, load: Load, place: Workplace) -> WorkerProcess:
         """Start, load, warm up and prove within the load's deadline; raises LoadFailed."""
         begun = time.monotonic()
-        view = folder.view(load.pointer.manifest)
+        view = place.folder.view(load.pointer.manifest)
         deployment, variant = await asyncio.to_thread(read_variant, view, load.pointer.variant)
         ring = _make_ring(deployment)
+        limits = place.terms.while_loading(variant.memory_bytes)
         try:
             order = Order(view, variant.name, ring.handles, steps_back=not load.awaited)
-            child = _launch(name, order)
-            evidence = await _await_proof(child, load)
+            child = _launch(name, order, lambda process: place.groups.enter(name, process, limits))
+            evidence = await _await_proof(child, load, lambda: place.groups.leave(name))
         except BaseException:
             ring.close()
+            place.groups.leave(name)
             raise
         taken = round((time.monotonic() - begun) * 1000)
         proved = Proved(worker=name, load_ms=taken, **asdict(evidence))
-        return cls(load, proved, deployment, (child, ring))
+        limits = place.terms.once_proved(proved.memory_bytes, deployment.probation)
+        place.groups.limit(name, limits)
+        return cls(load, proved, deployment, (child, ring, place.groups))
 
     @property
     def name(self) -> str:
@@ -112,6 +121,11 @@ class WorkerProcess:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._alive
+
+    @property
+    def broke(self) -> str:
+        """The limit that it broke, as a sentence; empty while it runs, and when it broke none."""
+        return self._broke
 
     @property
     def held_bytes(self) -> int:
@@ -173,6 +187,7 @@ class WorkerProcess:
         self._alive = False
         asyncio.get_running_loop().remove_reader(self._child.pidfd)
         self._child.reap()
+        self._broke = self._groups.leave(self.name)
         self._exchange.fail_all(self._died)
         self._exchange.close()
         self._ended.set()
@@ -181,7 +196,13 @@ class WorkerProcess:
         return WorkerDied(f"worker {self.name} ended before it answered")
 
 
-_Parts = tuple[Child, Ring]
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where workers begin: the agent's folder, their groups, and what their limits follow from."""
+
+    folder: StateFolder
+    groups: Groups
+    terms: Terms
 
 
 def _make_ring(deployment: Deployment) -> Ring:
@@ -193,15 +214,18 @@ def _make_ring(deployment: Deployment) -> Ring:
         raise load_failed(FailureKind.ENVIRONMENTAL, "endpoint", "memory", error) from error
 
 
-def _launch(name: str, order: Order) -> Child:
+def _launch(name: str, order: Order, begun: Callable[[int], None]) -> Child:
     try:
-        return launch(name, order)
+        return launch(name, order, begun)
     except OSError as error:
         raise load_failed(FailureKind.ENVIRONMENTAL, "endpoint", "worker", error) from error
 
 
-async def _await_proof(child: Child, load: Load) -> Evidence:
-    """The worker's evidence; without it the process is ended and LoadFailed raised."""
+async def _await_proof(child: Child, load: Load, leave: Callable[[], str]) -> Evidence:
+    """The worker's evidence; without it the process is ended and LoadFailed raised.
+
+    `leave` says which limit a process broke that has ended.
+    """
     variant = load.pointer.variant
     try:
         async with asyncio.timeout(load.deadline_s):
@@ -214,7 +238,8 @@ async def _await_proof(child: Child, load: Load) -> Evidence:
         _end(child)
         raise
     if answer is None:
-        raise LoadFailed(ended_early(variant, await asyncio.to_thread(child.reap)))
+        status = await asyncio.to_thread(child.reap)
+        raise LoadFailed(ended_early(variant, status, leave()))
     if isinstance(answer, Failure):
         _end(child)
         raise LoadFailed(answer)

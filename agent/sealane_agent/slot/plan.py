@@ -366,7 +366,7 @@ def _limits(attempt: Attempt) -> ProbationLimits:
 def _judged(slot: _Slot) -> Action:
     serving = slot.seen.serving
     assert serving is not None  # noqa: S101 - asked by the rule before
-    verdict = judge(serving.traffic, _limits(slot.attempt), slot.seen.in_state_s)
+    verdict = judge(serving.traffic, _limits(slot.attempt), slot.seen.in_state_s, serving.broke)
     if verdict.decision is Decision.BACK:
         return _go_back(slot, FailureKind.PERMANENT, verdict.reason)
     if awaits(slot.attempt, slot.wanted, slot.seen) or not _may_commit(

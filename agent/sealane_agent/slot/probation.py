@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.limits import MIB
 
+from sealane_agent.serving.worker_limits import tolerated_bytes
 from sealane_agent.slot.state import State
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ EARLY_SAMPLE: Final = 100
 
 LATENCY_SAMPLE: Final = 100
 """Requests below which a 95th percentile is a handful of requests that one hiccup can slow."""
-
-GROWTH_BYTES: Final = 128 * MIB
-"""Growth that no ratio forbids: a small model's first requests fill the engine's own buffers."""
 
 WATCHED: Final = frozenset({State.ACTIVATING, State.PROBATION, State.ROLLING_BACK})
 """States of an attempt in which the endpoint's probation is its own."""
@@ -65,8 +63,8 @@ def outlived(record: SlotRecord, seen: Observed) -> bool:
     return good and attempt.state not in WATCHED
 
 
-def judge(traffic: Traffic, limits: ProbationLimits, elapsed_s: float) -> Verdict:
-    """The verdict on what was seen until now.
+def judge(traffic: Traffic, limits: ProbationLimits, elapsed_s: float, broke: str = "") -> Verdict:
+    """The verdict on what was seen until now; `broke`: the limit for which a worker was ended.
 
     Latency is judged by the share of slow requests, not by the slowest: a 99th percentile of a
     short probation is one hiccup of a busy machine, and would send good releases back.
@@ -79,7 +77,7 @@ def judge(traffic: Traffic, limits: ProbationLimits, elapsed_s: float) -> Verdic
         _too_large(traffic, limits),
     ):
         if reason:
-            return Verdict(Decision.BACK, reason)
+            return Verdict(Decision.BACK, f"{reason}; {broke}" if broke else reason)
     return Verdict(Decision.KEEP) if over else Verdict(Decision.WATCH)
 
 
@@ -121,9 +119,7 @@ def _too_slow(traffic: Traffic, limits: ProbationLimits) -> str:
 
 def _too_large(traffic: Traffic, limits: ProbationLimits) -> str:
     known = traffic.proved_bytes > 0 and limits.max_memory_ratio > 0
-    allowed = max(
-        limits.max_memory_ratio * traffic.proved_bytes, traffic.proved_bytes + GROWTH_BYTES
-    )
+    allowed = tolerated_bytes(traffic.proved_bytes, limits)
     if not known or traffic.held_bytes <= allowed:
         return ""
     return (

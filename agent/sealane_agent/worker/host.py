@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from sealane_agent.serving.control_groups import own_folder
 from sealane_agent.worker.priority import LOWER
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Result = TypeVar("Result")
 _PR_SET_PDEATHSIG: Final = 1
 _OUT_OF_MEMORY: Final = Path("/proc/self/oom_score_adj")
 _FIRST_TO_GO: Final = "500"
-_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+_QUOTA: Final = "cpu.max"
 _KIB: Final = 1024
 
 
@@ -53,10 +54,10 @@ def memory_bytes(process: int | str = "self") -> int:
 
 
 def usable_processors() -> int:
-    """Processors that this process may use, by affinity and by quota."""
+    """Processors that this process may use, by affinity and by the quota of its control group."""
     allowed = len(os.sched_getaffinity(0))
     try:
-        quota, period = _QUOTA.read_text(encoding="ascii").split()
+        quota, period = (own_folder() / _QUOTA).read_text(encoding="ascii").split()
         return max(1, min(allowed, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):
         return allowed
