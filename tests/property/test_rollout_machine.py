@@ -53,7 +53,7 @@ ENOUGH = 800
 MOST = 10
 COUNTED = {"steps": 0}
 IN_CI = os.environ.get("CI") == "true"
-EXAMPLES = 3500 if IN_CI else 60
+EXAMPLES = 1750 if IN_CI else 40
 CALENDARS = (
     Calendar("shift", "site=a", "Europe/Berlin", ("daily 10:20-09:20",)),
     Calendar("break", "", "UTC", ("daily 09:00-08:30",)),
@@ -321,7 +321,7 @@ class RolloutMachine(RuleBasedStateMachine):
 
 RolloutMachine.TestCase.settings = settings(
     max_examples=EXAMPLES,
-    stateful_step_count=40,
+    stateful_step_count=80,
     deadline=None,
     phases=set(Phase) - {Phase.explain},
 )
