@@ -242,6 +242,14 @@ def test_a_revert_never_waits_for_the_unreachable() -> None:
     assert notes(step) == ["reverted", "unconfirmed"]
 
 
+def test_a_revert_waits_for_whom_it_reached_and_who_starts_anew_meanwhile() -> None:
+    heard = START + timedelta(seconds=5)
+    away = replace(a_device("d1", SERVING, reachable=False), heard_at=heard)
+    rollout = a_rollout(a_spec(), (away,), state=RolloutState.REVERTING)
+    assert advance(rollout, START + MINUTE).rollout.state is RolloutState.REVERTING
+    assert advance(rollout, START + 16 * MINUTE).rollout.state is RolloutState.REVERTED
+
+
 def test_a_revert_does_not_wait_for_ever_for_a_device_that_will_not() -> None:
     rollout = a_rollout(a_spec(), devices(SERVING), state=RolloutState.REVERTING)
     assert advance(rollout, START + 16 * MINUTE).rollout.state is RolloutState.REVERTED

@@ -212,7 +212,14 @@ def _challengers_win(seen: Look) -> bool:
 
 def _all_are_back(seen: Look) -> bool:
     late = seen.now - seen.rollout.phase_since > seen.rollout.spec.gate.silent_after
-    return late or not any(device.reachable for device in _outstanding(seen.rollout))
+    return late or not any(_will_answer(device, seen) for device in _outstanding(seen.rollout))
+
+
+def _will_answer(device: RolloutDevice, seen: Look) -> bool:
+    """Who was heard since it was taken back may be away only to start anew with what it had."""
+    return device.reachable or (
+        device.heard_at is not None and device.heard_at > seen.rollout.phase_since
+    )
 
 
 def _outstanding(rollout: Rollout) -> tuple[RolloutDevice, ...]:
