@@ -22,6 +22,8 @@ from sealane.trust.identity import (
     make_csr,
     new_key,
 )
+from sealane_agent.facts import device_facts
+from sealane_agent.layout import StateFolder as AgentFolder
 from sealane_manager.identity.ca import LocalAuthority
 from sealane_manager.identity.profile import Profile
 from support.manager import make_state, running_manager
@@ -55,6 +57,18 @@ pytestmark = [
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningManager]:
     with running_manager(tmp_path_factory.mktemp("manager")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What engines say of themselves, asked with the right time.
+
+    Python sleeps until a moment of the monotonic clock, and libfaketime moves that moment by
+    decades: an agent with a wrong clock could not wait here for the process that asks.
+    """
+    known = tmp_path_factory.mktemp("engines") / "engines.json"
+    device_facts(known)
+    return known.read_bytes()
 
 
 def agent(clock: str, *arguments: str) -> subprocess.Popen[str]:
@@ -91,13 +105,14 @@ def until(process: subprocess.Popen[str], text: str) -> list[str]:
 
 @pytest.mark.parametrize("clock", [name for name in CLOCKS if name != "right"])
 def test_a_device_with_a_wrong_clock_enrols_and_verifies_at_the_directors_time(
-    manager: RunningManager, tmp_path: Path, clock: str
+    manager: RunningManager, engines: bytes, tmp_path: Path, clock: str
 ) -> None:
     name = f"clock-{clock.replace(' ', '-')}"
     options = ("--name", name, "--token", manager.token().encode())
     with agent(clock, "enroll", "--state", str(tmp_path), *options) as enrolling:
         said = enrolling.communicate(timeout=PATIENCE_S)[0]
         assert enrolling.returncode == 0, said
+    AgentFolder(tmp_path).engines.write_bytes(engines)
     ports = ("--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
     with agent(clock, "run", "--state", str(tmp_path), *ports) as running:
         try:
@@ -112,6 +127,7 @@ def test_a_device_with_a_wrong_clock_enrols_and_verifies_at_the_directors_time(
 
 
 def test_a_certificate_with_an_end_of_its_own_makes_the_agent_name_its_clock(
+    engines: bytes,
     tmp_path: Path,
 ) -> None:
     """As of an authority that is not ours, or of a fleet that was made long ago."""
@@ -127,6 +143,7 @@ def test_a_certificate_with_an_end_of_its_own_makes_the_agent_name_its_clock(
         with agent("right", "enroll", *state, *options) as enrolling:
             said = enrolling.communicate(timeout=PATIENCE_S)[0]
             assert enrolling.returncode == 0, said
+        AgentFolder(tmp_path / "device").engines.write_bytes(engines)
         ports = ("--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
         with agent("60 days ahead", "run", *state, *ports) as running:
             try:

@@ -26,6 +26,7 @@ ELSEWHERE: Final = {
     "agent/sealane_agent/sampling/sending.py": "a delivered sample that comes back is sent again",
     "agent/sealane_agent/serving/app.py": "the lock has no content",
     "agent/sealane_agent/serving/control.py": "a socket's name is made anew at each start",
+    "agent/sealane_agent/serving/control_groups.py": "it speaks to the kernel",
     "agent/sealane_agent/upgrade/unpack.py": "the interpreter's link is made anew at each start",
     "agent/sealane_agent/worker/host.py": "it speaks to the kernel",
 }
