@@ -137,8 +137,7 @@ class Supervisor:
         """What a manager that was put back from a backup may have lost: it verifies it itself."""
         yield from self._verifier.files(above)
         for loop in self._slots:
-            for pointer in {loop.seen.active, loop.seen.lkg} - {None}:
-                assert pointer is not None  # noqa: S101 - taken away above
+            for pointer in {each for each in (loop.seen.active, loop.seen.lkg) if each}:
                 with suppress(OSError):
                     manifest = self._tools.staging.store.path(pointer.manifest).read_bytes()
                     yield MetadataFile(pointer.release.target_path, manifest)

@@ -20,7 +20,7 @@ from sealane_manager.client import Operator
 from sealane_manager.store.summaries import AuditFilter
 from support.device import Device, enrol
 from support.figures import FIGURE
-from support.story_plant import StoryPlant
+from support.story_plant import StoryPlant, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,13 +37,8 @@ REVOKED_S = 1.0
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
-    built = StoryPlant(tmp_path_factory.mktemp("plant"))
-    try:
-        built.init()
-        built.start_manager()
+    with running(StoryPlant(tmp_path_factory.mktemp("plant"))) as built:
         yield built
-    finally:
-        built.stop()
 
 
 def said(plant: Plant, process: str, text: str) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from serving_models import BenchModel
+    from serving_servers import Door
 
 CLIENTS: Final = (1, 4, 16)
 ENGINE: Final = "engine in process"
@@ -103,18 +104,22 @@ def _rounds(model: BenchModel, servers: list[Server], plan: Plan) -> dict[Key, l
     found: dict[Key, list[Measured]] = defaultdict(list)
     for server in servers:
         server.signal_off()
-    for _ in range(plan.rounds):
-        for clients in CLIENTS:
-            found[ENGINE, clients].append(_engine(model, clients, plan.seconds))
-            for server in servers:
-                for door in server.doors:
-                    with server.awake():
-                        before = server.cpu_s()
-                        measured = drive(door, clients, plan.seconds)
-                        spent = server.cpu_s() - before
-                    requests = max(1.0, measured.per_second * (plan.seconds + WARM_UP_S))
-                    found[door.name, clients].append(replace(measured, cpu=spent / requests * 1e6))
+    doors = [(server, door) for server in servers for door in server.doors]
+    for clients in CLIENTS * plan.rounds:
+        found[ENGINE, clients].append(_engine(model, clients, plan.seconds))
+        for server, door in doors:
+            found[door.name, clients].append(_driven(server, door, clients, plan.seconds))
     return found
+
+
+def _driven(server: Server, door: Door, clients: int, seconds: float) -> Measured:
+    """One round at one door, with what it took of the server's processor time."""
+    with server.awake():
+        before = server.cpu_s()
+        measured = drive(door, clients, seconds)
+        spent = server.cpu_s() - before
+    requests = max(1.0, measured.per_second * (seconds + WARM_UP_S))
+    return replace(measured, cpu=spent / requests * 1e6)
 
 
 def _engine(model: BenchModel, clients: int, seconds: float) -> Measured:
@@ -211,13 +216,12 @@ def _clients(
     with TemporaryDirectory() as folder:
         row = Path(folder) / "row.npy"
         row.write_bytes(saved(model.row()))
-        for _ in range(plan.rounds):
-            for server in servers:
-                for kind, address in server.libraries():
-                    with server.awake():
-                        said = _client(kind, address, (server.model, row), plan.seconds)
-                    near = " (unix socket)" if address.startswith("unix:") else ""
-                    found[f"{server.name}, {kind} client{near}"].append(said)
+        libraries = [(server, *each) for server in servers for each in server.clients]
+        for server, kind, address in libraries * plan.rounds:
+            with server.awake():
+                said = _client(kind, address, (server.model, row), plan.seconds)
+            near = " (unix socket)" if address.startswith("unix:") else ""
+            found[f"{server.name}, {kind} client{near}"].append(said)
     return found
 
 

@@ -65,7 +65,7 @@ class Door:
 
 @dataclass
 class Server:
-    """A running server and its doors."""
+    """A running server, its doors, and the Python clients that can ask it, with addresses."""
 
     name: str
     pid: int
@@ -97,10 +97,6 @@ class Server:
     def signal_off(self) -> None:
         """Stop it."""
         self.signal(signal.SIGSTOP)
-
-    def libraries(self) -> list[tuple[str, str]]:
-        """Python clients that can ask it, each with its address."""
-        return self.clients
 
     def rest(self) -> None:
         """Let it end what it still works on: who is stopped within a request is late with it."""

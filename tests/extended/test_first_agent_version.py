@@ -9,6 +9,7 @@ from demo_story.models import make_models
 from demo_story.plant import Plant
 from demo_story.processes import wait_for
 from support.stories import still_answered
+from support.story_plant import running
 from support.upgrades import (
     KEPT_PACKAGE,
     PACKAGE,
@@ -36,13 +37,8 @@ def run(settings):
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Iterator[Plant]:
-    built = Plant(tmp_path)
-    try:
-        built.init()
-        built.start_manager()
+    with running(Plant(tmp_path)) as built:
         yield built
-    finally:
-        built.stop()
 
 
 def add_device(plant: Plant, device: str) -> None:

@@ -22,6 +22,7 @@ from demo_story.processes import BIN, read_json
 from extended.virtual import HOST, Virtual, eventually
 from realworld.conftest import build_packages
 from realworld.hungry import ROWS, hungry_model
+from support.story_plant import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,13 +82,8 @@ class Lab(Plant):
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    built = Lab(tmp_path_factory.mktemp("lab"))
-    try:
-        built.init()
-        built.start_manager()
+    with running(Lab(tmp_path_factory.mktemp("lab"))) as built:
         yield built
-    finally:
-        built.stop()
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from demo_story.models import make_models
 from demo_story.plant import MODEL, SLOT, Plant
 from demo_story.processes import wait_for
 from support.stories import ANSWERS, serve_release_1
+from support.story_plant import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +31,8 @@ def models(tmp_path: Path) -> Models:
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Iterator[Plant]:
-    built = Plant(tmp_path)
-    try:
-        built.init()
-        built.start_manager()
+    with running(Plant(tmp_path)) as built:
         yield built
-    finally:
-        built.stop()
 
 
 def versions(plant: Plant, device: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from demo_story.models import Models, make_models
-from support.story_plant import StoryPlant
+from support.story_plant import StoryPlant, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,5 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 @pytest.fixture
 def plant(tmp_path: Path) -> Iterator[Plant]:
     """A plant whose manager runs and that has no devices yet."""
-    built = StoryPlant(tmp_path)
-    try:
-        built.init()
-        built.start_manager()
+    with running(StoryPlant(tmp_path)) as built:
         yield built
-    finally:
-        built.stop()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 from demo_story.plant import Plant
 from support.commands import ForkedProcesses
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+Built = TypeVar("Built", bound=Plant)
 
 _packed: dict[tuple[Path, Path, tuple[str, ...]], Path] = {}
 
@@ -27,3 +31,14 @@ class StoryPlant(Plant):
             _packed[key] = super().pack(onnx, data, *options)
             return _packed[key]
         return shutil.copytree(_packed[key], self.folder / f"bundle-{onnx.stem}")
+
+
+@contextmanager
+def running(plant: Built) -> Iterator[Built]:
+    """With a fleet and its manager, and no devices yet; all of it ends with this."""
+    try:
+        plant.init()
+        plant.start_manager()
+        yield plant
+    finally:
+        plant.stop()

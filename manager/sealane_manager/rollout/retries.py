@@ -33,7 +33,7 @@ def to_try_again(rollout: Rollout) -> tuple[RolloutDevice, ...]:
         replace(device, retry_at=moment, detail=_told(rollout, device, moment))
         for device in rollout.devices
         if _may_be_tried(rollout, device)
-        and (moment := device.changed_at + pause(rollout, device)) < _ends(rollout, moment)
+        and _in_time(rollout, moment := device.changed_at + pause(rollout, device))
     )
 
 
@@ -51,12 +51,11 @@ def _may_be_tried(rollout: Rollout, device: RolloutDevice) -> bool:
     return fresh and left and device.state in BROKEN and device.failure in _MAY_PASS
 
 
-def _ends(rollout: Rollout, never: datetime) -> datetime:
-    """Until when an attempt may begin; later than `never` when no deadline says so."""
+def _in_time(rollout: Rollout, moment: datetime) -> bool:
+    """Whether an attempt may begin then, as the deadlines of rollout and stage say."""
     times = rollout.spec.terms.times
     spans = ((rollout.began_at, times.deadline), (rollout.stage_since, times.stage_deadline))
-    ends = [since + span for since, span in spans if since and span]
-    return min(ends, default=never + LONGEST)
+    return all(moment < since + span for since, span in spans if since and span)
 
 
 def _told(rollout: Rollout, device: RolloutDevice, moment: datetime) -> str:
