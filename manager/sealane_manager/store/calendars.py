@@ -52,7 +52,10 @@ class Calendars:
             if row is None:
                 raise NotKnown(f"there is no calendar {name}", hint="see `sealane calendar list`")
             if user := _user(session, name):
-                raise Refused(f"rollout {user} keeps to calendar {name} and is not over")
+                raise Refused(
+                    f"rollout {user} keeps to calendar {name} and is not over",
+                    hint="end the rollout first, or change its hours: sealane calendar set",
+                )
             session.delete(row)
             _tell(session, by, f"calendar {name} removed")
 
