@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sealane.fleet import SlotReport
     from sealane.names import Digest, ReleaseName
     from sealane_manager.rollout.types import Rollout
     from sealane_manager.store.store import Store
@@ -107,12 +108,15 @@ class Plant:
         events = [an_event(sequence, receipt), an_event(sequence + 1, report)]
         self.store.events.record(name, events, self.clock.now())
 
+    def hear(self, device: str, report: SlotReport) -> None:
+        """The device says what its slot does."""
+        name = DeviceId(device)
+        event = an_event(self.store.devices.get(name).acked_sequence + 1, report)
+        self.store.events.record(name, [event], self.clock.now())
+
     def break_on(self, rollout: Rollout, device: str) -> None:
         """The device says that it rolled back."""
-        name = DeviceId(device)
-        sequence = self.store.devices.get(name).acked_sequence + 1
-        event = an_event(sequence, a_report("rolled_back", rollout=rollout.id))
-        self.store.events.record(name, [event], self.clock.now())
+        self.hear(device, a_report("rolled_back", rollout=rollout.id))
 
     def leased(self, rollout: Rollout) -> list[str]:
         states = self.controller.get(rollout.id).devices
@@ -251,6 +255,51 @@ def test_a_device_that_goes_silent_after_its_lease_fails_the_stage(plant: Plant)
         rollout = plant.tick(rollout, HALF)
     assert rollout.state is RolloutState.REVERTED
     assert f"{first} (suspect: silent while leased" in rollout.reason
+
+
+def test_three_of_ten_that_are_cut_off_after_activation_count_keep_their_places_and_go_back(
+    plant: Plant,
+) -> None:
+    for record in enrol(plant.store, *(f"edge-{number}" for number in range(6, 21)), site="lyon"):
+        plant.connected.add(record.id)
+    serve(plant, OLD)
+    gate = GatePolicy(silent_after=2 * MINUTE)
+    rollout = plant.controller.create(a_spec("10", "100%", gate=gate), "ada", "")
+    plant.tick(rollout)
+    stage = plant.leased(rollout)
+    cut, others = stage[:3], stage[3:]
+    for device in stage:
+        plant.hear(device, a_report("probation", rollout=rollout.id))
+    plant.connected.difference_update(map(DeviceId, cut))
+    for device in others:
+        plant.prove(rollout, device)
+
+    given = set()
+    for _ in range(6):
+        rollout = plant.tick(rollout, HALF)
+        waits = {DeviceState.WAITING, DeviceState.SKIPPED}
+        given |= {each.device for each in rollout.devices if each.state not in waits}
+    assert given == set(stage)
+    assert rollout.state is RolloutState.REVERTING
+    assert all(f"{each} (suspect: silent while probation" in rollout.reason for each in cut)
+    assert {plant.store.desired.get(DeviceId(each))[1][0].release for each in stage} == {OLD}
+
+    back = a_report("committed", attempt_release=str(OLD), rollout="")
+    for device in others:
+        plant.hear(device, back)
+    rollout = plant.tick(rollout)
+    assert (rollout.state, states_of(rollout, cut)) == (
+        RolloutState.REVERTED,
+        {DeviceState.SUSPECT},
+    )
+    plant.connected.update(map(DeviceId, cut))
+    for device in cut:
+        plant.hear(device, back)
+    assert states_of(plant.tick(rollout), stage) == {DeviceState.ROLLED_BACK}
+
+
+def states_of(rollout: Rollout, devices: list[str]) -> set[DeviceState]:
+    return {each.state for each in rollout.devices if each.device in devices}
 
 
 def test_pause_resume_promote_and_abort_by_an_operator(plant: Plant) -> None:
