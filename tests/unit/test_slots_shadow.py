@@ -134,6 +134,25 @@ def test_a_standby_that_hangs_costs_no_answer_and_a_bounded_line() -> None:
     play(test)
 
 
+def test_a_full_line_goes_on_after_it_found_the_slots_own_worker_busy() -> None:
+    async def test(stage: Stage) -> None:
+        old, new = await stage.begin()
+        new.gate = asyncio.Event()
+        for _ in range(1 + WAITING):
+            await stage.ask()
+        old.gate = asyncio.Event()
+        inside = asyncio.create_task(stage.ask())
+        new.gate.set()
+        # The first copy is answered, and its rest ends, while the request is inside.
+        await stage.seen(answered=1)
+        await asyncio.sleep(0.01)
+        old.gate.set()
+        await inside
+        await stage.seen(answered=1 + WAITING)
+
+    play(test)
+
+
 def test_the_bytes_that_wait_are_bounded_too() -> None:
     async def test(stage: Stage) -> None:
         await stage.begin()

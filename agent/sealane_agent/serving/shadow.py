@@ -66,9 +66,10 @@ class Shadow:
         size = sum(len(tensor.data) for tensor in (*inference.inputs, *answer))
         if len(self._waiting) >= WAITING or self._bytes + size > WAITING_BYTES:
             self._drop(inference)
-            return
-        self._bytes += size
-        self._waiting.append(_Copy(_kept(inference), _kept_answer(answer), size))
+        else:
+            self._bytes += size
+            self._waiting.append(_Copy(_kept(inference), _kept_answer(answer), size))
+        # A full line too: its copies may have found the slot's worker busy at their last chance.
         self._advance()
 
     def count_loss(self) -> None:
