@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sealane_manager.alerts.channels import Channel
     from sealane_manager.store.store import Store
 
 ADA = By("ada", "on my way", START + timedelta(minutes=5))
@@ -249,6 +250,42 @@ def test_a_mail_server_that_is_away_is_a_failure() -> None:
         port = int(received.address.rpartition(":")[2])
     with pytest.raises(Unreachable, match="mail by"):
         Mail("m", "127.0.0.1", port, "a@b.example", ("c@d.example",)).send("d-1", CONTENT, START)
+
+
+def a_service(tmp_path: Path, url: str) -> Channel:
+    path = tmp_path / "alerts.json"
+    path.write_text(json.dumps({"apprise": [{"name": "chat", "url": url}]}))
+    (service,) = load(path)
+    return service
+
+
+def test_a_service_that_apprise_knows_gets_the_text_of_a_mail(tmp_path: Path) -> None:
+    with receiver() as received:
+        service = a_service(tmp_path, received.address.replace("http", "json") + "/line")
+        service.send("d-1", CONTENT, START)
+
+    ((path, _, body),) = received.posts
+    told = json.loads(body)
+    assert (service.name, path) == ("chat", "/line")
+    assert told["title"] == "[demo] warning: the disk of box-1 is full"
+    assert "- and 2 more" in told["message"]
+
+
+def test_a_service_that_does_not_take_it_is_a_failure_that_shows_no_secret(tmp_path: Path) -> None:
+    with receiver() as received:
+        received.status = 500
+        service = a_service(tmp_path, received.address.replace("http://", "json://me:secret@"))
+        with pytest.raises(Unreachable, match="chat did not take it") as failed:
+            service.send("d-1", CONTENT, START)
+    assert "secret" not in str(failed.value)
+
+
+def test_an_address_that_apprise_does_not_know_is_refused_without_being_shown(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(Refused, match="kind of address that chat has") as refused:
+        a_service(tmp_path, "nowhere://secret")
+    assert "secret" not in str(refused.value)
 
 
 def test_channels_are_read_from_a_file(tmp_path: Path) -> None:

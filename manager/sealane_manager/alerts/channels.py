@@ -1,4 +1,7 @@
-"""Tells people and machines: webhooks, Alertmanager, mail. Every call blocks and may fail."""
+"""Tells people and machines: webhooks, Alertmanager, mail, and services that apprise knows.
+
+Every call blocks and may fail.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
     from pathlib import Path
+
+    from apprise import Apprise
 
 SECONDS: Final = 10.0
 """One delivery."""
@@ -106,6 +111,21 @@ class Mail:
             server.login(self.user, self.password)
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Tells a service by apprise, an extra; its address holds secrets and is never shown."""
+
+    name: str
+    service: Apprise
+
+    def send(self, _delivery: str, content: dict[str, Any], _now: datetime) -> None:
+        """Deliver; raises Unreachable."""
+        subject, text = messages.mail(content)
+        # Names of devices and sites are text here, whatever a service would make of them.
+        if not self.service.notify(body=text, title=subject, body_format="text"):
+            raise Unreachable(f"the service of {self.name} did not take it; the log says why")
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A receiver that moved is told to whoever set it up, not followed."""
 
@@ -146,7 +166,8 @@ def _channels(found: dict[str, Any]) -> tuple[Channel, ...]:
     webhooks: list[Channel] = [_webhook(fields) for fields in found.get("webhooks", [])]
     managers: list[Channel] = [_alertmanager(fields) for fields in found.get("alertmanagers", [])]
     mails: list[Channel] = [_mail(fields) for fields in found.get("mail", [])]
-    return (*webhooks, *managers, *mails)
+    services: list[Channel] = [_service(fields) for fields in found.get("apprise", [])]
+    return (*webhooks, *managers, *mails, *services)
 
 
 def _check_names(channels: Iterable[Channel]) -> None:
@@ -175,6 +196,20 @@ def _mail(fields: dict[str, Any]) -> Mail:
         user=str(fields.get("user", "")),
         password=str(fields.get("password", "")),
     )
+
+
+def _service(fields: dict[str, Any]) -> Service:
+    try:
+        import apprise  # noqa: PLC0415 - an extra: 15 MB that few managers need
+    except ImportError as error:
+        raise Refused(
+            f"the channel {fields['name']} needs apprise, which is not installed",
+            hint="pip install 'sealane-manager[apprise]', or use a webhook",
+        ) from error
+    service = apprise.Apprise()
+    if not service.add(str(fields["url"])):
+        raise ValueError(f"apprise does not know the kind of address that {fields['name']} has")
+    return Service(str(fields["name"]), service)
 
 
 def _url(fields: dict[str, Any]) -> str:
