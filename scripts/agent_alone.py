@@ -3,7 +3,7 @@
 `contents`: no library of the manager is there; what the supervisor imports brings no engine, no
 numpy and no server of the endpoint; the command line answers.
 `tests`: runs every unit and property test whose imports, followed through the tests' own modules,
-this environment can satisfy, and says how many files it left out.
+this environment can satisfy, and says how many files it left out; what follows goes to pytest.
 """
 
 from __future__ import annotations
@@ -105,17 +105,18 @@ def _found(name: str, seen: set[Path]) -> bool:
     return any((folder / top).is_dir() for folder in OWN_FOLDERS) or find_spec(top) is not None
 
 
-def run_tests() -> int:
-    """Run what can be run here; pytest's exit status."""
+def run_tests(options: list[str]) -> int:
+    """Run what can be run here, with pytest's options; its exit status."""
     files = sorted(file for kind in KINDS for file in Path("tests", kind).glob("test_*.py"))
     files = [path for path in files if not path.name.startswith("test_repository_")]
     chosen = [str(path) for path in files if satisfied(path, set())]
     print(f"{len(chosen)} of {len(files)} test files need nothing but core and the agent")
     if not chosen:
         return 1
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *chosen]
     return subprocess.run(command, check=False).returncode
 
 
 if __name__ == "__main__":
-    sys.exit({"contents": check_contents, "tests": run_tests}[sys.argv[1]]())
+    asked, *rest = sys.argv[1:]
+    sys.exit({"contents": lambda _: check_contents(), "tests": run_tests}[asked](rest))
