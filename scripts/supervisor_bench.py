@@ -50,7 +50,7 @@ def _mapped(pid: int) -> set[str]:
 
 def _imported() -> set[str]:
     """What importing all of the supervisor brings with it."""
-    code = "import sys, sealane_agent.app, sealane_agent.cli.main; print(*sys.modules)"
+    code = "import sys, sealane_agent.app, sealane_agent.cli.run; print(*sys.modules)"
     done = subprocess.run((sys.executable, "-c", code), check=True, capture_output=True, text=True)
     return {name for name in FORBIDDEN if name in done.stdout.split()}
 

@@ -27,6 +27,7 @@ PRELOADED: Final = (
     *("device", "release", "rollout", "quarantine", "audit", "alert", "sample"),
     *("bundle", "trust", "kit", "user", "init"),
 )
+AGENT_PRELOADED: Final = ("doctor", "enroll", "history", "import_kit", "rollback", "status")
 PACKET_BYTES: Final = 65536
 DESCRIPTORS: Final = 4
 
@@ -77,6 +78,7 @@ def _serve(orders: socket.socket) -> None:
 if __name__ == "__main__":
     for noun in PRELOADED:
         importlib.import_module(f"sealane_manager.cli.{noun}")
-    importlib.import_module("sealane_agent.cli.main")
+    for noun in AGENT_PRELOADED:
+        importlib.import_module(f"sealane_agent.cli.{noun}")
     gc.freeze()
     _serve(socket.socket(fileno=os.dup(0)))

@@ -8,46 +8,36 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName, SealaneError, TokenError, TrustError
 
-from sealane_agent.cli import (
-    check_config,
-    doctor,
-    endpoint,
-    enroll,
-    history,
-    hold,
-    import_kit,
-    rollback,
-    run,
-    status,
-    support,
-    version,
-)
 from sealane_agent.errors import AlreadyEnrolled, Refused, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-_COMMANDS: Final = tuple(
-    module.add_parser
-    for module in (
-        enroll,
-        run,
-        status,
-        doctor,
-        history,
-        support,
-        hold,
-        rollback,
-        import_kit,
-        endpoint,
-        check_config,
-        version,
-    )
-)
+COMMANDS: Final[Mapping[str, str]] = {
+    "enroll": "enroll",
+    "run": "run",
+    "status": "status",
+    "doctor": "doctor",
+    "verify": "doctor",
+    "history": "history",
+    "logs": "history",
+    "support": "support",
+    "hold": "hold",
+    "holds": "hold",
+    "release": "hold",
+    "rollback": "rollback",
+    "import": "import_kit",
+    "endpoint": "endpoint",
+    "check-config": "check_config",
+    "version": "version",
+}
+"""Command to its file here: a process loads its own alone, for a supervisor keeps what it loads.
+"""
 
 _CODES: Final[tuple[tuple[type[SealaneError], int], ...]] = (
     (InvalidName, 2),
@@ -62,13 +52,8 @@ _CODES: Final[tuple[tuple[type[SealaneError], int], ...]] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="sealane-agent", description="Verifies, hot-swaps and serves models on this device."
-    )
-    commands = parser.add_subparsers(required=True, metavar="command")
-    for add_parser in _COMMANDS:
-        add_parser(commands)
-    parsed = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    parsed = _parser(words).parse_args(words)
     try:
         return int(parsed.handler(parsed))
     except SealaneError as error:
@@ -77,6 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), "", 1)
     except KeyboardInterrupt:
         return 1
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Understands the command that the words begin with; every command when they name none."""
+    parser = argparse.ArgumentParser(
+        prog="sealane-agent", description="Verifies, hot-swaps and serves models on this device."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    named = COMMANDS.get(words[0]) if words else None
+    for module in dict.fromkeys(COMMANDS.values()) if named is None else (named,):
+        import_module(f"sealane_agent.cli.{module}").add_parser(commands)
+    return parser
 
 
 def _code(error: SealaneError) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sealane_agent.cli.configured import add_option, configured
 from sealane_agent.cli.folder import add_state, state_folder
 from sealane_agent.config import RunSettings
+from sealane_agent.spared import spared
 from sealane_agent.upgrade.fitness import Rules
 from sealane_agent.upgrade.folder import AGENT
 from sealane_agent.upgrade.launch import launch, relaunch
@@ -48,7 +49,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if upgrade is not None:
         launch(folder, AGENT, sys.argv[1:], upgrade.deadline_s)
     launched = Launched.of(os.environ)
-    from sealane_agent.app import run  # noqa: PLC0415 - other commands need no gRPC
+    with spared():
+        from sealane_agent.app import run  # noqa: PLC0415 - other commands need no gRPC
 
     try:
         run(_settings(arguments, settings, folder, (upgrade, launched)))
