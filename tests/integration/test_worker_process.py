@@ -383,13 +383,21 @@ def test_a_model_that_cannot_be_loaded_is_refused_for_good(
 
 
 @pytest.mark.parametrize(
-    "recipe",
-    [Recipe(b"", runtime="elsewhere"), Recipe(b"", accelerator="npu")],
-    ids=["runtime", "accelerator"],
+    ("recipe", "component"),
+    [
+        (Recipe(b"", runtime="elsewhere"), "runtime"),
+        (Recipe(b"", accelerator="npu"), "accelerator"),
+        (Recipe(b"", "openvino", accelerator="npu", precision="fp16"), "accelerator"),
+        (Recipe(b"", accelerator="gpu"), "accelerator"),
+    ],
+    ids=["runtime", "onnxruntime npu", "openvino npu", "onnxruntime gpu"],
 )
-def test_what_this_device_lacks_is_not_the_releases_fault(tmp_path: Path, recipe: Recipe) -> None:
+def test_what_this_device_lacks_is_not_the_releases_fault(
+    tmp_path: Path, recipe: Recipe, component: str
+) -> None:
     failure = failure_of(lay_out(tmp_path, recipe))
-    assert (failure.kind, failure.component) == (FailureKind.ENVIRONMENTAL, "runtime")
+    assert (failure.kind, failure.component) == (FailureKind.ENVIRONMENTAL, component)
+    assert failure.hint
 
 
 def test_a_variant_that_does_not_exist_is_refused_for_good(state: StateFolder) -> None:

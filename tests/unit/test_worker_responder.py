@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sealane_agent.runtimes.base import InferenceFailed
+import pytest
+from sealane_agent.runtimes.base import AcceleratorFailed, InferenceFailed
 from sealane_agent.serving.ring_frames import (
     Frame,
     Kind,
@@ -130,3 +131,18 @@ def test_a_repeated_request_is_answered_by_its_own_bytes() -> None:
         write_frame(slot, Frame(Kind.REQUEST, (Piece(0, given.shape, given.tobytes()),)))
         answering.respond(4, slot)
         np.testing.assert_allclose(answer_in(slot), expected(given), rtol=1e-5)
+
+
+class Lost(Calculator):
+    """Its accelerator has fallen off the bus."""
+
+    def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        raise AcceleratorFailed(f"it is gone with {len(tensors)} tensors")
+
+
+def test_a_lost_accelerator_ends_the_worker_and_answers_nobody() -> None:
+    asked = slot_with(rows(1))
+    with pytest.raises(AcceleratorFailed):
+        responder(Lost()).respond(0, asked)
+    with pytest.raises(AcceleratorFailed):
+        list(responder(Lost()).respond_together([(0, asked), (1, slot_with(rows(1)))], MOST_ROWS))

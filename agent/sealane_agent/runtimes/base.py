@@ -7,7 +7,7 @@ engine at the top, because only a worker process that was told to use it imports
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sealane.errors import SealaneError
 
@@ -29,6 +29,13 @@ class ModelRefused(SealaneError):  # noqa: N818 - the word says what happened
     """The engine cannot load this file as it was told to."""
 
 
+class AcceleratorFailed(SealaneError):  # noqa: N818 - the word says what happened
+    """The accelerator is missing, busy or lost, or it does not get the whole model to compute.
+
+    Nothing is wrong with the release: another device, or this one mended, may run it.
+    """
+
+
 class InferenceFailed(SealaneError):  # noqa: N818 - the word says what happened
     """The engine raised an error on this input."""
 
@@ -42,12 +49,14 @@ class Hints:
         accelerator: `cpu`, `gpu` or `npu`.
         precision: of the variant (`fp32`, …): pinned, never chosen by the engine.
         threads: of the engine.
+        memory_bytes: what the variant says that it needs; 0 when it does not.
     """
 
     outputs: tuple[str, ...]
     accelerator: str = "cpu"
     precision: str = "fp32"
     threads: int = 1
+    memory_bytes: int = 0
 
 
 class Model(Protocol):
@@ -67,7 +76,11 @@ class Model(Protocol):
         ...
 
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-        """Answer one batch; the arrays returned are the caller's own. Raises InferenceFailed."""
+        """Answer one batch; the arrays returned are the caller's own.
+
+        Raises InferenceFailed; MemoryError where the accelerator's memory is full;
+        AcceleratorFailed where it is lost, so that no further inference can succeed.
+        """
         ...
 
 
@@ -79,8 +92,29 @@ class Runtime(Protocol):
         ...
 
     def load(self, path: Path, hints: Hints) -> Model:
-        """Load a model file; raises ModelRefused, or MemoryError."""
+        """Load a model file where the hints say, wholly, or raise.
+
+        Raises ModelRefused, MemoryError (the accelerator's memory too), or AcceleratorFailed.
+        """
         ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A runtime that says why it cannot use an accelerator here."""
+
+    def why_not(self, accelerator: str) -> AcceleratorFailed | None:
+        """What is in the way, and what to do; None when nothing is."""
+        ...
+
+
+def obstacle(runtime: Runtime, accelerator: str) -> AcceleratorFailed | None:
+    """What keeps a runtime from an accelerator on this machine; None when nothing does."""
+    if isinstance(runtime, Explains):
+        return runtime.why_not(accelerator)
+    if accelerator in runtime.accelerators():
+        return None
+    return AcceleratorFailed(f"this runtime finds no {accelerator} here")
 
 
 def first_line(message: object) -> str:

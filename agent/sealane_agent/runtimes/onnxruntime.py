@@ -1,4 +1,8 @@
-"""ONNX Runtime on the CPU: loaded by path, without the silent fallback, with counted threads."""
+"""ONNX Runtime on the CPU and on NVIDIA's GPUs: loaded by path, with counted threads.
+
+The engine falls back to the CPU without a word when CUDA cannot be had, whatever it is told: so its
+driver and libraries are asked before, and where the nodes lie is asked afterwards.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,19 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import onnxruntime
 
-from sealane_agent.runtimes.base import InferenceFailed, ModelRefused, first_line
+from sealane_agent.runtimes.base import (
+    AcceleratorFailed,
+    InferenceFailed,
+    ModelRefused,
+    first_line,
+)
+from sealane_agent.runtimes.cuda import cuda_trouble
+from sealane_agent.runtimes.faults import accelerator_fault
+from sealane_agent.runtimes.placement import misplaced
 from sealane_agent.runtimes.smallest_model import smallest_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -32,6 +44,14 @@ _OPSET: Final = re.compile(r"support for domain ai\.onnx is till opset (\d+)")
 _BFLOAT16: Final = 16
 """As ONNX numbers its types."""
 
+_CPU: Final = "CPUExecutionProvider"
+_CUDA: Final = "CUDAExecutionProvider"
+
+LEAST_ARENA: Final = 256 * 2**20
+ARENA_SLACK: Final = 2
+"""Of the card's memory: twice what the variant says that it needs, as a worker gets of the
+machine's, so that one model cannot take what the others on the card need."""
+
 _SPIN_US: Final = "20"
 """Microseconds: keeps nearly all of the gain on an idle machine, harms a busy one hardly."""
 
@@ -40,11 +60,16 @@ class OnnxModel:
     """One session."""
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, outputs: tuple[str, ...], halves: Halves
+        self,
+        session: onnxruntime.InferenceSession,
+        outputs: tuple[str, ...],
+        halves: Halves,
+        accelerator: str = "cpu",
     ) -> None:
         self._session = session
         self._outputs = list(outputs)
         self._halves = halves
+        self._accelerator = accelerator
         self._run = onnxruntime.RunOptions()
 
     def cancel(self) -> None:
@@ -58,10 +83,10 @@ class OnnxModel:
 
     def share(self) -> OnnxModel:
         """The same session for one more caller."""
-        return OnnxModel(self._session, tuple(self._outputs), self._halves)
+        return OnnxModel(self._session, tuple(self._outputs), self._halves, self._accelerator)
 
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-        """Answer one batch; raises InferenceFailed."""
+        """Answer one batch; raises InferenceFailed, or what `base.Model` says besides."""
         if self._run.terminate:
             # It came too late for the inference that it was meant for, and would stop this one.
             self._run = onnxruntime.RunOptions()
@@ -70,7 +95,7 @@ class OnnxModel:
                 return self._infer_halves(tensors)
             answers = self._session.run(self._outputs, tensors, self._run)
         except Exception as error:
-            raise InferenceFailed(first_line(error)) from error
+            raise _fault(error, self._accelerator) or InferenceFailed(first_line(error)) from error
         return dict(zip(self._outputs, answers, strict=True))
 
     def _infer_halves(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
@@ -97,11 +122,38 @@ def _bits(value: onnxruntime.OrtValue) -> NDArray[np.uint16]:
 
 
 class OnnxRuntime:
-    """ONNX Runtime."""
+    """ONNX Runtime.
+
+    Attributes:
+        engine: the library, or what a test puts in its place.
+        trouble: says what keeps an engine that was built with CUDA from it.
+    """
+
+    def __init__(
+        self,
+        engine: Any = onnxruntime,
+        trouble: Callable[[Any], AcceleratorFailed | None] = cuda_trouble,
+    ) -> None:
+        self._engine, self._trouble = engine, trouble
 
     def accelerators(self) -> tuple[str, ...]:
-        """The CPU."""
-        return ("cpu",)
+        """The CPU; the GPU where CUDA and all that it needs are here."""
+        return ("cpu", "gpu") if self.why_not("gpu") is None else ("cpu",)
+
+    def why_not(self, accelerator: str) -> AcceleratorFailed | None:
+        """What is in the way of an accelerator."""
+        if accelerator == "cpu":
+            return None
+        if accelerator != "gpu":
+            return AcceleratorFailed(
+                f"onnxruntime is not used on {accelerator}", hint="use openvino for it"
+            )
+        if _CUDA not in self._engine.get_available_providers():
+            return AcceleratorFailed(
+                f"this onnxruntime ({self._engine.__version__}) was built without CUDA",
+                hint="install one that has it: pip install 'onnxruntime-gpu[cuda,cudnn]'",
+            )
+        return self._trouble(self._engine)
 
     def understands(self) -> tuple[int, int]:
         """The highest opset and IR version that it takes; 0 where its refusal does not say.
@@ -111,11 +163,16 @@ class OnnxRuntime:
         return _limit(_OPSET, 8, _NO_SUCH), _limit(_IR, _NO_SUCH, 17)
 
     def load(self, path: Path, hints: Hints) -> OnnxModel:
-        """Load by path, which needs less memory than bytes; raises ModelRefused or MemoryError."""
-        onnxruntime.set_default_logger_severity(_ONLY_ERRORS)
+        """Load by path, which needs less memory than bytes.
+
+        Raises ModelRefused, MemoryError or AcceleratorFailed.
+        """
+        if (obstacle := self.why_not(hints.accelerator)) is not None:
+            raise obstacle
+        self._engine.set_default_logger_severity(_ONLY_ERRORS)
         try:
-            session = onnxruntime.InferenceSession(
-                path, _options(hints), providers=["CPUExecutionProvider"], enable_fallback=0
+            session = self._engine.InferenceSession(
+                path, _options(hints), providers=[_provider(hints)], enable_fallback=0
             )
             # A kept NodeArg would pin the whole session, so only names are taken from it.
             known = {str(output.name) for output in session.get_outputs()}
@@ -127,10 +184,51 @@ class OnnxRuntime:
         except MemoryError:
             raise
         except Exception as error:
-            raise ModelRefused(first_line(error)) from error
+            raise _fault(error, hints.accelerator) or ModelRefused(first_line(error)) from error
         if missing := set(hints.outputs) - known:
             raise ModelRefused(f"the model has no output named {', '.join(sorted(missing))}")
-        return OnnxModel(session, hints.outputs, halves)
+        if hints.accelerator != "cpu":
+            _prove_placement(session, hints)
+        return OnnxModel(session, hints.outputs, halves, hints.accelerator)
+
+
+def _fault(error: Exception, accelerator: str) -> AcceleratorFailed | MemoryError | None:
+    return accelerator_fault(error) if accelerator != "cpu" else None
+
+
+def _provider(hints: Hints) -> str | tuple[str, dict[str, str]]:
+    if hints.accelerator == "cpu":
+        return _CPU
+    options = {
+        "device_id": "0",
+        "arena_extend_strategy": "kSameAsRequested",
+        # Measuring every way to convolve takes seconds at each new size of batch.
+        "cudnn_conv_algo_search": "HEURISTIC",
+        # Ten bits less of each factor than fp32 says: the variant's precision is what it names.
+        "use_tf32": "0",
+    }
+    if hints.memory_bytes:
+        options["gpu_mem_limit"] = str(max(LEAST_ARENA, ARENA_SLACK * hints.memory_bytes))
+    return _CUDA, options
+
+
+def _prove_placement(session: Any, hints: Hints) -> None:
+    if _CUDA not in session.get_providers():
+        raise AcceleratorFailed(
+            "onnxruntime put the whole model on the CPU: CUDA did not start",
+            hint="the endpoint's log has what the engine said",
+        )
+    nodes = (
+        (str(part.ep_name), str(node.op_type))
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    )
+    if (left := misplaced(nodes, _CUDA)) != "":
+        raise AcceleratorFailed(
+            f"onnxruntime leaves on the CPU what should be on the {hints.accelerator}: {left}",
+            hint="the engine has no CUDA code for it in this precision: change the model, "
+            "or give the bundle a variant for cpu",
+        )
 
 
 def _limit(said: re.Pattern[str], ir_version: int, opset: int) -> int:
@@ -152,4 +250,6 @@ def _options(hints: Hints) -> onnxruntime.SessionOptions:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _ONLY_ERRORS
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
+    if hints.accelerator != "cpu":
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options

@@ -82,7 +82,9 @@ class WorkerProcess:
         view = place.folder.view(load.pointer.manifest)
         deployment, variant = await asyncio.to_thread(read_variant, view, load.pointer.variant)
         ring = _make_ring(deployment)
-        limits = place.terms.while_loading(variant.memory_bytes)
+        # What a card's driver maps into the process is more than any bundle foresees.
+        expected = variant.memory_bytes if variant.accelerator == "cpu" else 0
+        limits = place.terms.while_loading(expected)
         try:
             order = Order(view, variant.name, ring.handles, steps_back=not load.awaited)
             child = _launch(name, order, lambda process: place.groups.enter(name, process, limits))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sealane.errors import BundleError
 from sealane.failure import FailureKind
 
 from sealane_agent.runtimes.base import (
+    AcceleratorFailed,
     Hints,
     InferenceFailed,
     ModelRefused,
     RuntimeMissing,
+    obstacle,
 )
 from sealane_agent.runtimes.registry import find_runtime
 from sealane_agent.worker.contract import read_variant
@@ -36,6 +39,7 @@ from sealane_agent.worker.proof import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sealane.bundle.types import Deployment, Variant
@@ -44,6 +48,9 @@ if TYPE_CHECKING:
     from sealane_agent.worker.orders import Order
     from sealane_agent.worker.priority import Priority
     from sealane_agent.worker.proof import Golden
+
+ACCELERATOR: Final = "accelerator"
+"""The component of a failure when the variant's accelerator is missing, lost, busy or full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +83,29 @@ def _load_model(view: Path, deployment: Deployment, variant: Variant) -> Model:
         accelerator=variant.accelerator,
         precision=variant.precision,
         threads=usable_processors(),
+        memory_bytes=variant.memory_bytes,
     )
     path = view / variant.model
     try:
         path.stat()
-        return runtime.load(path, hints)
+        with _told(variant):
+            return runtime.load(path, hints)
     except OSError as error:
         raise load_failed(FailureKind.ENVIRONMENTAL, "store", variant.model, error) from error
-    except MemoryError as error:
-        raise load_failed(FailureKind.ENVIRONMENTAL, "runtime", variant.name, error) from error
-    except ModelRefused as error:
-        raise load_failed(FailureKind.PERMANENT, "runtime", variant.name, error) from error
+
+
+@contextmanager
+def _told(variant: Variant) -> Iterator[None]:
+    """What goes wrong with an engine becomes a failure, whose kind says who is at fault."""
+    try:
+        yield
+    except AcceleratorFailed as fault:
+        raise load_failed(FailureKind.ENVIRONMENTAL, ACCELERATOR, variant.name, fault) from fault
+    except MemoryError as fault:
+        component = "runtime" if variant.accelerator == "cpu" else ACCELERATOR
+        raise load_failed(FailureKind.ENVIRONMENTAL, component, variant.name, fault) from fault
+    except (ModelRefused, InferenceFailed) as fault:
+        raise load_failed(FailureKind.PERMANENT, "runtime", variant.name, fault) from fault
 
 
 def _find(variant: Variant) -> Runtime:
@@ -95,11 +114,9 @@ def _find(variant: Variant) -> Runtime:
         runtime = at_low_priority(lambda: find_runtime(variant.runtime))
     except RuntimeMissing as error:
         raise load_failed(FailureKind.ENVIRONMENTAL, "runtime", variant.runtime, error) from error
-    if variant.accelerator not in runtime.accelerators():
-        missing = RuntimeMissing(
-            f"{variant.runtime} has no accelerator {variant.accelerator} on this device"
-        )
-        raise load_failed(FailureKind.ENVIRONMENTAL, "runtime", variant.runtime, missing)
+    if (missing := obstacle(runtime, variant.accelerator)) is not None:
+        with _told(variant):
+            raise missing
     return runtime
 
 
@@ -107,15 +124,12 @@ def _prove(
     model: Model, deployment: Deployment, variant: Variant, view: Path
 ) -> tuple[Golden, Evidence]:
     try:
-        golden = read_golden(deployment, view)
-        error = largest_error(model, golden, variant)
-        latency_us = median_latency_us(model, one_row(golden))
+        with _told(variant):
+            golden = read_golden(deployment, view)
+            error = largest_error(model, golden, variant)
+            latency_us = median_latency_us(model, one_row(golden))
     except (BundleError, NotGolden) as fault:
         raise load_failed(FailureKind.PERMANENT, "golden", variant.name, fault) from fault
-    except InferenceFailed as fault:
-        raise load_failed(FailureKind.PERMANENT, "runtime", variant.name, fault) from fault
-    except MemoryError as fault:
-        raise load_failed(FailureKind.ENVIRONMENTAL, "runtime", variant.name, fault) from fault
     return golden, Evidence(model.version, error, latency_us, 0)
 
 
@@ -132,7 +146,7 @@ def _warm_up(
     count = 1 if batching else hands_for(variant, evidence.latency_us, usable_processors())
     models = (model, *(model.share() for _ in range(count - 1)))
     row = one_row(golden)
-    try:
+    with _told(variant):
         for size in batches_for(deployment.batch_rows) if batching else ():
             model.infer(rows_again(golden, size))
         for each in models[1:]:
@@ -140,8 +154,4 @@ def _warm_up(
         if count > 1:
             with ThreadPoolExecutor(count) as pool:
                 list(pool.map(lambda each: each.infer(row), models))
-    except InferenceFailed as fault:
-        raise load_failed(FailureKind.PERMANENT, "runtime", variant.name, fault) from fault
-    except MemoryError as fault:
-        raise load_failed(FailureKind.ENVIRONMENTAL, "runtime", variant.name, fault) from fault
     return models

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from sealane.bundle.elements import bytes_of
 
+from sealane_agent.runtimes.base import AcceleratorFailed
 from sealane_agent.serving.ring import Ring
 from sealane_agent.serving.ring_frames import (
     DamagedFrame,
@@ -175,7 +176,7 @@ class _Service:
 
 
 class Responder:
-    """Answers the request in a slot, in the same slot; never raises for what an engine does.
+    """Answers the request in a slot, in the same slot; raises only when the accelerator is lost.
 
     Requests repeat themselves: what was laid over a slot's bytes stays good for the next request
     with the same table in the same slot.
@@ -198,8 +199,8 @@ class Responder:
             return
         try:
             self._answer(number, slot)
-        except DamagedFrame:
-            raise
+        except (DamagedFrame, AcceleratorFailed):
+            raise  # it is lost for this process: who restarts it, or stands in, can answer
         except FrameTooLarge as error:
             write_frame(slot, _failed(f"the answer takes {error.needed} bytes of {error.room}"))
         except Exception as error:  # noqa: BLE001 - whatever an engine raises fails one request only
@@ -251,6 +252,8 @@ class Responder:
                 part = {name: array[at:stop] for name, array in answer.items()}
                 self._write(slot, part, chosen)
                 at = stop
+        except AcceleratorFailed:
+            raise
         except Exception:  # noqa: BLE001 - whatever an engine raises: they are asked one by one
             return False
         return True
