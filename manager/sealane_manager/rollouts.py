@@ -191,15 +191,11 @@ class Rollouts:
     def _with_log(self, line: RolloutLine, at: _At, devices: Sequence[RolloutDeviceLine]) -> _Part:
         """The standing was read first: what the lines tell beyond it comes with the next news."""
         lines = self._store.decisions.after(line.id, at.line, PART)
-        told = self._store.progress.told([each.detail for _, each in lines])
         following = _At(
             devices[-1].position + 1 if devices else at.position,
             lines[-1][0] if lines else at.line,
         )
-        decisions = [
-            replace(each, detail=detail) for (_, each), detail in zip(lines, told, strict=True)
-        ]
-        view = view_of(line, devices, decisions)
+        view = view_of(line, devices, [each for _, each in lines])
         return _Part(view, following, PART in {len(devices), len(lines)})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,11 @@ from sealane_manager.alerts.types import Finding, Severity
 from sealane_manager.hold_order import HoldWish
 from sealane_manager.people.access import Grant, Role
 from sealane_manager.people.redaction import ELSEWHERE, without
-from sealane_manager.store.records import SampleRecord
+from sealane_manager.rollouts import Rollouts
+from sealane_manager.store.database import Database
+from sealane_manager.store.decisions import Decisions
+from sealane_manager.store.records import DecisionRecord, SampleRecord
+from sealane_manager.store.summaries import AuditFilter, AuditLine
 from sealane_manager.store.telemetry.records import CohortFilter, Span
 from starlette.routing import Route
 from support.callers import call, certified, channel, methods
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sealane_manager.store.store import Store
+    from sealane_manager.views import DecisionView
     from support.dashboard import Browser, Dashboard
     from support.manager import RunningManager
 
@@ -61,6 +67,11 @@ def sample_of(device: str, now: datetime) -> SampleRecord:
     name = f"{device:0>64}".replace("-", "0").replace("g", "0")
     fields = (name, DeviceId(device), SlotName("cam"), str(NEW), "share")
     return SampleRecord(*fields, now, now, now + timedelta(days=1), 9)
+
+
+def said_by(device: str, rollout: str, now: datetime) -> DecisionRecord:
+    """A line of the decision log that a device caused."""
+    return DecisionRecord(now, rollout, f"device {device}", "failed", f"{device} crashed twice")
 
 
 def fill(store: Store, now: datetime) -> None:
@@ -92,6 +103,7 @@ def dashboard() -> Iterator[Dashboard]:
             sent = ada.send(plan, plan, rollout=name, selector=selector, reason="why", **fields)
             assert sent.status_code == 303
         fill(dashboard.store, dashboard.clock.now())
+        dashboard.store.decisions.write(said_by(FOREIGN, "r-00000001", dashboard.clock.now()))
         wish = HoldWish(FOREIGN, "", dashboard.clock.now() + timedelta(hours=1), "cleaned")
         dashboard.offices.members.hold(wish, "ada")
         yield dashboard
@@ -215,11 +227,25 @@ def test_numbers_are_of_these_sites_alone(dashboard: Dashboard) -> None:
     assert set(readings.latest()) == {MINE}
     assert [each.requests for each in readings.series(CohortFilter(), ever)] == [1]
     assert readings.series(CohortFilter(site="paris"), ever) == ()
-    assert {each.site for each in readings.cohorts(0)} == {"berlin"}
+    assert [each.site for each in readings.cohorts(0, CohortFilter(site="berlin"))] == ["berlin"]
+    assert readings.cohorts(0, CohortFilter(site="paris")) == ()
     assert {kept.device for page in readings.device_pages(ever, None) for kept in page} == {MINE}
     assert {kept.site for page in readings.cohort_pages(ever) for kept in page} == {"berlin"}
     whole = dashboard.store.telemetry.readings
     assert [each.requests for each in whole.series(CohortFilter(), ever)] == [3]
+
+
+@pytest.mark.parametrize("sites", [BERLIN, {"berlin", "paris"}, frozenset()])
+def test_a_release_is_listed_once_whatever_number_of_sites_it_serves_at(
+    dashboard: Dashboard, sites: frozenset[str]
+) -> None:
+    grant = Grant(Role.VIEWER, frozenset(sites))
+    token = dashboard.offices.accounts.issue_token(f"of-{len(sites)}", grant, 1, "ada")
+    answer = dashboard.browser().client.get(
+        "/api/v1/telemetry/cohorts?hours=9000", headers={"authorization": f"Bearer {token}"}
+    )
+    (found,) = answer.json()
+    assert (found["release"], found["slot"], found["site"]) == (str(NEW), "cam", "")
 
 
 @pytest.mark.parametrize(
@@ -233,6 +259,34 @@ def test_numbers_are_of_these_sites_alone(dashboard: Dashboard) -> None:
 )
 def test_a_sentence_does_not_name_a_device_elsewhere(text: str, told: str) -> None:
     assert without(text, {"edge-2"}) == told
+
+
+def test_a_decision_does_not_say_which_device_elsewhere_caused_it(
+    dashboard: Dashboard, bob: Browser
+) -> None:
+    shared, store = "r-00000001", dashboard.store.seen(BERLIN)
+    part = Rollouts(dashboard.offices.controller, dashboard.store).seen(BERLIN).part(shared)
+    told: list[DecisionRecord | AuditLine | DecisionView] = [
+        store.decisions.of(shared)[-1],
+        store.decisions.after(shared, 0, 100)[-1][1],
+        store.audit.lines(AuditFilter(rollout=shared))[0],
+        part.rollout.decisions[-1],
+    ]
+    for line in told:
+        assert line.actor == f"device {ELSEWHERE}"
+        assert line.detail == f"{ELSEWHERE} crashed twice"
+    for path in (f"/rollouts/{shared}", f"/devices/{MINE}"):
+        text = bob.get(path).text
+        assert FOREIGN not in text, path
+    assert f"device {ELSEWHERE}" in bob.text(f"/rollouts/{shared}")
+    assert f"device {FOREIGN}" in dashboard.browser("ada-2").text(f"/rollouts/{shared}")
+
+
+def test_who_began_is_not_named_when_it_was_a_device_elsewhere(dashboard: Dashboard) -> None:
+    line = said_by(FOREIGN, "r-00000005", dashboard.clock.now())
+    dashboard.store.decisions.write(line)
+    assert dashboard.store.seen(BERLIN).audit.who_started(line.rollout) == f"device {ELSEWHERE}"
+    assert dashboard.store.audit.who_started(line.rollout) == line.actor
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +328,8 @@ def test_no_list_of_the_operators_port_names_what_lies_elsewhere(
     order = samples_pb2.OrderSamplesRequest(selector="", slot=SLOT, seconds=600, reason="why")
     with channel(manager, manager.state.operator) as wire:
         made = call(wire, methods()["OperatorService/CreateRollout"], wanted).rollout.id
+        with closing(Database(manager.state.database)) as database:
+            Decisions(database).write(said_by(FOREIGN, made, SystemClock().now()))
         call(wire, methods()["OrderService/HoldDevices"], hold)
         call(wire, methods()["SampleService/OrderSamples"], order)
     with channel(manager, context) as wire:
@@ -289,6 +345,7 @@ def test_no_list_of_the_operators_port_names_what_lies_elsewhere(
     for seen in (found, watched):
         assert [each.device for each in seen.rollout.devices] == [MINE]
         assert FOREIGN not in str(seen)
+        assert ELSEWHERE in {each.actor.removeprefix("device ") for each in seen.rollout.decisions}
 
 
 def test_a_device_elsewhere_is_not_known_at_the_operators_port(

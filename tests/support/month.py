@@ -1,7 +1,8 @@
 """A month of telemetry of a fleet, written straight into telemetry.db as ingest would leave it.
 
 Every device reported one window a minute: the last two days lie in minutes, the rest in
-hours. Requests follow the day; what a device says at a moment depends on its release alone.
+hours, and what has ended in blocks. Requests follow the day; what a device says at a moment
+depends on its release alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.names import SlotName
 from sealane.telemetry.bins import CONFIDENCE_BINS, Bins
-from sealane.telemetry.codec import encode_histogram, encode_windows
+from sealane.telemetry.codec import encode_histogram, encode_windows, join_windows
 from sealane.telemetry.histogram import record
 from sealane.telemetry.types import (
     Arm,
@@ -25,7 +26,15 @@ from sealane.telemetry.types import (
     Timings,
     Window,
 )
-from sealane_manager.store.telemetry.schema import DAY, HOUR, MINUTE, connect, transaction
+from sealane_manager.store.telemetry.ingest import LATE_S
+from sealane_manager.store.telemetry.schema import (
+    BLOCKS,
+    DAY,
+    HOUR,
+    MINUTE,
+    connect,
+    transaction,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,6 +74,14 @@ class Month:
     releases: Mapping[str, str]
     sites: Mapping[str, str]
     windows_of: Sequence[str]
+
+    @property
+    def packed(self) -> Mapping[int, int]:
+        """Until when the windows of a tier lie in blocks."""
+        return {
+            HOUR: (self.now - 2 * DAY) // DAY * DAY,
+            MINUTE: (self.now - LATE_S) // HOUR * HOUR,
+        }
 
     @property
     def moments(self) -> Iterator[tuple[int, int, int]]:
@@ -118,28 +135,44 @@ def fill_month(path: Path, month: Month) -> int:
 
 
 def _device_windows(connection: sqlite3.Connection, month: Month) -> int:
-    named = sorted(month.windows_of)
-    count = 0
-    host = HostWindow(cpu=Level.of(310), memory=Level.of(420), disk=Level.of(550))
-    for tier, start, seconds in month.moments:
-        made = {
-            release: model_window(release, start, seconds)
-            for release in set(month.releases.values())
-        }
-        bodies = {
-            release: encode_windows([Window(start, seconds, (model,), host)])
-            for release, model in made.items()
-        }
-        connection.executemany(
-            "INSERT INTO device_window VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                (tier, start, name, made[at].requests, made[at].failed, bodies[at])
-                for name in named
-                if (at := month.releases[name])
-            ),
-        )
-        count += len(named)
+    """What each device said; returns how many windows."""
+    packed, count = month.packed, 0
+    blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    for moment in month.moments:
+        tier, start, _ = moment
+        if start < packed[tier]:
+            blocks.setdefault((tier, start // BLOCKS[tier] * BLOCKS[tier]), []).append(moment)
+        else:
+            rows = _rows((tier, start), [moment], month)
+            connection.executemany("INSERT INTO device_window VALUES (?, ?, ?, ?, ?, ?)", rows)
+        count += len(month.windows_of)
+    for place, moments in blocks.items():
+        rows = _rows(place, moments, month)
+        connection.executemany("INSERT INTO device_block VALUES (?, ?, ?, ?, ?, ?)", rows)
     return count
+
+
+def _rows(
+    place: tuple[int, int], moments: Sequence[tuple[int, int, int]], month: Month
+) -> Iterator[tuple[object, ...]]:
+    """A row of each device: what it said of these moments."""
+    said = {release: _said(release, moments) for release in set(month.releases.values())}
+    return ((*place, name, *said[month.releases[name]]) for name in sorted(month.windows_of))
+
+
+_Said = tuple[int, int, bytes]
+"""Requests, errors and body."""
+
+
+def _said(release: str, moments: Sequence[tuple[int, int, int]]) -> _Said:
+    """What a device with this release said of these moments, in one body."""
+    models = [model_window(release, start, seconds) for _, start, seconds in moments]
+    host = HostWindow(cpu=Level.of(310), memory=Level.of(420), disk=Level.of(550))
+    body = join_windows(
+        encode_windows([Window(start, seconds, (model,), host)])
+        for model, (_, start, seconds) in zip(models, moments, strict=True)
+    )
+    return sum(model.requests for model in models), sum(model.failed for model in models), body
 
 
 def _cohorts(connection: sqlite3.Connection, month: Month) -> int:

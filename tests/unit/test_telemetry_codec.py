@@ -10,7 +10,7 @@ import pytest
 from sealane import codec, limits
 from sealane.errors import TelemetryError
 from sealane.telemetry.bins import MAX_BINS, Bins
-from sealane.telemetry.codec import decode_windows, encode_windows
+from sealane.telemetry.codec import decode_windows, encode_windows, join_windows
 from sealane.telemetry.decoding import LARGEST_COUNT, LONGEST_WINDOW
 from sealane.telemetry.histogram import MAX_BUCKETS, Histogram
 from sealane.telemetry.types import (
@@ -27,6 +27,8 @@ from support.telemetry import plain_model, plain_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sealane.telemetry.types import ModelWindow, Window
 
 
 def sealed(found: wire.WindowSet) -> bytes:
@@ -271,3 +273,48 @@ def test_a_batch_and_its_acknowledgement_cross_the_session() -> None:
     assert codec.device_message_from_wire(codec.device_message_to_wire(batch)) == batch
     ack = TelemetryAck("b-1", 7)
     assert codec.manager_message_from_wire(codec.manager_message_to_wire(ack)) == ack
+
+
+def test_joined_windows_are_the_same_windows_and_their_names_stand_once() -> None:
+    other = replace(plain_window(7, 1), models=(plain_model(7), renamed("vision/other@1")))
+    bodies = [encode_windows([plain_window()]), encode_windows([other, plain_window(9, 2)])]
+
+    joined = join_windows(bodies)
+
+    assert decode_windows(joined) == (plain_window(), other, plain_window(9, 2))
+    assert joined.count(b"vision/defect@7") == 1
+    assert join_windows([joined]) == joined
+
+
+def renamed(release: str) -> ModelWindow:
+    return replace(plain_model(3), release=release)
+
+
+def test_names_of_joined_windows_are_told_apart_whatever_their_numbers_were() -> None:
+    first, second = (
+        replace(plain_window(1, minute), models=(renamed(name),))
+        for minute, name in enumerate(["vision/a@1", "vision/b@1"])
+    )
+    both = join_windows([encode_windows([first]), encode_windows([second])])
+    assert decode_windows(both) == (first, second)
+
+
+def test_too_many_windows_are_not_joined() -> None:
+    with pytest.raises(TelemetryError, match="more than one set"):
+        join_windows([encode_windows([plain_window()])] * (limits.WINDOWS_PER_BATCH + 1))
+
+
+def test_damaged_windows_are_not_joined() -> None:
+    with pytest.raises(TelemetryError, match="checksum"):
+        join_windows([encode_windows([plain_window()])[:-1]])
+
+
+def test_a_window_that_names_no_series_is_not_joined() -> None:
+    found = plain_wire()
+    found.windows[0].models[0].series = 9
+    with pytest.raises(TelemetryError, match="series"):
+        join_windows([encode_windows([renamed_window()]), sealed(found)])
+
+
+def renamed_window() -> Window:
+    return replace(plain_window(), models=(renamed("vision/first@1"),))

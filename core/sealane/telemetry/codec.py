@@ -15,7 +15,7 @@ from zlib import crc32
 from google.protobuf.message import DecodeError
 
 from sealane.errors import TelemetryError
-from sealane.limits import TELEMETRY_BODY_BYTES
+from sealane.limits import SERIES_PER_BATCH, TELEMETRY_BODY_BYTES, WINDOWS_PER_BATCH
 from sealane.telemetry.bins import Bins
 from sealane.telemetry.decoding import (
     ARMS,
@@ -82,6 +82,37 @@ def decode_apart(body: bytes) -> tuple[tuple[WindowRow, bytes], ...]:
     series = found.series[:]
     parts = zip(rows, found.windows[:], strict=True)
     return tuple([(row, _alone(part, series)) for row, part in parts])
+
+
+def join_windows(bodies: Iterable[bytes]) -> bytes:
+    """All windows of these bytes in one set, as they lie there; names stand once.
+
+    Raises TelemetryError when one cannot be read or all together are more than a batch may hold.
+    """
+    whole, numbers = row_wire.RowSet(), dict[bytes, int]()
+    for body in bodies:
+        part = _read(body)
+        places = [numbers.setdefault(s.SerializeToString(), len(numbers)) for s in part.series]
+        if places != list(range(len(places))):
+            _renumber(part, places)
+        whole.windows.extend(part.windows)
+    if len(whole.windows) > WINDOWS_PER_BATCH or len(numbers) > SERIES_PER_BATCH:
+        raise TelemetryError("the windows are more than one set may hold")
+    for content in numbers:
+        whole.series.add().ParseFromString(content)
+    joined = _checked(whole)
+    if len(joined) > TELEMETRY_BODY_BYTES:
+        raise TelemetryError(f"the windows take more than {TELEMETRY_BODY_BYTES} bytes")
+    return joined
+
+
+def _renumber(found: row_wire.RowSet, places: Sequence[int]) -> None:
+    """Say of each model where its series stands now; raises TelemetryError."""
+    for window in found.windows:
+        for model in window.models:
+            if model.series >= len(places):
+                raise TelemetryError("a model names a series that is not there")
+            model.series = places[model.series]
 
 
 def _alone(part: row_wire.RowWindow, series: Sequence[wire.Series]) -> bytes:

@@ -158,7 +158,7 @@ class DecisionShape(Shape):
 
 
 class CohortShape(Shape):
-    """A release in a slot and an arm, of one site or (empty) of the whole fleet."""
+    """A release in a slot and an arm, of one site or (empty) of all sites that you see."""
 
     release: str
     slot: str

@@ -48,7 +48,10 @@ class TelemetryApi:
         router.add_api_route("/alerts", self.alerts, response_model=list[models.AlertShape])
 
     def cohorts(self, seen: Seen, site: Text = "", hours: Hours = 24) -> Any:
-        """The releases, slots and arms that did anything in the last hours; empty: the fleet."""
+        """The releases, slots and arms that did anything in the last hours, each once.
+
+        Without `site`: at all sites that you see.
+        """
         since = int(self._clock.now().timestamp()) - hours * _HOUR_S
         return seen.store.telemetry.readings.cohorts(since, CohortFilter(site=site))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import or_, select
 from sqlmodel import col
 
-from sealane_manager.people.redaction import without
+from sealane_manager.store.decisions import told
 from sealane_manager.store.sight import Sight
 from sealane_manager.store.summaries import AuditLine
 from sealane_manager.store.tables import DecisionRow
@@ -51,13 +51,14 @@ class Audit(Sight):
     def who_started(self, rollout: str) -> str:
         """Who wrote the first line about a rollout; empty when there is none."""
         query = (
-            select(col(DecisionRow.actor))
+            select(DecisionRow)
             .where(col(DecisionRow.rollout) == rollout)
             .order_by(col(DecisionRow.id))
             .limit(1)
         )
         with self._database.read() as session:
-            return session.execute(query).scalar() or ""
+            first = session.execute(query).scalars().first()
+            return told(first, self._elsewhere(session)).actor if first else ""
 
     def actions(self) -> tuple[str, ...]:
         """Every kind of action in the log."""
@@ -67,12 +68,13 @@ class Audit(Sight):
 
 
 def _line(row: DecisionRow, hidden: Container[str]) -> AuditLine:
+    line = told(row, hidden)
     return AuditLine(
         number=row.leaf + 1,
-        at=row.at,
-        rollout=row.rollout,
-        actor=row.actor,
-        action=row.action,
-        detail=without(row.detail, hidden),
-        evidence=row.evidence,
+        at=line.at,
+        rollout=line.rollout,
+        actor=line.actor,
+        action=line.action,
+        detail=line.detail,
+        evidence=line.evidence,
     )

@@ -5,16 +5,21 @@ Its lines are the entries of the audit log: with them grows the Merkle tree of `
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import event
 from sqlmodel import col, select
 
+from sealane_manager.people.redaction import without
 from sealane_manager.store import history, rows
 from sealane_manager.store.records import DecisionRecord
+from sealane_manager.store.sight import Sight
 from sealane_manager.store.tables import DecisionRow
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from sqlmodel import Session
 
     from sealane_manager.store.database import Database
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 _LINES: Final = "decisions"
 
 
-class Decisions:
+class Decisions(Sight):
     """Reads the decision log, and writes what is no part of another change."""
 
     def __init__(self, database: Database) -> None:
@@ -35,7 +40,8 @@ class Decisions:
             select(DecisionRow).where(DecisionRow.rollout == rollout).order_by(col(DecisionRow.id))
         )
         with self._database.read() as session:
-            return tuple(rows.decision(row) for row in session.exec(query))
+            hidden = self._elsewhere(session)
+            return tuple(told(row, hidden) for row in session.exec(query))
 
     def after(self, rollout: str, line: int, limit: int) -> tuple[tuple[int, DecisionRecord], ...]:
         """The lines about one rollout that follow a line, each with its number."""
@@ -46,7 +52,8 @@ class Decisions:
             .limit(limit)
         )
         with self._database.read() as session:
-            return tuple((row.id or 0, rows.decision(row)) for row in session.exec(query))
+            hidden = self._elsewhere(session)
+            return tuple((row.id or 0, told(row, hidden)) for row in session.exec(query))
 
     def write(self, line: DecisionRecord) -> None:
         """Add a line about something that no table holds."""
@@ -58,6 +65,13 @@ class Decisions:
         with self._database.write() as session:
             history.next_epoch(session, by.at)
             log(session, DecisionRecord(by.at, "", by.actor, "declare loss", by.reason))
+
+
+def told(row: DecisionRow, hidden: Container[str]) -> DecisionRecord:
+    """A line as it is told to somebody from whom these devices are hidden, whatever reads it."""
+    line = rows.decision(row)
+    actor, detail = without(line.actor, hidden), without(line.detail, hidden)
+    return replace(line, actor=actor, detail=detail)
 
 
 def log(session: Session, record: DecisionRecord) -> None:

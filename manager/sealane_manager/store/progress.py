@@ -150,14 +150,6 @@ class Progress(Sight):
             found = session.execute(query.order_by(col(RolloutDeviceRow.position))).scalars()
             return tuple(_device_line(row) for row in found)
 
-    def told(self, texts: Sequence[str]) -> tuple[str, ...]:
-        """What of these sentences is told to whoever asks."""
-        if not self.bounds:
-            return tuple(texts)
-        with self._database.read() as session:
-            hidden = self._elsewhere(session)
-        return tuple(without(text, hidden) for text in texts)
-
     def _lines(self, query: Select[Any]) -> tuple[RolloutLine, ...]:
         with self._database.read() as session:
             found = session.execute(query.where(*self._shared(col(RolloutRow.id)))).scalars().all()

@@ -90,6 +90,7 @@ class Store:
         bound.devices = self.devices.bound_to(sites)
         bound.overview = self.overview.bound_to(sites)
         bound.progress = self.progress.bound_to(sites)
+        bound.decisions = self.decisions.bound_to(sites)
         bound.alerts = self.alerts.bound_to(sites)
         bound.holds = self.holds.bound_to(sites)
         bound.samples = self.samples.bound_to(sites)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING
 
-from sealane_manager.store.telemetry import retention
+from sealane_manager.store.telemetry import packing, retention
 from sealane_manager.store.telemetry.bound import BoundReadings
 from sealane_manager.store.telemetry.ingest import Directory, Ingest
 from sealane_manager.store.telemetry.queries import Readings
-from sealane_manager.store.telemetry.schema import connect, migrate
+from sealane_manager.store.telemetry.schema import BLOCKS, connect, migrate
 from sealane_manager.store.telemetry.writer import LINGER_S, Writer
 
 if TYPE_CHECKING:
@@ -62,11 +62,17 @@ class Telemetry:
         return self._writer.call(lambda _: self._ingest.take_fresh()).result()
 
     def keep_house(self, now: datetime, keeping: Keeping) -> int:
-        """Move what is due to larger tiers and forget what is too old; returns rows forgotten."""
+        """Move what is due to larger tiers, pack what has ended and forget what is too old.
+
+        Returns how many rows of devices were forgotten.
+        """
         moment = int(now.timestamp())
         due = self._writer.call(lambda c: retention.moves(c, keeping, moment)).result()
         for move in due:
             self._move(move)
+        whole = self._writer.call(lambda c: packing.ended(c, keeping.minutes, moment)).result()
+        for what in whole:
+            self._pack(what)
         return self._writer.call(lambda c: retention.forget(c, keeping, moment)).result()
 
     def close(self) -> None:
@@ -74,8 +80,17 @@ class Telemetry:
         self._writer.close()
         self.readings.close()
 
+    def _pack(self, what: packing.Ended) -> None:
+        of = (what.tier, what.start, BLOCKS[what.tier])
+        slices = self._writer.call(lambda c: retention.devices_of(c, *of)).result()
+        for devices in slices:
+            self._writer.call(
+                lambda c, devices=devices: packing.pack(c, what, devices)  # type: ignore[misc]  # a default binds the loop's value
+            ).result()
+
     def _move(self, move: retention.Move) -> None:
-        slices = self._writer.call(lambda c: retention.devices_of(c, move)).result()
+        of = (move.source, move.start, move.target)
+        slices = self._writer.call(lambda c: retention.devices_of(c, *of)).result()
         for devices in slices:
             self._writer.call(
                 lambda c, devices=devices: retention.move_devices(c, move, devices)  # type: ignore[misc]  # a default binds the loop's value

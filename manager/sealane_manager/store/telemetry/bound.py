@@ -31,7 +31,7 @@ class BoundReadings(Readings):
         self._sites, self._those = sites, those
 
     def cohorts(self, since: int, wanted: CohortFilter | None = None) -> tuple[Cohort, ...]:
-        """The cohorts of these sites that did anything since then."""
+        """What did anything at these sites since then, whichever of them it was."""
         return super().cohorts(since, self._bound(wanted or CohortFilter()))
 
     def series(self, wanted: CohortFilter, span: Span) -> tuple[Bucket, ...]:
@@ -59,11 +59,11 @@ class BoundReadings(Readings):
         for page in super().cohort_pages(span):
             yield [kept for kept in page if kept.site in self._sites]
 
-    def _device_bodies(
+    def _of_device(
         self, device: DeviceId, span: Span, read: Callable[[bytes], Iterable[Window]]
     ) -> Iterator[Window]:
         if self._those([device]):
-            yield from super()._device_bodies(device, span, read)
+            yield from super()._of_device(device, span, read)
 
     def _bound(self, wanted: CohortFilter) -> CohortFilter:
         return replace(wanted, within=self._sites)

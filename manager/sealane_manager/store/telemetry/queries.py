@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from sealane.names import DeviceId
 from sealane.telemetry.bins import Bins
-from sealane.telemetry.codec import decode_answers, decode_histogram
+from sealane.telemetry.codec import decode_answers, decode_histogram, decode_windows
 from sealane.telemetry.histogram import all_histograms
 from sealane.telemetry.merging import merge_all
 
-from sealane_manager.store.telemetry import bodies, pages
+from sealane_manager.store.telemetry import bodies, own, pages
 from sealane_manager.store.telemetry.ingest import ANSWERS
 from sealane_manager.store.telemetry.records import (
     Bucket,
@@ -64,16 +64,16 @@ class Readings:
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
 
     def cohorts(self, since: int, wanted: CohortFilter = _ANY) -> tuple[Cohort, ...]:
-        """The cohorts of a site, or of the fleet, that did anything since then."""
+        """The cohorts of a site, or of all that is seen, that did anything since then."""
         query = (
-            "SELECT release, slot, arm, site FROM cohort WHERE site IN (SELECT value FROM"
+            "SELECT DISTINCT release, slot, arm FROM cohort WHERE site IN (SELECT value FROM"
             " json_each(?)) AND EXISTS (SELECT 1 FROM cohort_window WHERE cohort = cohort.id"
             " AND tier IN (60, 3600, 86400) AND start >= ?)"
             " ORDER BY release, slot, arm"
         )
         with self._connection() as connection:
             rows = connection.execute(query, (json.dumps(wanted.named_sites), since))
-            return tuple(Cohort(*row) for row in rows)
+            return tuple(Cohort(release, slot, arm, wanted.site) for release, slot, arm in rows)
 
     def series(self, wanted: CohortFilter, span: Span) -> tuple[Bucket, ...]:
         """What the cohorts did together, bucket by bucket; empty buckets are left out."""
@@ -117,25 +117,19 @@ class Readings:
             return _together(model for (body,) in rows for model in bodies.read(body).models)
 
     def device_windows(self, device: DeviceId, span: Span) -> tuple[Window, ...]:
-        """The windows of one device, oldest first; look-ups by key, one a minute of the span."""
-        found = self._device_bodies(device, span, lambda body: (bodies.read(body),))
+        """The windows of one device, oldest first."""
+        found = self._of_device(device, span, decode_windows)
         return tuple(sorted(found, key=lambda window: window.start))
 
-    def _device_bodies(
+    def _of_device(
         self, device: DeviceId, span: Span, read: Callable[[bytes], Iterable[Window]]
     ) -> Iterator[Window]:
-        """The windows of one device; a tier is not asked for what is older than all it holds."""
-        query = (
-            "WITH RECURSIVE at (tier, start) AS (SELECT ?3, max(?1, (SELECT min(start) FROM"
-            " device_window WHERE tier = ?3)) / ?3 * ?3 UNION ALL"
-            " SELECT tier, start + tier FROM at WHERE start + tier < ?2)"
-            " SELECT w.body FROM at CROSS JOIN device_window AS w"
-            " ON w.tier = at.tier AND w.start = at.start AND w.device = ?4"
-        )
+        """The windows of one device, in any order."""
         with self._connection() as connection:
-            for tier in TIERS:
-                for (body,) in connection.execute(query, (span.start, span.end, tier, device)):
-                    yield from read(body)
+            found = own.device_bodies(connection, device, span)
+        for tier, body in found:
+            first = span.start // tier * tier
+            yield from (w for w in read(body) if first <= w.start // tier * tier < span.end)
 
     def device_series(
         self, device: DeviceId, span: Span, wanted: CohortFilter = _ANY
@@ -152,7 +146,7 @@ class Readings:
     def device_by_arm(self, device: DeviceId, span: Span) -> Mapping[Part, tuple[Bucket, ...]]:
         """What each release answered in each arm on one device; without empty buckets."""
         found: dict[Part, dict[int, list[ModelWindow]]] = {}
-        for window in self._device_bodies(device, span, decode_answers):
+        for window in self._of_device(device, span, decode_answers):
             start = window.start // span.bucket * span.bucket
             for model in window.models:
                 if model.arm in ANSWERS:
@@ -221,7 +215,9 @@ class Readings:
     def volume(self) -> Volume:
         """How much is stored."""
         with self._connection() as connection:
-            (windows,) = connection.execute("SELECT count(*) FROM device_window").fetchone()
+            (windows,) = connection.execute(
+                "SELECT (SELECT count(*) FROM device_window) + (SELECT count(*) FROM device_block)"
+            ).fetchone()
             (cohorts,) = connection.execute("SELECT count(*) FROM cohort").fetchone()
         return Volume(windows, cohorts, self._path.stat().st_size)
 

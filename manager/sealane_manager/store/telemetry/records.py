@@ -40,7 +40,7 @@ class Cohort:
 
     Attributes:
         release: as people write it, e.g. `vision/defect@7`.
-        site: a value of the label `site`; empty is the whole fleet.
+        site: a value of the label `site`; empty is the whole fleet, or all that is seen of it.
     """
 
     release: str

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SLICE: Final = 50
-"""Devices whose rows of one hour or day are moved in one transaction."""
+"""Devices whose rows of one hour or day are packed or moved in one transaction."""
+
+_OF_DEVICES: Final = ("device_window", "device_block")
 
 PAGES_GIVEN_BACK: Final = 2000
 """Free pages that go back to the disk after each round."""
@@ -36,7 +38,7 @@ class Keeping:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The rows of one tier that lie in one bucket of the next."""
+    """The rows and the block of one tier that lie in one bucket of the next."""
 
     source: int
     target: int
@@ -58,7 +60,7 @@ def moves(connection: sqlite3.Connection, keeping: Keeping, now: int) -> tuple[M
 
 def _due(connection: sqlite3.Connection, source: int, target: int, before: int) -> list[Move]:
     found: set[int] = set()
-    for table in ("device_window", "cohort_window"):
+    for table in ("device_window", "device_block", "cohort_window"):
         oldest = _starts(connection, table, source, before // target * target)
         found.update(start // target * target for start in oldest)
     return [Move(source, target, start) for start in sorted(found)]
@@ -69,39 +71,46 @@ def _starts(connection: sqlite3.Connection, table: str, tier: int, before: int) 
     return [start for (start,) in connection.execute(query, (tier, before))]
 
 
-def devices_of(connection: sqlite3.Connection, move: Move) -> tuple[tuple[str, ...], ...]:
-    """The devices that have rows to move, in slices."""
+def devices_of(
+    connection: sqlite3.Connection, tier: int, start: int, seconds: int
+) -> tuple[tuple[str, ...], ...]:
+    """The devices that have rows of a tier in that time, or a block, in slices."""
+    where = "tier = ?1 AND start >= ?2 AND start < ?3"
     query = (
-        "SELECT DISTINCT device FROM device_window WHERE tier = ? AND start >= ? AND start < ?"
-        " ORDER BY device"
+        f"SELECT device FROM device_window WHERE {where} UNION"
+        f" SELECT device FROM device_block WHERE {where} ORDER BY device"
     )
-    span = (move.source, move.start, move.start + move.target)
-    found = [device for (device,) in connection.execute(query, span)]
+    found = [device for (device,) in connection.execute(query, (tier, start, start + seconds))]
     return tuple(tuple(found[at : at + SLICE]) for at in range(0, len(found), SLICE))
 
 
 def move_devices(connection: sqlite3.Connection, move: Move, devices: Sequence[str]) -> None:
-    """Move the rows of these devices; by keys, because the table is ordered by time."""
+    """Move the rows of these devices; by keys, because both tables are ordered by time."""
     keys = (move.source, move.starts, json.dumps(devices))
     rows = (
-        "json_each(?3) AS d CROSS JOIN json_each(?2) AS s JOIN device_window AS w"
+        "json_each(?3) AS d CROSS JOIN json_each(?2) AS s CROSS JOIN {} AS w"
         " ON w.tier = ?1 AND w.start = s.value AND w.device = d.value"
+    )
+    both = " UNION ALL ".join(
+        f"SELECT w.device, w.requests, w.errors, w.body FROM {rows.format(table)}"
+        for table in _OF_DEVICES
     )
     with transaction(connection):
         connection.execute(
             "INSERT INTO device_window (tier, start, device, requests, errors, body)"
-            " SELECT ?4, ?5, w.device, sum(w.requests), sum(w.errors), all_windows(w.body)"
-            f" FROM {rows} WHERE true GROUP BY w.device"
+            " SELECT ?4, ?5, device, sum(requests), sum(errors), all_windows(body)"
+            f" FROM ({both}) WHERE true GROUP BY device"
             " ON CONFLICT (tier, start, device) DO UPDATE SET"
             " requests = requests + excluded.requests, errors = errors + excluded.errors,"
             " body = merged_windows(body, excluded.body)",
             (*keys, move.target, move.start),
         )
-        connection.execute(
-            "DELETE FROM device_window WHERE (tier, start, device) IN"
-            f" (SELECT w.tier, w.start, w.device FROM {rows})",
-            keys,
-        )
+        for table in _OF_DEVICES:
+            connection.execute(
+                f"DELETE FROM {table} WHERE (tier, start, device) IN"
+                f" (SELECT w.tier, w.start, w.device FROM {rows.format(table)})",
+                keys,
+            )
 
 
 def move_cohorts(connection: sqlite3.Connection, move: Move) -> None:

@@ -2,7 +2,8 @@
 
 `PRAGMA user_version` counts the steps that a file has seen; the missing ones run in one
 transaction. Rows are small and come in the order of time, so every key begins with the tier and
-the time, except where a cohort is read as a series.
+the time, except where a cohort is read as a series. What a device said in an hour that has ended
+lies together: `packing` makes one row of it in `device_block`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ HOUR: Final = 3600
 DAY: Final = 86_400
 TIERS: Final = (MINUTE, HOUR, DAY)
 """To what a row's start is aligned, in seconds; each window lies in exactly one tier."""
+
+BLOCKS: Final = {MINUTE: HOUR, HOUR: DAY}
+"""How much time, in seconds, one row of `device_block` holds the windows of, by their tier."""
 
 LONGEST: Final = {MINUTE: 10 * MINUTE, HOUR: 6 * HOUR}
 """The longest window, in seconds, that a tier takes; longer ones go to the next."""
@@ -72,6 +76,13 @@ _STEPS: Final = (
     """
     CREATE TABLE loss (
         device TEXT PRIMARY KEY, count INTEGER NOT NULL, at INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
+    """
+    CREATE TABLE device_block (
+        tier INTEGER NOT NULL, start INTEGER NOT NULL, device TEXT NOT NULL,
+        requests INTEGER NOT NULL, errors INTEGER NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (tier, start, device)
     ) WITHOUT ROWID;
     """,
 )
