@@ -6,9 +6,11 @@
 Every server runs the same ONNX file on the same engine with as many engine threads; those that are
 not measured are stopped meanwhile. h2load (Debian: nghttp2-client) is the client of the first
 table, so that differences are the servers'; Python clients are in the second. Rounds are
-interleaved and medians are shown: compare numbers of one run with each other only. With `--busy`
-all of it is measured once more beside so many processes that compute without end, as on a machine
-that has other work: there a processor's time is what counts, and being woken costs less.
+interleaved and medians are shown: compare numbers of one run with each other only. "Client alone"
+is the same client against a server in Python that answers the same bytes at once: nearly all of it
+is the client's own. With `--busy` all of it is measured once more beside so many processes that
+compute without end, as on a machine that has other work: there a processor's time is what counts,
+and being woken costs less.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnxruntime
+from serving_alone import ALONE, alone
 from serving_load import WARM_UP_S, Measured, drive
 from serving_models import MODELS, saved
 from serving_servers import PEERS, CannotRun, Server, burning, environment, ours, peer
@@ -91,7 +94,9 @@ def _measure(model: BenchModel, plan: Plan, busy: int) -> None:
 def _servers(
     model: BenchModel, plan: Plan, folder: Path, stack: contextlib.ExitStack
 ) -> Iterator[Server]:
-    yield stack.enter_context(ours(folder / "ours", model))
+    own = stack.enter_context(ours(folder / "ours", model))
+    yield own
+    yield stack.enter_context(alone(folder / "alone", own))
     for name in PEERS:
         try:
             python = environment(plan.envs, name)
@@ -196,7 +201,7 @@ def _of_the_best(middle: dict[Key, Measured], door: str, clients: int) -> str:
 def _is_rival(door: str, name: str) -> bool:
     """A peer's door of the same protocol."""
     kind = "gRPC" if "gRPC" in door else "REST"
-    return not name.startswith(("sealane", ENGINE)) and kind in name
+    return not name.startswith(("sealane", ENGINE, ALONE)) and kind in name
 
 
 def _median(rounds: list[Measured]) -> Measured:
