@@ -13,6 +13,7 @@ from sealane.bundle.fit import INSTRUCTIONS
 from sealane.fleet import DeviceFacts
 
 from sealane_agent.runtimes.ability import able
+from sealane_agent.runtimes.drivers import drivers
 from sealane_agent.runtimes.inventory import installed_runtimes
 
 _CPU: Final = Path("/proc/cpuinfo")
@@ -31,7 +32,7 @@ def device_facts(known: Path | None = None) -> DeviceFacts:
         os=system.sysname.lower(),
         cpus=len(os.sched_getaffinity(0)),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        runtimes=runtimes if known is None else able(runtimes, known),
+        runtimes=runtimes if known is None else able(runtimes, known, drivers=drivers()),
         endpoint="",
         instructions=instructions(_CPU.read_text(errors="replace")),
     )

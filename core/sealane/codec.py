@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import singledispatch
+from typing import TYPE_CHECKING
 
 from sealane import fleet
 from sealane.audit.position import Position
+from sealane.bundle.deployment import ACCELERATORS
 from sealane.errors import SealaneError
 from sealane.failure import Failure, FailureKind
 from sealane.limits import METADATA_ROLES
@@ -18,6 +20,12 @@ from sealane.names import parse_device, parse_slot
 from sealane.receipt import SignedReceipt
 from sealane.telemetry.types import TelemetryAck, TelemetryBatch
 from sealane.wire.v1 import fleet_pb2 as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SENTENCE_CHARS = 300
+"""Of a sentence that a device tells about itself."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -187,6 +195,7 @@ def facts_to_wire(facts: fleet.DeviceFacts) -> wire.DeviceFacts:
                 accelerators=item.accelerators,
                 opset=item.opset,
                 ir_version=item.ir_version,
+                lost=dict(item.lost),
             )
             for item in facts.runtimes
         ],
@@ -204,12 +213,22 @@ def facts_from_wire(facts: wire.DeviceFacts) -> fleet.DeviceFacts:
         endpoint=facts.endpoint,
         runtimes=tuple(
             fleet.RuntimeFact(
-                item.name, item.version, tuple(item.accelerators), item.opset, item.ir_version
+                item.name,
+                item.version,
+                tuple(item.accelerators),
+                item.opset,
+                item.ir_version,
+                _lost(item.lost),
             )
             for item in facts.runtimes
         ),
         instructions=tuple(facts.instructions),
     )
+
+
+def _lost(told: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Of accelerators that have a name here, in order, each reason cut to a sentence's length."""
+    return tuple((name, told[name][:SENTENCE_CHARS]) for name in ACCELERATORS if name in told)
 
 
 def slot_to_wire(report: fleet.SlotReport) -> wire.SlotReport:

@@ -27,6 +27,7 @@ class RuntimeFact:
 
     Attributes:
         opset, ir_version: the highest of ONNX that its engine takes; 0 when nobody knows.
+        lost: accelerators that it found there once and finds no longer, each with the reason.
     """
 
     name: str
@@ -34,6 +35,7 @@ class RuntimeFact:
     accelerators: tuple[str, ...]
     opset: int = 0
     ir_version: int = 0
+    lost: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,18 @@ def test_a_device_shows_its_facts_labels_receipts_and_events(
         assert word in text
 
 
+def test_a_device_shows_which_accelerator_it_lost_and_why(
+    dashboard: Dashboard, admin: Browser
+) -> None:
+    hello = a_hello()
+    lost = replace(hello.facts.runtimes[0], lost=(("gpu", f"no driver answers {EVIL}"),))
+    told = replace(hello, facts=replace(hello.facts, runtimes=(lost,)))
+    dashboard.store.devices.hello(EDGE, told, dashboard.clock.now())
+    text = admin.text("/devices/edge-1")
+    assert "gpu of onnxruntime: no driver answers" in text
+    assert EVIL not in text
+
+
 def test_a_rollout_shows_its_stages_gate_and_log(admin: Browser) -> None:
     text = admin.text("/rollouts/r-1")
     for word in ("Stage 1", "Failed devices", "Silent devices", "3 waiting", "because"):

@@ -135,6 +135,38 @@ def test_a_runtime_that_a_slot_needs_and_one_that_does_not_start_are_told() -> N
     assert levels(judge_runtimes((), {})) == [Level.FAILED]
 
 
+NO_DRIVER = (("gpu", "no driver answers", "install the driver"), ("npu", "not used", ""))
+ORT = RuntimeReading("onnxruntime", "1.32.0", ("cpu",), missing=NO_DRIVER, told=("cpu",))
+
+
+def test_an_accelerator_that_no_machine_here_has_is_not_spoken_of() -> None:
+    assert levels(judge_runtimes((ORT,), {})) == [Level.WELL]
+
+
+def test_a_card_that_no_runtime_uses_is_told_and_does_not_trouble() -> None:
+    has = replace(ORT, cards={"gpu": "a GPU of NVIDIA"})
+    found = judge_runtimes((has,), {})
+    assert levels(found) == [Level.WELL, Level.WELL]
+    assert found[1].says == (
+        "this machine has a GPU of NVIDIA that onnxruntime does not use: no driver answers; "
+        "to use it, install the driver"
+    )
+
+
+def test_an_accelerator_that_was_lost_is_a_warning_with_what_to_do() -> None:
+    found = judge_runtimes((replace(ORT, had=("cpu", "gpu")),), {})
+    assert levels(found) == [Level.WELL, Level.WARNING]
+    assert "finds it no longer: no driver answers" in found[1].says
+    assert found[1].hint == "install the driver"
+
+
+def test_what_came_since_the_agent_looked_makes_it_look_again() -> None:
+    more = replace(ORT, accelerators=("cpu", "gpu"), missing=())
+    found = judge_runtimes((more,), {})
+    assert levels(found) == [Level.WELL, Level.WARNING]
+    assert "restart sealane-agent" in found[1].hint
+
+
 @pytest.mark.parametrize(
     ("changed", "level"),
     [

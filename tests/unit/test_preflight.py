@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import onnx
@@ -15,7 +16,8 @@ from sealane.errors import BundleError
 from sealane.fleet import DeviceFacts, RuntimeFact
 from sealane.trust.requirements import unmet
 from sealane_agent.facts import instructions
-from sealane_agent.runtimes.ability import Ability, EngineTrouble, able, ask_engine
+from sealane_agent.runtimes.ability import Ability, EngineTrouble, Missing, able, ask_engine
+from sealane_agent.runtimes.drivers import cards, drivers
 from sealane_agent.runtimes.smallest_model import smallest_model
 from sealane_agent.slot import variants
 from sealane_manager.bundle.read_model import read_model
@@ -124,26 +126,127 @@ def test_the_smallest_model_is_one(ir_version: int, opset: int) -> None:
         onnx.checker.check_model(model)
 
 
-def test_an_engine_is_asked_once_for_each_version(tmp_path: Path) -> None:
-    asked: list[str] = []
+@dataclass
+class Engines:
+    """What each engine says, and who was asked."""
 
-    def ask(name: str) -> Ability:
-        asked.append(name)
-        if name == "openvino":
+    found: tuple[str, ...] = ("cpu",)
+    missing: tuple[Missing, ...] = ()
+    broken: frozenset[str] = frozenset({"openvino"})
+    asked: list[str] = field(default_factory=list)
+
+    def ask(self, name: str) -> Ability:
+        self.asked.append(name)
+        if name in self.broken:
             raise EngineTrouble("it crashed")
-        return Ability(("cpu",), 26, 14)
+        return Ability(self.found, 26, 14, self.missing)
 
-    known = tmp_path / "engines.json"
-    here = (RuntimeFact("onnxruntime", "1.32.0", ("cpu",)), RuntimeFact("openvino", "1", ("cpu",)))
+
+HERE = (RuntimeFact("onnxruntime", "1.32.0", ("cpu",)), RuntimeFact("openvino", "1", ("cpu",)))
+NO_DRIVER = (Missing("gpu", "no driver answers", "install it"),)
+
+
+def test_an_engine_is_asked_once_for_each_version(tmp_path: Path) -> None:
+    engines, known = Engines(), tmp_path / "engines.json"
     for _ in range(2):
-        found = able(here, known, ask)
+        found = able(HERE, known, engines.ask)
         assert (found[0].opset, found[0].ir_version) == (26, 14)
-        assert found[1] == here[1]
-    assert asked == ["onnxruntime", "openvino", "openvino"]
-    able((replace(here[0], version="1.33.0"),), known, ask)
-    assert asked[-1] == "onnxruntime"
-    known.write_text("[1, 2")
-    assert able(here[:1], known, ask)[0].opset == 26
+        assert found[1] == HERE[1]
+    assert engines.asked == ["onnxruntime", "openvino", "openvino"]
+    able((replace(HERE[0], version="1.33.0"),), known, engines.ask)
+    assert engines.asked[-1] == "onnxruntime"
+    for damaged in ("[1, 2", '{"onnxruntime 1.32.0": [26, 14]}', '{"onnxruntime": 7}'):
+        known.write_text(damaged)
+        assert able(HERE[:1], known, engines.ask)[0].opset == 26
+
+
+def test_an_engine_is_asked_again_when_a_driver_comes_or_goes(tmp_path: Path) -> None:
+    engines, known = Engines(missing=NO_DRIVER), tmp_path / "engines.json"
+
+    def look(drivers: str) -> RuntimeFact:
+        return able(HERE[:1], known, engines.ask, drivers)[0]
+
+    assert look("").accelerators == ("cpu",)
+    assert look("").lost == ()
+    engines.found, engines.missing = ("cpu", "gpu"), ()
+    assert look("").accelerators == ("cpu",)
+    assert look("nvidia 550").accelerators == ("cpu", "gpu")
+    engines.found, engines.missing = ("cpu",), NO_DRIVER
+    gone = look("nvidia 560")
+    assert (gone.accelerators, gone.lost) == (("cpu",), (("gpu", "no driver answers"),))
+    assert look("nvidia 560") == gone
+    assert engines.asked == ["onnxruntime"] * 3
+
+
+def test_what_an_engine_had_is_not_forgotten_while_it_does_not_start(tmp_path: Path) -> None:
+    engines, known = Engines(found=("cpu", "gpu")), tmp_path / "engines.json"
+    able(HERE[:1], known, engines.ask, "1")
+    engines.broken = frozenset({"onnxruntime"})
+    assert able(HERE[:1], known, engines.ask, "2")[0] == HERE[0]
+    engines.broken, engines.found = frozenset(), ("cpu",)
+    assert able(HERE[:1], known, engines.ask, "2")[0].lost[0][0] == "gpu"
+
+
+def test_a_variant_whose_accelerator_was_lost_says_so() -> None:
+    lost = replace(ORT, lost=(("gpu", "no driver answers"),))
+    gpu = replace(PLAIN.variants[0], accelerator="gpu")
+    facts = replace(FACTS, runtimes=(lost,))
+    assert "finds no gpu here any more: no driver answers" in obstacles((gpu,), facts)
+    assert codec.facts_from_wire(codec.facts_to_wire(facts)) == facts
+    assert rows.facts(json.loads(json.dumps(rows.facts_fields(facts)))) == facts
+
+
+def test_what_a_device_says_it_lost_is_bounded() -> None:
+    hostile = replace(ORT, lost=(("gpu", "x" * 10_000), ("<script>", "y")))
+    (told,) = codec.facts_from_wire(
+        codec.facts_to_wire(replace(FACTS, runtimes=(hostile,)))
+    ).runtimes
+    assert told.lost == (("gpu", "x" * 300),)
+
+
+def test_a_machine_without_accelerators_has_no_drivers(tmp_path: Path) -> None:
+    assert drivers(tmp_path, tmp_path / "packs") == ""
+    assert cards(tmp_path) == {}
+
+
+def test_drivers_are_others_after_an_update_a_boot_or_a_package(tmp_path: Path) -> None:
+    packs = tmp_path / "packs"
+    seen: set[str] = set()
+    for name, content in (
+        ("dev/nvidia0", ""),
+        ("dev/nvidiactl", ""),
+        ("sys/module/nvidia/version", "550.54"),
+        ("sys/module/nvidia/version", "560.1"),
+        ("proc/sys/kernel/random/boot_id", "one"),
+        ("proc/sys/kernel/random/boot_id", "two"),
+        ("usr/lib/x86_64-linux-gnu/libcuda.so.1", ""),
+        ("packs/cuda/onnxruntime_gpu-1.31.1.dist-info", ""),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        now = drivers(tmp_path, packs)
+        assert now not in seen
+        assert drivers(tmp_path, packs) == now
+        seen.add(now)
+
+
+def test_cards_are_known_by_who_made_them_and_by_what_they_are(tmp_path: Path) -> None:
+    for name, vendor, kind in (
+        ("0000:00:02.0", "0x8086\n", "0x030000\n"),
+        ("0000:01:00.0", "0x10de\n", "0x030200\n"),
+        ("0000:01:00.1", "0x10de\n", "0x040300\n"),
+        ("0000:00:0b.0", "0x8086\n", "0x120000\n"),
+    ):
+        folder = tmp_path / "sys/bus/pci/devices" / name
+        folder.mkdir(parents=True)
+        (folder / "vendor").write_text(vendor)
+        (folder / "class").write_text(kind)
+    assert set(cards(tmp_path)) == {
+        ("openvino", "gpu"),
+        ("onnxruntime", "gpu"),
+        ("openvino", "npu"),
+    }
 
 
 def test_a_packed_model_says_what_it_needs(tmp_path: Path) -> None:
@@ -155,6 +258,9 @@ def test_a_packed_model_says_what_it_needs(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_engine_that_is_installed_names_its_limits() -> None:
     found = ask_engine("onnxruntime")
-    assert found.accelerators == ("cpu",)
+    assert "cpu" in found.accelerators
+    assert {each.accelerator for each in found.missing} | set(found.accelerators) == {
+        *("cpu", "gpu", "npu")
+    }
     assert found.opset >= 17
     assert found.ir_version >= 9

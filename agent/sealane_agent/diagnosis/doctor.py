@@ -34,7 +34,7 @@ def examine(folder: StateFolder, way: Way) -> Iterator[Finding]:
     yield measure.clock(folder)
     yield measure.disk(folder)
     yield measure.journal(folder)
-    yield from measure.runtimes(_needed(folder))
+    yield from measure.runtimes(folder, _needed(folder))
     yield from measure.worker_limits(folder)
     with suppress(SealaneError):  # said above, by the part that is broken
         yield from judge_overview(asyncio.run(overview.look(folder)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sealane_agent.identity.lifetime import Lifetime, Outlook, outlook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
 CLOCK_OFF: Final = timedelta(minutes=2)
@@ -164,12 +164,22 @@ def judge_disk(read: DiskReading) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeReading:
-    """One runtime, as its engine answered in a process of its own; `trouble` when it did not."""
+    """One runtime, as its engine answered in a process of its own; `trouble` when it did not.
+
+    Attributes:
+        missing: accelerators that it does not find, with why and what to do.
+        had: what it found here once; `told`: what the manager knows that it finds.
+        cards: accelerator to the card that this machine has for it.
+    """
 
     name: str
     version: str
     accelerators: tuple[str, ...] = ()
     trouble: str = ""
+    missing: tuple[tuple[str, str, str], ...] = ()
+    had: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    cards: Mapping[str, str] = field(default_factory=dict)
 
 
 def judge_runtimes(
@@ -180,7 +190,7 @@ def judge_runtimes(
     `needed`: a runtime's name to the slot that needs it.
     """
     check, readings = "runtimes", {each.name: each for each in here}
-    found = [_runtime(each) for each in readings.values()]
+    found = [finding for each in readings.values() for finding in _runtime(each)]
     for name, slot in sorted(needed.items()):
         if name not in readings:
             says = f"slot {slot} needs the runtime {name}, which is not installed"
@@ -191,12 +201,32 @@ def judge_runtimes(
     return tuple(found)
 
 
-def _runtime(read: RuntimeReading) -> Finding:
+def _runtime(read: RuntimeReading) -> Iterator[Finding]:
+    name = f"{read.name} {read.version}"
     if read.trouble:
-        says = f"{read.name} {read.version} does not start: {read.trouble}"
-        return failed("runtimes", says, "install its package again")
-    accelerators = ", ".join(read.accelerators) or "nothing"
-    return well("runtimes", f"{read.name} {read.version} finds {accelerators}")
+        says = f"{name} does not start: {read.trouble}"
+        yield failed("runtimes", says, "install its package again")
+        return
+    yield well("runtimes", f"{name} finds {', '.join(read.accelerators) or 'nothing'}")
+    if read.told and set(read.accelerators) - set(read.told):
+        says = f"{name} finds more than the manager knows: a driver or a package came"
+        yield warning("runtimes", says, "let the agent look again: systemctl restart sealane-agent")
+    for accelerator, why, what_to_do in read.missing:
+        yield from _accelerator(read, accelerator, (why, what_to_do))
+
+
+def _accelerator(
+    read: RuntimeReading, accelerator: str, told: tuple[str, str]
+) -> Iterator[Finding]:
+    """Lost is told as such; what nobody ever used is only told where there is a card for it."""
+    why, what_to_do = told
+    if accelerator in read.had:
+        says = f"{read.name} found {accelerator} here before, and finds it no longer: {why}"
+        yield warning("accelerators", says, what_to_do or "see the kernel's log (dmesg)")
+    elif accelerator in read.cards:
+        card = read.cards[accelerator]
+        says = f"this machine has {card} that {read.name} does not use: {why}"
+        yield well("accelerators", f"{says}; to use it, {what_to_do}" if what_to_do else says)
 
 
 def judge_worker_limits(unlimited: str) -> Finding:

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +31,8 @@ from sealane_agent.diagnosis.findings import (
 from sealane_agent.identity.lifetime import lifetime
 from sealane_agent.identity.passport import Passport
 from sealane_agent.line.client import ask
-from sealane_agent.runtimes.ability import EngineTrouble, ask_engine
+from sealane_agent.runtimes.ability import EngineTrouble, ask_engine, recall
+from sealane_agent.runtimes.drivers import cards
 from sealane_agent.runtimes.inventory import installed_runtimes
 from sealane_agent.store import RESERVE_BYTES
 
@@ -95,12 +97,23 @@ def journal(folder: StateFolder) -> Finding:
     return failed("journal", f"it is damaged: {said}", hint)
 
 
-def runtimes(needed: Mapping[str, str]) -> tuple[Finding, ...]:
+def runtimes(folder: StateFolder, needed: Mapping[str, str]) -> tuple[Finding, ...]:
     """Every runtime that is installed, each started once in a process of its own.
 
     `needed`: a runtime's name to the slot that needs it.
     """
-    return judge_runtimes(map(_engine, installed_runtimes()), needed)
+    known, has = recall(folder.engines), cards()
+
+    def read(fact: RuntimeFact) -> RuntimeReading:
+        last = known.get(fact.name)
+        return replace(
+            _engine(fact),
+            had=last.had if last else (),
+            told=last.ability.accelerators if last else (),
+            cards={what: card for (name, what), card in has.items() if name == fact.name},
+        )
+
+    return judge_runtimes(map(read, installed_runtimes()), needed)
 
 
 def worker_limits(folder: StateFolder) -> tuple[Finding, ...]:
@@ -117,7 +130,8 @@ def _engine(fact: RuntimeFact) -> RuntimeReading:
         ability = ask_engine(fact.name)
     except EngineTrouble as error:
         return RuntimeReading(fact.name, fact.version, trouble=str(error))
-    return RuntimeReading(fact.name, fact.version, ability.accelerators)
+    missing = tuple((each.accelerator, each.says, each.hint) for each in ability.missing)
+    return RuntimeReading(fact.name, fact.version, ability.accelerators, missing=missing)
 
 
 def _floor(folder: StateFolder) -> datetime:

@@ -1,4 +1,4 @@
-"""Asks engines what they can, once for each version of them, and remembers it."""
+"""Asks engines what they can and find; remembers it while versions and drivers stay the same."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sealane import fileio
 from sealane.errors import SealaneError
 
+from sealane_agent.runtimes.packs import packed
 from sealane_agent.runtimes.surroundings import KEPT, SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from sealane.fleet import RuntimeFact
@@ -23,9 +24,19 @@ if TYPE_CHECKING:
 ENGINE_S: Final = 60.0
 """An engine that takes longer to start says nothing."""
 
+_MESSAGE_CHARS: Final = 300
+
 
 class EngineTrouble(SealaneError):  # noqa: N818 - the word says what happened
     """An engine did not start."""
+
+
+class Missing(NamedTuple):
+    """An accelerator that an engine does not find, why, and what to do."""
+
+    accelerator: str
+    says: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +46,53 @@ class Ability:
     accelerators: tuple[str, ...]
     opset: int
     ir_version: int
+    missing: tuple[Missing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is remembered of one runtime.
+
+    Attributes:
+        version: of its engine, and what `drivers` said, when it was asked.
+        had: every accelerator that it ever found here.
+    """
+
+    version: str
+    ability: Ability
+    had: tuple[str, ...] = ()
+
+    def lost(self) -> tuple[Missing, ...]:
+        """What it found once and finds no longer."""
+        gone = set(self.had) - set(self.ability.accelerators)
+        said = {each.accelerator: each for each in self.ability.missing}
+        nothing = "the engine does not find it any more"
+        return tuple(said.get(each, Missing(each, nothing, "")) for each in sorted(gone))
 
 
 def ask_engine(name: str) -> Ability:
-    """Start an engine and ask it; raises EngineTrouble."""
-    command = [sys.executable, "-m", "sealane_agent.runtimes.probe", name]
+    """Start an engine and ask it, and those that its packs bring; raises EngineTrouble."""
+    own = _ask(name, "cpu")
+    for accelerator in packed(name):
+        try:
+            own = _with_pack(own, _ask(name, accelerator), accelerator)
+        except EngineTrouble as error:
+            trouble = Missing(accelerator, str(error), "install its package again")
+            own = _with_pack(own, Ability((), 0, 0, (trouble,)), accelerator)
+    return own
+
+
+def _with_pack(own: Ability, pack: Ability, accelerator: str) -> Ability:
+    """What the engine finds, and of one accelerator what its pack's engine finds."""
+    missing = tuple(each for each in own.missing if each.accelerator != accelerator)
+    if accelerator in pack.accelerators:
+        return replace(own, accelerators=(*own.accelerators, accelerator), missing=missing)
+    theirs = tuple(each for each in pack.missing if each.accelerator == accelerator)
+    return replace(own, missing=(*missing, *theirs))
+
+
+def _ask(name: str, accelerator: str) -> Ability:
+    command = [sys.executable, "-m", "sealane_agent.runtimes.probe", name, accelerator]
     kept = {key: os.environ[key] for key in (*KEPT, "PYTHONPATH") if key in os.environ}
     try:
         done = subprocess.run(
@@ -56,39 +109,71 @@ def ask_engine(name: str) -> Ability:
         said = done.stderr.strip().splitlines()
         raise EngineTrouble(said[-1] if said else f"it ended with {done.returncode}")
     try:
-        found = json.loads(done.stdout.splitlines()[-1])
-        return Ability(tuple(found["accelerators"]), int(found["opset"]), int(found["ir_version"]))
+        return _ability(json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise EngineTrouble(f"it said {done.stdout[:80]!r}") from error
 
 
 def able(
-    runtimes: Iterable[RuntimeFact], known: Path, ask: Callable[[str], Ability] = ask_engine
+    runtimes: Iterable[RuntimeFact],
+    known: Path,
+    ask: Callable[[str], Ability] = ask_engine,
+    drivers: str = "",
 ) -> tuple[RuntimeFact, ...]:
-    """The runtimes with what their engines take; `known` keeps it until another version comes."""
-    before, after = _read(known), {}
+    """The runtimes with what their engines take and find.
+
+    `known` keeps it until another version comes, or `drivers` says something else.
+    """
+    before, after = recall(known), {}
     found = []
     for fact in runtimes:
-        name = f"{fact.name} {fact.version}"
+        version, last = f"{fact.version} {drivers}".strip(), before.get(fact.name)
         try:
-            highest = before[name] if name in before else _highest(ask(fact.name))
+            same = last is not None and last.version == version
+            ability = last.ability if same and last is not None else ask(fact.name)
         except EngineTrouble:
             found.append(fact)  # it is asked again at the next start; the doctor says what it is
+            if last is not None:
+                after[fact.name] = replace(last, version="")
             continue
-        after[name] = highest
-        found.append(replace(fact, opset=highest[0], ir_version=highest[1]))
+        had = sorted({*(last.had if last else ()), *ability.accelerators})
+        after[fact.name] = Known(version, ability, tuple(had))
+        found.append(_told(fact, after[fact.name]))
     if after != before:
-        fileio.replace(known, json.dumps(after, sort_keys=True).encode())
+        content = {name: asdict(each) for name, each in after.items()}
+        fileio.replace(known, json.dumps(content, sort_keys=True).encode())
     return tuple(found)
 
 
-def _highest(ability: Ability) -> tuple[int, int]:
-    return ability.opset, ability.ir_version
+def _told(fact: RuntimeFact, known: Known) -> RuntimeFact:
+    ability = known.ability
+    return replace(
+        fact,
+        accelerators=ability.accelerators,
+        opset=ability.opset,
+        ir_version=ability.ir_version,
+        lost=tuple((each.accelerator, each.says) for each in known.lost()),
+    )
 
 
-def _read(known: Path) -> dict[str, tuple[int, int]]:
+def recall(known: Path) -> dict[str, Known]:
+    """What is remembered, by runtime; nothing where the file is missing, older or damaged."""
     try:
-        found = json.loads(known.read_bytes())
-        return {str(name): (int(pair[0]), int(pair[1])) for name, pair in found.items()}
+        found: Mapping[str, Any] = json.loads(known.read_bytes())
+        return {
+            str(name): Known(
+                str(each["version"]), _ability(each["ability"]), tuple(map(str, each["had"]))
+            )
+            for name, each in found.items()
+        }
     except (OSError, ValueError, TypeError, AttributeError, IndexError, KeyError):
         return {}
+
+
+def _ability(found: Mapping[str, Any]) -> Ability:
+    missing = tuple(
+        Missing(str(name), str(says)[:_MESSAGE_CHARS], str(hint)[:_MESSAGE_CHARS])
+        for name, says, hint in found.get("missing", ())
+    )
+    accelerators = tuple(map(str, found["accelerators"]))
+    return Ability(accelerators, int(found["opset"]), int(found["ir_version"]), missing)

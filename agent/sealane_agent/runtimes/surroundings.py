@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sealane_agent.runtimes.packs import VARIABLE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KEPT: Final = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+KEPT: Final = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", VARIABLE)
 """Variables that a worker inherits; no home folder, no credentials, no engine's own switches."""
 
 SETTINGS: Final[Mapping[str, str]] = {

@@ -19,6 +19,7 @@ from sealane_agent.runtimes.base import (
     RuntimeMissing,
     obstacle,
 )
+from sealane_agent.runtimes.packs import put_first
 from sealane_agent.runtimes.registry import find_runtime
 from sealane_agent.worker.contract import read_variant
 from sealane_agent.worker.hands import batches_for, hands_for
@@ -109,6 +110,7 @@ def _told(variant: Variant) -> Iterator[None]:
 
 
 def _find(variant: Variant) -> Runtime:
+    put_first(variant.runtime, variant.accelerator)
     try:
         # Importing an engine takes half a second of a processor and starts no threads.
         runtime = at_low_priority(lambda: find_runtime(variant.runtime))

@@ -41,7 +41,9 @@ def _obstacle(variant: Variant, facts: DeviceFacts) -> str:
     if runtime is None:
         return f"runtime {variant.runtime} is not installed"
     if variant.accelerator not in runtime.accelerators:
-        return f"runtime {variant.runtime} finds no {variant.accelerator} here"
+        why = dict(runtime.lost).get(variant.accelerator)
+        more = f" any more: {why}" if why else ""
+        return f"runtime {variant.runtime} finds no {variant.accelerator} here{more}"
     if variant.memory_bytes > facts.memory_bytes:
         return f"needs {variant.memory_bytes} bytes of memory of {facts.memory_bytes}"
     return _too_new(variant, runtime) or _missing_instructions(variant, facts)

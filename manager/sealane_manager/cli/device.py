@@ -142,10 +142,12 @@ def _facts(device: DeviceView) -> dict[str, Any]:
     if facts is None:
         return {}
     runtimes = (f"{r.name} {r.version} ({', '.join(r.accelerators)})" for r in facts.runtimes)
+    lost = {f"{r.name} lost {name}": why for r in facts.runtimes for name, why in r.lost}
     return {
         "machine": f"{facts.arch}, {facts.cpus} CPUs, {facts.memory_bytes // MIB} MiB, {facts.os}",
         "runtimes": ", ".join(runtimes),
         "endpoint": facts.endpoint,
+        **lost,
     }
 
 

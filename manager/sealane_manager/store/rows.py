@@ -102,6 +102,7 @@ def facts(fields: Mapping[str, Any]) -> DeviceFacts:
             tuple(each["accelerators"]),
             int(each.get("opset", 0)),
             int(each.get("ir_version", 0)),
+            tuple((name, why) for name, why in each.get("lost", ())),
         )
         for each in fields["runtimes"]
     )

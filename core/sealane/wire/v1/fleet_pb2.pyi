@@ -223,11 +223,28 @@ global___DeviceFacts = DeviceFacts
 class Runtime(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class LostEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
     ACCELERATORS_FIELD_NUMBER: builtins.int
     OPSET_FIELD_NUMBER: builtins.int
     IR_VERSION_FIELD_NUMBER: builtins.int
+    LOST_FIELD_NUMBER: builtins.int
     name: builtins.str
     version: builtins.str
     opset: builtins.int
@@ -235,6 +252,10 @@ class Runtime(google.protobuf.message.Message):
     ir_version: builtins.int
     @property
     def accelerators(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def lost(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Accelerators that it found once and finds no longer, each with the reason."""
+
     def __init__(
         self,
         *,
@@ -243,8 +264,9 @@ class Runtime(google.protobuf.message.Message):
         accelerators: collections.abc.Iterable[builtins.str] | None = ...,
         opset: builtins.int = ...,
         ir_version: builtins.int = ...,
+        lost: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["accelerators", b"accelerators", "ir_version", b"ir_version", "name", b"name", "opset", b"opset", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accelerators", b"accelerators", "ir_version", b"ir_version", "lost", b"lost", "name", b"name", "opset", b"opset", "version", b"version"]) -> None: ...
 
 global___Runtime = Runtime
 
