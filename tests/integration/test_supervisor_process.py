@@ -40,6 +40,11 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def all_over(manager: RunningManager) -> bool:
+    with manager.operator() as operator:
+        return all(rollout.ended_at for rollout in operator.list_rollouts())
+
+
 def test_a_release_is_served_after_one_rollout(
     manager: RunningManager, machine: Machine, tmp_path: Path
 ) -> None:
@@ -61,6 +66,7 @@ def test_the_line_goes_on_when_the_supervisor_is_killed(
     machine.start()
     roll_out(manager, tmp_path, 1)
     wait_for("release 1", lambda: machine.serves("demo/tiny@1"))
+    wait_for("the manager's word", lambda: all_over(manager))
     endpoint = machine.endpoint()["pid"]
     machine.kill()
     assert machine.ask() == (200, answer(1))
