@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -48,9 +46,3 @@ def instructions(cpuinfo: str) -> tuple[str, ...]:
 def boot_id() -> str:
     """The kernel's name for this boot."""
     return _BOOT_ID.read_text().strip()
-
-
-@cache
-def agent_version() -> str:
-    """The version of this software."""
-    return version("sealane-agent")

@@ -17,8 +17,8 @@ from sealane.fleet import Hello, MetadataFile
 from sealane_agent.cleaning import Cleaning
 from sealane_agent.documents import Documents
 from sealane_agent.errors import DiskTrouble
-from sealane_agent.facts import agent_version
 from sealane_agent.kit.intake import Intake
+from sealane_agent.packages import agent_version
 from sealane_agent.slot.desires import Desires
 from sealane_agent.slot.slots import Ears, Slots
 from sealane_agent.tasks import Tasks

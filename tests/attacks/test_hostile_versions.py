@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.errors import BundleError
-from sealane_agent.upgrade.unpack import interpreter, place_interpreter, unpack
+from sealane_agent.upgrade.interpreter import interpreter, place_interpreter
+from sealane_agent.upgrade.unpack import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -27,7 +27,8 @@ ELSEWHERE: Final = {
     "agent/sealane_agent/serving/app.py": "the lock has no content",
     "agent/sealane_agent/serving/control.py": "a socket's name is made anew at each start",
     "agent/sealane_agent/serving/control_groups.py": "it speaks to the kernel",
-    "agent/sealane_agent/upgrade/unpack.py": "the interpreter's link is made anew at each start",
+    "agent/sealane_agent/upgrade/interpreter.py": "the link is made anew at each start",
+    "agent/sealane_agent/upgrade/unpack.py": "a half-made folder is removed again at the next try",
     "agent/sealane_agent/worker/host.py": "it speaks to the kernel",
 }
 """Files of the agent that change a disk beside the seam, and why that loses nothing."""

@@ -16,6 +16,7 @@ UNCALLED: Final = {
     *("pkcs11", "asn1crypto", "decimal"),  # it verifies; its own key may be in a token, then yes
     *("ssl", "_ssl"),  # TLS is gRPC's
     *("numpy", "onnxruntime", "openvino", "uvloop", "httptools"),  # the endpoint's and the workers'
+    *("importlib.metadata", "email.message", "tarfile", "zipfile", "uuid", "platform"),
     *("sealane_agent.cli.enroll", "sealane_agent.cli.doctor", "sealane_agent.overview"),
 }
 

@@ -6,12 +6,15 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from sealane_agent.facts import agent_version
+from sealane_agent.packages import agent_version
 
 if TYPE_CHECKING:
     import argparse
 
-_PROCESSES: Final = ("sealane_agent.app", "sealane_agent.serving.app", "sealane_agent.worker.host")
+_PROCESSES: Final = (
+    *("sealane_agent.app", "sealane_agent.serving.app", "sealane_agent.worker.host"),
+    "sealane_agent.upgrade.unpack",  # the supervisor's, when a version comes
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:

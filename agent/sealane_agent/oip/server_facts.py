@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Final
 
+from sealane_agent.packages import agent_version
+
 NAME: Final = "sealane"
-VERSION: Final = version("sealane-agent")
+VERSION: Final = agent_version()
 EXTENSIONS: Final = (
     "binary_tensor_data",
     "classification",

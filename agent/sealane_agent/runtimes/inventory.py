@@ -5,15 +5,17 @@ The supervisor asks this; it must stay small, so only the metadata of packages i
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Final
 
 from sealane.fleet import RuntimeFact
 
+from sealane_agent.packages import installed_version, offers
 from sealane_agent.runtimes.base import ENTRY_POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sealane_agent.packages import Offer
 
 EXTRAS: Final[Mapping[str, str]] = {"onnxruntime": "onnx", "openvino": "openvino"}
 """Runtime to the extra of sealane-agent that installs its engine."""
@@ -26,7 +28,7 @@ _ENGINES: Final[Mapping[str, tuple[str, ...]]] = {
 
 def installed_runtimes() -> tuple[RuntimeFact, ...]:
     """Every runtime whose engine is installed, by name."""
-    found = {entry.name: _version(entry) for entry in entry_points(group=ENTRY_POINTS)}
+    found = {offer.name: _version(offer) for offer in offers(ENTRY_POINTS)}
     return tuple(
         RuntimeFact(name=name, version=text, accelerators=("cpu",))
         for name, text in sorted(found.items())
@@ -34,13 +36,9 @@ def installed_runtimes() -> tuple[RuntimeFact, ...]:
     )
 
 
-def _version(entry: EntryPoint) -> str | None:
+def _version(offer: Offer) -> str | None:
     """The engine's version; of a third party's runtime that of its own package."""
-    if entry.name not in _ENGINES:
-        return entry.dist.version if entry.dist else None
-    for package in _ENGINES[entry.name]:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            continue
-    return None
+    if offer.name not in _ENGINES:
+        return offer.version
+    versions = map(installed_version, _ENGINES[offer.name])
+    return next((version for version in versions if version is not None), None)

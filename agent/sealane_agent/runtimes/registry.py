@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
+from sealane_agent.packages import offers
 from sealane_agent.runtimes.base import ENTRY_POINTS, RuntimeMissing
 from sealane_agent.runtimes.inventory import EXTRAS
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def find_runtime(name: str) -> Runtime:
     """Import and make the runtime; raises RuntimeMissing with the command that installs it."""
     try:
-        runtime: Runtime = _entry(name).load()()
+        runtime: Runtime = resolve_name(_place(name))()
     except ImportError as error:
         raise RuntimeMissing(
             f"the runtime {name} cannot be imported: {error}", hint=_install(name)
@@ -23,9 +24,10 @@ def find_runtime(name: str) -> Runtime:
     return runtime
 
 
-def _entry(name: str) -> EntryPoint:
-    for entry in entry_points(group=ENTRY_POINTS, name=name):
-        return entry
+def _place(name: str) -> str:
+    for offer in offers(ENTRY_POINTS):
+        if offer.name == name:
+            return offer.place
     raise RuntimeMissing(f"no runtime named {name} is installed", hint=_install(name))
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from sealane.errors import TelemetryError
 from sealane.fileio import replace
@@ -35,7 +35,7 @@ class Recording:
 
     def __init__(self, clock: Clock, path: Path, sampling: Sampling | None = None) -> None:
         self._path = path
-        self._waiting = Waiting(uuid4().hex)
+        self._waiting = Waiting(secrets.token_hex(16))
         self._writing = asyncio.Lock()
         self._take_over()
         self.recorder = Recorder(clock, self._waiting.add, sampling)

@@ -8,13 +8,14 @@ batch, so nothing ever merges what the manager may have stored already.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
 from threading import Lock
 from typing import TYPE_CHECKING, Final
-from uuid import UUID, uuid4, uuid5
 
 from sealane import fileio
 from sealane.errors import TelemetryError
@@ -41,6 +42,7 @@ BATCH_BYTES: Final = 16 * KIB
 """
 
 _WAL_PAGES: Final = 64
+_NAME_CHARS: Final = 32
 _TABLES: Final = {
     "window": "number INTEGER PRIMARY KEY, start INTEGER NOT NULL, stop INTEGER NOT NULL, "
     "body BLOB NOT NULL",
@@ -248,8 +250,8 @@ class Spool:
             for name, columns in _TABLES.items():
                 database.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns}) STRICT")
             database.execute(_INDEX)
-            identity = self._fact("identity") or str(uuid4())
-            name = str(uuid5(UUID(identity), boot))
+            identity = self._fact("identity") or secrets.token_hex(_NAME_CHARS // 2)
+            name = sha256(f"{identity} {boot}".encode()).hexdigest()[:_NAME_CHARS]
             self._set_fact("identity", identity)
             if self._fact("boot") != name:
                 self._set_fact("boot", name)

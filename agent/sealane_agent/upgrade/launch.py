@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 from sealane_agent.facts import boot_id
 from sealane_agent.layout import ACTIVE, LKG
 from sealane_agent.upgrade.folder import AGENT, ENDPOINT, UpgradeFolder
+from sealane_agent.upgrade.interpreter import interpreter, place_interpreter
 from sealane_agent.upgrade.launched import VARIABLE, Launched
 from sealane_agent.upgrade.starts import PACKAGE, TRIAL_STARTS, choose, choose_endpoint
-from sealane_agent.upgrade.unpack import interpreter, place_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,8 +15,8 @@ from sealane.errors import BundleError
 from sealane.failure import Failure, FailureKind
 
 from sealane_agent.errors import Failed
-from sealane_agent.facts import agent_version
 from sealane_agent.layout import Pointer
+from sealane_agent.packages import agent_version
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.slot.staging import LOAD_DEADLINE_S, malformed
 from sealane_agent.slot.state import Choice

@@ -1,14 +1,11 @@
 """Unpacks a version of the agent whose archive was verified: it appears whole, or not at all.
 
-Archives hold ordinary files alone. A version is run by the interpreter of the package that starts
-it, wherever its files lie.
+Archives hold ordinary files alone.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -20,11 +17,6 @@ from sealane.limits import MIB
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
-
-
-def interpreter(tree: Path) -> Path:
-    """The program that runs a version."""
-    return tree / "bin" / "python3"
 
 
 def unpack(archive: Path, tree: Path, size: int, most: int = AGENT_TREE_FILES) -> None:
@@ -69,21 +61,3 @@ def _write(path: Path, content: IO[bytes]) -> None:
     with fileio.appending(path) as file:
         while chunk := content.read(MIB):
             file.write(chunk)
-
-
-def place_interpreter(tree: Path) -> None:
-    """Let a version be run by this process's own interpreter; raises OSError.
-
-    Done anew whenever it is started: the package may have brought another interpreter meanwhile.
-    """
-    program = os.path.realpath(sys.executable)
-    link = interpreter(tree)
-    if link.is_symlink() and os.readlink(link) == program:  # noqa: PTH115 - as it stands there
-        return
-    folder = os.path.dirname(program)  # noqa: PTH120 - beside the line above
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    said = f"home = {folder}\ninclude-system-site-packages = false\nversion = {version}\n"
-    fileio.replace(tree / "pyvenv.cfg", said.encode())
-    link.parent.mkdir(exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(program)

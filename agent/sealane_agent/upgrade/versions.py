@@ -24,9 +24,9 @@ from sealane.names import AGENT_SLOT, hex_of
 from sealane_agent.serving.messages import Proved, SlotStatus, Traffic
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.upgrade.folder import AGENT
+from sealane_agent.upgrade.interpreter import interpreter, place_interpreter
 from sealane_agent.upgrade.launched import VARIABLE, Relaunch
 from sealane_agent.upgrade.starts import PACKAGE, well
-from sealane_agent.upgrade.unpack import interpreter, place_interpreter, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,6 +190,8 @@ class Versions:
     def _unpack(self, pointer: Pointer, tree: Path) -> None:
         if tree.is_dir():
             return
+        from sealane_agent.upgrade.unpack import unpack  # noqa: PLC0415 - 0.8 MB, seldom needed
+
         try:
             manifest = parse_manifest(self._store.path(pointer.manifest).read_bytes())
             contract = layer_at(manifest, AGENT_CONTRACT_PATH)
