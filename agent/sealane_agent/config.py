@@ -68,6 +68,12 @@ AGENT: Final = Catalogue(
             highest=16_000_000,
         ),
         Key(
+            "worker.together",
+            0,
+            "MiB that all models' processes may hold together; 0: what the machine has to spare",
+            highest=16_000_000,
+        ),
+        Key(
             "worker.processors",
             0,
             "processors that each model's process may keep busy; 0: all",

@@ -99,6 +99,11 @@ class StateFolder:
         return self.root / "engines.json"
 
     @property
+    def footprints(self) -> Path:
+        """What models took of this machine's memory when they were loaded."""
+        return self.root / "footprints.json"
+
+    @property
     def kit(self) -> Path:
         """A kit that was carried here, until what it brings has ended."""
         return self.root / "kit" / "kit"

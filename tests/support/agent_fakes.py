@@ -11,7 +11,7 @@ from sealane.failure import Failure, FailureKind
 from sealane.names import Digest, ReleaseName, SlotName
 from sealane.trust.documents import Lease, SlotAssignment
 from sealane_agent.layout import Pointer
-from sealane_agent.serving.messages import Proved, Shadowed, SlotStatus, Traffic
+from sealane_agent.serving.messages import GivesWay, Proved, Shadowed, SlotStatus, Traffic
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.uplink.fetch import SourceTrouble
 
@@ -69,14 +69,18 @@ class FakeEndpoint:
     statuses: dict[str, SlotStatus] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
     workers: int = 0
+    asked: list[tuple[str, GivesWay]] = field(default_factory=list)
     dies_after: str = ""
 
     async def status(self) -> tuple[SlotStatus, ...]:
         self._answer()
         return tuple(self.statuses.values())
 
-    async def load(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
+    async def load(
+        self, slot: str, pointer: Pointer, deadline_s: float, gives_way: GivesWay = GivesWay.IDLE
+    ) -> Proved:
         self._answer()
+        self.asked.append((pointer.variant, gives_way))
         assert deadline_s > 0
         why = self.bad.get(pointer.variant) or self.bad.get(pointer.manifest)
         if why is not None:

@@ -11,7 +11,7 @@ from sealane.errors import SealaneError
 from sealane.names import hex_of
 from sealane.telemetry.codec import encode_windows
 from sealane_agent.serving.app import read_pointer
-from sealane_agent.serving.messages import Traffic
+from sealane_agent.serving.messages import GivesWay, Traffic
 from support.agent_fakes import FakeEndpoint
 
 if TYPE_CHECKING:
@@ -78,10 +78,12 @@ class Endpoint(FakeEndpoint):
         name, window = self.windows[0]
         return name, encode_windows((window,))
 
-    async def load(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
+    async def load(
+        self, slot: str, pointer: Pointer, deadline_s: float, gives_way: GivesWay = GivesWay.IDLE
+    ) -> Proved:
         self._require_supervisor()
         self._require_whole(pointer)
-        return await super().load(slot, pointer, deadline_s)
+        return await super().load(slot, pointer, deadline_s, gives_way)
 
     async def activate(
         self, slot: str, worker: str, *, probation: bool, share: float = 1.0

@@ -66,6 +66,7 @@ class FakeWorker:
     alive: bool = True
     closed: bool = False
     held_bytes: int = 50_000_000
+    proved_bytes: int = 50_000_000
     broke: str = ""
     answered: int = 0
     fails_on: Callable[[Inference], bool] = lambda _: False
@@ -78,7 +79,7 @@ class FakeWorker:
     @property
     def proved(self) -> Proved:
         """A proof of nothing in particular."""
-        return Proved(self.name, "1.32.0", 0.0, 100, 50_000_000, 700)
+        return Proved(self.name, "1.32.0", 0.0, 100, self.proved_bytes, 700)
 
     def begin(
         self, inference: Inference, timeout_s: float, done: Callable[[Answer | ServingError], None]

@@ -19,6 +19,7 @@ from sealane.bundle.types import (
 )
 from sealane.names import Digest, ReleaseName
 from sealane_agent.layout import Pointer, StateFolder
+from sealane_agent.serving.footprints import Footprints
 from sealane_agent.serving.messages import Load
 from sealane_agent.serving.types import Inference, ServingError, Tensor
 from sealane_agent.serving.worker_groups import NoGroups
@@ -46,7 +47,8 @@ BIAS = _RANDOM.standard_normal(CLASSES).astype(np.float32)
 
 def workplace(folder: StateFolder, groups: Groups | None = None) -> Workplace:
     """Where workers of a test begin; without limits, unless there are groups."""
-    return Workplace(folder, groups or NoGroups("a test"), Terms(Wish(), 2**34))
+    terms = Terms(Wish(), 2**34)
+    return Workplace(folder, groups or NoGroups("a test"), terms, Footprints(folder))
 
 
 def linear_model(op: str = "Add") -> bytes:

@@ -62,6 +62,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             repository=bool(settings["endpoint.repository"]),
             shared_memory=bool(settings["endpoint.shared_memory"]),
             metrics=Names(str(settings["endpoint.metrics"])),
+            together=int(settings["worker.together"]) * MIB,
             wish=Wish(int(settings["worker.memory"]) * MIB, int(settings["worker.processors"])),
             listens=lambda: _is_well(state),
         )

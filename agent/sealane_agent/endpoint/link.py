@@ -26,6 +26,7 @@ from sealane_agent.serving.control_codec import (
 from sealane_agent.serving.messages import (
     Activate,
     Drop,
+    GivesWay,
     Load,
     Mirror,
     Return,
@@ -86,9 +87,12 @@ class EndpointLink:
         """Every slot, and where the two doors listen."""
         return read_endpoint(await self._ask(Status()))
 
-    async def load(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
+    async def load(
+        self, slot: str, pointer: Pointer, deadline_s: float, gives_way: GivesWay = GivesWay.IDLE
+    ) -> Proved:
         """Start a standby worker and prove it; raises LoadFailed."""
-        return read_proved(await self._ask(Load(slot, pointer, deadline_s), deadline_s))
+        load = Load(slot, pointer, deadline_s, gives_way=gives_way)
+        return read_proved(await self._ask(load, deadline_s))
 
     async def activate(
         self, slot: str, worker: str, *, probation: bool, share: float = 1.0

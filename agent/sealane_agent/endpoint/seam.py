@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sealane_agent.serving.messages import GivesWay
+
 if TYPE_CHECKING:
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.messages import Proved, SlotStatus
@@ -16,7 +18,9 @@ class Endpoint(Protocol):
         """Every slot as it serves."""
         ...
 
-    async def load(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
+    async def load(
+        self, slot: str, pointer: Pointer, deadline_s: float, gives_way: GivesWay = GivesWay.IDLE
+    ) -> Proved:
         """Start a standby worker and prove it; raises LoadFailed."""
         ...
 

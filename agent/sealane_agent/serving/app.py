@@ -33,9 +33,12 @@ from sealane_agent.oip.peers import user_of
 from sealane_agent.oip.regions import Regions
 from sealane_agent.oip.rest import RestDoor
 from sealane_agent.oip.rest_pages import RestPages, refuse
+from sealane_agent.serving.admitting import Admission, DeviceMemory
 from sealane_agent.serving.control import Control, ControlServer, bind
 from sealane_agent.serving.control_groups import surroundings
 from sealane_agent.serving.dataplane import Dataplane
+from sealane_agent.serving.footprints import Footprints
+from sealane_agent.serving.machine_memory import surrounding_memory
 from sealane_agent.serving.recording import Recording
 from sealane_agent.serving.sampler import Sampling
 from sealane_agent.serving.worker_groups import open_groups
@@ -86,6 +89,7 @@ class EndpointSettings:
         shared_memory: whether clients may name shared memory.
         metrics: under which names metrics are told.
         wish: what each worker may take at most, as the operator wrote it down.
+        together: bytes that all workers may hold together; 0: what the machine has to spare.
         listens: called when both doors are open.
     """
 
@@ -99,6 +103,7 @@ class EndpointSettings:
     shared_memory: bool = False
     metrics: Names = Names.SEALANE
     wish: Wish = field(default_factory=Wish)
+    together: int = 0
     listens: Callable[[], None] = lambda: None
 
 
@@ -112,7 +117,7 @@ def run(settings: EndpointSettings) -> int:
         async def start(name: str, load: Load) -> Worker:
             return await WorkerProcess.start(name, load, place)
 
-        uvloop.run(_Endpoint(settings, start, place.groups.why_not).serve())
+        uvloop.run(_Endpoint(settings, start, place).serve())
     return 0
 
 
@@ -120,7 +125,7 @@ def _workplace(folder: StateFolder, wish: Wish) -> Workplace:
     found, files = surroundings()
     groups = open_groups(found, files, os.getpid(), wish)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Workplace(folder, groups, Terms(wish, machine))
+    return Workplace(folder, groups, Terms(wish, machine), Footprints(folder))
 
 
 @contextlib.contextmanager
@@ -142,8 +147,8 @@ def _only_one(folder: StateFolder) -> Iterator[None]:
 
 
 class _Endpoint:
-    def __init__(self, settings: EndpointSettings, start: StartWorker, unlimited: str) -> None:
-        self._settings, self._unlimited = settings, unlimited
+    def __init__(self, settings: EndpointSettings, start: StartWorker, place: Workplace) -> None:
+        self._settings, self._unlimited = settings, place.groups.why_not
         self._folder = StateFolder(settings.state)
         self._sampling = Sampling(self._folder) if settings.telemetry else None
         self._recording = (
@@ -154,6 +159,11 @@ class _Endpoint:
         recorder = self._recording.recorder if self._recording else None
         self._near = settings.socket or self._folder.inference_socket
         self._dataplane = Dataplane(start, recorder, lambda slot: read_pointer(self._folder, slot))
+        self._dataplane.admission = Admission(
+            DeviceMemory(surrounding_memory(), place.footprints),
+            lambda: self._dataplane.slots,
+            settings.together,
+        )
         self._addresses = {"rest": "", "grpc": ""}
 
     async def serve(self) -> None:

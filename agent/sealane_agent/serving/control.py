@@ -70,7 +70,7 @@ class Control:
         """The fields of the answer; raises LoadFailed or a ServingError."""
         match command:
             case Load():
-                return proved_fields(await self._dataplane.open(command.slot).load(command))
+                return proved_fields(await self._dataplane.prove(command))
             case Status():
                 slots = [status_fields(status) for status in self._dataplane.status()]
                 return {"slots": slots, **self._addresses()}

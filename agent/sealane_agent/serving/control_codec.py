@@ -20,6 +20,7 @@ from sealane_agent.layout import Pointer
 from sealane_agent.serving.messages import (
     Activate,
     Drop,
+    GivesWay,
     Load,
     Mirror,
     Proved,
@@ -96,7 +97,9 @@ def _command(kind: type[Command], content: dict[str, Any]) -> Command:
         return Telemetry(str(content["stored"]))
     slot = parse_slot(content["slot"])
     if kind is Load:
-        return Load(slot, _pointer(content["pointer"]), float(content["deadline_s"]))
+        gives_way = GivesWay(content.get("gives_way", GivesWay.IDLE))
+        pointer, deadline_s = _pointer(content["pointer"]), float(content["deadline_s"])
+        return Load(slot, pointer, deadline_s, gives_way=gives_way)
     if kind is Activate:
         return Activate(slot, str(content["worker"]), content["probation"] is True, _share(content))
     if kind in {Drop, Mirror}:
@@ -225,6 +228,7 @@ def _status(content: dict[str, Any]) -> SlotStatus:
         previous_worker=_name(content.get("previous_worker")),
         shadow=_plain(Shadowed, shadow) if shadow else None,
         broke=str(content.get("broke", "")),
+        gap_ms=int(content.get("gap_ms", 0)),
     )
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealane_agent.layout import Pointer
-    from sealane_agent.serving.messages import SlotStatus
+    from sealane_agent.serving.admitting import Admission
+    from sealane_agent.serving.messages import Load, Proved, SlotStatus
     from sealane_agent.serving.place import Place
     from sealane_agent.serving.recorder import Recorder
     from sealane_agent.serving.request import Outcome
@@ -41,7 +42,11 @@ def _counted(name: str, place: Place) -> Counted:
 
 
 class Dataplane:
-    """Every slot of this device, by name."""
+    """Every slot of this device, by name.
+
+    Attributes:
+        admission: judges whether there is memory for a load; None: there always is.
+    """
 
     def __init__(
         self,
@@ -55,6 +60,7 @@ class Dataplane:
         self._pointers = pointers
         self._recorder = recorder
         self._slots: dict[str, Slot] = {}
+        self.admission: Admission | None = None
 
     def slot(self, name: str) -> Slot:
         """A slot that exists; raises ModelUnknown."""
@@ -101,6 +107,18 @@ class Dataplane:
         if version is not None and not found:
             raise ModelUnknown(f"{name} has no such version")
         return found
+
+    async def prove(self, load: Load) -> Proved:
+        """Start a standby in a slot, which may be new, once there is room; raises LoadFailed."""
+        slot = self.open(load.slot)
+        return await (
+            slot.load(load) if self.admission is None else self.admission.load(load, slot)
+        )
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """All of them."""
+        return tuple(self._slots.values())
 
     async def load(self, name: str) -> None:
         """Serve again what the slot's pointer names; raises ModelUnknown or NotReady."""

@@ -8,10 +8,22 @@ talk to an older endpoint. The endpoint never waits for the supervisor.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sealane_agent.layout import Pointer
+
+
+class GivesWay(StrEnum):
+    """What may end to make room for a model that is loaded."""
+
+    NOTHING = "nothing"
+    """Not even what is idle: it is loaded to be compared."""
+    IDLE = "idle"
+    """Warm previous models, after their successor's probation."""
+    SERVING = "serving"
+    """These, and what serves in its own slot: nobody answers there until it has loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +34,14 @@ class Load:
 
     Attributes:
         awaited: requests wait for it; no command says so, the endpoint does to itself.
+        gives_way: what may end where there is no memory for it.
     """
 
     slot: str
     pointer: Pointer
     deadline_s: float
     awaited: bool = False
+    gives_way: GivesWay = GivesWay.IDLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +197,7 @@ class SlotStatus:
         given_up: only of versions of the agent itself.
         shadow: while a standby gets copies.
         broke: the limit for which a worker of the active one was ended last, as a sentence.
+        gap_ms: for how long nobody served before the active one did, to make room for it.
     """
 
     slot: str
@@ -196,6 +211,7 @@ class SlotStatus:
     previous_worker: str | None = None
     shadow: Shadowed | None = None
     broke: str = ""
+    gap_ms: int = 0
 
 
 Command = Load | Activate | Mirror | Settle | Return | Drop | Status | Telemetry

@@ -80,6 +80,7 @@ class Place:
         helping: counts those that it answered because the place they were for could not.
         told_arm: its part in a split; None while there is none.
         broke: the limit for which a worker of it was ended last, as a sentence.
+        promised_bytes: what it held when it was proved, also while it is started again; 0 before.
         unhurried: nobody waits for its answers, so that it is called hung as late as can be.
         stands_by: others answer, so that its worker goes behind theirs on the processors.
     """
@@ -101,6 +102,7 @@ class Place:
         self._down = False
         self._starts = 0
         self._inside = 0
+        self.promised_bytes = 0
         self._pace = Pace(0.0)
         self._idle = asyncio.Event()
         self._missed = asyncio.Event()
@@ -235,9 +237,21 @@ class Place:
         if worker is not None:
             await worker.close(drain_s)
 
+    async def rest(self) -> None:
+        """End the worker once it has answered what is inside; `keep` begins again.
+
+        Requests that come meanwhile wait.
+        """
+        worker, self._worker = self._worker, None
+        await self.close()
+        if worker is not None:
+            await worker.close(DRAIN_S)
+        self._down = False
+
     def _take(self, worker: Worker) -> None:
         self._worker = worker
         self._deployment = worker.deployment
+        self.promised_bytes = worker.proved.memory_bytes
         self._pace = Pace(worker.proved.latency_us / 1e6)
         self._down = False
         self._introduce()

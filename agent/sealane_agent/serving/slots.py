@@ -7,15 +7,18 @@ Which worker answers, and what happens after a failure, is decided in `routing`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sealane.failure import Failure, FailureKind
 from sealane.names import SlotName
 from sealane.telemetry.types import Arm
 
+from sealane_agent.serving.admission import Part
+from sealane_agent.serving.arms import record_arms
 from sealane_agent.serving.histogram import Histogram
+from sealane_agent.serving.leaving import Leaving
 from sealane_agent.serving.messages import Load, SlotStatus, Traffic
 from sealane_agent.serving.place import DRAIN_S, Place
 from sealane_agent.serving.request import Request
@@ -29,9 +32,10 @@ from sealane_agent.serving.types import (
     Overloaded,
     ServingError,
 )
+from sealane_agent.serving.worker_launch import too_slow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.messages import Proved
@@ -50,9 +54,10 @@ START_GRACE_S: Final = 2.0
 WAITING: Final = 1024
 """Requests of one slot that may wait at once."""
 
-_WHOLE: Final = ((Arm.ACTIVE, Arm.ACTIVE), (Arm.PREVIOUS, Arm.PREVIOUS))
-_SPLIT: Final = ((Arm.CANDIDATE, Arm.PREVIOUS), (Arm.ACTIVE, Arm.PREVIOUS))
-"""The arms of the active place and of the previous one: for their own requests, and for others'."""
+GAP_S: Final = 30.0
+"""How long a standby may wait to be activated for which its slot was interrupted."""
+
+_log = logging.getLogger(__name__)
 
 
 class StartWorker(Protocol):
@@ -91,7 +96,9 @@ class Slot:
         self._counters = Counters()
         self._change = asyncio.Event()
         self._waiting = 0
-        self._closing: set[asyncio.Task[None]] = set()
+        self._interrupted_at: float | None = None
+        self._gap_s = 0.0
+        self._leaving = Leaving()
 
     # Requests
 
@@ -249,6 +256,7 @@ class Slot:
     def park(self) -> None:
         """Serve nothing until something is begun or activated; what is inside is answered."""
         self._end_shadow()
+        self._end_interruption()
         for place in self.places:
             self._retire(place)
         self._active = self._previous = None
@@ -262,7 +270,13 @@ class Slot:
         place.keep(worker)
         place.stand_by(stands_by=True)
         self._standby[name] = place
+        if self._is_interrupted:
+            asyncio.get_running_loop().call_later(GAP_S, self._expire, name)
         return worker.proved
+
+    def _expire(self, name: str) -> None:
+        if name in self._standby and self._is_interrupted:
+            self.drop(name)
 
     def activate(self, name: str, *, probation: bool, share: float = 1.0) -> SlotStatus:
         """Send requests to this standby from the next one on; raises NotReady.
@@ -274,9 +288,10 @@ class Slot:
             raise NotReady(f"{self.name} has no standby {name}", hint="load it first")
         self._end_shadow()
         former = self._active
-        if not self._probation:
+        if not (self._probation or self._is_interrupted):
             former, self._previous = self._previous, self._active
         self._active = self._standby.pop(name)
+        self._gap_s = self._end_interruption()
         self._begin_activation(probation=probation, share=share)
         self._retire(former)
         return self.status()
@@ -333,6 +348,67 @@ class Slot:
             self._end_shadow()
         for place in gone:
             self._retire(place)
+        if not self._standby:
+            self.resume()
+
+    # Memory (see `admitting`)
+
+    @property
+    def roll(self) -> tuple[tuple[Part, Place], ...]:
+        """Every place that has memory or is promised some."""
+        found = [
+            (Part.ACTIVE, None if self._is_interrupted else self._active),
+            (Part.PREVIOUS, self._previous),
+            *((Part.STANDBY, place) for place in self._standby.values()),
+            *((Part.LEAVING, place) for place in self._leaving.places),
+        ]
+        return tuple((part, place) for part, place in found if place is not None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what serves is on its own: nothing falls back on the previous model."""
+        return not self._probation
+
+    async def give_up(self, names: Collection[str]) -> None:
+        """End the warm previous model if it is named, and wait for all named ones to have ended."""
+        if self._previous is not None and self._previous.name in names:
+            self.drop(self._previous.name)
+        await self._leaving.wait(names)
+
+    async def interrupt(self) -> None:
+        """End what serves, to make room; requests wait until a standby is activated, or it is back.
+
+        A standby that nobody activates in time goes again.
+        """
+        if self._active is None or self._is_interrupted:
+            return
+        self._interrupted_at = asyncio.get_running_loop().time()
+        if self._previous is not None:
+            self.drop(self._previous.name)
+        self._leaving.start(self._active.rest())
+        await self._leaving.wait()
+
+    def resume(self) -> None:
+        """Let what was interrupted serve again, once nothing that ends has its memory."""
+        place = self._active
+        if place is not None and self._is_interrupted:
+            gap_s = self._end_interruption()
+            _log.warning("%s: nobody served for %.1f s, and nothing came of it", self.name, gap_s)
+            self._leaving.start(self._serve_again(place))
+
+    async def _serve_again(self, place: Place) -> None:
+        await self._leaving.wait()
+        if place in self.places:
+            place.keep()
+
+    @property
+    def _is_interrupted(self) -> bool:
+        return self._interrupted_at is not None
+
+    def _end_interruption(self) -> float:
+        """For how long nobody served, in seconds; 0 when somebody did."""
+        begun, self._interrupted_at = self._interrupted_at, None
+        return asyncio.get_running_loop().time() - begun if begun is not None else 0.0
 
     def status(self) -> SlotStatus:
         """As the supervisor is told."""
@@ -348,6 +424,7 @@ class Slot:
             previous_worker=self._previous.name if self._previous else "",
             shadow=self.shadow.read() if self.shadow else None,
             broke=self._active.broke if self._active else "",
+            gap_ms=round(self._gap_s * 1000),
         )
 
     def _traffic(self, baseline: Histogram) -> Traffic:
@@ -361,13 +438,14 @@ class Slot:
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Let the requests inside finish and end every worker."""
         self._end_shadow()
+        self._end_interruption()
         places = [self._active, self._previous, *self._standby.values()]
         self._active = self._previous = None
         self._standby.clear()
         for place in places:
             self._retire(place, drain_s)
         self.changed()
-        await asyncio.gather(*self._closing)
+        await self._leaving.wait()
 
     def _begin_activation(self, *, probation: bool, share: float = 1.0) -> None:
         self._probation, self._share = probation, share if probation else 1.0
@@ -377,31 +455,13 @@ class Slot:
 
     def _record_arms(self) -> None:
         split = self._share < 1.0 and self._previous is not None
-        parts = _SPLIT if split else _WHOLE
-        if split and self._recorder is not None:
-            # What came before the split may not be counted beside what chance decided.
-            self._recorder.close()
-        for place, (arm, helping) in zip((self._active, self._previous), parts, strict=True):
-            if place is None:
-                continue
-            place.told_arm = arm if split else None
-            if self._recorder is not None:
-                name, pointer = SlotName(self.name), place.pointer
-                place.record_in(
-                    self._recorder.series(name, pointer, arm),
-                    self._recorder.series(name, pointer, helping),
-                )
+        record_arms(self._recorder, self.name, (self._active, self._previous), split=split)
         if self._recorder is not None:
             self._recorder.pace(SlotName(self.name), probation=self._probation)
 
     def _retire(self, place: Place | None, drain_s: float = DRAIN_S) -> None:
         if place is not None:
-            self._in_background(place.close(drain_s))
-
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+            self._leaving.start(place.close(drain_s), place)
 
     def _next_name(self) -> str:
         self._names += 1
@@ -412,7 +472,7 @@ class Slot:
             async with asyncio.timeout(load.deadline_s + START_GRACE_S):
                 return await self._start(name, load)
         except TimeoutError:
-            raise LoadFailed(_too_slow(load)) from None
+            raise LoadFailed(too_slow(load.pointer.variant, load.deadline_s)) from None
 
 
 def _called_upon(place: Place) -> Place:
@@ -420,14 +480,3 @@ def _called_upon(place: Place) -> Place:
     if place.stands_by:
         place.stand_by(stands_by=False)
     return place
-
-
-def _too_slow(load: Load) -> Failure:
-    return Failure(
-        FailureKind.TRANSIENT,
-        phase="staged",
-        component="endpoint",
-        element=load.pointer.variant,
-        message=f"the model was not loaded and proved within {load.deadline_s:.0f} s",
-        hint="try again when the device is less busy",
-    )

@@ -109,5 +109,18 @@ def ended_early(name: str, status: int, broke: str = "") -> Failure:
     return _failure(FailureKind.ENVIRONMENTAL, name, message, "the endpoint's log says why")
 
 
+def too_slow(name: str, deadline_s: float) -> Failure:
+    """A worker was not there in time."""
+    message = f"the model was not loaded and proved within {deadline_s:.0f} s"
+    return Failure(
+        FailureKind.TRANSIENT,
+        phase="staged",
+        component="endpoint",
+        element=name,
+        message=message,
+        hint="try again when the device is less busy",
+    )
+
+
 def _failure(kind: FailureKind, name: str, message: str, hint: str) -> Failure:
     return Failure(kind, "staged", "runtime", name, message, hint)

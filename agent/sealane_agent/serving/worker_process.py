@@ -12,6 +12,7 @@ from sealane.errors import BundleError
 from sealane.failure import Failure, FailureKind
 
 from sealane_agent.serving.exchange import Exchange
+from sealane_agent.serving.footprint import Footprint
 from sealane_agent.serving.geometry import geometry_for
 from sealane_agent.serving.messages import Proved
 from sealane_agent.serving.ring import Ring
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Deployment
 
     from sealane_agent.layout import Pointer, StateFolder
+    from sealane_agent.serving.footprints import Footprints
     from sealane_agent.serving.messages import Load
     from sealane_agent.serving.totals import Totals
     from sealane_agent.serving.types import Answer, Inference, ServingError
@@ -94,7 +96,11 @@ class WorkerProcess:
             place.groups.leave(name)
             raise
         taken = round((time.monotonic() - begun) * 1000)
-        proved = Proved(worker=name, load_ms=taken, **asdict(evidence))
+        told = asdict(evidence)
+        footprint = Footprint(told.pop("peak_bytes"), evidence.memory_bytes, taken)
+        proved = Proved(worker=name, load_ms=taken, **told)
+        place.footprints.note(load.pointer, variant, footprint)
+        asyncio.get_running_loop().run_in_executor(None, place.footprints.keep)
         limits = place.terms.once_proved(proved.memory_bytes, deployment.probation)
         place.groups.limit(name, limits)
         return cls(load, proved, deployment, (child, ring, place.groups))
@@ -200,11 +206,16 @@ class WorkerProcess:
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where workers begin: the agent's folder, their groups, and what their limits follow from."""
+    """Where workers begin: the agent's folder, their groups, and what their limits follow from.
+
+    Attributes:
+        footprints: what they took is kept there.
+    """
 
     folder: StateFolder
     groups: Groups
     terms: Terms
+    footprints: Footprints
 
 
 def _make_ring(deployment: Deployment) -> Ring:

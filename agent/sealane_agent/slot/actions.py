@@ -14,6 +14,7 @@ from sealane import fileio
 from sealane.receipt import sign
 
 from sealane_agent.errors import Failed
+from sealane_agent.serving.messages import GivesWay
 from sealane_agent.slot import outcomes
 from sealane_agent.slot.journal import Entry
 from sealane_agent.slot.permission import before_fetching
@@ -224,7 +225,8 @@ class Hands:
         if seen.serving is not None and seen.serving.previous == action.pointer:
             await endpoint.return_(slot)
             return
-        proved = await endpoint.load(slot, action.pointer, LOAD_DEADLINE_S)
+        # What serves is not wanted any more: it may end before the other has loaded.
+        proved = await endpoint.load(slot, action.pointer, LOAD_DEADLINE_S, GivesWay.SERVING)
         await endpoint.activate(slot, proved.worker, probation=False)
 
 

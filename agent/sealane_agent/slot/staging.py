@@ -16,6 +16,7 @@ from sealane.limits import DEPLOYMENT_BYTES, PATCH_BYTES
 
 from sealane_agent.errors import Failed
 from sealane_agent.layout import Pointer
+from sealane_agent.serving.messages import GivesWay
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.slot import variants
 from sealane_agent.slot.state import Choice
@@ -122,7 +123,9 @@ class Staging:
         for variant in chosen:
             pointer = Pointer(attempt.release, attempt.manifest, variant.name)
             try:
-                proved = await self.endpoint.load(attempt.slot, pointer, LOAD_DEADLINE_S)
+                # What is only compared costs nobody a warm model.
+                gives_way = GivesWay.IDLE if best is None else GivesWay.NOTHING
+                proved = await self.endpoint.load(attempt.slot, pointer, LOAD_DEADLINE_S, gives_way)
             except LoadFailed as error:
                 failures.append(error.failure)
                 continue

@@ -21,7 +21,7 @@ from sealane.errors import BundleError
 from sealane.failure import Failure, FailureKind
 from sealane.names import AGENT_SLOT, hex_of
 
-from sealane_agent.serving.messages import Proved, SlotStatus, Traffic
+from sealane_agent.serving.messages import GivesWay, Proved, SlotStatus, Traffic
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.upgrade.folder import AGENT
 from sealane_agent.upgrade.interpreter import interpreter, place_interpreter
@@ -104,7 +104,9 @@ class Versions:
             ),
         )
 
-    async def load(self, _slot: str, pointer: Pointer, deadline_s: float) -> Proved:
+    async def load(
+        self, _slot: str, pointer: Pointer, deadline_s: float, _gives_way: GivesWay = GivesWay.IDLE
+    ) -> Proved:
         """Unpack a version and start it once; raises LoadFailed."""
         said, tree = "", self._folder.version(pointer.manifest)
         if pointer != PACKAGE:

@@ -53,6 +53,18 @@ def memory_bytes(process: int | str = "self") -> int:
     return 0
 
 
+def peak_bytes() -> int:
+    """The most that this process has held, without what it shares with others by now."""
+    told = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    sizes = {
+        key: int(rest.split()[0]) * _KIB
+        for key, _, rest in (line.partition(":") for line in told.splitlines())
+        if key in {"VmHWM", "VmRSS"}
+    }
+    held = memory_bytes()
+    return max(held, sizes.get("VmHWM", 0) - max(0, sizes.get("VmRSS", 0) - held))
+
+
 def usable_processors() -> int:
     """Processors that this process may use, by affinity and by the quota of its control group."""
     allowed = len(os.sched_getaffinity(0))

@@ -26,6 +26,7 @@ from sealane_agent.worker.hands import batches_for, hands_for
 from sealane_agent.worker.host import (
     at_low_priority,
     memory_bytes,
+    peak_bytes,
     return_free_memory,
     usable_processors,
 )
@@ -74,7 +75,8 @@ def load(order: Order, priority: Priority) -> Loaded:
     gc.collect()
     gc.freeze()
     return_free_memory()
-    return Loaded(models, deployment, replace(evidence, memory_bytes=memory_bytes()))
+    measured = replace(evidence, memory_bytes=memory_bytes(), peak_bytes=peak_bytes())
+    return Loaded(models, deployment, measured)
 
 
 def _load_model(view: Path, deployment: Deployment, variant: Variant) -> Model:

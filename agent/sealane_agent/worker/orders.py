@@ -49,12 +49,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a worker measured while it proved its model; units as in `messages.Proved`."""
+    """What a worker measured while it proved its model; units as in `messages.Proved`.
+
+    Attributes:
+        peak_bytes: the most that it held until then.
+    """
 
     runtime_version: str
     golden_max_error: float
     latency_us: int
     memory_bytes: int
+    peak_bytes: int = 0
 
 
 Answer = Evidence | Failure

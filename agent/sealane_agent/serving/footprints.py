@@ -1,0 +1,82 @@
+"""Keeps on the device what models took of its memory, and says what a load will need."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sealane import fileio
+from sealane.errors import SealaneError
+
+from sealane_agent.runtimes.inventory import installed_runtimes
+from sealane_agent.serving.footprint import decode, encode, expected, name_of, remembered
+from sealane_agent.serving.types import LoadFailed
+from sealane_agent.worker.contract import read_variant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sealane.bundle.types import Variant
+
+    from sealane_agent.layout import Pointer, StateFolder
+    from sealane_agent.serving.admission import Need
+    from sealane_agent.serving.footprint import Footprint
+
+_log = logging.getLogger(__name__)
+
+
+class Footprints:
+    """Those of one state folder; its methods may be called from any thread."""
+
+    def __init__(self, folder: StateFolder) -> None:
+        self._folder = folder
+        self._known = _read(folder.footprints)
+        self._lock = threading.Lock()
+
+    def note(self, pointer: Pointer, variant: Variant, measured: Footprint) -> None:
+        """Remember what a worker took, until `keep` for this process alone."""
+        name = self._name(pointer, variant)
+        with self._lock:
+            self._known = remembered(self._known, name, measured)
+
+    def keep(self) -> None:
+        """Make durable what was noted; blocks. Without it models are measured again."""
+        with self._lock:
+            try:
+                fileio.replace(self._folder.footprints, encode(self._known))
+            except (OSError, SealaneError) as error:
+                _log.warning("what models take of memory could not be kept: %s", error)
+
+    def expected(self, pointer: Pointer) -> Need:
+        """What a load of this variant needs; blocks. What cannot be read will fail to load."""
+        view = self._folder.view(pointer.manifest)
+        try:
+            _, variant = read_variant(view, pointer.variant)
+        except LoadFailed:
+            return expected(None, 0, 0)
+        size = 0
+        for path in variant.files:
+            with contextlib.suppress(OSError):
+                size += (view / path).stat().st_size
+        return expected(self._known.get(self._name(pointer, variant)), variant.memory_bytes, size)
+
+    def _name(self, pointer: Pointer, variant: Variant) -> str:
+        engine = f"{variant.runtime} {self._engines.get(variant.runtime, '')}"
+        return name_of(pointer.manifest, pointer.variant, engine)
+
+    @cached_property
+    def _engines(self) -> dict[str, str]:
+        return {fact.name: fact.version for fact in installed_runtimes()}
+
+
+def _read(path: Path) -> dict[str, Footprint]:
+    try:
+        return decode(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("%s is damaged, models are measured again: %s", path, error)
+        return {}
