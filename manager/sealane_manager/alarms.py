@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.alerts.channels import Channel
     from sealane_manager.alerts.types import Alert, AlertFilter, Quiet, Silence
-    from sealane_manager.reach import Sites
+    from sealane_manager.selector import Sites
     from sealane_manager.store.alerts import Alerts
 
 TRIED_AT_ONCE: Final = 8

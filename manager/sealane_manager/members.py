@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from sealane_manager.hold_order import HoldOrder, HoldWish
     from sealane_manager.identity.enrolment import Enrolment, Terms
     from sealane_manager.identity.knocks import Adoption, Knock
-    from sealane_manager.reach import Sites
     from sealane_manager.schedule import Schedule
+    from sealane_manager.selector import Sites
     from sealane_manager.sessions import Sessions
     from sealane_manager.store.records import DeviceRecord
     from sealane_manager.store.store import Store

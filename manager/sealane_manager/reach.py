@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from sealane_manager.people.access import Act, Who
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollout.types import RolloutSpec
+    from sealane_manager.selector import Sites
     from sealane_manager.store.store import Store
 
 LIVE_ROLLOUTS: Final = 1000
 """Rollouts that are looked at for what a new one takes over."""
-
-Sites = frozenset[str]
-"""Where something lies; an empty name stands for devices without a site."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from sealane.names import SlotName
 
-    from sealane_manager.reach import Sites
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollout.operate import Word
     from sealane_manager.rollout.types import RolloutSpec
     from sealane_manager.rollout_file.applying import Wish
+    from sealane_manager.selector import Sites
     from sealane_manager.store.records import DecisionRecord, JudgementRecord, QuarantineRecord
     from sealane_manager.store.store import Store
     from sealane_manager.store.summaries import RolloutDeviceLine, RolloutLine

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.drift.watch import Place
     from sealane_manager.layout import StateFolder
-    from sealane_manager.reach import Sites
+    from sealane_manager.selector import Sites
     from sealane_manager.sessions import Sessions
     from sealane_manager.store.records import SampleOrder
     from sealane_manager.store.store import Store

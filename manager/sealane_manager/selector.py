@@ -28,6 +28,9 @@ MAX_TERMS: Final = 64
 SITE: Final = "site"
 """The label that says where a device stands."""
 
+Sites = frozenset[str]
+"""Where something lies; an empty name stands for devices without a site."""
+
 _TOKEN: Final = re.compile(r"\s*(?:(?P<word>[A-Za-z0-9_.-]+)|(?P<sign>!=|==|=|!|\(|\)|,))")
 _HINT: Final = "write terms like site in (berlin,paris), line!=3, gpu, !old"
 

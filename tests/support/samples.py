@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sealane.names import SlotName
 from sealane.sampling.sealed import Label, Part, seal
-from sealane.sampling.terms import InputTerms, SamplingTerms, Trigger
+from sealane.sampling.types import InputTerms, SamplingTerms, Trigger
 from support.telemetry import START
 
 KEY = X25519PrivateKey.generate()

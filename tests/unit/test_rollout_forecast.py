@@ -13,11 +13,11 @@ from sealane.names import DeviceId, Digest
 from sealane.policy import ANY_TIME, Policy, Trial
 from sealane.telemetry.types import ErrorKind
 from sealane.windows import parse_window
+from sealane_manager.cli.plan import by_site
 from sealane_manager.gate.power import ASSUMED
 from sealane_manager.rollout.forecast import (
     Conditions,
     Planned,
-    by_site,
     carried,
     opened,
     times,

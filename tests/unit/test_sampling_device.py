@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sealane.bundle.types import DataType, TensorSpec
 from sealane.sampling.sealed import SAMPLE_BYTES, read_label, unseal
-from sealane.sampling.terms import InputTerms, Trigger
+from sealane.sampling.types import InputTerms, Trigger
 from sealane.telemetry.types import Arm, ErrorKind
 from sealane_agent.errors import Refused, Unreachable
 from sealane_agent.layout import StateFolder

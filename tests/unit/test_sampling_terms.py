@@ -11,7 +11,8 @@ from sealane.bundle.deployment import encode_deployment, parse_deployment
 from sealane.bundle.jsonform import Fields
 from sealane.bundle.types import DataType, TensorSpec
 from sealane.errors import BundleError
-from sealane.sampling.terms import InputTerms, read_terms
+from sealane.sampling.terms import read_terms
+from sealane.sampling.types import InputTerms
 from sealane_manager.trust.describe import kept_inputs
 from support.bundles import tiny_deployment
 from support.samples import some_terms

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sealane.names import ReleaseName
-from sealane.sampling.terms import InputTerms, SamplingTerms
+from sealane.sampling.types import InputTerms, SamplingTerms
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.trust import changes
 from sealane_manager.trust.ceremony import Founding, init_development, init_production

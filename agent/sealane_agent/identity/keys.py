@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from sealane.trust import identity
 
 from sealane_agent.identity.token_uri import SCHEME, parse_token
@@ -17,11 +16,10 @@ from sealane_agent.identity.token_uri import SCHEME, parse_token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+    from sealane_agent.identity.held import HeldKey
     from sealane_agent.identity.token_uri import TokenUri
-
-
-class HeldKey(EllipticCurvePrivateKey):
-    """A key that signs and cannot be read."""
 
 
 class KeyStore(Protocol):

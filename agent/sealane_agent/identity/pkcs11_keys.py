@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from sealane.errors import SealaneError
 
-from sealane_agent.identity.keys import HeldKey
+from sealane_agent.identity.held import HeldKey
 from sealane_agent.identity.token_uri import parse_token
 
 try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from sealane.errors import SealaneError
 from sealane.sampling.sealed import SAMPLE_BYTES, Label, seal
-from sealane.sampling.terms import Trigger
+from sealane.sampling.types import Trigger
 from sealane.telemetry.types import ErrorKind
 
 from sealane_agent.sampling.keeping import Samples
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sealane.bundle.types import Deployment
     from sealane.names import SlotName
-    from sealane.sampling.terms import SamplingTerms
+    from sealane.sampling.types import SamplingTerms
 
     from sealane_agent.layout import StateFolder
     from sealane_agent.sampling.orders import Order

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from sealane.bundle.types import DataType
-    from sealane.sampling.terms import InputTerms, SamplingTerms
+    from sealane.sampling.types import InputTerms, SamplingTerms
 
     from sealane_agent.serving.types import Tensor
 

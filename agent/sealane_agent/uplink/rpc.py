@@ -25,7 +25,7 @@ from sealane.trust.source import MetadataMissing
 from sealane.wire.v1 import enrol_pb2, enrol_pb2_grpc, fleet_pb2, fleet_pb2_grpc
 
 from sealane_agent.errors import Refused, Unreachable
-from sealane_agent.identity.keys import HeldKey
+from sealane_agent.identity.held import HeldKey
 from sealane_agent.identity.membership import Admission
 from sealane_agent.uplink.fetch import SourceTrouble
 from sealane_agent.uplink.profile import DEFAULT

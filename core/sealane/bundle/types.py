@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sealane.names import Digest
-    from sealane.sampling.terms import SamplingTerms
+    from sealane.sampling.types import SamplingTerms
 
 
 class DataType(StrEnum):

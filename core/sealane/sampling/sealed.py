@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from sealane.errors import InvalidName, SampleError
 from sealane.limits import KIB
 from sealane.names import ReleaseName, SlotName, parse_slot
-from sealane.sampling.terms import Trigger
+from sealane.sampling.types import Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

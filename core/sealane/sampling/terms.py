@@ -6,16 +6,14 @@ allow. A bundle without them is never sampled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import BundleError
 from sealane.limits import MIB
+from sealane.sampling.types import WISHES, InputTerms, SamplingTerms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
     from sealane.bundle.jsonform import Fields
     from sealane.bundle.types import TensorSpec
@@ -30,78 +28,8 @@ KEPT_SECONDS: Final = 366 * 86_400
 COLUMNS: Final = 4096
 SHRINK: Final = 64
 
-_WISHES: Final = ("drift", "disagreement")
-"""Fields that may be left out: then they are false."""
-
 _IMAGE_AXES: Final = 4
 _TABLE_AXES: Final = 2
-
-
-class Trigger(StrEnum):
-    """Why a request was kept."""
-
-    EVERY = "every"
-    """It was the n-th."""
-    UNSURE = "unsure"
-    """The first class was less sure than the terms say."""
-    ERROR = "error"
-    """The release did not answer it."""
-    DRIFT = "drift"
-    """The manager sees the inputs of this release drift on this device."""
-    DISAGREEMENT = "disagreement"
-    """A copy of it was answered otherwise than by the release before."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputTerms:
-    """What of one input is kept.
-
-    Attributes:
-        columns: of a table, these alone; none: all.
-        shrink: of an image, the mean of squares of so many pixels a side; 1: as it is.
-    """
-
-    columns: tuple[int, ...] = ()
-    shrink: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingTerms:
-    """What may be kept of requests.
-
-    Attributes:
-        every: each n-th request; 0: none.
-        confidence_below: requests whose first class has a smaller probability; 0: none.
-        errors: requests that the engine failed, or died or hung on.
-        bytes_per_day: of one slot on one device, sealed.
-        seconds_kept: after which device and manager delete a sample.
-        inputs: those that may be kept; the others are left out.
-        drift: requests while the manager says that the inputs drift.
-        disagreement: copies that the release answers otherwise than the one before it.
-    """
-
-    every: int
-    confidence_below: float
-    errors: bool
-    bytes_per_day: int
-    seconds_kept: int
-    inputs: Mapping[str, InputTerms]
-    drift: bool = False
-    disagreement: bool = False
-
-    def fields(self) -> dict[str, Any]:
-        """As they stand in deployment.json."""
-        return {
-            "every": self.every,
-            "confidence_below": self.confidence_below,
-            "errors": self.errors,
-            "bytes_per_day": self.bytes_per_day,
-            "seconds_kept": self.seconds_kept,
-            "inputs": {
-                name: {"columns": list(terms.columns), "shrink": terms.shrink}
-                for name, terms in self.inputs.items()
-            },
-        } | {name: True for name in _WISHES if getattr(self, name)}
 
 
 def read_terms(found: Fields, inputs: Sequence[TensorSpec]) -> SamplingTerms:
@@ -111,7 +39,7 @@ def read_terms(found: Fields, inputs: Sequence[TensorSpec]) -> SamplingTerms:
     if not wanted.raw or (strange := set(wanted.raw).difference(specs)):
         what = f"names {min(strange)[:40]!r}, which is no input" if wanted.raw else "is empty"
         raise BundleError(f"{wanted.where} {what}", hint=f"inputs: {', '.join(specs)[:200]}")
-    for name in ("errors", *(each for each in _WISHES if each in found.raw)):
+    for name in ("errors", *(each for each in WISHES if each in found.raw)):
         if type(found.raw.get(name)) is not bool:
             raise BundleError(f"{found.where}: {name} is neither true nor false")
     return SamplingTerms(
@@ -121,7 +49,7 @@ def read_terms(found: Fields, inputs: Sequence[TensorSpec]) -> SamplingTerms:
         bytes_per_day=found.integer("bytes_per_day", 1, DAY_BYTES),
         seconds_kept=found.integer("seconds_kept", 1, KEPT_SECONDS),
         inputs={name: _input(wanted.fields(name), specs[name]) for name in wanted.raw},
-        **{name: found.raw[name] for name in _WISHES if name in found.raw},
+        **{name: found.raw[name] for name in WISHES if name in found.raw},
     )
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from sealane.bundle.types import Agreement, Manifest, TensorSpec, Tolerance
-    from sealane.sampling.terms import SamplingTerms
+    from sealane.sampling.types import SamplingTerms
 
     from sealane_manager.bundle.read_model import OnnxModel
 

@@ -10,11 +10,11 @@ import typer
 
 from sealane_manager.cli.output import Format, emit, emit_one
 from sealane_manager.gate.power import HOURS, Stage, power
-from sealane_manager.rollout.forecast import by_site
 from sealane_manager.rollout.placement import stage_text
+from sealane_manager.rollout.prospect import NOTHING, Load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sealane_manager.gate.power import Power
@@ -189,3 +189,14 @@ def _size(count: int) -> str:
             break
         size /= _KIB
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def by_site(planned: Iterable[PlannedView]) -> dict[str, tuple[int, Load]]:
+    """Devices and bytes of each site, the most bytes first."""
+    found: dict[str, tuple[int, Load]] = {}
+    for each in planned:
+        if each.stage is not None:
+            count, load = found.get(each.site, (0, NOTHING))
+            more = Load(load.whole + each.load.whole, load.patched + each.load.patched)
+            found[each.site] = (count + 1, more)
+    return dict(sorted(found.items(), key=lambda item: (-item[1][1].patched, item[0])))

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from sealane_manager.people.accounts import Accounts
     from sealane_manager.people.sign_on import SignOn
     from sealane_manager.publishing import Publishing
-    from sealane_manager.reach import Sites
     from sealane_manager.repository import Repository
     from sealane_manager.rollout.controller import Controller
     from sealane_manager.rollouts import Rollouts
+    from sealane_manager.selector import Sites
     from sealane_manager.store.store import Store
 
 

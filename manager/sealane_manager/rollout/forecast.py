@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from sealane_manager.rollout.prospect import Prospect
     from sealane_manager.rollout.terms import Freeze, Limit
     from sealane_manager.rollout.types import RolloutSpec
-    from sealane_manager.views import PlannedView
 
     Timetables = tuple[tuple[Window, ...], ...]
 
@@ -227,14 +226,3 @@ def opened(windows: Timetables, moment: datetime, zone: tzinfo) -> datetime | No
             return None
         moment = max(each for each in openings if each)
     return None
-
-
-def by_site(planned: Iterable[PlannedView]) -> dict[str, tuple[int, Load]]:
-    """Devices and bytes of each site, the most bytes first."""
-    found: dict[str, tuple[int, Load]] = {}
-    for each in planned:
-        if each.stage is not None:
-            count, load = found.get(each.site, (0, NOTHING))
-            more = Load(load.whole + each.load.whole, load.patched + each.load.patched)
-            found[each.site] = (count + 1, more)
-    return dict(sorted(found.items(), key=lambda item: (-item[1][1].patched, item[0])))

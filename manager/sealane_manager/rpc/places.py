@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sealane_manager.people.access import Who
-    from sealane_manager.reach import Sites
     from sealane_manager.rollout.controller import Controller
+    from sealane_manager.selector import Sites
     from sealane_manager.store.store import Store
 
 _STEERS: Final = "OperatorService/ControlRollout"

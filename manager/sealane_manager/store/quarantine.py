@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from sealane_manager.store.database import Database
+    from sealane_manager.store.members import Members
     from sealane_manager.store.records import By
-    from sealane_manager.store.rollouts import Rollouts
 
 
 class Quarantine:
     """Keeps which releases shall serve nowhere, and takes them off every device at once."""
 
-    def __init__(self, database: Database, rollouts: Rollouts) -> None:
-        self._database, self._rollouts = database, rollouts
+    def __init__(self, database: Database, members: Members) -> None:
+        self._database, self._members = database, members
 
     def list(self) -> tuple[QuarantineRecord, ...]:
         """Every release in quarantine, the newest first."""
@@ -96,7 +96,7 @@ class Quarantine:
         )
         concerned: set[DeviceId] = set()
         for row in session.exec(query).all():
-            before = self._rollouts.members.whole(session, row)
+            before = self._members.whole(session, row)
             step = recall(before, f"{source.name} is in quarantine: {by.reason}", by.at)
             concerned |= carry_out(session, row, Change(before, step, by))
         return concerned

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
     from sqlmodel.sql.expression import SelectOfScalar
 
-    from sealane_manager.reach import Sites
+    from sealane_manager.selector import Sites
 
     Column = ColumnElement[str] | Mapped[str]
 

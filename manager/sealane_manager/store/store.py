@@ -39,7 +39,7 @@ from sealane_manager.store.tokens import Tokens
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sealane_manager.reach import Sites
+    from sealane_manager.selector import Sites
     from sealane_manager.store.telemetry import Telemetry
 
 TELEMETRY_FILE: Final = "telemetry.db"
@@ -62,7 +62,7 @@ class Store:
         self.evidence = EvidenceRows(database)
         self.desired = Desired(database)
         self.rollouts = Rollouts(database, self.devices)
-        self.quarantine = Quarantine(database, self.rollouts)
+        self.quarantine = Quarantine(database, self.rollouts.members)
         self.decisions = Decisions(database)
         self.judgements = Judgements(database)
         self.accounts = Accounts(database)

@@ -14,7 +14,7 @@ from sealane_manager.trust.public_keys import holder_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sealane.sampling.terms import InputTerms, SamplingTerms
+    from sealane.sampling.types import InputTerms, SamplingTerms
     from tuf.api.metadata import Key, Metadata, TargetFile
 
 KEY_CHARS: Final = 12

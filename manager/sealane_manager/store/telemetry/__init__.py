@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sealane.telemetry.types import ModelWindow, TelemetryAck
 
-    from sealane_manager.reach import Sites
+    from sealane_manager.selector import Sites
     from sealane_manager.store.telemetry.bound import Those
     from sealane_manager.store.telemetry.fresh import Fresh
     from sealane_manager.store.telemetry.records import Arrived, Cohort

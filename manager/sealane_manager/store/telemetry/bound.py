@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId
     from sealane.telemetry.types import ModelWindow, Window
 
-    from sealane_manager.reach import Sites
+    from sealane_manager.selector import Sites
     from sealane_manager.store.telemetry.pages import Kept
     from sealane_manager.store.telemetry.queries import Part
     from sealane_manager.store.telemetry.records import Bucket, Cohort, Latest, Span
