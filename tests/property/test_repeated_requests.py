@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,16 +17,10 @@ from sealane_agent.oip.http_reader import (
     Request,
     RequestReader,
 )
-from sealane_agent.oip.rest_codec import (
-    PLANS,
-    Answers,
-    Computed,
-    Plans,
-    RestInference,
-    decode_infer,
-)
+from sealane_agent.oip.rest_codec import Computed, RestInference, decode_infer
 from sealane_agent.oip.rest_codec import encode_infer as encode
-from sealane_agent.serving.types import Tensor
+from sealane_agent.oip.rest_plans import PLANS, Answers, Plans
+from sealane_agent.serving.types import InvalidInference, Tensor
 
 if TYPE_CHECKING:
     from sealane_agent.oip.rest_codec import RestAnswer
@@ -129,10 +123,18 @@ def body_of(request_id: str | None, rows: int, tail: bytes, wanted: bool) -> tup
     return head + tail[: rows * 4].ljust(rows * 4, b"\1"), len(head)
 
 
+def read(plans: Plans, body: bytes, length: int) -> RestInference:
+    return plans.find(body, length) or plans.read(body, length, nowhere)
+
+
+def nowhere(name: str) -> NoReturn:
+    raise InvalidInference(name)
+
+
 def seen(read: RestInference) -> tuple[Any, ...]:
     inputs = [(t.name, t.datatype, t.shape, bytes(t.data)) for t in read.inference.inputs]
-    wish = (dict(read.wish.binary), read.wish.binary_default)
-    return inputs, read.inference.outputs, read.request_id, wish
+    wish = (dict(read.asked.wish.binary), read.asked.wish.binary_default)
+    return inputs, read.inference.outputs, read.asked.request_id, wish
 
 
 @given(st.lists(st.tuples(ids, st.integers(1, 3), bodies, st.booleans()), min_size=1, max_size=8))
@@ -142,7 +144,7 @@ def test_a_known_form_is_decoded_as_an_unknown_one(
     plans = Plans()
     for example in asked:
         body, length = body_of(*example)
-        assert seen(plans.decode(body, length)) == seen(decode_infer(body, length))
+        assert seen(read(plans, body, length)) == seen(decode_infer(body, length))
 
 
 @given(st.lists(st.tuples(ids, st.integers(1, 3), st.booleans()), min_size=1, max_size=8))
@@ -151,12 +153,12 @@ def test_a_known_answer_is_encoded_as_an_unknown_one(
 ) -> None:
     plans, answers = Plans(), Answers()
     for request_id, rows, wanted in asked:
-        read = plans.decode(*body_of(request_id, rows, b"", wanted))
+        request = read(plans, *body_of(request_id, rows, b"", wanted))
         outputs = (Tensor("y", DataType.FP32, (rows, 1), b"\2\0\0\0" * rows),)
         for arm in (None, "active", "candidate"):
             model = Computed("cam", 3, arm)
-            known = answers.encode(model, read, outputs)
-            assert joined(known) == joined(encode(model, read, outputs))
+            known = answers.encode(model, request, outputs)
+            assert joined(known) == joined(encode(model, request.asked, outputs))
 
 
 def joined(answer: RestAnswer) -> tuple[bytes, int | None]:
@@ -168,5 +170,5 @@ def test_forms_that_differ_do_not_grow_without_bounds() -> None:
     for number in range(2 * PLANS):
         fields = {"inputs": [], "parameters": {"n": number}}
         head = json.dumps(fields).encode()
-        plans.decode(head, len(head))
+        read(plans, head, len(head))
     assert len(plans._known) == PLANS

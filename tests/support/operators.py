@@ -32,7 +32,7 @@ from sealane.bundle.types import (
 from sealane.names import Digest, ReleaseName, SlotName
 from sealane_agent.layout import Pointer, StateFolder
 from sealane_agent.oip.extensions import Extensions
-from sealane_agent.oip.http_reader import Request
+from sealane_agent.oip.http_reader import Head, Request
 from sealane_agent.oip.peers import user_of
 from sealane_agent.oip.regions import Regions
 from sealane_agent.oip.rest import RestDoor
@@ -302,7 +302,7 @@ async def _ask(door: RestDoor, case: Case) -> None:
     head = json.dumps({"inputs": described, "parameters": {"binary_data_output": True}}).encode()
     body = head + b"".join(array.tobytes() for array in case.inputs.values())
     named = {b"inference-header-content-length": str(len(head)).encode()}
-    request = Request("POST", f"/v2/models/{SLOT}/infer", named, body, keep_alive=True)
+    request = Request(Head("POST", f"/v2/models/{SLOT}/infer", named), body)
     response = await door.answer(request)
     parts = [bytes(part) for part in response.parts]
     if response.status != 200:

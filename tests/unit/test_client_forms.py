@@ -35,7 +35,7 @@ def test_the_endpoint_reads_what_the_client_says_and_the_client_what_it_answers(
     asked = decode_infer(*body_of(tensors))
     read = {tensor.name: tensor for tensor in asked.inference.inputs}
     assert list(read) == list(tensors)
-    answer = encode_infer(Computed("cam", 7), asked, asked.inference.inputs)
+    answer = encode_infer(Computed("cam", 7), asked.asked, asked.inference.inputs)
     body = memoryview(b"".join(bytes(part) for part in answer.parts))
     form = understand(bytes(body[: answer.json_bytes]))
     assert (form.version, form.laid) == (7, ())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sealane_agent.oip.extensions import Extensions
-from sealane_agent.oip.http_reader import Request
+from sealane_agent.oip.http_reader import Head, Request
 from sealane_agent.oip.peers import user_of
 from sealane_agent.oip.regions import Regions
 from sealane_agent.oip.rest import RestDoor
@@ -40,12 +40,12 @@ def ask(*requests: Request, workshop: FakeWorkshop | None = None) -> list[Respon
 
 
 def get(path: str, method: str = "GET") -> Request:
-    return Request(method, path, {}, b"", keep_alive=True)
+    return Request(Head(method, path, {}), b"")
 
 
 def post(path: str, body: bytes, **headers: str) -> Request:
     named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-    return Request("POST", path, named, body, keep_alive=True)
+    return Request(Head("POST", path, named), body)
 
 
 def infer(fields: dict[str, Any] | bytes, tail: bytes = b"", path: str = "/infer") -> Request:

@@ -28,7 +28,7 @@ def test_a_request_comes_out_whole_however_it_was_cut() -> None:
         b"hello",
     )
     assert request.headers[b"x-name"] == b"v"
-    assert request.keep_alive
+    assert request.head.keep_alive
 
 
 def test_pipelined_requests_come_out_in_order() -> None:
@@ -93,7 +93,7 @@ def test_an_offer_to_upgrade_is_answered_in_http_1_1() -> None:
     upgrade = b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nhi"
     first, second = requests(reader.feed(HEAD + upgrade + b"GET /b HTTP/1.1\r\n\r\n"))
     assert (first.body, second.path) == (b"hi", "/b")
-    assert first.keep_alive
+    assert first.head.keep_alive
 
 
 def test_a_client_that_waits_for_leave_to_send_is_noticed() -> None:
@@ -109,7 +109,7 @@ def test_a_client_that_waits_for_leave_to_send_is_noticed() -> None:
 )
 def test_a_client_that_wants_no_more_is_heard(content: bytes) -> None:
     (request,) = requests(RequestReader(Budget()).feed(content))
-    assert not request.keep_alive
+    assert not request.head.keep_alive
 
 
 def test_a_tunnel_is_no_path() -> None:

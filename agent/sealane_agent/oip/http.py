@@ -63,11 +63,17 @@ _log = logging.getLogger(__name__)
 
 
 class Response(NamedTuple):
-    """One answer; `headers` beyond Content-Length."""
+    """One answer; `headers` beyond Content-Length.
+
+    Attributes:
+        opening: its head as `opening` makes it, when who answers has it from before: then the
+            whole is small.
+    """
 
     status: int
     parts: tuple[bytes | memoryview, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    opening: bytes = b""
 
 
 class HttpServer:
@@ -268,17 +274,20 @@ class HttpConnection(asyncio.BufferedProtocol):
     # The work
 
     def _enqueue(self, item: Request | HttpRefused) -> None:
-        self._waiting.append(item)
-        if not self._busy:
-            self._answer_waiting()
+        if self._busy or self._waiting or not self._writable:
+            self._waiting.append(item)
+        else:
+            self._start(item)
+
+    def _start(self, item: Request | HttpRefused) -> None:
+        self._busy, self._item = True, item
+        if not (isinstance(item, Request) and self._begin(item)):
+            self._work = self._loop.create_task(self._answer_slowly(item))
 
     def _answer_waiting(self) -> None:
         """Begin one request after the other, as long as each is answered at once."""
         while self._waiting and not self._busy and self._writable:
-            item = self._waiting.popleft()
-            self._busy, self._item = True, item
-            if not (isinstance(item, Request) and self._begin(item)):
-                self._work = self._loop.create_task(self._answer_slowly(item))
+            self._start(self._waiting.popleft())
         if not self._busy:
             self._go_on_reading()
 
@@ -308,10 +317,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         item, self._item, self._take_back = self._item, None, None
         if item is None or self._transport.is_closing():
             return
-        self._server.budget.give(_held(item))
-        if isinstance(item, Request) and isinstance(item.body, memoryview):
-            self._server.bodies.give(cast("bytearray", item.body.obj))
-        keep = isinstance(item, Request) and item.keep_alive and not self._server.closing
+        keep = isinstance(item, Request) and self._let_go(item) and not self._server.closing
         self._write(response, keep=keep)
         self._since = self._loop.time()
         if not keep:
@@ -321,6 +327,14 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._busy = False
         if not self._beginning and (self._waiting or self._paused):
             self._answer_waiting()
+
+    def _let_go(self, request: Request) -> bool:
+        """Give back what its body took; whether its client may ask again."""
+        body = request.body
+        self._server.budget.give(len(body))
+        if isinstance(body, memoryview):
+            self._server.bodies.give(cast("bytearray", body.obj))
+        return request.head.keep_alive
 
     def _go_on_reading(self) -> None:
         if self._paused and len(self._waiting) <= PIPELINED:
@@ -337,6 +351,9 @@ class HttpConnection(asyncio.BufferedProtocol):
             return self._server.refuse(_OURS)
 
     def _write(self, response: Response, *, keep: bool) -> None:
+        if keep and response.opening:
+            self._transport.write(b"".join((response.opening, *response.parts)))
+            return
         size = sum(map(len, response.parts))
         head = _head(response.status, response.headers, size, keep)
         if size > JOINED_BYTES:
@@ -369,6 +386,11 @@ def _held(item: Request | HttpRefused) -> int:
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
 }
+
+
+def opening(headers: tuple[tuple[str, str], ...], size: int) -> bytes:
+    """The head of good answers with these headers and so many bytes; empty where those are many."""
+    return _head(HTTPStatus.OK, headers, size, True) if size <= JOINED_BYTES else b""  # noqa: FBT003 - by position, as the cache has it
 
 
 @lru_cache(maxsize=256)

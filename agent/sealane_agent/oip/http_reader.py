@@ -46,20 +46,63 @@ class HttpRefused(SealaneError):  # noqa: N818 - the word says what happened
         self.status = status
 
 
+@dataclass(slots=True)
+class Head:
+    """Request line and headers; header names are in lower case, and nobody changes `headers`.
+
+    Attributes:
+        note: what a door remembers of requests with this very head: a client repeats its own.
+    """
+
+    method: str
+    path: str
+    headers: dict[bytes, bytes]
+    keep_alive: bool = True
+    note: object = field(default=None, compare=False)
+
+
 class Request(NamedTuple):
-    """One whole request; header names are in lower case, and nobody changes `headers`.
+    """One whole request.
 
     Attributes:
         body: of a large one a view of memory that is used again once every view of it is gone.
         client: the connection that it came on, as `peers` names it.
     """
 
-    method: str
-    path: str
-    headers: dict[bytes, bytes]
+    head: Head
     body: bytes | memoryview
-    keep_alive: bool
     client: str = ""
+
+    @property
+    def method(self) -> str:
+        """The method."""
+        return self.head.method
+
+    @property
+    def path(self) -> str:
+        """The path, without what follows a question mark."""
+        return self.head.path
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """The headers."""
+        return self.head.headers
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """A head that was parsed before.
+
+    Attributes:
+        content: its bytes.
+        length: of the body that it announces.
+        size: of both together.
+    """
+
+    content: bytes
+    head: Head
+    length: int
+    size: int
 
 
 @dataclass(slots=True)
@@ -70,28 +113,29 @@ class Heads:
     of requests with a length of their own are kept, few and small: a client decides what they hold.
     """
 
-    known: dict[bytes, tuple[Request, int]] = field(default_factory=dict)
+    known: dict[bytes, Known] = field(default_factory=dict)
 
-    def find(self, head: bytes) -> tuple[Request, int] | None:
-        """The request behind a head and the length of its body, if it is known."""
-        return self.known.get(head)
+    def find(self, content: bytes) -> Known | None:
+        """The head of these bytes, if it is known."""
+        return self.known.get(content)
 
-    def remember(self, head: bytes, request: Request) -> None:
+    def remember(self, content: bytes, request: Request) -> None:
         """Keep the head of a request that was read whole."""
-        headers = request.headers
+        head, headers = request.head, request.headers
         length = headers.get(b"content-length")
-        if length is None or headers.keys() & _NEVER_KEPT or not request.keep_alive:
+        if length is None or headers.keys() & _NEVER_KEPT or not head.keep_alive:
             return
         if int(length) == len(request.body):
             while len(self.known) >= HEADS:
                 self.known.pop(next(iter(self.known)))
-            self.known[head] = (request._replace(body=b""), int(length))
+            size = len(content) + int(length)
+            self.known[content] = Known(content, head, int(length), size)
 
 
 class _Large(NamedTuple):
-    """A large body on its way: its request, and all of its memory."""
+    """A large body on its way: its head, and all of its memory."""
 
-    request: Request
+    head: Head
     body: memoryview
 
 
@@ -100,6 +144,10 @@ class Budget:
 
     def __init__(self, size: int = BUFFERED_BYTES) -> None:
         self._left = size
+
+    def has(self, size: int) -> bool:
+        """Whether so many are left."""
+        return size <= self._left
 
     def take(self, size: int) -> None:
         """Use some; raises HttpRefused when too little is left."""
@@ -162,6 +210,7 @@ class RequestReader:
         self._ready: list[Request | HttpRefused] = []
         self._body_bytes = 0
         self._head, self._fed = b"", 0
+        self._again: Known | None = None
         self._large: _Large | None = None
         self.room: memoryview | None = None
         self.in_request = False
@@ -170,17 +219,31 @@ class RequestReader:
 
     def feed(self, data: bytes) -> list[Request | HttpRefused]:
         """Requests that these bytes completed; a refusal comes last, and nothing after it."""
+        again = self._again
+        if (
+            again is not None
+            and len(data) == again.size
+            and data.startswith(again.content)
+            and self._budget.has(again.length)
+        ):
+            self._budget.take(again.length)
+            return [Request(again.head, data[len(again.content) :], self._client)]
+        self._again = None
         if self._refusal is not None:
             return []
         if self.room is not None:
             return self._feed_large(data, self.room)
+        return self._feed_unlike(data)
+
+    def _feed_unlike(self, data: bytes) -> list[Request | HttpRefused]:
+        """Not just the same head again that came last."""
         whole = not self.in_request
         if whole:
             self._head, self._fed = _head_of(data), 0
         self._fed += len(data)
         try:
             if whole and (known := self._heads.find(self._head)) is not None:
-                ready = self._read_known(data, *known)
+                ready = self._read_known(data, known)
                 if ready is not None:
                     self._head = b""
                     return ready
@@ -205,11 +268,11 @@ class RequestReader:
         self.room = self.room[count:]
         if len(self.room):
             return []
-        request, body = self._large
+        head, body = self._large
         self._large = self.room = None
         self.in_request = False
         self._body_bytes = 0
-        return [request._replace(body=body)]
+        return [Request(head, body, self._client)]
 
     def _feed_large(self, data: bytes, room: memoryview) -> list[Request | HttpRefused]:
         count = min(len(room), len(data))
@@ -217,22 +280,20 @@ class RequestReader:
         ready = self.filled(count)
         return ready + self.feed(data[count:]) if count < len(data) else ready
 
-    def _read_known(
-        self, data: bytes, request: Request, length: int
-    ) -> list[Request | HttpRefused] | None:
+    def _read_known(self, data: bytes, known: Known) -> list[Request | HttpRefused] | None:
         """The request, nothing yet when a large body follows, None when the parser must look."""
-        end = len(self._head)
+        length, end = known.length, len(known.content)
         here = len(data) - end
         if here != length and (here > length or length < LARGE_BYTES):
             return None
         self._take(length)
-        method, path, headers, _, keep_alive, _ = request
         if here == length:
             self._body_bytes = 0
-            return [Request(method, path, headers, data[end:], keep_alive, self._client)]
+            self._again = known
+            return [Request(known.head, data[end:], self._client)]
         body = memoryview(self._bodies.take(length))
         body[:here] = data[end:]
-        self._large = _Large(request._replace(client=self._client), body)
+        self._large = _Large(known.head, body)
         self.room = body[here:]
         self.in_request = True
         return []
@@ -344,11 +405,13 @@ class RequestReader:
         method = self._parser.get_method().decode("ascii", "replace")
         self._ready.append(
             Request(
-                method,
-                self._path(),
-                self._headers,
+                Head(
+                    method,
+                    self._path(),
+                    self._headers,
+                    self._parser.should_keep_alive() and method != "HEAD",
+                ),
                 self._body[0] if len(self._body) == 1 else b"".join(self._body),
-                self._parser.should_keep_alive() and method != "HEAD",
                 self._client,
             )
         )

@@ -5,29 +5,41 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sealane_agent.oip.compression import WINDOW_BITS, coding_wished, deflate, inflate
-from sealane_agent.oip.http import Response
+from sealane_agent.oip.http import Response, opening
 from sealane_agent.oip.http_reader import BODY_BYTES, HttpRefused
 from sealane_agent.oip.parameters import terms_of
-from sealane_agent.oip.rest_codec import Answers, Computed, Plans, decode_infer
+from sealane_agent.oip.rest_codec import Computed, decode_infer
 from sealane_agent.oip.rest_pages import JSON, failed, refuse
 from sealane_agent.oip.rest_paths import Resource, Route, parse_route
+from sealane_agent.oip.rest_plans import Answers, Plans
 from sealane_agent.serving.types import Inference, InvalidInference, ServingError, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealane_agent.oip.http_reader import Request
-    from sealane_agent.oip.rest_codec import RestInference
+    from sealane_agent.oip.rest_codec import AnswerForm, RestInference
     from sealane_agent.oip.rest_pages import RestPages
     from sealane_agent.serving.dataplane import Dataplane
     from sealane_agent.serving.request import Outcome
-    from sealane_agent.serving.types import Tensor
+    from sealane_agent.serving.types import Answered, Tensor
 
 _BINARY: Final = ("Content-Type", "application/octet-stream")
 _JSON_LENGTH: Final = "Inference-Header-Content-Length"
+
+
+class _Straight(NamedTuple):
+    """What the head of an inference says that waits for nothing but its model.
+
+    Attributes:
+        model: its name and version.
+    """
+
+    model: tuple[str, int | None]
+    json_bytes: int | None
 
 
 class RestDoor:
@@ -43,20 +55,18 @@ class RestDoor:
         self, request: Request, done: Callable[[Response], None]
     ) -> Callable[[], None] | None:
         """Begin an inference that waits for nothing but its model; None for everything else."""
-        headers = request.headers
-        if request.method != "POST" or b"content-encoding" in headers or coding_wished(headers):
-            return None
+        head, client = request.head, request.client
         try:
-            route = parse_route(request.method, request.path)
-            if route.resource is not Resource.MODEL_INFER:
+            straight = head.note or _straight(request)
+            if not isinstance(straight, _Straight):
                 return None
-            asked = self._plans.decode(
-                request.body, _json_length(request), self._pages.finder(request.client)
+            head.note = straight
+            model, json_bytes = straight
+            asked = self._plans.find(request.body, json_bytes) or self._plans.read(
+                request.body, json_bytes, self._pages.finder(client)
             )
             return self._dataplane.ask(
-                (route.model, route.version),
-                _timed(asked),
-                partial(self._answered, (route, request.client, asked), done),
+                model, _timed(asked), partial(self._answered, (model[0], client), asked, done)
             )
         except ServingError as error:
             done(failed(error))
@@ -64,31 +74,33 @@ class RestDoor:
 
     def _answered(
         self,
-        asked: tuple[Route, str, RestInference],
+        who: tuple[str, str],
+        asked: RestInference,
         done: Callable[[Response], None],
         outcome: Outcome,
     ) -> None:
         if isinstance(outcome, ServingError):
             done(failed(outcome))
             return
-        route, client, request = asked
-        pointer, outputs, arm = outcome
         try:
-            if not request.wish.plain:
-                outputs = self._pages.formed((route.model, client), request.wish, outputs)
-            model = Computed(route.model, pointer.release.version, arm)
-            response = self._encode(model, request, outputs)
+            response = self._response(who, asked, outcome)
         except ServingError as error:
             response = failed(error)
         done(response)
 
-    def _encode(
-        self, model: Computed, asked: RestInference, outputs: tuple[Tensor, ...]
-    ) -> Response:
-        answer = self._answers.encode(model, asked, outputs)
-        if answer.json_bytes is None:
-            return Response(200, answer.parts, (JSON,))
-        return Response(200, answer.parts, (_BINARY, (_JSON_LENGTH, str(answer.json_bytes))))
+    def _response(self, who: tuple[str, str], asked: RestInference, answered: Answered) -> Response:
+        """An answer of a model to a client."""
+        pointer, outputs, arm = answered
+        wish = asked.asked.wish
+        if not wish.plain:
+            outputs = self._pages.formed(who, wish, outputs)
+        computed = Computed(who[0], pointer.release.version, arm)
+        answer = self._answers.encode(computed, asked, outputs)
+        form = answer.form
+        if form is None:
+            return Response(200, answer.parts, _headers(answer.json_bytes))
+        headers, head = form.note or _remember(form, outputs)
+        return Response(200, answer.parts, headers, head)
 
     async def answer(self, request: Request) -> Response:
         """One request's response; whatever is wrong becomes an error body."""
@@ -115,18 +127,40 @@ class RestDoor:
         body = await _inflated(request)
         find = self._pages.finder(request.client)
         asked = decode_infer(body, _json_length(request), find)
-        pointer, outputs, arm = await self._dataplane.infer(
-            route.model, route.version, _timed(asked)
-        )
-        if not asked.wish.plain:
-            outputs = self._pages.formed((route.model, request.client), asked.wish, outputs)
-        return self._encode(Computed(route.model, pointer.release.version, arm), asked, outputs)
+        answered = await self._dataplane.infer(route.model, route.version, _timed(asked))
+        return self._response((route.model, request.client), asked, answered)
+
+
+def _straight(request: Request) -> _Straight | None:
+    headers = request.headers
+    if request.method != "POST" or b"content-encoding" in headers or coding_wished(headers):
+        return None
+    route = parse_route(request.method, request.path)
+    if route.resource is not Resource.MODEL_INFER:
+        return None
+    return _Straight((route.model, route.version), _json_length(request))
+
+
+def _headers(json_bytes: int | None) -> tuple[tuple[str, str], ...]:
+    return (JSON,) if json_bytes is None else (_BINARY, (_JSON_LENGTH, str(json_bytes)))
+
+
+def _remember(
+    form: AnswerForm, outputs: tuple[Tensor, ...]
+) -> tuple[tuple[tuple[str, str], ...], bytes]:
+    """The headers of such answers, and the whole head."""
+    size = len(form.json) + sum(len(tensor.data) for tensor in outputs)
+    headers = _headers(len(form.json))
+    note = headers, opening(headers, size)
+    form.note = note
+    return note
 
 
 def _timed(asked: RestInference) -> Inference:
-    if not (asked.wanted.timeout_us or asked.wanted.priority):
-        return asked.inference
-    return asked.inference._replace(terms=terms_of(asked.wanted, time.monotonic()))
+    inference, (_, _, wanted) = asked
+    if not (wanted.timeout_us or wanted.priority):
+        return inference
+    return inference._replace(terms=terms_of(wanted, time.monotonic()))
 
 
 def _json_length(request: Request) -> int | None:

@@ -7,15 +7,14 @@ ends. What a client sent wrongly raises InvalidInference.
 from __future__ import annotations
 
 import json
-import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
-from sealane.bundle.types import DataType
-from sealane.limits import KIB, MIB
+from sealane.limits import MIB
 
 from sealane_agent.oip.parameters import read_outputs, read_place, read_request
 from sealane_agent.oip.tensors import from_json, parse_datatype, parse_shape, to_json
-from sealane_agent.serving.types import Form, Inference, InvalidInference, Tensor
+from sealane_agent.serving.types import Inference, InvalidInference, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,94 +30,24 @@ REST_JSON_BYTES: Final = 8 * MIB
 REST_TENSORS: Final = 256
 """Inputs or outputs named in one request."""
 
-PLANS: Final = 256
-"""Plans that are remembered, the youngest ones."""
-
-PLAN_BYTES: Final = 4 * KIB
-"""JSON of a request that is worth remembering."""
-
-_ID: Final = re.compile(rb'\{"id": ?"([ !#-\[\]-~]{1,128})", ?(?=")')
-"""How the JSON of a request with an id begins, as stock clients write it."""
-
 
 def _nowhere(name: str) -> Source:
     raise InvalidInference(f"no shared memory region {name[:80]!r}")
 
 
-class RestInference(NamedTuple):
-    """One request, and in which form its outputs are wanted."""
+class Asked(NamedTuple):
+    """What a request says beside its tensors, and in which form its outputs are wanted."""
 
-    inference: Inference
     request_id: str
     wish: Wish
     wanted: Wanted
 
 
-class Plan(NamedTuple):
-    """What the JSON of a request says whose tensors are all binary: how to cut the rest.
+class RestInference(NamedTuple):
+    """One request."""
 
-    Attributes:
-        tensors: each input without its bytes, and where these are, counted from the JSON's end.
-    """
-
-    tensors: tuple[tuple[Tensor, int, int], ...]
-    outputs: tuple[str, ...]
-    wish: Wish
-    wanted: Wanted
-    size: int
-    form: Form
-
-
-class Plans:
-    """Plans of requests that were read before, by their JSON: clients repeat it word by word.
-
-    The JSON of a request may begin with an id of its own, so that is kept apart.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Plan] = {}
-
-    def decode(
-        self, body: bytes | memoryview, json_bytes: int | None, find: Find = _nowhere
-    ) -> RestInference:
-        """Read a request as `decode_infer` does."""
-        if json_bytes is None or json_bytes > PLAN_BYTES:
-            return decode_infer(body, json_bytes, find)
-        head = bytes(body[:json_bytes])
-        begin = _ID.match(head) if head[:5] == b'{"id"' else None
-        key = head[begin.end() :] if begin else head
-        request_id = begin[1].decode() if begin else ""
-        plan = self._known.get(key)
-        if plan is None or plan.size != len(body) - json_bytes:
-            read = decode_infer(body, json_bytes, find)
-            if read.request_id == request_id:
-                self._remember(key, read, len(body) - json_bytes)
-            return read
-        view = memoryview(body)
-        inputs = tuple(
-            [
-                Tensor(name, datatype, shape, view[json_bytes + start : json_bytes + stop])
-                for (name, datatype, shape, _), start, stop in plan.tensors
-            ]
-        )
-        given = Inference(inputs, plan.outputs, plan.form)
-        return RestInference(given, request_id, plan.wish, plan.wanted)
-
-    def _remember(self, key: bytes, read: RestInference, size: int) -> None:
-        tensors, start = [], 0
-        for tensor in read.inference.inputs:
-            if tensor.datatype is DataType.BYTES or not isinstance(tensor.data, memoryview):
-                return
-            stop = start + len(tensor.data)
-            tensors.append((tensor._replace(data=b""), start, stop))
-            start = stop
-        if start != size:
-            return
-        while len(self._known) >= PLANS:
-            self._known.pop(next(iter(self._known)))
-        self._known[key] = Plan(
-            tuple(tensors), read.inference.outputs, read.wish, read.wanted, start, Form()
-        )
+    inference: Inference
+    asked: Asked
 
 
 class Computed(NamedTuple):
@@ -129,11 +58,35 @@ class Computed(NamedTuple):
     arm: str | None = None
 
 
+@dataclass(slots=True, eq=False)
+class AnswerForm:
+    """The JSON of answers that differ in their tensors' bytes only.
+
+    Attributes:
+        json: the whole of it, without an id; one would stand at `id_at`.
+        note: what a door remembers of such answers.
+    """
+
+    json: bytes
+    id_at: int
+    note: Any = None
+
+    def with_id(self, request_id: str) -> bytes:
+        """The JSON of an answer to a request with an id."""
+        own = f'"id":{json.dumps(request_id)},'.encode()
+        return self.json[: self.id_at] + own + self.json[self.id_at :]
+
+
 class RestAnswer(NamedTuple):
-    """A response body in parts; `json_bytes` is None when it is only JSON."""
+    """A response body in parts; `json_bytes` is None when it is only JSON.
+
+    Attributes:
+        form: what it has in common with earlier ones, when that was noticed.
+    """
 
     parts: tuple[bytes | memoryview, ...]
     json_bytes: int | None
+    form: AnswerForm | None = None
 
 
 def decode_infer(
@@ -234,23 +187,19 @@ def _with_outputs(fields: dict[str, Any], tensors: tuple[Tensor, ...]) -> RestIn
     wish = read_outputs({item["name"]: _parameters(item) for item in outputs}, binary=wanted.binary)
     return RestInference(
         Inference(tensors, tuple(item["name"] for item in outputs)),
-        request_id,
-        wish,
-        wanted,
+        Asked(request_id, wish, wanted),
     )
 
 
-def encode_infer(
-    model: Computed, request: RestInference, outputs: tuple[Tensor, ...]
-) -> RestAnswer:
+def encode_infer(model: Computed, asked: Asked, outputs: tuple[Tensor, ...]) -> RestAnswer:
     """Write a response; raises InvalidInference when an output has no JSON form."""
     parts: list[bytes | memoryview] = []
-    described = [_describe(tensor, request, parts) for tensor in outputs]
+    described = [_describe(tensor, asked.wish, parts) for tensor in outputs]
     fields: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version)}
     if model.arm is not None:
         fields["parameters"] = {"arm": model.arm}
-    if request.request_id:
-        fields["id"] = request.request_id
+    if asked.request_id:
+        fields["id"] = asked.request_id
     fields["outputs"] = described
     try:
         head = json.dumps(fields, allow_nan=False, separators=(",", ":")).encode()
@@ -261,51 +210,16 @@ def encode_infer(
     return RestAnswer((head, *parts), len(head) if parts else None)
 
 
-class Answers:
-    """Encodes answers, and remembers the JSON of those that are repeated: it tells only forms."""
-
-    def __init__(self) -> None:
-        self._known: dict[Any, tuple[bytes, bytes]] = {}
-
-    def encode(
-        self, model: Computed, request: RestInference, outputs: tuple[Tensor, ...]
-    ) -> RestAnswer:
-        """Write a response as `encode_infer` does."""
-        inference, request_id, wish, _ = request
-        if inference.form is None or not wish.plain:
-            return encode_infer(model, request, outputs)
-        forms = tuple([(tensor[:3], len(tensor.data)) for tensor in outputs])
-        found = self._known.get((model, wish, forms))
-        if found is None:
-            answer = encode_infer(model, request._replace(request_id=""), outputs)
-            if answer.json_bytes is None or len(answer.parts) != len(outputs) + 1:
-                return encode_infer(model, request, outputs)
-            found = self._remember((model, wish, forms), bytes(answer.parts[0]))
-        begin, end = found
-        middle = f'"id":{json.dumps(request_id)},'.encode() if request_id else b""
-        head = begin + middle + end
-        return RestAnswer((head, *[tensor.data for tensor in outputs]), len(head))
-
-    def _remember(self, key: Any, head: bytes) -> tuple[bytes, bytes]:
-        while len(self._known) >= PLANS:
-            self._known.pop(next(iter(self._known)))
-        place = head.index(b'"outputs":')
-        self._known[key] = head[:place], head[place:]
-        return self._known[key]
-
-
-def _describe(
-    tensor: Tensor, request: RestInference, parts: list[bytes | memoryview]
-) -> dict[str, Any]:
+def _describe(tensor: Tensor, wish: Wish, parts: list[bytes | memoryview]) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "name": tensor.name,
         "datatype": tensor.datatype.value,
         "shape": list(tensor.shape),
     }
-    if tensor.name in request.wish.places:
+    if tensor.name in wish.places:
         # It lies in the region: stock clients of C++ end when anything more is said of it.
         return fields
-    if request.wish.binary.get(tensor.name, request.wish.binary_default):
+    if wish.binary.get(tensor.name, wish.binary_default):
         fields["parameters"] = {"binary_data_size": len(tensor.data)}
         parts.append(tensor.data)
     else:

@@ -27,6 +27,12 @@ _LOWEST: Final = bucket(SMALLEST)
 _BUCKETS: Final = bucket(LARGEST) - _LOWEST + 1
 
 
+def buckets(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The numbers of the buckets that hold these values, all above 0."""
+    numbers: NDArray[np.int64] = np.ceil(np.log2(values) * (1 << SCALE)).astype(np.int64) - 1
+    return numbers
+
+
 class Spread:
     """Counts values on the grid of a histogram."""
 
@@ -39,8 +45,7 @@ class Spread:
     def add(self, values: NDArray[np.float64]) -> None:
         """Count values; NaN and what is below SMALLEST count as 0."""
         kept = np.minimum(values[values >= SMALLEST], LARGEST)
-        places = np.ceil(np.log2(kept) * (1 << SCALE)).astype(np.int64) - 1 - _LOWEST
-        self._counts += np.bincount(places, minlength=_BUCKETS)
+        self._counts += np.bincount(buckets(kept) - _LOWEST, minlength=_BUCKETS)
         self._zero += len(values) - len(kept)
         self._sum += int(np.rint(kept).sum())
 

@@ -1,0 +1,146 @@
+"""Remembers the JSON of REST inference: requests and answers repeat it but for the tensors' bytes.
+
+Pure. Whatever is remembered, a request is read and an answer written as `rest_codec` does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sealane.bundle.types import DataType
+from sealane.limits import KIB
+
+from sealane_agent.oip.rest_codec import (
+    AnswerForm,
+    Asked,
+    Computed,
+    RestAnswer,
+    RestInference,
+    decode_infer,
+    encode_infer,
+)
+from sealane_agent.serving.types import Form, Inference, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from sealane_agent.oip.parameters import Source
+
+    Find = Callable[[str], Source]
+
+PLANS: Final = 256
+"""Plans that are remembered, the youngest ones."""
+
+PLAN_BYTES: Final = 4 * KIB
+"""JSON of a request that is worth remembering."""
+
+_ID: Final = re.compile(rb'\{"id": ?"([ !#-\[\]-~]{1,128})", ?(?=")')
+"""How the JSON of a request with an id begins, as stock clients write it."""
+
+
+class Plan(NamedTuple):
+    """What the JSON of a request says whose tensors are all binary: how to cut the rest.
+
+    Attributes:
+        tensors: each input without its bytes, and where these are, counted from the JSON's end.
+        asked: what it says beside them, without an id.
+    """
+
+    tensors: tuple[tuple[Tensor, int, int], ...]
+    outputs: tuple[str, ...]
+    asked: Asked
+    size: int
+    form: Form
+
+
+class Plans:
+    """Plans of requests that were read before, by their JSON: clients repeat it word by word.
+
+    The JSON of a request may begin with an id of its own, so that is kept apart.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Plan] = {}
+
+    def find(self, body: bytes | memoryview, json_bytes: int | None) -> RestInference | None:
+        """A request whose JSON was read before; None when it has to be read."""
+        if json_bytes is None or json_bytes > PLAN_BYTES:
+            return None
+        key, request_id = _cut(body, json_bytes)
+        plan = self._known.get(key)
+        if plan is None or plan.size != len(body) - json_bytes:
+            return None
+        view = memoryview(body)
+        inputs = tuple(
+            [
+                Tensor(name, datatype, shape, view[json_bytes + start : json_bytes + stop])
+                for (name, datatype, shape, _), start, stop in plan.tensors
+            ]
+        )
+        asked = plan.asked._replace(request_id=request_id) if request_id else plan.asked
+        return RestInference(Inference(inputs, plan.outputs, plan.form), asked)
+
+    def read(self, body: bytes | memoryview, json_bytes: int | None, find: Find) -> RestInference:
+        """Read a request as `decode_infer` does, to find the next one like it."""
+        read = decode_infer(body, json_bytes, find)
+        if json_bytes is not None and json_bytes <= PLAN_BYTES:
+            key, request_id = _cut(body, json_bytes)
+            if read.asked.request_id == request_id:
+                self._remember(key, read, len(body) - json_bytes)
+        return read
+
+    def _remember(self, key: bytes, read: RestInference, size: int) -> None:
+        tensors, start = [], 0
+        for tensor in read.inference.inputs:
+            if tensor.datatype is DataType.BYTES or not isinstance(tensor.data, memoryview):
+                return
+            stop = start + len(tensor.data)
+            tensors.append((tensor._replace(data=b""), start, stop))
+            start = stop
+        if start != size:
+            return
+        while len(self._known) >= PLANS:
+            self._known.pop(next(iter(self._known)))
+        asked = read.asked._replace(request_id="")
+        self._known[key] = Plan(tuple(tensors), read.inference.outputs, asked, start, Form())
+
+
+def _cut(body: bytes | memoryview, json_bytes: int) -> tuple[bytes, str]:
+    """The JSON that is repeated, and the id that is not."""
+    head = bytes(body[:json_bytes])
+    begin = _ID.match(head) if head.startswith(b'{"id"') else None
+    return (head[begin.end() :], begin[1].decode()) if begin else (head, "")
+
+
+class Answers:
+    """Encodes answers, and remembers the JSON of those that are repeated: it tells only forms."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, AnswerForm] = {}
+
+    def encode(
+        self, model: Computed, request: RestInference, outputs: tuple[Tensor, ...]
+    ) -> RestAnswer:
+        """Write a response as `encode_infer` does."""
+        inference, (request_id, wish, _) = request
+        if inference.form is None or not wish.plain:
+            return encode_infer(model, request.asked, outputs)
+        key = (model, wish, *[(tensor[:3], len(tensor.data)) for tensor in outputs])
+        form = self._known.get(key)
+        if form is None:
+            return self._encode_first(key, request.asked, outputs)
+        if request_id:
+            head = form.with_id(request_id)
+            return RestAnswer((head, *[tensor.data for tensor in outputs]), len(head))
+        return RestAnswer((form.json, *[tensor.data for tensor in outputs]), len(form.json), form)
+
+    def _encode_first(self, key: Any, asked: Asked, outputs: tuple[Tensor, ...]) -> RestAnswer:
+        answer = encode_infer(key[0], asked._replace(request_id=""), outputs)
+        if answer.json_bytes is not None and len(answer.parts) == len(outputs) + 1:
+            head = bytes(answer.parts[0])
+            while len(self._known) >= PLANS:
+                self._known.pop(next(iter(self._known)))
+            self._known[key] = AnswerForm(head, head.index(b'"outputs":'))
+        return encode_infer(key[0], asked, outputs) if asked.request_id else answer
