@@ -3,7 +3,8 @@
     PYTHONPATH=tests:scripts python tests/bench/dashboard_pages.py [--devices 10000] [--drop-caches]
 
 Every page is asked once cold and five times warm through the whole application, without a network:
-milliseconds on the server, bytes as HTML and compressed, and the share that the database took.
+milliseconds on the server, those of processor time in it, what came from the disk, bytes as HTML
+and compressed, and the share that the database took.
 With `--drop-caches` (root) what the system holds of the disk is dropped before each cold request,
 and telemetry's connections with what they hold.
 """
@@ -71,7 +72,9 @@ class Cost:
     """What one request took."""
 
     total_ms: float = 0.0
+    cpu_ms: float = 0.0
     query_ms: float = 0.0
+    read: int = 0
     html: int = 0
 
 
@@ -363,12 +366,19 @@ def _fill_detectors(dashboard: Dashboard, count: int) -> None:
 
 def ask(browser: Any, watch: Watch, path: str) -> Cost:
     """One request."""
-    watch.spent = 0.0
-    began = time.perf_counter()
+    watch.spent, read = 0.0, bytes_read()
+    began, worked = time.perf_counter(), time.process_time()
     answer = browser.get(path, accept_encoding="identity")
-    took = time.perf_counter() - began
+    took, spent = time.perf_counter() - began, time.process_time() - worked
     assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text[:300]}"
-    return Cost(took * 1000, watch.spent * 1000, len(answer.content))
+    html = len(answer.content)
+    return Cost(took * 1000, spent * 1000, watch.spent * 1000, bytes_read() - read, html)
+
+
+def bytes_read() -> int:
+    """What this process ever had to read from a disk."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
 
 
 def say(text: str) -> None:
@@ -388,7 +398,10 @@ def measure(dashboard: Dashboard, watch: Watch, *, dropping: bool) -> list[str]:
     """Print a line for every page; returns those that are slower than they may be."""
     browser, slow = dashboard.browser("ada"), []
     say(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
-    say(f"{'page':<62}{'cold ms':>9}{'warm ms':>9}{'query ms':>9}{'KiB':>8}{'gzip':>7}")
+    say(
+        f"{'page':<62}{'cold ms':>9}{'CPU ms':>8}{'read MiB':>9}"
+        f"{'warm ms':>9}{'CPU ms':>8}{'query ms':>9}{'KiB':>8}{'gzip':>7}"
+    )
     for path in PAGES:
         if dropping:
             drop_caches(dashboard)
@@ -396,8 +409,10 @@ def measure(dashboard: Dashboard, watch: Watch, *, dropping: bool) -> list[str]:
         warm = [ask(browser, watch, path) for _ in range(WARM)]
         middle = statistics.median(each.total_ms for each in warm)
         query = statistics.median(each.query_ms for each in warm)
+        spent = statistics.median(each.cpu_ms for each in warm)
         packed = len(gzip.compress(browser.get(path).content, 5)) / 1024
-        times = f"{cold.total_ms:9.0f}{middle:9.0f}{query:9.0f}"
+        first = f"{cold.total_ms:9.0f}{cold.cpu_ms:8.0f}{cold.read / 2**20:9.1f}"
+        times = f"{first}{middle:9.0f}{spent:8.0f}{query:9.0f}"
         say(f"{path[:61]:<62}{times}{cold.html / 1024:8.1f}{packed:7.1f}")
         if max(cold.total_ms, middle) > LIMIT_MS:
             slow.append(path)

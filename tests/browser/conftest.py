@@ -55,6 +55,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     try:
         plant.init()
         plant.start_manager()
+        plant.processes.sealane(
+            *("calendar", "set", "berlin", "--selector", "site=berlin"),
+            *("--hours", "mon-fri 22:00-05:00", "--zone", "Europe/Berlin", "--holiday", "12-25"),
+        )
         for version in (1, 2, TAMPERED):
             release = models.releases[version]
             layout = plant.pack(release.onnx, release.data, "--probation-seconds", "1")

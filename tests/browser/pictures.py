@@ -33,6 +33,7 @@ PATHS = {
     "sites": "/sites",
     "models": "/models",
     "rollouts": "/rollouts",
+    "calendars": "/rollouts/calendars",
     "plan": "/rollouts/new",
     "drift": "/drift",
     "alerts": "/alerts",

@@ -40,6 +40,7 @@ PAGES = (
     "/rollouts/r-1/devices",
     "/rollouts/r-1/pause",
     "/rollouts/new",
+    "/rollouts/calendars",
     "/alerts",
     "/drift",
     "/alerts?show=history",

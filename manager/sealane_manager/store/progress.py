@@ -12,7 +12,7 @@ from sqlmodel import col
 from sealane_manager.errors import NotKnown
 from sealane_manager.people.redaction import without
 from sealane_manager.rollout.placement import parse_stage
-from sealane_manager.rollout.types import BROKEN, LIVE, DeviceState
+from sealane_manager.rollout.types import BROKEN, LIVE, PENDING, DeviceState
 from sealane_manager.store import rows
 from sealane_manager.store.sight import Sight
 from sealane_manager.store.summaries import Cell, RolloutDeviceLine, RolloutLine, Trouble
@@ -42,6 +42,12 @@ class Progress(Sight):
         if live:
             query = query.where(col(RolloutRow.state).in_([str(state) for state in LIVE]))
         return self._lines(query.limit(page.size).offset(page.offset))
+
+    def standing(self, limit: int) -> tuple[RolloutLine, ...]:
+        """The newest rollouts that are not over, those that did not begin yet among them."""
+        states = [str(state) for state in LIVE | PENDING]
+        query = select(RolloutRow).where(col(RolloutRow.state).in_(states))
+        return self._lines(query.order_by(col(RolloutRow.created_at).desc()).limit(limit))
 
     def count(self) -> int:
         """How many rollouts there are."""

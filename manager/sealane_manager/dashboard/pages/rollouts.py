@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sealane.errors import SealaneError
 
 from sealane_manager.dashboard import plan, query, terms
+from sealane_manager.dashboard.calendar_lines import calendar_lines
 from sealane_manager.dashboard.front import go
 from sealane_manager.dashboard.gate_table import GateTable, gate_table, last_judgement
 from sealane_manager.dashboard.live import Topic
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 CELLS: Final = 1500
 """Devices drawn in the grid; of a larger rollout those of the stage that runs."""
+
+STANDING: Final = 1000
+"""Rollouts that are not over, of which the calendars are told."""
 
 DEVICES: Final = 25
 TROUBLES: Final = 10
@@ -98,6 +102,7 @@ class RolloutPages:
     def add_to(self, app: FastAPI) -> None:
         """Answer under these addresses."""
         app.add_route("/rollouts", self.table, ["GET"])
+        app.add_route("/rollouts/calendars", self.calendars, ["GET"])
         app.add_route("/rollouts/new", self.plan, ["GET"])
         app.add_route("/rollouts/new", self._front.posting(Act.START, self.start), ["POST"])
         app.add_route("/rollouts/{rollout}", self.show, ["GET"])
@@ -110,6 +115,15 @@ class RolloutPages:
         page, progress = query.page(visit.asked), visit.offices.store.progress
         found, total = progress.rollouts(page), progress.count()
         return self._front.page(visit, "rollouts.html", found=found, page=page, total=total)
+
+    def calendars(self, request: Request) -> Response:
+        """When rollouts give places, and which of them keep to that."""
+        visit = self._front.visit(request)
+        offices = visit.offices
+        standing = offices.store.progress.standing(STANDING)
+        now = self._offices.clock.now()
+        found = calendar_lines(offices.members.calendars(), standing, now)
+        return self._front.page(visit, "calendars.html", found=found)
 
     def show(self, request: Request) -> Response:
         """One rollout."""
