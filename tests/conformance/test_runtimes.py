@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sealane_agent.runtimes.base import Hints, InferenceFailed, ModelRefused
 from sealane_agent.runtimes.inventory import installed_runtimes
 from sealane_agent.runtimes.registry import find_runtime
+from sealane_agent.runtimes.threads import never_push_in, own_threads
 from support.workers import FEATURES, RUNTIMES, expected, linear_model, rows
 
 if TYPE_CHECKING:
@@ -189,6 +190,20 @@ def test_openvino_computes_in_the_precision_of_the_variant(path: Path) -> None:
     inputs = rows(64)
     exact = find_runtime("openvino").load(path, HINTS).infer({"x": inputs})["y"]
     assert np.abs(exact - expected(inputs)).max() < 1e-5
+
+
+def test_helpers_of_onnxruntime_leave_their_processors_to_who_computes_already(path: Path) -> None:
+    before = own_threads()
+    model = find_runtime("onnxruntime").load(path, replace(HINTS, threads=3))
+    helpers = own_threads() - before
+    assert len(helpers) == 2
+    assert {os.sched_getscheduler(each) for each in helpers} == {os.SCHED_BATCH}
+    assert {os.sched_getscheduler(each) for each in before & own_threads()} == {os.SCHED_OTHER}
+    model.infer({"x": rows(1)})
+
+
+def test_threads_that_are_gone_or_may_not_change_are_left_as_they_are() -> None:
+    never_push_in([2**22 - 1, -1])
 
 
 def test_the_inventory_names_the_engines_that_are_installed() -> None:

@@ -2,6 +2,10 @@
 
 The engine falls back to the CPU without a word when CUDA cannot be had, whatever it is told: so its
 driver and libraries are asked before, and where the nodes lie is asked afterwards.
+
+On the CPU who calls it computes too; its own threads only help. While several callers compute, a
+helper that pushed in would take a processor from one of them to do a part of the other's work. So
+helpers wait for a processor that is free: meanwhile the caller does their part.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from sealane_agent.runtimes.cuda import cuda_trouble
 from sealane_agent.runtimes.faults import accelerator_fault
 from sealane_agent.runtimes.placement import misplaced
 from sealane_agent.runtimes.smallest_model import smallest_model
+from sealane_agent.runtimes.threads import never_push_in, own_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -170,6 +175,7 @@ class OnnxRuntime:
         if (obstacle := self.why_not(hints.accelerator)) is not None:
             raise obstacle
         self._engine.set_default_logger_severity(_ONLY_ERRORS)
+        before = own_threads()
         try:
             session = self._engine.InferenceSession(
                 path, _options(hints), providers=[_provider(hints)], enable_fallback=0
@@ -189,6 +195,8 @@ class OnnxRuntime:
             raise ModelRefused(f"the model has no output named {', '.join(sorted(missing))}")
         if hints.accelerator != "cpu":
             _prove_placement(session, hints)
+        else:
+            never_push_in(own_threads() - before)
         return OnnxModel(session, hints.outputs, halves, hints.accelerator)
 
 
