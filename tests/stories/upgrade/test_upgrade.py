@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -40,8 +41,10 @@ def crash(plant: Plant, device: str) -> None:
     keeper = psutil.Process(plant.agents[device].pid)
 
     def begun() -> psutil.Process | None:
-        found = [each for each in keeper.children() if "/versions/" in " ".join(each.cmdline())]
-        return found[0] if found else None
+        with suppress(psutil.NoSuchProcess):  # a child that ends while it is looked at
+            found = [each for each in keeper.children() if "/versions/" in " ".join(each.cmdline())]
+            return found[0] if found else None
+        return None
 
     supervisor = wait_for("a supervisor", begun)
     supervisor.kill()
