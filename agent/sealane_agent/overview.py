@@ -12,6 +12,7 @@ from sealane_agent.config import IdentityFiles
 from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.reports import why_degraded
 from sealane_agent.slot.state import State
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class SlotOverview:
     reason: str
     requests: int
     errors: int
+    degraded: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ async def _endpoint(folder: StateFolder) -> EndpointStatus | None:
 def _slot(
     folder: StateFolder, journal: Journal, name: SlotName, status: SlotStatus | None
 ) -> SlotOverview:
-    attempt = journal.read(name).attempt
+    record = journal.read(name)
+    attempt = record.attempt
     serves = status.active if status else None
     return SlotOverview(
         slot=name,
@@ -100,6 +103,7 @@ def _slot(
         reason=attempt.failure.message if attempt and attempt.failure else "",
         requests=status.traffic.requests if status else 0,
         errors=status.traffic.errors if status else 0,
+        degraded=why_degraded(record, status, None) if serves else "",
     )
 
 

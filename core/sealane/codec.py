@@ -242,6 +242,7 @@ def slot_to_wire(report: fleet.SlotReport) -> wire.SlotReport:
         rollout=report.rollout,
         failure=_failure_to_wire(report.failure) if report.failure else None,
         attempt=report.attempt,
+        degraded=report.degraded,
     )
 
 
@@ -256,6 +257,7 @@ def slot_from_wire(report: wire.SlotReport) -> fleet.SlotReport:
         rollout=report.rollout,
         failure=_failure_from_wire(report.failure) if report.HasField("failure") else None,
         attempt=report.attempt,
+        degraded=report.degraded[:SENTENCE_CHARS],
     )
 
 

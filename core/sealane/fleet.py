@@ -62,7 +62,7 @@ class SlotReport:
 
     `state` is a word of the agent's state machine (`sealane_agent.slot.state`). Releases are
     written `vision/defect@7`; empty means none. `attempt` is the number of the attempt within its
-    rollout, from 0.
+    rollout, from 0. `degraded` says why it serves on the CPU what should be on an accelerator.
     """
 
     slot: SlotName
@@ -73,6 +73,7 @@ class SlotReport:
     rollout: str = ""
     failure: Failure | None = None
     attempt: int = 0
+    degraded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

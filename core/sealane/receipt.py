@@ -7,7 +7,7 @@ no spaces); the signature is ECDSA over P-256 with SHA-256 by the key in the dev
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidSignature
@@ -38,6 +38,8 @@ class Receipt:
         latency_p50_us, latency_p99_us: of this release since activation, in microseconds.
         sequence, boot: order of receipts and the boot they were made in.
         issued_at: the device's trusted time, ISO 8601.
+        degraded: why it ran on the CPU and not on an accelerator; empty when that is as it should
+            be, and in receipts of earlier versions.
     """
 
     device: str
@@ -60,6 +62,7 @@ class Receipt:
     sequence: int
     boot: str
     issued_at: str
+    degraded: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ def read(signed: SignedReceipt) -> Receipt:
         known = {
             name: _checked(field.type, fields[name])
             for name, field in Receipt.__dataclass_fields__.items()
+            if name in fields or field.default is MISSING
         }
         return Receipt(**known)
     except (ValueError, TypeError, KeyError, RecursionError) as error:

@@ -17,13 +17,17 @@ import psutil
 import pytest
 from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.errors import Failed
-from sealane_agent.layout import ACTIVE, LKG, StateFolder
+from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
+from sealane_agent.runtimes.ability import ask_engine
 from sealane_agent.serving.types import LoadFailed
 from support.endpoints import SLOT, EndpointProcess, endpoint, lay_out, tiny_pointer
+from support.gpu_bundles import GPU, gpu_files, gpu_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
+
+    from sealane_agent.serving.messages import SlotStatus
 
 pytestmark = pytest.mark.slow
 
@@ -299,3 +303,30 @@ def test_a_listening_socket_can_be_given(state: StateFolder) -> None:
         with endpoint(state, "--rest-fd", str(given.fileno())) as running:
             assert running.rest == address
             assert version_of(ask(address)) == 1
+
+
+def test_a_kept_model_whose_gpu_is_gone_answers_on_the_cpu_and_says_so(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    pointer = Pointer(tiny_pointer(1).release, gpu_manifest(1).digest, GPU)
+    for path, content in gpu_files(1).items():
+        (folder.view(pointer.manifest) / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder.view(pointer.manifest) / path).write_bytes(content)
+    for which in (ACTIVE, LKG):
+        folder.pointer(SLOT, which).parent.mkdir(parents=True, exist_ok=True)
+        folder.pointer(SLOT, which).write_bytes(pointer.encode())
+    if "gpu" in ask_engine("onnxruntime").accelerators:
+        pytest.skip("this machine has a GPU: nothing stands in for it")
+    with endpoint(folder) as running:
+        assert version_of(ask(running.rest)) == 1
+        (status,) = asyncio.run(_statuses(folder))
+        assert status.active == pointer
+        assert f"not by {GPU} on the gpu: " in status.degraded
+        assert "without CUDA" in status.degraded
+
+
+async def _statuses(folder: StateFolder) -> tuple[SlotStatus, ...]:
+    link = EndpointLink(folder.control_socket)
+    try:
+        return await link.status()
+    finally:
+        await link.close()

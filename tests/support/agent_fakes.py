@@ -93,6 +93,9 @@ class FakeEndpoint:
         self._die("load")
         return proved(worker, self.latency_us.get(pointer.variant, 100))
 
+    async def restore(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
+        return await self.load(slot, pointer, deadline_s, GivesWay.SERVING)
+
     async def activate(
         self, slot: str, worker: str, *, probation: bool, share: float = 1.0
     ) -> SlotStatus:

@@ -68,6 +68,7 @@ class FakeWorker:
     held_bytes: int = 50_000_000
     proved_bytes: int = 50_000_000
     broke: str = ""
+    degraded: str = ""
     answered: int = 0
     fails_on: Callable[[Inference], bool] = lambda _: False
     hangs: bool = False

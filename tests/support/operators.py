@@ -207,6 +207,7 @@ class InlineWorker:
 
     def __init__(self, load: Load, deployment: Deployment, model: Model) -> None:
         self.pointer, self.deployment, self.alive = load.pointer, deployment, True
+        self.degraded = ""
         self._ring = Ring.create(geometry_for(deployment))
         self._ring.open_hands(1)
         self._exchange = Exchange(self._ring, deployment, self._stuck)

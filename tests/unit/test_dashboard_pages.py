@@ -218,6 +218,21 @@ def test_a_device_shows_which_accelerator_it_lost_and_why(
     assert EVIL not in text
 
 
+def test_a_slot_that_serves_on_the_cpu_for_a_lost_gpu_makes_its_device_degraded(
+    dashboard: Dashboard, admin: Browser
+) -> None:
+    said = a_report("committed", active_release=str(OLD), degraded=f"no driver answers {EVIL}")
+    dashboard.store.devices.report(EDGE, (said,), dashboard.clock.now())
+    page = admin.text("/devices/edge-1")
+    assert "is degraded: no driver answers" in page
+    assert EVIL not in page
+    assert "no driver answers" in admin.text("/")
+    assert 'href="/devices/edge-1"' in admin.text("/devices?status=degraded")
+    well = a_report("committed", active_release=str(OLD))
+    dashboard.store.devices.report(EDGE, (well,), dashboard.clock.now())
+    assert 'href="/devices/edge-1"' not in admin.text("/devices?status=degraded")
+
+
 def test_a_rollout_shows_its_stages_gate_and_log(admin: Browser) -> None:
     text = admin.text("/rollouts/r-1")
     for word in ("Stage 1", "Failed devices", "Silent devices", "3 waiting", "because"):

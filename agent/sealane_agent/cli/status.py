@@ -59,6 +59,8 @@ def _slot_lines(slot: SlotOverview) -> list[str]:
         f"  serves    {slot.serves or 'nothing'}  ({slot.requests} requests, {slot.errors} errors)",
         f"  last good {slot.last_good or 'none yet'}",
     ]
+    if slot.degraded:
+        lines.append(f"  degraded  {slot.degraded}")
     if slot.attempt:
         lines.append(f"  attempt   {slot.attempt}  {slot.rollout}".rstrip())
     if slot.reason:

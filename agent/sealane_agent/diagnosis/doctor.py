@@ -70,6 +70,9 @@ def judge_slot(slot: SlotOverview) -> Finding:
     if slot.state in _BROKEN:
         hint = "see sealane-agent history; the manager knows of it"
         return warning(check, f"{slot.attempt} is {slot.state}: {slot.reason}", hint)
+    if slot.degraded:
+        hint = "see what is said of accelerators above; sealane-endpoint tries anew when restarted"
+        return warning(check, f"{slot.serves}: {slot.degraded}", hint)
     return well(check, f"{slot.serves or 'nothing'} serves, {slot.state}")
 
 

@@ -94,6 +94,12 @@ class EndpointLink:
         load = Load(slot, pointer, deadline_s, gives_way=gives_way)
         return read_proved(await self._ask(load, deadline_s))
 
+    async def restore(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
+        """Start a standby of what was kept before; raises LoadFailed."""
+        way = GivesWay.SERVING
+        load = Load(slot, pointer, deadline_s, gives_way=way, stand_in=True)
+        return read_proved(await self._ask(load, deadline_s))
+
     async def activate(
         self, slot: str, worker: str, *, probation: bool, share: float = 1.0
     ) -> SlotStatus:

@@ -24,6 +24,13 @@ class Endpoint(Protocol):
         """Start a standby worker and prove it; raises LoadFailed."""
         ...
 
+    async def restore(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
+        """Start a standby worker of what was kept before; raises LoadFailed.
+
+        What serves may end before it has loaded, and another variant may stand in for it.
+        """
+        ...
+
     async def activate(
         self, slot: str, worker: str, *, probation: bool, share: float = 1.0
     ) -> SlotStatus:

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -41,15 +42,18 @@ from sealane_agent.serving.footprints import Footprints
 from sealane_agent.serving.machine_memory import surrounding_memory
 from sealane_agent.serving.recording import Recording
 from sealane_agent.serving.sampler import Sampling
+from sealane_agent.serving.stand_in import StandIns
 from sealane_agent.serving.worker_groups import open_groups
 from sealane_agent.serving.worker_limits import Terms, Wish
 from sealane_agent.serving.worker_process import WorkerProcess, Workplace
+from sealane_agent.worker.contract import read_variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import grpc.aio
+    from sealane.bundle.types import Deployment, Variant
     from sealane.names import SlotName
 
     from sealane_agent.serving.messages import Load
@@ -117,8 +121,13 @@ def run(settings: EndpointSettings) -> int:
         async def start(name: str, load: Load) -> Worker:
             return await WorkerProcess.start(name, load, place)
 
-        uvloop.run(_Endpoint(settings, start, place).serve())
+        starts = StandIns(start, partial(_variant, folder))
+        uvloop.run(_Endpoint(settings, starts, place).serve())
     return 0
+
+
+def _variant(folder: StateFolder, pointer: Pointer) -> tuple[Deployment, Variant]:
+    return read_variant(folder.view(pointer.manifest), pointer.variant)
 
 
 def _workplace(folder: StateFolder, wish: Wish) -> Workplace:

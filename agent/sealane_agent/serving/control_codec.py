@@ -99,7 +99,8 @@ def _command(kind: type[Command], content: dict[str, Any]) -> Command:
     if kind is Load:
         gives_way = GivesWay(content.get("gives_way", GivesWay.IDLE))
         pointer, deadline_s = _pointer(content["pointer"]), float(content["deadline_s"])
-        return Load(slot, pointer, deadline_s, gives_way=gives_way)
+        kept = content.get("stand_in") is True
+        return Load(slot, pointer, deadline_s, gives_way=gives_way, stand_in=kept)
     if kind is Activate:
         return Activate(slot, str(content["worker"]), content["probation"] is True, _share(content))
     if kind in {Drop, Mirror}:
@@ -229,6 +230,7 @@ def _status(content: dict[str, Any]) -> SlotStatus:
         shadow=_plain(Shadowed, shadow) if shadow else None,
         broke=str(content.get("broke", "")),
         gap_ms=int(content.get("gap_ms", 0)),
+        degraded=str(content.get("degraded", "")),
     )
 
 

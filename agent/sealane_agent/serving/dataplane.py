@@ -92,7 +92,7 @@ class Dataplane:
         slot = self.slot(name)
         place = slot.find(version)
         deployment = place.deployment
-        variant = next(v for v in deployment.variants if v.name == place.pointer.variant)
+        variant = next(v for v in deployment.variants if v.name == place.variant)
         return Description(name, slot.versions, variant, deployment)
 
     def statistics(self, name: str = "", version: int | None = None) -> tuple[Counted, ...]:

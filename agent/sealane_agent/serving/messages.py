@@ -35,6 +35,7 @@ class Load:
     Attributes:
         awaited: requests wait for it; no command says so, the endpoint does to itself.
         gives_way: what may end where there is no memory for it.
+        stand_in: it was kept before, so that another variant may serve where its accelerator fails.
     """
 
     slot: str
@@ -42,6 +43,7 @@ class Load:
     deadline_s: float
     awaited: bool = False
     gives_way: GivesWay = GivesWay.IDLE
+    stand_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ class SlotStatus:
         shadow: while a standby gets copies.
         broke: the limit for which a worker of the active one was ended last, as a sentence.
         gap_ms: for how long nobody served before the active one did, to make room for it.
+        degraded: why the active one is served on the CPU by another variant; empty when it is not.
     """
 
     slot: str
@@ -212,6 +215,7 @@ class SlotStatus:
     shadow: Shadowed | None = None
     broke: str = ""
     gap_ms: int = 0
+    degraded: str = ""
 
 
 Command = Load | Activate | Mirror | Settle | Return | Drop | Status | Telemetry

@@ -145,6 +145,16 @@ class Place:
         return self._deployment
 
     @property
+    def variant(self) -> str:
+        """Which one runs: another than its pointer names where that one's accelerator fails."""
+        return self._worker.pointer.variant if self._worker else self.pointer.variant
+
+    @property
+    def degraded(self) -> str:
+        """Why another variant stands in; empty when none does."""
+        return self._worker.degraded if self._worker else ""
+
+    @property
     def inside(self) -> int:
         """Requests that its worker has or that wait for it."""
         return self._inside

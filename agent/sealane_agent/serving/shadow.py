@@ -127,7 +127,7 @@ class Shadow:
         self._rest(took)
 
     def _same(self, copy: _Copy, answer: Answer) -> bool:
-        variant = self.place.pointer.variant
+        variant = self.place.variant
         try:
             return says_the_same(answer, copy.answer, self.place.deployment, variant)
         except ValueError:

@@ -210,7 +210,7 @@ class Slot:
 
     async def start(self, name: str, pointer: Pointer) -> Worker:
         """Start a worker for a place; raises LoadFailed."""
-        load = Load(self.name, pointer, START_DEADLINE_S, awaited=True)
+        load = Load(self.name, pointer, START_DEADLINE_S, awaited=True, stand_in=True)
         return await self._start_within(name, load)
 
     def lost(self, place: Place, *, hung: bool) -> None:
@@ -425,6 +425,7 @@ class Slot:
             shadow=self.shadow.read() if self.shadow else None,
             broke=self._active.broke if self._active else "",
             gap_ms=round(self._gap_s * 1000),
+            degraded=self._active.degraded if self._active else "",
         )
 
     def _traffic(self, baseline: Histogram) -> Traffic:

@@ -162,7 +162,13 @@ def nothing() -> None:
 
 
 class Worker(Protocol):
-    """One loaded and proven model in a process of its own, seen from the endpoint."""
+    """One loaded and proven model in a process of its own, seen from the endpoint.
+
+    Attributes:
+        degraded: why it stands in on the CPU for another variant; empty when it does not.
+    """
+
+    degraded: str
 
     @property
     def name(self) -> str:

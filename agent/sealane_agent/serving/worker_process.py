@@ -58,7 +58,11 @@ LEAVE_S: Final = 2.0
 
 
 class WorkerProcess:
-    """Implements `types.Worker`; made by `start`."""
+    """Implements `types.Worker`; made by `start`.
+
+    Attributes:
+        degraded: why it stands in for another variant; set by who decided that.
+    """
 
     def __init__(self, load: Load, proved: Proved, deployment: Deployment, parts: _Parts) -> None:
         self._load = load
@@ -67,6 +71,7 @@ class WorkerProcess:
         self._child, ring, self._groups = parts
         self._alive = True
         self._broke = ""
+        self.degraded = ""
         self._ended = asyncio.Event()
         self._priority = Priority(self._child.pid, own_nice())
         if not load.awaited:

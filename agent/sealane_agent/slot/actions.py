@@ -14,11 +14,10 @@ from sealane import fileio
 from sealane.receipt import sign
 
 from sealane_agent.errors import Failed
-from sealane_agent.serving.messages import GivesWay
 from sealane_agent.slot import outcomes
 from sealane_agent.slot.journal import Entry
 from sealane_agent.slot.permission import before_fetching
-from sealane_agent.slot.reports import receipt, report
+from sealane_agent.slot.reports import as_it_serves, receipt, report
 from sealane_agent.slot.staging import LOAD_DEADLINE_S
 from sealane_agent.slot.state import (
     DropWorkers,
@@ -145,7 +144,11 @@ class Hands:
             at=now,
             report=report(self._slot, attempt, seen, now),
             quarantine=(reason or "it failed here") if action.quarantine else "",
-            receipt=self._receipt(attempt, action.receipt, now) if action.receipt else None,
+            receipt=(
+                self._receipt(as_it_serves(attempt, seen.serving), action.receipt, now)
+                if action.receipt
+                else None
+            ),
             to_before=action.to_before,
         )
         await asyncio.to_thread(self._tools.journal.write, entry)
@@ -226,7 +229,7 @@ class Hands:
             await endpoint.return_(slot)
             return
         # What serves is not wanted any more: it may end before the other has loaded.
-        proved = await endpoint.load(slot, action.pointer, LOAD_DEADLINE_S, GivesWay.SERVING)
+        proved = await endpoint.restore(slot, action.pointer, LOAD_DEADLINE_S)
         await endpoint.activate(slot, proved.worker, probation=False)
 
 

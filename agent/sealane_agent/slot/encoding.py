@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 def encode_attempt(attempt: Attempt) -> str:
     """An attempt as JSON."""
     fields = asdict(attempt) | {"policy": policy_to_json(attempt.policy)}
+    if attempt.choice is not None:
+        # Beside the choice: an agent that goes back to a version without it reads what is here.
+        fields["degraded"] = fields["choice"].pop("degraded")
     return json.dumps(fields, default=_moment, sort_keys=True)
 
 
@@ -41,7 +44,7 @@ def decode_attempt(text: str) -> Attempt:
         state=State(fields["state"]),
         since=datetime.fromisoformat(fields["since"]),
         fetched=fields["fetched"],
-        choice=_choice(choice) if choice else None,
+        choice=_choice(choice, str(fields.get("degraded", ""))) if choice else None,
         limits=ProbationLimits(**fields["limits"]),
         restarts=fields["restarts"],
         retries=fields["retries"],
@@ -63,7 +66,10 @@ def encode_body(body: SlotReport | SignedReceipt) -> str:
         if not body.attempt:
             # An agent that goes back to a version without attempts reads what this one wrote.
             del fields["attempt"]
-        return json.dumps({"report": fields}, sort_keys=True)
+        said = {"report": fields, "degraded": fields.pop("degraded")}
+        if not body.degraded:
+            del said["degraded"]
+        return json.dumps(said, sort_keys=True)
     signed = {name: b64encode(value).decode() for name, value in asdict(body).items()}
     return json.dumps({"receipt": signed}, sort_keys=True)
 
@@ -76,6 +82,7 @@ def decode_body(text: str) -> SlotReport | SignedReceipt:
     report = fields["report"]
     failure = report.pop("failure")
     slot = parse_slot(report.pop("slot"))
+    report["degraded"] = str(fields.get("degraded", ""))
     return SlotReport(slot=slot, failure=_failure(failure) if failure else None, **report)
 
 
@@ -85,8 +92,8 @@ def _moment(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not a value of the journal")
 
 
-def _choice(fields: dict[str, Any]) -> Choice:
-    return Choice(**(fields | {"proved": Proved(**fields["proved"])}))
+def _choice(fields: dict[str, Any], degraded: str) -> Choice:
+    return Choice(**(fields | {"proved": Proved(**fields["proved"]), "degraded": degraded}))
 
 
 def _failure(fields: dict[str, Any]) -> Failure:

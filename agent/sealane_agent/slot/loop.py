@@ -16,7 +16,7 @@ from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.serving.messages import SlotStatus, Traffic
 from sealane_agent.slot.going_back import by_operator, obstacle
 from sealane_agent.slot.plan import plan, resumed
-from sealane_agent.slot.reports import report
+from sealane_agent.slot.reports import report, why_degraded
 from sealane_agent.slot.state import ENDED, AskDocument, Enter, Observed, Rest, SlotRecord, State
 
 if TYPE_CHECKING:
@@ -146,11 +146,12 @@ class SlotLoop:
     async def _look(self) -> None:
         self.record = await asyncio.to_thread(self._tools.journal.read, self.slot)
         active, lkg = await asyncio.to_thread(self._pointers)
+        serving = await self._serving()
         self.seen = Observed(
             heard=self._desires.heard,
             active=active,
             lkg=lkg,
-            serving=await self._serving(),
+            serving=serving,
             in_state_s=self._in_state(),
             holds=self._tools.holds(self.slot),
             zone=self._tools.zone,
@@ -158,6 +159,7 @@ class SlotLoop:
             told=await self._told(),
             spare=await asyncio.to_thread(self._spare) if self.record.ordered else None,
             go_back=self._desires.going_back.get(self.slot),
+            degraded=why_degraded(self.record, serving, active),
         )
         self.seen = replace(self.seen, quiet_s=self._quiet())
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from sealane.names import DeviceId, SlotName
 
     from sealane_agent.layout import Pointer
-    from sealane_agent.slot.state import Attempt, Observed
+    from sealane_agent.serving.messages import SlotStatus
+    from sealane_agent.slot.state import Attempt, Observed, SlotRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ def report(slot: SlotName, attempt: Attempt | None, seen: Observed, now: datetim
     """What the slot does now; while it waits, for what."""
     serving = seen.serving.active if seen.serving else seen.active
     if attempt is None:
-        return SlotReport(slot, State.IDLE, _release(serving), _release(seen.lkg))
+        return SlotReport(
+            slot, State.IDLE, _release(serving), _release(seen.lkg), degraded=seen.degraded
+        )
     return SlotReport(
         slot=slot,
         state=attempt.state,
@@ -43,7 +46,22 @@ def report(slot: SlotName, attempt: Attempt | None, seen: Observed, now: datetim
         rollout=attempt.rollout,
         failure=_failure(attempt, serving) or _waits_for(attempt, seen, now),
         attempt=attempt.number,
+        degraded=seen.degraded,
     )
+
+
+def why_degraded(record: SlotRecord, serving: SlotStatus | None, active: Pointer | None) -> str:
+    """Why what serves is on the CPU and not where it should be; empty when it is.
+
+    The endpoint knows what stands in now; the journal, what could not be chosen at staging.
+    """
+    if serving is not None and serving.degraded:
+        return serving.degraded
+    serves = serving.active if serving is not None else active
+    for each in (record.attempt, record.committed, record.before):
+        if each is not None and each.choice is not None and each.pointer == serves:
+            return each.choice.degraded
+    return ""
 
 
 def _failure(attempt: Attempt, serving: Pointer | None) -> Failure | None:
@@ -101,7 +119,16 @@ def receipt(
         sequence=issued[0],
         boot=speaker.boot,
         issued_at=issued[1].isoformat(),
+        degraded=choice.degraded,
     )
+
+
+def as_it_serves(attempt: Attempt, serving: SlotStatus | None) -> Attempt:
+    """The attempt with what the endpoint knows of it by now, for its receipt."""
+    if attempt.choice is None or serving is None or serving.active != attempt.pointer:
+        return attempt
+    degraded = serving.degraded or attempt.choice.degraded
+    return replace(attempt, choice=replace(attempt.choice, degraded=degraded))
 
 
 def _release(pointer: Pointer | None) -> str:

@@ -20,6 +20,7 @@ from sealane_agent.serving.messages import GivesWay
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.slot import variants
 from sealane_agent.slot.state import Choice
+from sealane_agent.standing_in import degraded, lost_here
 from sealane_agent.uplink.fetch import Base, fetch_all
 
 if TYPE_CHECKING:
@@ -117,10 +118,11 @@ class Staging:
 
         Raises Failed, WrongBytes when a blob has changed on the disk, or ConnectionError.
         """
-        chosen = await asyncio.to_thread(self._viewed, attempt)
+        bundle = await asyncio.to_thread(self._viewed, attempt)
         best: Choice | None = None
         failures: list[Failure] = []
-        for variant in chosen:
+        passed = list(lost_here(bundle.deployment.variants, self.facts))
+        for variant in bundle.chosen:
             pointer = Pointer(attempt.release, attempt.manifest, variant.name)
             try:
                 # What is only compared costs nobody a warm model.
@@ -128,11 +130,12 @@ class Staging:
                 proved = await self.endpoint.load(attempt.slot, pointer, LOAD_DEADLINE_S, gives_way)
             except LoadFailed as error:
                 failures.append(error.failure)
+                passed.append((variant, error.failure.message))
                 continue
             best = await self._keep_faster(attempt, best, _choice(variant, proved))
         if best is None:
             raise Failed(variants.worst(failures))
-        return best
+        return replace(best, degraded=degraded(best.accelerator, passed))
 
     async def _keep_faster(self, attempt: Attempt, best: Choice | None, found: Choice) -> Choice:
         """Never more than two on trial at once: each one takes the memory of a model."""
@@ -142,10 +145,10 @@ class Staging:
         await self.endpoint.drop(attempt.slot, loser.proved.worker)
         return winner
 
-    def _viewed(self, attempt: Attempt) -> tuple[Variant, ...]:
+    def _viewed(self, attempt: Attempt) -> Bundle:
         bundle = self._bundle(attempt, self._manifest(attempt))
         self.store.view(attempt.manifest, bundle.layers)
-        return bundle.chosen
+        return bundle
 
     def _manifest(self, attempt: Attempt) -> Manifest:
         try:

@@ -54,13 +54,17 @@ ENDED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The variant that won at staging, and the worker that proved it."""
+    """The variant that won at staging, and the worker that proved it.
+
+    `degraded`: why no variant for an accelerator did, of those that the device could have run.
+    """
 
     variant: str
     runtime: str
     accelerator: str
     precision: str
     proved: Proved
+    degraded: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,7 @@ class Observed:
         told: the manager has stored everything that this device said.
         spare: what was kept before the last known good model, while its files are here.
         go_back: ordered at the device, and not done yet.
+        degraded: why what serves is on the CPU and not where it should be; empty when it is.
     """
 
     heard: bool
@@ -188,6 +193,7 @@ class Observed:
     told: bool = True
     spare: Pointer | None = None
     go_back: RollBack | None = None
+    degraded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

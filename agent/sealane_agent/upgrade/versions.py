@@ -115,6 +115,10 @@ class Versions:
         self._loaded = hex_of(pointer.manifest)
         return _proved(pointer, said)
 
+    async def restore(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
+        """As `load`: a version has one variant."""
+        return await self.load(slot, pointer, deadline_s)
+
     async def mirror(self, _slot: str, _worker: str) -> SlotStatus:
         """Nothing: a version of the agent answers no requests of which there could be copies."""
         return (await self.status())[0]

@@ -159,6 +159,8 @@ def _slot(slot: SlotReport) -> str:
     line = f"{slot.state}, serves {slot.active_release or 'nothing'}"
     if slot.attempt_release:
         line += f", tries {slot.attempt_release}"
+    if slot.degraded:
+        line += f", degraded: {slot.degraded}"
     if slot.failure:
         line += f", failed in {slot.failure.phase}: {slot.failure.message}"
     return line

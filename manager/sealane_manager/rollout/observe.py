@@ -171,7 +171,8 @@ def _is_about(wanted: Target, device: DeviceId, receipt: Receipt) -> bool:
 
 def _counted(receipt: Receipt) -> str:
     text = f"{receipt.requests} requests, {receipt.errors} errors, {receipt.fallbacks} fallbacks"
-    return f"{text} on {receipt.runtime} {receipt.accelerator}"[:_MAX_DETAIL]
+    weak = f", degraded: {receipt.degraded}" if receipt.degraded else ""
+    return f"{text} on {receipt.runtime} {receipt.accelerator}{weak}"[:_MAX_DETAIL]
 
 
 def _detail(report: SlotReport) -> str:

@@ -135,7 +135,9 @@ class Overview(Sight):
     def troubles(self, reachable: Iterable[str], limit: int) -> tuple[Complaint, ...]:
         """Why devices that can be reached do not serve what they should, the commonest first."""
         device, failure = col(SlotRow.device), col(SlotRow.failure)
-        message, hint = failure["message"].as_string(), failure["hint"].as_string()
+        weak = func.nullif(col(SlotRow.degraded), "")
+        message = func.coalesce(failure["message"].as_string(), weak)
+        hint = failure["hint"].as_string()
         active, desired = col(SlotRow.active_release), func.coalesce(col(DesiredRow.release), "")
         same = (col(SlotRow.slot), col(SlotRow.state), active, desired, message, hint)
         query = (
@@ -262,14 +264,15 @@ class _Fleet:
 
 
 def _troubled() -> Select[Any]:
-    """Devices with a slot that does not serve what it should and has a failure to tell."""
+    """Devices with a slot that tells why it does not serve what it should, or not where."""
     return select(col(SlotRow.device)).outerjoin(DesiredRow, _same_slot()).where(_is_troubled())
 
 
 def _is_troubled() -> ColumnElement[bool]:
     told = func.coalesce(cast(col(SlotRow.failure), String), "null") != "null"
     differs = func.coalesce(col(DesiredRow.release), "") != col(SlotRow.active_release)
-    return or_(col(SlotRow.state) == _SAFE_MODE, and_(told, differs))
+    weak = col(SlotRow.degraded) != ""
+    return or_(col(SlotRow.state) == _SAFE_MODE, and_(told, differs), weak)
 
 
 def _same_slot() -> ColumnElement[bool]:
@@ -371,6 +374,7 @@ def _slot_line(key: tuple[str, str], wanted: DesiredRow | None, said: SlotRow | 
         lkg=report.lkg_release if report else "",
         attempt=report.attempt_release if report else "",
         failure=report.failure if report else None,
+        degraded=report.degraded if report else "",
         reported_at=said.reported_at if said else None,
     )
 

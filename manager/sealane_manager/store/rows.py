@@ -63,6 +63,7 @@ def slot_row(device: DeviceId, report: SlotReport, now: datetime) -> SlotRow:
         attempt_release=report.attempt_release[:MAX_WORD],
         rollout=report.rollout[:MAX_WORD],
         failure=_failure_fields(report.failure) if report.failure else None,
+        degraded=report.degraded[:MAX_SENTENCE],
         reported_at=now,
     )
 
@@ -77,6 +78,7 @@ def slot_report(row: SlotRow) -> SlotReport:
         attempt_release=row.attempt_release,
         rollout=row.rollout,
         failure=_failure(row.failure) if row.failure else None,
+        degraded=row.degraded,
     )
 
 

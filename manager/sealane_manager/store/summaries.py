@@ -78,6 +78,7 @@ class SlotLine:
     attempt: str
     failure: Failure | None
     reported_at: datetime | None
+    degraded: str = ""
 
     @property
     def differs(self) -> bool:

@@ -108,6 +108,7 @@ class SlotRow(Table, table=True):
     attempt_release: str
     rollout: str
     failure: dict[str, str] | None = Field(default=None, sa_type=JSON)
+    degraded: str = ""
     reported_at: datetime
 
 

@@ -284,6 +284,7 @@ class SlotReport(google.protobuf.message.Message):
     ROLLOUT_FIELD_NUMBER: builtins.int
     FAILURE_FIELD_NUMBER: builtins.int
     ATTEMPT_FIELD_NUMBER: builtins.int
+    DEGRADED_FIELD_NUMBER: builtins.int
     slot: builtins.str
     state: builtins.str
     active_release: builtins.str
@@ -292,6 +293,8 @@ class SlotReport(google.protobuf.message.Message):
     rollout: builtins.str
     attempt: builtins.int
     """Number of the attempt within its rollout, from 0."""
+    degraded: builtins.str
+    """Why it serves on the CPU what should be on an accelerator; empty when that is as it should be."""
     @property
     def failure(self) -> global___Failure: ...
     def __init__(
@@ -305,9 +308,10 @@ class SlotReport(google.protobuf.message.Message):
         rollout: builtins.str = ...,
         failure: global___Failure | None = ...,
         attempt: builtins.int = ...,
+        degraded: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["failure", b"failure"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["active_release", b"active_release", "attempt", b"attempt", "attempt_release", b"attempt_release", "failure", b"failure", "lkg_release", b"lkg_release", "rollout", b"rollout", "slot", b"slot", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["active_release", b"active_release", "attempt", b"attempt", "attempt_release", b"attempt_release", "degraded", b"degraded", "failure", b"failure", "lkg_release", b"lkg_release", "rollout", b"rollout", "slot", b"slot", "state", b"state"]) -> None: ...
 
 global___SlotReport = SlotReport
 
