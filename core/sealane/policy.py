@@ -87,6 +87,8 @@ class Policy:
         download, activation: timetables; in each of them a window must be open. A timetable comes
             from one schedule of the manager, and none means any time.
         trial: as the rollout says that brings the release.
+        interrupts: where there is no memory for two models, the slot may serve nobody for as long
+            as the new one is loaded, from the moment in which it could be activated.
     """
 
     download: tuple[tuple[Window, ...], ...] = ()
@@ -94,6 +96,7 @@ class Policy:
     trigger: Trigger = Trigger.WINDOW
     commit: Commit = Commit.LOCAL_HEALTH
     trial: Trial = WHOLE
+    interrupts: bool = field(default=False, kw_only=True)
 
 
 ANY_TIME = Policy()
@@ -117,6 +120,7 @@ def policy_to_json(policy: Policy) -> dict[str, Any]:
         "trigger": str(policy.trigger),
         "commit": str(policy.commit),
         **({} if policy.trial == WHOLE else {"trial": trial_to_json(policy.trial)}),
+        **({"interrupts": True} if policy.interrupts else {}),
     }
 
 
@@ -130,6 +134,7 @@ def policy_from_json(fields: Mapping[str, Any] | None) -> Policy:
         trigger=Trigger(fields["trigger"]),
         commit=Commit(fields["commit"]),
         trial=trial_from_json(fields.get("trial")),
+        interrupts=fields.get("interrupts") is True,
     )
 
 

@@ -2,6 +2,7 @@
 
 Every schedule whose selector means a device holds for it: in each of their timetables a window must
 be open. Of triggers the most patient counts, of commit rules the strictest, of leases the longest.
+One of them is enough to let slots be interrupted: all their windows must be open even so.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Schedule:
     Attributes:
         download, activation: windows, as they are written; none is any time.
         lease: how long a lease is good; zero leaves the manager's own.
+        interrupts: a slot may serve nobody while a release is loaded for which there is no memory
+            beside the one before, once it could be activated.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Schedule:
     trigger: Trigger = Trigger.WINDOW
     commit: Commit = Commit.LOCAL_HEALTH
     lease: timedelta = timedelta(0)
+    interrupts: bool = False
 
 
 def checked(schedule: Schedule) -> Schedule:
@@ -80,6 +84,7 @@ def policy_of(schedules: Iterable[Schedule]) -> tuple[Policy, timedelta]:
         activation=_timetables(each.activation for each in found),
         trigger=_trigger({each.trigger for each in found}),
         commit=_commit({each.commit for each in found}),
+        interrupts=any(each.interrupts for each in found),
     )
     return policy, max((each.lease for each in found), default=timedelta(0))
 

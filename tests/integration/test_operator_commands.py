@@ -199,7 +199,12 @@ def test_a_schedule_is_set_shown_and_removed_and_a_wrong_window_is_a_sentence(
         "both",
         "12h",
     )
+    assert row["interrupts"] is False
     assert "daily 22:00-05:00" in sealane("window", "list").stdout
+    assert sealane("window", "set", "night", "--interrupt").exit_code == 0
+    (row,) = parsed(sealane("window", "list", "-o", "json"))
+    assert row["interrupts"] is True
+    assert "window, interrupts" in sealane("window", "list").stdout
     wrong = sealane("window", "set", "night", "--activation", "at night")
     assert wrong.exit_code == 1
     assert "mon-fri 22:00-05:00" in wrong.stderr

@@ -42,6 +42,7 @@ POLICIES = st.sampled_from(
         Policy(trigger=Trigger.RESTART),
         Policy(trial=Trial(0.5, 30, shadow_seconds=20, disagreement=0.1)),
         Policy(activation=HOUR, trial=Trial(shadow_seconds=400)),
+        Policy(activation=HOUR, interrupts=True),
     ]
 )
 MAX_STEPS = 60 * (MAX_RESTARTS + 2)

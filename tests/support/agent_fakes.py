@@ -11,7 +11,7 @@ from sealane.failure import Failure, FailureKind
 from sealane.names import Digest, ReleaseName, SlotName
 from sealane.trust.documents import Lease, SlotAssignment
 from sealane_agent.layout import Pointer
-from sealane_agent.serving.messages import GivesWay, Proved, Shadowed, SlotStatus, Traffic
+from sealane_agent.serving.messages import MEMORY, GivesWay, Proved, Shadowed, SlotStatus, Traffic
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.uplink.fetch import SourceTrouble
 
@@ -59,6 +59,7 @@ class Died(Exception):  # noqa: N818 - the supervisor is killed at this point
 class FakeEndpoint:
     """Serves slots without processes; `bad` maps a variant or a manifest to why it never proves.
 
+    `crowded`: slots in which there is memory for one model only.
     `dies_after` names a command after which the supervisor dies, once.
     """
 
@@ -70,6 +71,8 @@ class FakeEndpoint:
     shares: dict[str, float] = field(default_factory=dict)
     workers: int = 0
     asked: list[tuple[str, GivesWay]] = field(default_factory=list)
+    crowded: set[str] = field(default_factory=set)
+    interrupted: set[str] = field(default_factory=set)
     dies_after: str = ""
 
     async def status(self) -> tuple[SlotStatus, ...]:
@@ -81,6 +84,11 @@ class FakeEndpoint:
     ) -> Proved:
         self._answer()
         self.asked.append((pointer.variant, gives_way))
+        if slot in self.crowded and self._slot(slot).active is not None:
+            if gives_way is not GivesWay.SERVING:
+                no_room = failure(FailureKind.ENVIRONMENTAL, MEMORY, "it needs 9 MiB of memory")
+                raise LoadFailed(replace(no_room, element=pointer.variant))
+            self.interrupted.add(slot)
         assert deadline_s > 0
         why = self.bad.get(pointer.variant) or self.bad.get(pointer.manifest)
         if why is not None:
@@ -114,6 +122,10 @@ class FakeEndpoint:
             traffic=Traffic(),
             shadow=None,
         )
+        if slot in self.interrupted:
+            self.interrupted.discard(slot)
+            alone = replace(self.statuses[slot], previous=None, previous_worker="", gap_ms=700)
+            self.statuses[slot] = alone
         self._die("activate")
         return self.statuses[slot]
 

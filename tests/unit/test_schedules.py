@@ -41,6 +41,11 @@ def test_of_several_schedules_every_one_must_be_open_and_the_strictest_words_cou
     assert lease == timedelta(days=2)
 
 
+def test_one_schedule_is_enough_to_let_slots_be_interrupted() -> None:
+    assert not policy_of((NIGHT, SUNDAY))[0].interrupts
+    assert policy_of((NIGHT, replace(SUNDAY, interrupts=True)))[0].interrupts
+
+
 def test_without_a_schedule_anything_goes_at_any_time() -> None:
     assert policy_of(()) == (ANY_TIME, timedelta(0))
 
@@ -88,6 +93,11 @@ def test_a_device_gets_its_policy_and_a_lease_for_a_time_offline(store: Store) -
     assert issued.generation == before + 2
     store.schedules.remove("night", ADA)
     assert store.desired.issue(EDGE, START).slots[0].policy == policy_of((SUNDAY,))[0]
+
+
+def test_what_may_be_interrupted_is_stored(store: Store) -> None:
+    store.schedules.put(replace(NIGHT, interrupts=True), ADA)
+    assert store.schedules.list() == (replace(NIGHT, interrupts=True),)
 
 
 def test_schedules_are_logged_replaced_and_removed(store: Store) -> None:

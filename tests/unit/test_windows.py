@@ -149,6 +149,9 @@ def test_a_policy_is_read_as_it_is_written_and_garbage_is_refused() -> None:
     assert policy_from_json(policy_to_json(policy)) == policy
     tried = replace(policy, trial=Trial(0.5, 600, 60, 0.05))
     assert policy_from_json(policy_to_json(tried)) == tried
+    alone = replace(policy, interrupts=True)
+    assert policy_from_json(policy_to_json(alone)) == alone
+    assert "interrupts" not in policy_to_json(policy)
     for wrong in (
         {**policy_to_json(policy), "activation": ["daily 22:00-05:00"]},
         {**policy_to_json(policy), "activation": [[]]},

@@ -29,6 +29,7 @@ from sealane_agent.serving.admission import (
     exceeded,
     why_not,
 )
+from sealane_agent.serving.messages import MEMORY
 from sealane_agent.serving.types import LoadFailed
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
     from sealane_agent.serving.place import Place
     from sealane_agent.serving.slots import Slot
 
-HINT = "end other models, or let models hold more together (worker.together)"
+HINT = (
+    "end other models, let models hold more together (worker.together),"
+    " or let the slot be interrupted (sealane window set --interrupt)"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -186,5 +190,5 @@ def _refused(load: Load, message: str) -> LoadFailed:
     pointer = load.pointer
     told = f"{pointer.release} ({pointer.variant}): {message}"
     return LoadFailed(
-        Failure(FailureKind.ENVIRONMENTAL, "staged", "memory", pointer.variant, told, HINT)
+        Failure(FailureKind.ENVIRONMENTAL, "staged", MEMORY, pointer.variant, told, HINT)
     )

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sealane_agent.layout import Pointer
+
+
+MEMORY: Final = "memory"
+"""Component of the failure of a load for which there is no room."""
 
 
 class GivesWay(StrEnum):

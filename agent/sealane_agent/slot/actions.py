@@ -116,8 +116,8 @@ class Hands:
                 await asyncio.to_thread(self._tools.journal.write, entry)
             case Fetch(attempt):
                 await self._fetch(attempt, seen)
-            case Stage(attempt):
-                await self._stage(attempt, seen)
+            case Stage():
+                await self._stage(action, seen)
             case GiveUp(attempt):
                 await self._give_up(attempt, seen)
             case SetPointer(which, pointer):
@@ -197,11 +197,12 @@ class Hands:
         closed = before_fetching(attempt, seen, self._tools.now()) is not None
         return closed or self._unwanted(attempt)
 
-    async def _stage(self, attempt: Attempt, seen: Observed) -> None:
+    async def _stage(self, action: Stage, seen: Observed) -> None:
+        attempt = action.attempt
         if seen.serving is not None and seen.serving.standby:
             await self.act(DropWorkers(seen.serving.standby), seen)
         try:
-            choice = await self._tools.staging.prove(attempt)
+            choice = await self._tools.staging.prove(attempt, interrupts=action.interrupts)
         except WrongBytes:
             await self._enter(outcomes.changed_on_disk(attempt), seen)
         except ConnectionError:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.failure import FailureKind
 
+from sealane_agent.serving.messages import MEMORY
+from sealane_agent.slot.permission import interruptible
 from sealane_agent.slot.state import Enter, State
 
 if TYPE_CHECKING:
@@ -48,8 +50,12 @@ def interrupted(attempt: Attempt) -> Enter:
 
 
 def failed(attempt: Attempt, failure: Failure, now: datetime, chance: float) -> Enter:
-    """A step failed; `chance` is a random number below 1, for the jitter."""
-    if failure.kind is FailureKind.TRANSIENT:
+    """A step failed; `chance` is a random number below 1, for the jitter.
+
+    What there is no memory for is tried again where its slot may be interrupted, until it may.
+    """
+    awaits_room = failure.component == MEMORY and interruptible(attempt)
+    if failure.kind is FailureKind.TRANSIENT or awaits_room:
         longest = min(PAUSE_FIRST_S * 2**attempt.retries, PAUSE_MAX_S)
         retry_at = now + timedelta(seconds=longest * chance)
         retries = min(attempt.retries + 1, 16)

@@ -84,6 +84,27 @@ def before_activation(attempt: Attempt, seen: Observed, now: datetime) -> Obstac
     )
 
 
+def interruptible(attempt: Attempt) -> bool:
+    """Whether its slot may serve nobody while it is loaded, once it could be activated.
+
+    Not where it is tried beside the release before, which takes both; nor at a machine's next
+    start, before which it must have been proved.
+    """
+    policy = attempt.policy
+    beside = policy.trial.share < 1 or policy.trial.shadow_seconds > 0
+    return policy.interrupts and policy.trigger is not Trigger.RESTART and not beside
+
+
+def fetched_in_windows(attempt: Attempt) -> bool:
+    """Whether it may have to wait for a window before it is staged."""
+    return bool(attempt.policy.download) or interruptible(attempt)
+
+
+def interrupts(attempt: Attempt, seen: Observed, now: datetime) -> bool:
+    """Whether its slot may serve nobody from now on, until it is loaded."""
+    return interruptible(attempt) and before_activation(attempt, seen, now) is None
+
+
 def _held(seen: Observed, now: datetime) -> Obstacle | None:
     open_holds = [hold for hold in seen.holds if now < hold.until]
     if not open_holds:

@@ -17,7 +17,14 @@ from sealane_agent.slot.case import (
     stage_anew,
     worker_of,
 )
-from sealane_agent.slot.permission import LEASE, before_activation, before_fetching, granted
+from sealane_agent.slot.permission import (
+    LEASE,
+    before_activation,
+    before_fetching,
+    fetched_in_windows,
+    granted,
+    interrupts,
+)
 from sealane_agent.slot.shadowing import wants_copies, while_copied
 from sealane_agent.slot.state import AskDocument, Enter, Fetch, GiveUp, Remember, Rest, Stage, State
 
@@ -43,15 +50,17 @@ def fetching(case: Case) -> Action:
     early = _superseded(case) or put_back(case) or _worn_out(case)
     if early:
         return early
-    deadline = WINDOW_DEADLINE if attempt.policy.download else FETCHING_DEADLINE
+    deadline = WINDOW_DEADLINE if fetched_in_windows(attempt) else FETCHING_DEADLINE
     if case.now > attempt.since + deadline:
         return _fail(case, f"it could not be fetched and staged within {deadline.days} days")
     if attempt.retry_at is not None and case.now < attempt.retry_at:
         return Rest()
+    known, _ = granted(attempt, case.wanted, case.seen)
     if not attempt.fetched:
-        known, _ = granted(attempt, case.wanted, case.seen)
         return Rest() if before_fetching(known, case.seen, case.now) else Fetch(known)
-    return Rest() if case.seen.serving is None else Stage(attempt)
+    if case.seen.serving is None:
+        return Rest()
+    return Stage(known, interrupts=interrupts(known, case.seen, case.now))
 
 
 def staged(case: Case) -> Action:

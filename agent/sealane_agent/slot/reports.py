@@ -9,7 +9,8 @@ from sealane.failure import Failure, FailureKind
 from sealane.fleet import SlotReport
 from sealane.receipt import Receipt
 
-from sealane_agent.slot.permission import before_activation, before_fetching
+from sealane_agent.serving.messages import MEMORY
+from sealane_agent.slot.permission import Obstacle, before_activation, before_fetching
 from sealane_agent.slot.state import State
 
 if TYPE_CHECKING:
@@ -74,9 +75,11 @@ def _failure(attempt: Attempt, serving: Pointer | None) -> Failure | None:
 
 
 def _waits_for(attempt: Attempt, seen: Observed, now: datetime) -> Failure | None:
-    """What is in the way of a staged or a fetched release, in the words of a failure."""
+    """What is in the way of a release, or was, in the words of a failure."""
     obstacle = None
-    if attempt.state is State.WAITING:
+    if attempt.state is State.PROBATION:
+        obstacle = _gap(seen)
+    elif attempt.state is State.WAITING:
         obstacle = before_activation(attempt, seen, now)
     elif attempt.state is State.FETCHING and not attempt.fetched:
         obstacle = before_fetching(attempt, seen, now)
@@ -89,6 +92,14 @@ def _waits_for(attempt: Attempt, seen: Observed, now: datetime) -> Failure | Non
         element=str(attempt.release),
         message=obstacle.reason,
     )
+
+
+def _gap(seen: Observed) -> Obstacle | None:
+    gap_ms = seen.serving.gap_ms if seen.serving else 0
+    if not gap_ms:
+        return None
+    reason = f"nobody served for {gap_ms / 1000:.1f} s: there was no memory for two models"
+    return Obstacle(MEMORY, reason)
 
 
 def receipt(

@@ -64,8 +64,11 @@ class Stager(Protocol):
         """Bring every blob into the store; the limits of its probation. Raises Failed, Stopped."""
         ...
 
-    async def prove(self, attempt: Attempt) -> Choice:
-        """What was chosen and proved; raises Failed, WrongBytes or ConnectionError."""
+    async def prove(self, attempt: Attempt, *, interrupts: bool = False) -> Choice:
+        """What was chosen and proved; raises Failed, WrongBytes or ConnectionError.
+
+        `interrupts`: the slot may serve nobody meanwhile, where there is no other way.
+        """
         ...
 
 
@@ -113,7 +116,7 @@ class Staging:
             if self.store.has(here[item.path])
         }
 
-    async def prove(self, attempt: Attempt) -> Choice:
+    async def prove(self, attempt: Attempt, *, interrupts: bool = False) -> Choice:
         """Measure every eligible variant; the fastest one stays loaded.
 
         Raises Failed, WrongBytes when a blob has changed on the disk, or ConnectionError.
@@ -123,19 +126,38 @@ class Staging:
         failures: list[Failure] = []
         passed = list(lost_here(bundle.deployment.variants, self.facts))
         for variant in bundle.chosen:
-            pointer = Pointer(attempt.release, attempt.manifest, variant.name)
+            # What is only compared costs nobody a warm model.
+            gives_way = GivesWay.IDLE if best is None else GivesWay.NOTHING
             try:
-                # What is only compared costs nobody a warm model.
-                gives_way = GivesWay.IDLE if best is None else GivesWay.NOTHING
-                proved = await self.endpoint.load(attempt.slot, pointer, LOAD_DEADLINE_S, gives_way)
+                found = await self._load(attempt, variant, gives_way)
             except LoadFailed as error:
                 failures.append(error.failure)
                 passed.append((variant, error.failure.message))
                 continue
-            best = await self._keep_faster(attempt, best, _choice(variant, proved))
+            best = await self._keep_faster(attempt, best, found)
+        if best is None and interrupts:
+            alone = variants.too_large(bundle.chosen, failures)
+            best = await self._instead(attempt, alone, failures)
         if best is None:
             raise Failed(variants.worst(failures))
         return replace(best, degraded=degraded(best.accelerator, passed))
+
+    async def _instead(
+        self, attempt: Attempt, variant: Variant | None, failures: list[Failure]
+    ) -> Choice | None:
+        """Load a variant in the place of what serves; only one, since nobody serves meanwhile."""
+        if variant is None:
+            return None
+        try:
+            return await self._load(attempt, variant, GivesWay.SERVING)
+        except LoadFailed as error:
+            failures.insert(0, variants.even_alone(error.failure))
+            return None
+
+    async def _load(self, attempt: Attempt, variant: Variant, gives_way: GivesWay) -> Choice:
+        pointer = Pointer(attempt.release, attempt.manifest, variant.name)
+        proved = await self.endpoint.load(attempt.slot, pointer, LOAD_DEADLINE_S, gives_way)
+        return _choice(variant, proved)
 
     async def _keep_faster(self, attempt: Attempt, best: Choice | None, found: Choice) -> Choice:
         """Never more than two on trial at once: each one takes the memory of a model."""

@@ -243,9 +243,13 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Hash every blob again, measure the eligible variants, keep the fastest proved one warm."""
+    """Hash every blob again, measure the eligible variants, keep the fastest proved one warm.
+
+    `interrupts`: what serves may end before it, where there is no memory for both.
+    """
 
     attempt: Attempt
+    interrupts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sealane.bundle.fit import obstacles
 from sealane.failure import Failure, FailureKind
 
+from sealane_agent.serving.messages import MEMORY
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sealane.bundle.types import Variant
     from sealane.fleet import DeviceFacts
@@ -34,6 +37,20 @@ def faster(one: Choice, other: Choice) -> tuple[Choice, Choice]:
         (one, other), key=lambda item: (item.proved.latency_us, item.proved.memory_bytes)
     )
     return ordered[0], ordered[1]
+
+
+def too_large(chosen: Iterable[Variant], failures: Iterable[Failure]) -> Variant | None:
+    """The first of those that were tried for which there was no memory; None when there was."""
+    names = {item.element for item in failures if item.component == MEMORY}
+    return next((variant for variant in chosen if variant.name in names), None)
+
+
+def even_alone(failure: Failure) -> Failure:
+    """What a load failed for that might interrupt its slot: no window brings more memory."""
+    if failure.component != MEMORY:
+        return failure
+    message = f"not even without what serves in its slot: {failure.message}"
+    return replace(failure, component="device", message=message)
 
 
 def worst(failures: Sequence[Failure]) -> Failure:

@@ -78,7 +78,7 @@ class AgentStaging:
         fetch_all(self.store, self.source, (tree,), policy)
         return self._watched(said.probation_s)
 
-    async def prove(self, attempt: Attempt) -> Choice:
+    async def prove(self, attempt: Attempt, *, interrupts: bool = False) -> Choice:  # noqa: ARG002 - as in the protocol
         """Unpack the version and start it once; raises Failed, WrongBytes or ConnectionError."""
         if attempt.manifest == PACKAGE.manifest:
             proved = await self.endpoint.load(attempt.slot, PACKAGE, LOAD_DEADLINE_S)

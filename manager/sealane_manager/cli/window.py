@@ -54,6 +54,9 @@ def set_schedule(
     lease: Annotated[
         str, typer.Option(help="how long a device may activate offline: 12h, 7d")
     ] = "0s",
+    interrupt: Annotated[
+        bool, typer.Option(help="a slot may serve nobody while what fits only alone is loaded")
+    ] = False,
     reason: ReasonOption = "",
     context: ContextOption = None,
 ) -> None:
@@ -68,6 +71,7 @@ def set_schedule(
                 trigger,
                 commit,
                 parse_duration(lease),
+                interrupts=interrupt,
             )
         )
         with connect(context) as manager:
@@ -86,6 +90,7 @@ def _row(schedule: Schedule, output: Format) -> dict[str, Any]:
     if output is Format.TABLE:
         for name in ("download", "activation"):
             row[name] = "; ".join(row[name]) or "any time"
+        row["trigger"] += ", interrupts" if schedule.interrupts else ""
     return row
 
 

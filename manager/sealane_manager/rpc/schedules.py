@@ -21,6 +21,7 @@ def schedule_to_wire(schedule: Schedule) -> wire.Schedule:
         trigger=str(schedule.trigger),
         commit=str(schedule.commit),
         lease_s=round(schedule.lease.total_seconds()),
+        interrupts=schedule.interrupts,
     )
 
 
@@ -41,4 +42,5 @@ def schedule_from_wire(schedule: wire.Schedule) -> Schedule:
         trigger,
         commit,
         timedelta(seconds=schedule.lease_s),
+        interrupts=schedule.interrupts,
     )

@@ -85,6 +85,7 @@ def _row(schedule: Schedule) -> ScheduleRow:
         trigger=str(schedule.trigger),
         commit=str(schedule.commit),
         lease_s=round(schedule.lease.total_seconds()),
+        interrupts=schedule.interrupts,
     )
 
 
@@ -97,4 +98,5 @@ def _schedule(row: ScheduleRow) -> Schedule:
         Trigger(row.trigger),
         Commit(row.commit),
         timedelta(seconds=row.lease_s),
+        interrupts=row.interrupts,
     )

@@ -430,6 +430,7 @@ class ScheduleRow(Table, table=True):
     trigger: str
     commit: str
     lease_s: int = Field(sa_type=BigInteger)
+    interrupts: bool
 
 
 class CalendarRow(Table, table=True):

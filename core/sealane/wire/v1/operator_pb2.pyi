@@ -1299,6 +1299,7 @@ class Schedule(google.protobuf.message.Message):
     TRIGGER_FIELD_NUMBER: builtins.int
     COMMIT_FIELD_NUMBER: builtins.int
     LEASE_S_FIELD_NUMBER: builtins.int
+    INTERRUPTS_FIELD_NUMBER: builtins.int
     name: builtins.str
     selector: builtins.str
     """The devices it holds for."""
@@ -1307,6 +1308,8 @@ class Schedule(google.protobuf.message.Message):
     commit: builtins.str
     lease_s: builtins.int
     """How long a lease is good that a device takes along into a time offline."""
+    interrupts: builtins.bool
+    """A slot may serve nobody while a release is loaded that fits only without the one before."""
     @property
     def download(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """`mon-fri 22:00-05:00`, on the device's own wall clock; none is any time."""
@@ -1323,8 +1326,9 @@ class Schedule(google.protobuf.message.Message):
         trigger: builtins.str = ...,
         commit: builtins.str = ...,
         lease_s: builtins.int = ...,
+        interrupts: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["activation", b"activation", "commit", b"commit", "download", b"download", "lease_s", b"lease_s", "name", b"name", "selector", b"selector", "trigger", b"trigger"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["activation", b"activation", "commit", b"commit", "download", b"download", "interrupts", b"interrupts", "lease_s", b"lease_s", "name", b"name", "selector", b"selector", "trigger", b"trigger"]) -> None: ...
 
 global___Schedule = Schedule
 
