@@ -162,7 +162,7 @@ def test_no_wake_up_is_lost_between_two_threads_that_sleep_at_every_chance() -> 
     worker = other_end(endpoint)
     for bell in (endpoint.handles.worker_bell, endpoint.handles.endpoint_bell):
         os.set_blocking(bell, True)
-    rounds = 2_000
+    turns = [1 + number % SMALL.slots for number in range(1_000)]
 
     def wait(line_end: Ring, *, answers: bool) -> int:
         line = line_end.answers if answers else line_end.requests
@@ -173,14 +173,16 @@ def test_no_wake_up_is_lost_between_two_threads_that_sleep_at_every_chance() -> 
         return slot
 
     def work() -> None:
-        for _ in range(rounds):
+        for _ in range(sum(turns)):
             worker.answers.put(wait(worker, answers=False))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    for number in range(rounds):
-        endpoint.requests.put(number % SMALL.slots)
-        assert wait(endpoint, answers=True) == number % SMALL.slots
+    for asked in turns:
+        for slot in range(asked):
+            endpoint.requests.append(slot)
+        endpoint.requests.wake()
+        assert [wait(endpoint, answers=True) for _ in range(asked)] == list(range(asked))
     thread.join()
     worker.close()
     endpoint.close()

@@ -25,10 +25,9 @@ from sealane_agent.serving.ring_frames import (
     lay_out,
     read_frame,
     read_table,
-    set_wanted,
     table_bytes,
     unset_wanted,
-    write_laid_out,
+    write_request,
 )
 from sealane_agent.serving.spinning import Spin
 from sealane_agent.serving.totals import Totals
@@ -151,7 +150,8 @@ class Exchange:
         except InvalidInference as error:
             done(error)
             return nothing
-        if len(self._line) >= WAITING:
+        waiting = len(self._line)
+        if waiting >= WAITING:
             done(Overloaded(f"{WAITING} requests wait for this model", hint="come back later"))
             return nothing
         now = time.monotonic()
@@ -160,14 +160,15 @@ class Exchange:
             done(_expired())
             return nothing
         request = _Request(layout, inference, done, timeout_s, now, now)
-        if self._free and not self._line:
+        if self._free and not waiting:
             self._submit(request, self._free.pop())
-            self._note_inside()
         else:
             self._line.put(request, terms.priority)
             self._advance()
-        if self._spin.limit_s and len(self._inside) == 1:
-            self._look_for_it(now)
+        if len(self._inside) == 1:
+            self._note_inside()
+            if self._spin.limit_s:
+                self._look_for_it(now)
         return lambda: self._forget(request)
 
     def _look_for_it(self, now_s: float) -> None:
@@ -242,11 +243,16 @@ class Exchange:
             self._idle.set()
 
     def _submit(self, request: _Request, number: int) -> None:
-        slot = self._ring.slot(number)
+        inference = request.inference
+        request.since_s = now = time.monotonic()
+        deadline_s = inference.terms.deadline_s
+        if deadline_s <= now:
+            self._free.append(number)
+            request.finish(_expired())
+            return
+        slot, pieces = self._ring.slot(number), [tensor.data for tensor in inference.inputs]
         try:
-            write_laid_out(
-                slot, request.layout, [tensor.data for tensor in request.inference.inputs]
-            )
+            write_request(slot, request.layout, pieces, deadline_s)
         except FrameTooLarge as error:
             self._free.append(number)
             request.finish(
@@ -256,13 +262,6 @@ class Exchange:
                 )
             )
             return
-        request.since_s = time.monotonic()
-        deadline_s = request.inference.terms.deadline_s
-        if deadline_s <= request.since_s:
-            self._free.append(number)
-            request.finish(_expired())
-            return
-        set_wanted(slot, deadline_s)
         request.slot = number
         self._inside[number] = request
         self._ring.requests.append(number)
@@ -344,7 +343,7 @@ class Exchange:
             return self._read_frame(slot)
         return tuple(
             [
-                Tensor(name, datatype, shape, bytes(slot[start:stop]))
+                Tensor(name, datatype, shape, slot[start:stop].tobytes())
                 for name, datatype, shape, start, stop in known
             ]
         )

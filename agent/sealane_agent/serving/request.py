@@ -126,25 +126,30 @@ class Request:
 
     def _succeed(self, place: Place, tensors: Answer) -> None:
         now = perf_counter()
-        micros = (now - self._begun) * 1e6
+        micros, seconds = (now - self._begun) * 1e6, now - self._arrived
         place.lifetime.record(micros)
         inputs = self._inference.inputs
         rows = inputs[0].shape[0] if inputs and inputs[0].shape else 1
-        place.totals.answer(now, now - self._arrived, rows)
-        if place is self._active:
+        place.totals.answer(now, seconds, rows)
+        active, own = self._active, place is self._addressee
+        if place is active:
             self._counters.latency.record(micros)
         self._answered = place.name
         self._finished = True
-        if self._series is not None:
-            series = self._series if place is self._addressee else place.helping
-            if series is not None:
-                series.answer(now, now - self._arrived, self._inference, tensors)
-            if series is not self._series or self._attempts:
+        series = self._series if own else place.helping
+        if series is not None and self._series is not None:
+            series.answer(now, seconds, self._inference, tensors)
+        if own and not self._attempts:
+            self._over = True
+            if place is active:
+                self._counters.count_answer()
+        else:
+            if self._series is not None and (series is not self._series or self._attempts):
                 self._record_detour(self._series, series)
-        self._end()
+            self._end()
         self._done(Answered(place.pointer, tensors, self._told(place)))
         shadow = self._slot.shadow
-        if shadow is not None and place is self._active is self._addressee:
+        if shadow is not None and own and place is active:
             shadow.offer(self._inference, tensors)
 
     def _told(self, place: Place) -> Arm | None:

@@ -99,7 +99,7 @@ class Line:
         self._sleeps_at = tail_at + _SLEEPS_FROM_TAIL
         self._entries_at = _ENTRIES_AT + (0 if tail_at == _REQUESTS_AT else MAX_SLOTS)
         self._bell = bell
-        self._taken = 0
+        self._taken = self._seen = 0
         self._barrier = barrier()
 
     def put(self, slot: int) -> None:
@@ -117,11 +117,11 @@ class Line:
         words[self._entries_at + tail % MAX_SLOTS] = slot
         self._barrier()
         words[self._tail_at] = (tail + 1) & 0xFFFF_FFFF_FFFF_FFFF
-        self._barrier()
 
     def wake(self) -> None:
-        """Ring the bell of a reader that sleeps."""
+        """Ring the bell of a reader that sleeps; after all that was appended."""
         words = self._words
+        self._barrier()
         if words[self._sleeps_at]:
             words[self._sleeps_at] = 0
             words[self._sleeps_at + 1] = time.monotonic_ns()
@@ -133,12 +133,14 @@ class Line:
 
     def take(self) -> int | None:
         """The next slot, or None when the line is empty."""
-        if self._words[self._tail_at] == self._taken:
-            return None
-        self._barrier()
-        slot = self._words[self._entries_at + self._taken % MAX_SLOTS]
-        self._taken += 1
-        return slot
+        taken = self._taken
+        if taken == self._seen:
+            self._seen = self._words[self._tail_at]
+            if taken == self._seen:
+                return None
+            self._barrier()
+        self._taken = taken + 1
+        return self._words[self._entries_at + taken % MAX_SLOTS]
 
     def sleep(self) -> bool:
         """Announce that the reader waits for its bell; False when something came meanwhile."""

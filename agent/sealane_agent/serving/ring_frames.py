@@ -32,6 +32,7 @@ MAX_PIECES: Final = 1024
 """Tensors in one frame."""
 
 _WANTED: Final = struct.Struct("<Q")
+_SOME_TIME: Final = _WANTED.pack(1)
 _HEAD: Final = struct.Struct("<IHH")
 _HEAD_AT: Final = _WANTED.size
 _TABLE_AT: Final = _HEAD_AT + _HEAD.size
@@ -118,6 +119,23 @@ def write_laid_out(slot: memoryview, layout: Layout, pieces: Iterable[bytes | me
         slot[place : place + len(data)] = data
 
 
+def write_request(
+    slot: memoryview, layout: Layout, pieces: Iterable[bytes | memoryview], deadline_s: float
+) -> None:
+    """Write a request whose layout is known, and until when its answer is wanted.
+
+    Raises FrameTooLarge, and then has written nothing.
+    """
+    table, places, needed = layout
+    if needed > len(slot):
+        raise FrameTooLarge(needed, len(slot))
+    slot[: _HEAD_AT + len(table)] = _SOME_TIME + table
+    for place, data in zip(places, pieces, strict=True):
+        slot[place : place + len(data)] = data
+    if deadline_s != inf:
+        set_wanted(slot, deadline_s)
+
+
 def lay_out(frame: Frame) -> Layout:
     """Where the frame's table and tensors go."""
     at = _TABLE_AT + _CHOICE.size * len(frame.chosen)
@@ -139,7 +157,7 @@ def lay_out(frame: Frame) -> Layout:
 
 def read_table(slot: memoryview, length: int) -> bytes:
     """What stands where the table of a frame of that length would: equal tables, equal frames."""
-    return bytes(slot[_HEAD_AT : _HEAD_AT + length])
+    return slot[_HEAD_AT : _HEAD_AT + length].tobytes()
 
 
 def table_bytes(frame: Frame) -> int:

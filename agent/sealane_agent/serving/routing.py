@@ -115,10 +115,6 @@ class Tally:
     fallback: bool = False
 
 
-_STRAIGHT: Final = Tally(request=True)
-"""Of a request that its place answered at once, as nearly all are."""
-
-
 def choose(situation: Situation) -> Choice:
     """Who answers, or what else to do."""
     if situation.active is None:
@@ -166,8 +162,6 @@ def tally(active: str, attempts: tuple[Attempt, ...], answered: str | None) -> T
     or fails on, says nothing about the release, and a deadline that its client chose says nothing:
     else a client could bring a good one down.
     """
-    if answered == active and not attempts:
-        return _STRAIGHT
     own = [attempt for attempt in attempts if attempt.place == active]
     if answered == active:
         return Tally(request=True, error=any(attempt.result.lost for attempt in own))
