@@ -11,7 +11,7 @@ from sealane_agent.oip.compression import WINDOW_BITS, coding_wished, deflate, i
 from sealane_agent.oip.http import Response, opening
 from sealane_agent.oip.http_reader import BODY_BYTES, HttpRefused
 from sealane_agent.oip.parameters import terms_of
-from sealane_agent.oip.rest_codec import Computed, decode_infer
+from sealane_agent.oip.rest_codec import Computed, decode_infer, encode_infer
 from sealane_agent.oip.rest_pages import JSON, failed, refuse
 from sealane_agent.oip.rest_paths import Resource, Route, parse_route
 from sealane_agent.oip.rest_plans import Answers, Plans
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealane_agent.oip.http_reader import Request
-    from sealane_agent.oip.rest_codec import AnswerForm, RestInference
+    from sealane_agent.oip.rest_codec import RestInference
     from sealane_agent.oip.rest_pages import RestPages
+    from sealane_agent.oip.rest_plans import AnswerForm
     from sealane_agent.serving.dataplane import Dataplane
     from sealane_agent.serving.request import Outcome
     from sealane_agent.serving.types import Answered, Tensor
@@ -94,13 +95,17 @@ class RestDoor:
         wish = asked.asked.wish
         if not wish.plain:
             outputs = self._pages.formed(who, wish, outputs)
-        computed = Computed(who[0], pointer.release.version, arm)
-        answer = self._answers.encode(computed, asked, outputs)
-        form = answer.form
+        model = who[0], pointer.release.version, arm
+        form = self._answers.find(model, asked, outputs)
         if form is None:
+            answer = encode_infer(Computed(*model), asked.asked, outputs)
             return Response(200, answer.parts, _headers(answer.json_bytes))
-        headers, head = form.note or _remember(form, outputs)
-        return Response(200, answer.parts, headers, head)
+        data = [tensor.data for tensor in outputs]
+        if asked.asked.request_id:
+            head = form.with_id(asked.asked.request_id)
+            return Response(200, (head, *data), _headers(len(head)))
+        headers, whole = form.note or _remember(form, outputs)
+        return Response(200, (form.json, *data), headers, whole)
 
     async def answer(self, request: Request) -> Response:
         """One request's response; whatever is wrong becomes an error body."""

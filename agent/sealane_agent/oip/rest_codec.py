@@ -7,7 +7,6 @@ ends. What a client sent wrongly raises InvalidInference.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from sealane.limits import MIB
@@ -58,35 +57,11 @@ class Computed(NamedTuple):
     arm: str | None = None
 
 
-@dataclass(slots=True, eq=False)
-class AnswerForm:
-    """The JSON of answers that differ in their tensors' bytes only.
-
-    Attributes:
-        json: the whole of it, without an id; one would stand at `id_at`.
-        note: what a door remembers of such answers.
-    """
-
-    json: bytes
-    id_at: int
-    note: Any = None
-
-    def with_id(self, request_id: str) -> bytes:
-        """The JSON of an answer to a request with an id."""
-        own = f'"id":{json.dumps(request_id)},'.encode()
-        return self.json[: self.id_at] + own + self.json[self.id_at :]
-
-
 class RestAnswer(NamedTuple):
-    """A response body in parts; `json_bytes` is None when it is only JSON.
-
-    Attributes:
-        form: what it has in common with earlier ones, when that was noticed.
-    """
+    """A response body in parts; `json_bytes` is None when it is only JSON."""
 
     parts: tuple[bytes | memoryview, ...]
     json_bytes: int | None
-    form: AnswerForm | None = None
 
 
 def decode_infer(

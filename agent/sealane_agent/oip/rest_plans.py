@@ -5,17 +5,17 @@ Pure. Whatever is remembered, a request is read and an answer written as `rest_c
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sealane.bundle.types import DataType
 from sealane.limits import KIB
 
 from sealane_agent.oip.rest_codec import (
-    AnswerForm,
     Asked,
     Computed,
-    RestAnswer,
     RestInference,
     decode_infer,
     encode_infer,
@@ -114,33 +114,50 @@ def _cut(body: bytes | memoryview, json_bytes: int) -> tuple[bytes, str]:
     return (head[begin.end() :], begin[1].decode()) if begin else (head, "")
 
 
+@dataclass(slots=True, eq=False)
+class AnswerForm:
+    """The JSON of answers that differ in their tensors' bytes only.
+
+    Attributes:
+        json: the whole of it, without an id; one would stand at `id_at`.
+        note: what a door remembers of such answers.
+    """
+
+    json: bytes
+    id_at: int
+    note: Any = None
+
+    def with_id(self, request_id: str) -> bytes:
+        """The JSON of an answer to a request with an id."""
+        own = f'"id":{json.dumps(request_id)},'.encode()
+        return self.json[: self.id_at] + own + self.json[self.id_at :]
+
+
 class Answers:
-    """Encodes answers, and remembers the JSON of those that are repeated: it tells only forms."""
+    """Forms of answers that were written before."""
 
     def __init__(self) -> None:
         self._known: dict[Any, AnswerForm] = {}
 
-    def encode(
-        self, model: Computed, request: RestInference, outputs: tuple[Tensor, ...]
-    ) -> RestAnswer:
-        """Write a response as `encode_infer` does."""
-        inference, (request_id, wish, _) = request
+    def find(
+        self,
+        model: tuple[str, int, str | None],
+        request: RestInference,
+        outputs: tuple[Tensor, ...],
+    ) -> AnswerForm | None:
+        """The form of an answer that a model computed; None when its JSON is not just repeated."""
+        inference, (_, wish, _) = request
         if inference.form is None or not wish.plain:
-            return encode_infer(model, request.asked, outputs)
+            return None
         key = (model, wish, *[(tensor[:3], len(tensor.data)) for tensor in outputs])
-        form = self._known.get(key)
-        if form is None:
-            return self._encode_first(key, request.asked, outputs)
-        if request_id:
-            head = form.with_id(request_id)
-            return RestAnswer((head, *[tensor.data for tensor in outputs]), len(head))
-        return RestAnswer((form.json, *[tensor.data for tensor in outputs]), len(form.json), form)
+        return self._known.get(key) or self._remember(key, request.asked, outputs)
 
-    def _encode_first(self, key: Any, asked: Asked, outputs: tuple[Tensor, ...]) -> RestAnswer:
-        answer = encode_infer(key[0], asked._replace(request_id=""), outputs)
-        if answer.json_bytes is not None and len(answer.parts) == len(outputs) + 1:
-            head = bytes(answer.parts[0])
-            while len(self._known) >= PLANS:
-                self._known.pop(next(iter(self._known)))
-            self._known[key] = AnswerForm(head, head.index(b'"outputs":'))
-        return encode_infer(key[0], asked, outputs) if asked.request_id else answer
+    def _remember(self, key: Any, asked: Asked, outputs: tuple[Tensor, ...]) -> AnswerForm | None:
+        answer = encode_infer(Computed(*key[0]), asked._replace(request_id=""), outputs)
+        if answer.json_bytes is None or len(answer.parts) != len(outputs) + 1:
+            return None
+        head = bytes(answer.parts[0])
+        while len(self._known) >= PLANS:
+            self._known.pop(next(iter(self._known)))
+        self._known[key] = AnswerForm(head, head.index(b'"outputs":'))
+        return self._known[key]

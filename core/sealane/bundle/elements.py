@@ -43,6 +43,9 @@ IN_MEMORY: Final[Mapping[DataType, np.dtype[Any]]] = {
 }
 """What every tensor is in memory."""
 
+COPIED_BYTES: Final = 4096
+"""Arrays up to here are copied sooner than looked at in another way."""
+
 _LENGTH: Final = struct.Struct("<I")
 _HALF: Final = 16
 
@@ -61,6 +64,8 @@ def array_of(
 def bytes_of(array: NDArray[Any]) -> bytes | memoryview:
     """The array's bytes in C order; texts each behind their length."""
     if array.dtype.kind != "O":
+        if array.nbytes <= COPIED_BYTES:
+            return array.tobytes()
         return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     texts = (text if isinstance(text, bytes) else str(text).encode() for text in array.reshape(-1))
     return b"".join(part for text in texts for part in (_LENGTH.pack(len(text)), text))
