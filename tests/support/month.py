@@ -68,16 +68,20 @@ class Month:
         releases: of each device.
         sites: of each device.
         windows_of: devices whose own windows are written; the others only count in the cohorts.
+        in_blocks: whether housekeeping packed what has ended.
     """
 
     now: int
     releases: Mapping[str, str]
     sites: Mapping[str, str]
     windows_of: Sequence[str]
+    in_blocks: bool = True
 
     @property
     def packed(self) -> Mapping[int, int]:
         """Until when the windows of a tier lie in blocks."""
+        if not self.in_blocks:
+            return {HOUR: 0, MINUTE: 0}
         return {
             HOUR: (self.now - 2 * DAY) // DAY * DAY,
             MINUTE: (self.now - LATE_S) // HOUR * HOUR,
