@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from demo_story.plant import MODEL, SLOT
 from demo_story.processes import wait_for
-from support.stories import refusal, still_answered
+from support.stories import refusal, samples, still_answered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,3 @@ def test_samples_are_kept_sealed_and_shown_until_the_device_says_never(
     still_answered(log)
     assert not list((device / "samples").glob("*.sample"))
     assert len(samples(plant)) <= before + 1  # one may have been on its way
-
-
-def samples(plant: Plant) -> list[dict[str, Any]]:
-    return list(json.loads(plant.processes.sealane("sample", "list", "-o", "json")))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -77,6 +78,11 @@ def still_answered(log: Path, version: str = "1") -> None:
     requests = report.read_requests(log)
     assert wrong_answers(requests) == []
     assert requests[-1].version == version
+
+
+def samples(plant: Plant) -> list[dict[str, Any]]:
+    """`sealane sample list`."""
+    return list(json.loads(plant.processes.sealane("sample", "list", "-o", "json")))
 
 
 def wrong_answers(requests: list[Request]) -> list[Request]:
