@@ -30,10 +30,9 @@ import json
 import socket
 import struct
 import threading
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import quote
 
 import numpy as np
@@ -91,8 +90,7 @@ class EndpointRefused(SealaneError):  # noqa: N818 - the word says what happened
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a model answered.
 
     Attributes:
@@ -184,10 +182,7 @@ class Client:
         places = {name: self._place(name, array) for name, array in (into or {}).items()}
         key = (
             (model, version, *places.items()),
-            *[
-                (name, one.datatype, one.shape, one.place, one.size)
-                for name, one in tensors.items()
-            ],
+            *[(name, one.form) for name, one in tensors.items()],
         )
         head = self._forms.get(key)
         if head is None:
@@ -217,8 +212,8 @@ class Client:
         return found
 
     def _get(self, path: str) -> tuple[int, bytes]:
-        status, _, body = self._ask([f"GET {path} HTTP/1.1\r\nHost: sealane\r\n\r\n".encode()])
-        return status, bytes(body)
+        head, body = self._ask([f"GET {path} HTTP/1.1\r\nHost: sealane\r\n\r\n".encode()])
+        return head.status, bytes(body)
 
     def _remember(self, key: Any, tensors: Mapping[str, Given], described: bytes) -> bytes:
         """Everything of such a request but the tensors' bytes."""
@@ -302,11 +297,11 @@ class Client:
 
     def _read(self, response: _Response, into: Arrays) -> Answer:
         _check(response)
-        _, headers, body = response
-        head = bytes(body[: int(headers.get(_JSON_LENGTH, len(body)))])
-        form = self._answers.get(head)
+        (_, length, json_length), body = response
+        said = body[: length if json_length is None else json_length].tobytes()
+        form = self._answers.get(said)
         if form is None:
-            form = self._understand(head)
+            form = self._understand(said)
         outputs = {tensor.name: tensor.read(body) for tensor in form.sent}
         for tensor in form.laid:
             outputs[tensor.name] = tensor.read(into[tensor.name])
@@ -324,9 +319,9 @@ class Client:
 
 
 def _check(response: _Response) -> None:
-    status, _, body = response
-    if status != _OK:
-        raise _refusal(status, bytes(body))
+    head, body = response
+    if head.status != _OK:
+        raise _refusal(head.status, bytes(body))
 
 
 def _registration(region: SharedRegion) -> bytes:
@@ -337,7 +332,15 @@ def _registration(region: SharedRegion) -> bytes:
     ).encode()
 
 
-_Response = tuple[int, dict[str, str], memoryview]
+class _Head(NamedTuple):
+    """What the head of an answer says; `json_length` where tensors follow its JSON."""
+
+    status: int
+    length: int
+    json_length: int | None
+
+
+_Response = tuple[_Head, memoryview]
 
 
 class _Ended(Exception):  # noqa: N818 - the word says what happened
@@ -361,17 +364,14 @@ def _receive(connection: socket.socket) -> _Response:
         if not more or len(data) > HEAD_BYTES:
             raise EndpointAway("what answered speaks no HTTP")
         data += more
-    status, headers = _parse(data[:end])
-    length = int(headers.get(_LENGTH, 0))
-    if length > ANSWER_BYTES:
-        raise EndpointAway(f"an answer of {length} bytes is more than {ANSWER_BYTES}")
-    body = data[end + 4 :]
-    if len(body) == length:
-        return status, headers, memoryview(body)
-    return status, headers, _receive_rest(connection, body, length)
+    head = _parse(data[:end])
+    if head.length > ANSWER_BYTES:
+        raise EndpointAway(f"an answer of {head.length} bytes is more than {ANSWER_BYTES}")
+    body = memoryview(data)[end + 4 :]
+    return head, body if len(body) == head.length else _receive_rest(connection, body, head.length)
 
 
-def _receive_rest(connection: socket.socket, begun: bytes, length: int) -> memoryview:
+def _receive_rest(connection: socket.socket, begun: memoryview, length: int) -> memoryview:
     whole = bytearray(length)
     view = memoryview(whole)
     view[: len(begun)] = begun
@@ -385,14 +385,21 @@ def _receive_rest(connection: socket.socket, begun: bytes, length: int) -> memor
 
 
 @lru_cache(maxsize=FORMS)
-def _parse(head: bytes) -> tuple[int, dict[str, str]]:
+def _parse(head: bytes) -> _Head:
     try:
         first, *lines = head.decode("latin-1").split("\r\n")
-        status = int(first.split(" ", 2)[1])
+        pairs = (line.partition(":") for line in lines)
+        said = {name.strip().lower(): value.strip() for name, _, value in pairs}
+        json_length = _number(said[_JSON_LENGTH]) if _JSON_LENGTH in said else None
+        return _Head(_number(first.split(" ", 2)[1]), _number(said.get(_LENGTH, "0")), json_length)
     except (ValueError, IndexError):
         raise EndpointAway("what answered speaks no HTTP") from None
-    pairs = (line.partition(":") for line in lines)
-    return status, {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
 
 
 def _refusal(status: int, body: bytes) -> EndpointRefused:

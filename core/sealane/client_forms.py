@@ -50,16 +50,21 @@ class Given(NamedTuple):
     """One tensor of a request.
 
     Attributes:
-        content: its bytes; None when they lie in memory that is shared.
         place: the region's name and the offset; None when the bytes are sent.
         size: of the bytes.
+        content: the bytes; None when they lie in memory that is shared.
     """
 
     datatype: DataType
     shape: tuple[int, ...]
-    content: Any
     place: Place | None
     size: int
+    content: Any
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """All that is said of it."""
+        return self[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +112,9 @@ def given(name: str, array: NDArray[Any], place: Place | None) -> Given:
     datatype = _datatype(name, array)
     if datatype is DataType.BYTES:
         texts = bytes_of(array.astype(object))
-        return Given(datatype, array.shape, texts, None, len(texts))
-    content = None if place else array.reshape(-1).view(np.uint8).data
-    return Given(datatype, array.shape, content, place, array.nbytes)
+        return Given(datatype, array.shape, None, len(texts), texts)
+    content = None if place else bytes_of(array)
+    return Given(datatype, array.shape, place, array.nbytes, content)
 
 
 def _datatype(name: str, array: NDArray[Any]) -> DataType:

@@ -248,6 +248,8 @@ def test_who_takes_a_request_and_never_answers_is_given_up_in_time() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
         b"rubbish\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
         b"x" * 70_000 + b"\r\n\r\n",
