@@ -228,14 +228,16 @@ class Operator:
     def get_rollout(self, rollout: str) -> RolloutView:
         """One rollout with all its devices and decisions."""
         whole = Assembly()
-        request = wire.GetRolloutRequest(id=rollout)
+        request = wire.GetRolloutRequest(id=rollout, in_parts=True)
         while True:
             with understood(self._address):
                 answer = self._stub.GetRollout(request, timeout=_CALL_SECONDS)
             whole.add(convert.rollout_from_wire(answer.rollout))
             if not answer.next_page_token:
                 return whole.view
-            request = wire.GetRolloutRequest(id=rollout, page_token=answer.next_page_token)
+            request = wire.GetRolloutRequest(
+                id=rollout, page_token=answer.next_page_token, in_parts=True
+            )
 
     def _completed(self, part: RolloutView) -> RolloutView:
         """The rollout of a first part, with what that left out."""
@@ -273,7 +275,7 @@ class Operator:
 
     def watch_rollout(self, rollout: str) -> Iterator[RolloutView]:
         """The rollout now and after every change, until it has ended; whole each time."""
-        call = self._stub.WatchRollout(wire.WatchRolloutRequest(id=rollout))
+        call = self._stub.WatchRollout(wire.WatchRolloutRequest(id=rollout, in_parts=True))
         whole = Assembly()
         try:
             with understood(self._address):

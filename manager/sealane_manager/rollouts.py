@@ -15,6 +15,7 @@ from sealane.errors import InvalidName
 from sealane.limits import MIB
 from sealane.names import DeviceId, ReleaseName
 
+from sealane_manager.assembly import Assembly
 from sealane_manager.rollout.types import DeviceState, Phase, RolloutState
 from sealane_manager.store.summaries import Page
 from sealane_manager.views import (
@@ -105,6 +106,15 @@ class Rollouts:
         found = self._part(self._store.rollouts.id_of(rollout), _at(token))
         at = found.following
         return RolloutPart(found.view, f"{at.position}.{at.line}" if found.more else "")
+
+    def whole(self, rollout: str) -> RolloutView:
+        """One rollout with all its devices and decisions; raises NotKnown."""
+        whole, token, more = Assembly(), "", True
+        while more:
+            part = self.part(rollout, token)
+            whole.add(part.rollout)
+            token, more = part.following, bool(part.following)
+        return whole.view
 
     def judgements(self, rollout: str) -> tuple[JudgementRecord, ...]:
         """What the gate of one rollout said, with all that it saw; raises NotKnown."""

@@ -335,14 +335,16 @@ def test_no_list_of_the_operators_port_names_what_lies_elsewhere(
     with channel(manager, context) as wire:
         for name, request in READS.items():
             assert FOREIGN not in str(call(wire, methods()[name], request)), name
-        get = operator_pb2.GetRolloutRequest(id=made)
-        found = call(wire, methods()["OperatorService/GetRollout"], get)
-        watched = call(
-            wire,
-            methods()["OperatorService/WatchRollout"],
-            operator_pb2.WatchRolloutRequest(id=made),
-        )
-    for seen in (found, watched):
+        get, watch = (methods()[f"OperatorService/{each}Rollout"] for each in ("Get", "Watch"))
+        told = [
+            call(wire, method, request(id=made, in_parts=in_parts))
+            for in_parts in (True, False)
+            for method, request in (
+                (get, operator_pb2.GetRolloutRequest),
+                (watch, operator_pb2.WatchRolloutRequest),
+            )
+        ]
+    for seen in told:
         assert [each.device for each in seen.rollout.devices] == [MINE]
         assert FOREIGN not in str(seen)
         assert ELSEWHERE in {each.actor.removeprefix("device ") for each in seen.rollout.decisions}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,11 @@ import pytest
 from sealane.errors import InvalidName
 from sealane.names import DeviceId
 from sealane_manager.assembly import Assembly
+from sealane_manager.errors import Refused
 from sealane_manager.rollout.types import DeviceState
 from sealane_manager.rollouts import ANSWER_BYTES, PART
 from sealane_manager.rpc import convert
+from sealane_manager.rpc.whole import in_one
 from sealane_manager.store.rollouts import Rollouts as Stored
 from sealane_manager.store.rows import MAX_SENTENCE
 from sqlalchemy import text
@@ -65,6 +68,21 @@ def test_a_new_rollout_is_told_with_its_first_devices_and_all_counts(
     _, made = plant
     assert (len(made.devices), made.counts) == (PART, {"waiting": DEVICES})
     assert size(made) <= ANSWER_BYTES
+
+
+def test_who_knows_no_parts_is_told_everything_that_a_message_holds_or_what_to_do(
+    plant: tuple[Dashboard, RolloutView],
+) -> None:
+    dashboard, _ = plant
+    whole = dashboard.offices.rollouts.whole("r-1")
+    told = in_one(whole)
+    assert [each.device for each in told.devices] == [each.device for each in whole.devices]
+    assert len(whole.devices) == DEVICES
+    longest = "\N{EURO SIGN}" * MAX_SENTENCE
+    wordy = replace(whole, devices=tuple(replace(x, detail=longest) for x in whole.devices))
+    with pytest.raises(Refused, match=f"{DEVICES} devices") as refused:
+        in_one(wordy)
+    assert "install the command line" in refused.value.hint
 
 
 def test_no_part_is_too_large_and_all_together_are_the_rollout(

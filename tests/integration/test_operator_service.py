@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sealane.errors import SealaneError
 from sealane.names import DeviceId, Digest, ReleaseName
+from sealane.wire.v1 import operator_pb2 as wire
 from sealane_manager.client import Operator
 from sealane_manager.errors import NotKnown, Refused, Unreachable
 from sealane_manager.rollout.types import (
@@ -204,6 +205,28 @@ def test_a_watch_tells_every_change_and_ends_with_the_rollout(
     assert not watcher.is_alive()
     assert seen[-1].state is RolloutState.ABORTED
     assert seen[-1].ended_at is not None
+
+
+def test_a_command_line_that_knows_no_parts_hears_of_all_devices_each_time(
+    manager: RunningManager, operator: Operator
+) -> None:
+    names = {"older-1", "older-2"}
+    for name in names:
+        manager.enrolled(name, {"test": "older"})
+    started = operator.create_rollout(a_spec("test=older"))
+    got = operator._stub.GetRollout(wire.GetRolloutRequest(id=started.id), timeout=30)
+    watch = operator._stub.WatchRollout(wire.WatchRolloutRequest(id=started.id), timeout=30)
+    first = next(watch)
+    operator.control_rollout(started.id, Operation.PAUSE, "look first")
+    operator.control_rollout(started.id, Operation.ABORT, "no")
+    *_, last = watch
+
+    assert got.next_page_token == ""
+    for answer in (got, first, last):
+        assert {each.device for each in answer.rollout.devices} == names
+    assert last.rollout.state == "aborted"
+    told = [each.action for each in last.rollout.decisions]
+    assert told == [each.action for each in operator.get_rollout(started.id).decisions]
 
 
 def test_an_operation_that_the_state_does_not_allow_is_refused(

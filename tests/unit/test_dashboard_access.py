@@ -76,7 +76,7 @@ def test_a_role_may_do_what_it_needs_and_no_more(role: Role, allowed: set[Act]) 
 def test_who_may_not_is_told_whom_to_ask() -> None:
     with pytest.raises(NotAllowed, match="may not revoke a device") as refused:
         Who("eve", Role.VIEWER).check(Act.REVOKE)
-    assert refused.value.hint == "ask somebody who is approver"
+    assert refused.value.hint == "ask somebody with the role approver"
 
 
 @pytest.mark.parametrize("name", ["controller", "device", "Ada", "a b", "", "x" * 65])

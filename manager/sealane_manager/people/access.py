@@ -148,7 +148,7 @@ class Who:
         if not self.may(act):
             raise NotAllowed(
                 f"{self.name} is {self.role} and may not {act}",
-                hint=f"ask somebody who is {NEEDS[act]}",
+                hint=f"ask somebody with the role {NEEDS[act]}",
             )
 
     def check_at(self, act: Act, sites: Iterable[str]) -> None:
@@ -161,7 +161,7 @@ class Who:
             raise NotAllowed(
                 f"{self.name} is {self.role} at {', '.join(sorted(self.sites))},"
                 f" and this is also about {named}{more}",
-                hint=f"ask somebody who is {NEEDS[act]} there",
+                hint=f"ask somebody with the role {NEEDS[act]} there",
             )
 
     def check_everywhere(self, act: Act) -> None:
@@ -171,7 +171,7 @@ class Who:
             raise NotAllowed(
                 f"{self.name} is {self.role} at {', '.join(sorted(self.sites))},"
                 f" and may not {act}: it concerns the whole fleet",
-                hint=f"ask somebody who is {NEEDS[act]} everywhere",
+                hint=f"ask somebody with the role {NEEDS[act]} everywhere",
             )
 
 

@@ -10,6 +10,7 @@ from sealane.names import parse_digest
 from sealane.wire.v1 import operator_pb2 as wire
 from sealane.wire.v1 import operator_pb2_grpc
 
+from sealane_manager.assembly import Assembly
 from sealane_manager.identity.enrolment import Terms
 from sealane_manager.members import LabelChange
 from sealane_manager.rollout.operate import Word
@@ -17,6 +18,7 @@ from sealane_manager.rpc import convert
 from sealane_manager.rpc.operators import asked, asking
 from sealane_manager.rpc.schedules import schedule_from_wire, schedule_to_wire
 from sealane_manager.rpc.uploads import take_upload
+from sealane_manager.rpc.whole import in_one
 from sealane_manager.trust.changes import Offer
 
 if TYPE_CHECKING:
@@ -199,8 +201,11 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     async def GetRollout(
         self, request: wire.GetRolloutRequest, _context: Context
     ) -> wire.GetRolloutResponse:
-        """One rollout with some of its devices and decisions."""
+        """One rollout with some of its devices and decisions, or all where parts are not known."""
         rollouts = self._offices.rollouts
+        if not (request.in_parts or request.page_token):
+            whole = await asked(lambda who: in_one(rollouts.seen(who.sites).whole(request.id)))
+            return wire.GetRolloutResponse(rollout=whole)
         found = await asked(
             lambda who: rollouts.seen(who.sites).part(request.id, request.page_token)
         )
@@ -212,9 +217,14 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
         self, request: wire.WatchRolloutRequest, _context: Context
     ) -> AsyncIterator[wire.WatchRolloutResponse]:
         """The rollout now, and what is new of it after every change, until it has ended."""
-        rollouts = self._offices.rollouts.seen(asking().sites)
+        rollouts, whole = self._offices.rollouts.seen(asking().sites), Assembly()
         async for rollout, more in rollouts.watch(request.id):
-            yield wire.WatchRolloutResponse(rollout=convert.rollout_to_wire(rollout), more=more)
+            if request.in_parts:
+                yield wire.WatchRolloutResponse(rollout=convert.rollout_to_wire(rollout), more=more)
+                continue
+            whole.add(rollout)
+            if not more:
+                yield wire.WatchRolloutResponse(rollout=in_one(whole.view))
 
     async def ControlRollout(
         self, request: wire.ControlRolloutRequest, _context: Context

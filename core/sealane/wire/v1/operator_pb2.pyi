@@ -1111,16 +1111,20 @@ class GetRolloutRequest(google.protobuf.message.Message):
 
     ID_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    IN_PARTS_FIELD_NUMBER: builtins.int
     id: builtins.str
     page_token: builtins.str
     """`next_page_token` of the answer before; empty: the first devices and decisions."""
+    in_parts: builtins.bool
+    """The caller asks on while there is a next token; else it is told everything at once, if a message holds it."""
     def __init__(
         self,
         *,
         id: builtins.str = ...,
         page_token: builtins.str = ...,
+        in_parts: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["id", b"id", "page_token", b"page_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "in_parts", b"in_parts", "page_token", b"page_token"]) -> None: ...
 
 global___GetRolloutRequest = GetRolloutRequest
 
@@ -1152,13 +1156,17 @@ class WatchRolloutRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
+    IN_PARTS_FIELD_NUMBER: builtins.int
     id: builtins.str
+    in_parts: builtins.bool
+    """The caller puts messages together; else each has everything, if a message holds it."""
     def __init__(
         self,
         *,
         id: builtins.str = ...,
+        in_parts: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["id", b"id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "in_parts", b"in_parts"]) -> None: ...
 
 global___WatchRolloutRequest = WatchRolloutRequest
 
