@@ -22,6 +22,7 @@ _CODE_WORD = re.compile(r"`([^`\s]+)`")
 _SOURCE_FILE = re.compile(
     r"(?!/)[\w.*/-]+/[\w.*-]+\.(?:py|proto|md|toml|yaml)|(?:scripts|\.ci)/[\w.-]+"
 )
+_STATE = re.compile(r'self\.root / "([^"]+)"')
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 _TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 _NAMED_TEST = re.compile(r"`(test_\w+)`")
@@ -53,6 +54,16 @@ def test_the_architecture_walks_through_many_files_of_each_distribution() -> Non
     named = files_named_in(ROOT / "docs" / "architecture.md")
     for distribution in ("core", "agent", "manager"):
         assert sum(name.startswith(f"{distribution}/") for name in named) >= 6
+
+
+@pytest.mark.parametrize(("part", "before"), [("manager", "Agent (`"), ("agent", "To move a")])
+def test_the_architecture_names_whatever_lies_in_a_state_folder(part: str, before: str) -> None:
+    layout = (ROOT / part / f"sealane_{part}" / "layout.py").read_text()
+    table = (ROOT / "docs" / "architecture.md").read_text().partition("## State folders")[2]
+    told = table.partition(f"{part.title()} (`")[2].partition(before)[0]
+    names = set(_STATE.findall(layout))
+    assert len(names) > 9
+    assert {name for name in names if f"`{name}" not in told} == set()
 
 
 @pytest.mark.parametrize("document", documents(), ids=relative)
