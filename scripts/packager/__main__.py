@@ -30,7 +30,8 @@ def main() -> int:
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="sealane-package-") as work:
         sources = Sources(ROOT, Path(work))
-        for name in arguments.packages or PACKAGES:
+        usual = [name for name, package in PACKAGES.items() if package.usual]
+        for name in arguments.packages or usual:
             for form in arguments.form or ["deb"]:
                 build = Build(PACKAGES[name], *_fits(form, arguments), _epoch())
                 _make(form, build, (sources, Path(work), arguments.out))
@@ -55,7 +56,9 @@ def _make(form: str, build: Build, places: tuple[Sources, Path, Path]) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/package", description=__doc__)
-    parser.add_argument("packages", nargs="*", choices=(*PACKAGES, []), help="default: all")
+    parser.add_argument(
+        "packages", nargs="*", choices=(*PACKAGES, []), help="default: the usual ones"
+    )
     parser.add_argument(
         "--form", choices=FORMS, action="append", help="default: deb; the others fit any Linux"
     )

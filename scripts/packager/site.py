@@ -24,6 +24,8 @@ _NOT_NEEDED: Final = (
     "bin",
     "onnx/backend/test",
     "onnx/test",
+    "nvidia/cu13/include",
+    "nvidia/cudnn/include",
     "onnxruntime/backend",
     "onnxruntime/datasets",
     "onnxruntime/quantization",
@@ -40,7 +42,6 @@ class Sources:
 
     def __init__(self, root: Path, work: Path) -> None:
         self.root, self._work = root, work
-        self._lock = (root / "requirements.lock").read_text()
         self._wheels: dict[str, Path] = {}
         self._archives: dict[str, Archive] = {}
 
@@ -48,7 +49,8 @@ class Sources:
         """Install everything that the package carries; raises CalledProcessError or NotLocked."""
         wanted = self._resolve(package, target)
         chosen = self._work / f"{package.name}-{target.suite}-{target.arch}.txt"
-        chosen.write_text(lock.choose(self._lock, wanted, package.without))
+        locked = (self.root / package.lock).read_text()
+        chosen.write_text(lock.choose(locked, wanted, package.without))
         self._install(site, target, "--require-hashes", "--requirement", str(chosen))
         if package.own:
             wheels = [str(self._wheel(name)) for name in package.own]
@@ -72,7 +74,7 @@ class Sources:
             given = [str(asked)]
         answer = _uv(
             *("pip", "compile", *given, *(f"--extra={extra}" for extra in package.extras)),
-            *("--constraints", str(self.root / "requirements.lock"), "--no-header"),
+            *("--constraints", str(self.root / package.lock), "--no-header"),
             *("--no-annotate", *_platform(target)),
         )
         return lock.pins(answer)

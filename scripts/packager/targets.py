@@ -72,6 +72,8 @@ class Package:
         extras: of the first of them.
         own: folders of the distributions that it carries itself.
         engine: a requirement that it carries instead of any project's.
+        lock: the file that holds what it carries, with hashes.
+        usual: whether it is built when no package is named.
         without: locked distributions that are left out.
         home: folder of its python files on the machine.
         command: its program, and the module whose `main` that runs.
@@ -89,6 +91,8 @@ class Package:
     extras: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     engine: str = ""
+    lock: str = "requirements.lock"
+    usual: bool = True
     without: tuple[str, ...] = ()
     command: tuple[str, str] | None = None
     side_by_side: bool = False
@@ -98,6 +102,7 @@ class Package:
 
 
 _OPENVINO: Final = "usr/lib/sealane-runtimes/openvino"
+_CUDA: Final = "usr/lib/sealane-runtimes/cuda"
 _UNITS: Final = "usr/lib/systemd/system"
 
 AGENT: Final = Package(
@@ -163,4 +168,24 @@ OPENVINO: Final = Package(
     depends=("sealane-agent",),
 )
 
-PACKAGES: Final = {package.name: package for package in (AGENT, MANAGER, OPENVINO)}
+CUDA: Final = Package(
+    name="sealane-runtime-cuda",
+    summary="runs variants for NVIDIA's GPUs on a Sealane device",
+    description=(
+        "ONNX Runtime with CUDA and all its libraries, for the workers of variants",
+        "for a GPU alone, and a drop-in that gives the agent's units the cards.",
+        "NVIDIA's driver comes from elsewhere.",
+    ),
+    home=_CUDA,
+    engine="onnxruntime-gpu[cuda,cudnn]",
+    lock="packaging/runtime-cuda.lock",
+    usual=False,
+    without=("flatbuffers", "numpy", "packaging", "protobuf"),
+    files={
+        "systemd/50-cuda.conf": f"{_UNITS}/sealane-endpoint.service.d/50-cuda.conf",
+        "systemd/50-cuda-agent.conf": f"{_UNITS}/sealane-agent.service.d/50-cuda.conf",
+    },
+    depends=("sealane-agent",),
+)
+
+PACKAGES: Final = {package.name: package for package in (AGENT, MANAGER, OPENVINO, CUDA)}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sealane_agent.runtimes.base import AcceleratorFailed, obstacle
-from sealane_agent.runtimes.cuda import DriverReading, judge_driver
+from sealane_agent.runtimes.cuda import DriverReading, judge_driver, judge_library
 from sealane_agent.runtimes.faults import accelerator_fault
 from sealane_agent.runtimes.placement import ON_SHAPES, misplaced
 
@@ -52,6 +52,27 @@ def test_each_answer_of_a_driver_says_what_to_do(code: int | None, cards: int, s
     assert found is not None
     assert says in str(found)
     assert found.hint
+
+
+@pytest.mark.parametrize(("version", "well"), [(13000, True), (14010, True), (12080, False)])
+def test_a_driver_must_be_for_the_engines_cuda_or_a_later_one(version: int, *, well: bool) -> None:
+    found = judge_driver(DriverReading(0, 1, version), needs=13)
+    assert (found is None) is well
+    if found is not None:
+        assert "for CUDA 12.8 at most, the engine needs 13" in str(found)
+
+
+def test_a_linkers_complaint_names_the_library_or_the_driver() -> None:
+    lib = judge_library("libcublasLt.so.13: cannot open shared object file: No such file")
+    assert str(lib).endswith("lacks the library libcublasLt.so.13")
+    old = judge_library("/x/libonnxruntime_providers_cuda.so: undefined symbol: cuTensorMapEncode")
+    assert str(old).endswith("it has no cuTensorMapEncode")
+    assert "newer" in old.hint
+
+
+def test_an_unknown_number_is_told_in_the_engines_words() -> None:
+    told = "Parse Failed\nCUDA failure 77: something odd ; GPU=-1 ; hostname=x"
+    assert "77, something odd" in str(accelerator_fault(RuntimeError(told)))
 
 
 def test_a_driver_that_has_a_card_is_in_nobodys_way() -> None:

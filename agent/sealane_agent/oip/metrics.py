@@ -81,6 +81,10 @@ def _ours(counted: Sequence[Counted]) -> Iterator[str]:
         (names.WORKER_MEMORY, "gauge", "Memory of the worker when it was proved"),
         ((_labels(c), c.memory_bytes) for c in counted),
     )
+    yield from _family(
+        (names.DEGRADED, "gauge", "1 while another variant stands in on the CPU"),
+        ((_labels(c), int(c.degraded)) for c in counted),
+    )
 
 
 def _histogram(c: Counted) -> Iterator[str]:

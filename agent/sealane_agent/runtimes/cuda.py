@@ -22,6 +22,8 @@ _BRIDGE: Final = "libonnxruntime_providers_shared.so"
 _PROVIDER: Final = "libonnxruntime_providers_cuda.so"
 
 _INSTALL: Final = "install NVIDIA's driver (Debian: nvidia-driver), then restart the machine"
+_NEWER: Final = "install a newer driver of NVIDIA, then restart the machine"
+_MAJOR: Final = 1000
 _RESTART: Final = "restart the machine: the driver's parts have different versions after an update"
 _LOOK: Final = "is the card there (lspci)? the kernel's log (dmesg) says why it was lost"
 _DEVICES: Final = "may this user open /dev/nvidia*? units need the drop-in of the runtime's package"
@@ -47,19 +49,26 @@ class DriverReading:
     Attributes:
         code: of its first call; None when there is no driver.
         cards: how many it has.
+        version: of CUDA that it is for, as it writes it: 13000 is 13.0; 0 when it does not say.
     """
 
     code: int | None
     cards: int = 0
+    version: int = 0
 
 
 def cuda_trouble(engine: Any) -> AcceleratorFailed | None:
     """What keeps this onnxruntime from CUDA on this machine; None when nothing does."""
-    return judge_driver(read_driver()) or _missing_library(engine)
+    built_with = str(getattr(engine, "cuda_version", "")).partition(".")[0]
+    needs = int(built_with) if built_with.isdigit() else 0
+    return judge_driver(read_driver(), needs) or missing_library(engine)
 
 
-def judge_driver(read: DriverReading) -> AcceleratorFailed | None:
-    """What keeps CUDA from being used, as far as the driver knows. Pure."""
+def judge_driver(read: DriverReading, needs: int = 0) -> AcceleratorFailed | None:
+    """What keeps CUDA from being used, as far as the driver knows. Pure.
+
+    `needs`: the first number of the CUDA that an engine was built with; a later one will do.
+    """
     if read.code is None:
         return AcceleratorFailed(
             f"NVIDIA's driver is not installed ({DRIVER} is missing)", hint=_INSTALL
@@ -67,6 +76,11 @@ def judge_driver(read: DriverReading) -> AcceleratorFailed | None:
     if read.code:
         says, hint = _CODES.get(read.code, (f"the driver failed with {read.code}", _LOOK))
         return AcceleratorFailed(says, hint=hint)
+    if read.version and read.version // _MAJOR < needs:
+        is_for = f"{read.version // _MAJOR}.{read.version % _MAJOR // 10}"
+        return AcceleratorFailed(
+            f"NVIDIA's driver is for CUDA {is_for} at most, the engine needs {needs}", hint=_NEWER
+        )
     return None if read.cards else AcceleratorFailed("the driver finds no card", hint=_DEVICES)
 
 
@@ -76,12 +90,15 @@ def read_driver() -> DriverReading:
         driver = ctypes.CDLL(DRIVER)
         code, count = int(driver.cuInit(0)), ctypes.c_int(0)
         code = code or int(driver.cuDeviceGetCount(ctypes.byref(count)))
+        version = ctypes.c_int(0)
+        driver.cuDriverGetVersion(ctypes.byref(version))
     except (OSError, AttributeError):
         return DriverReading(None)
-    return DriverReading(code, count.value)
+    return DriverReading(code, count.value, version.value)
 
 
-def _missing_library(engine: Any) -> AcceleratorFailed | None:
+def missing_library(engine: Any) -> AcceleratorFailed | None:
+    """What this onnxruntime's part for CUDA does not find here."""
     folder = Path(engine.__file__).parent / "capi"
     # It tells of each library that it does not find on the standard output.
     with contextlib.redirect_stdout(sys.stderr):
@@ -90,10 +107,19 @@ def _missing_library(engine: Any) -> AcceleratorFailed | None:
         ctypes.CDLL(str(folder / _BRIDGE), ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(folder / _PROVIDER))
     except OSError as error:
-        lacks = str(error).partition(":")[0]
-        return AcceleratorFailed(
-            f"the engine's part for CUDA lacks the library {lacks}",
-            hint="install CUDA's and cuDNN's libraries with it: "
-            "pip install 'onnxruntime-gpu[cuda,cudnn]'",
-        )
+        return judge_library(str(error))
     return None
+
+
+def judge_library(said: str) -> AcceleratorFailed:
+    """What the linker's complaint means. Pure."""
+    if "undefined symbol: cu" in said:
+        lacks = said.rpartition(": ")[2]
+        return AcceleratorFailed(
+            f"NVIDIA's driver is older than the engine: it has no {lacks}", hint=_NEWER
+        )
+    return AcceleratorFailed(
+        f"the engine's part for CUDA lacks the library {said.partition(':')[0]}",
+        hint="install CUDA's and cuDNN's libraries with it: the package sealane-runtime-cuda "
+        "has them (docs/packages.md)",
+    )

@@ -30,6 +30,7 @@ _SHARED: Final = "another program holds it: stop that, or leave the variant out 
 _STATES: Final = (
     (46, "it is busy or in exclusive use", _SHARED),
     (35, "its driver is older than the CUDA libraries need", _DRIVER),
+    (36, "its driver is older than the CUDA libraries need", _DRIVER),
     (803, "its driver and the driver's library have different versions", _DRIVER),
     (209, "the engine has no code for a card of its kind", "use a card that the engine supports"),
     (100, "no card is there any more", _RESTART),
@@ -44,7 +45,7 @@ _STATES: Final = (
 )
 """CUDA's numbers (driver_types.h), and what they say to people."""
 
-_NUMBERED: Final = re.compile(r"CUDA (?:failure|error) (\d+)\b", re.IGNORECASE)
+_NUMBERED: Final = re.compile(r"CUDA (?:failure|error) (\d+)\b:? ?([^;\n]*)", re.IGNORECASE)
 _LOST: Final = re.compile(
     r"CL_DEVICE_NOT_(?:AVAILABLE|FOUND)|CL_INVALID_CONTEXT|ERROR_DEVICE_(?:LOST|REQUIRES_RESET)"
     r"|CUDNN_STATUS_NOT_INITIALIZED|CUBLAS_STATUS_NOT_INITIALIZED",
@@ -59,7 +60,7 @@ def accelerator_fault(error: Exception) -> AcceleratorFailed | MemoryError | Non
     if _FULL.search(text):
         return MemoryError(f"the accelerator's memory is full: {first_line(error)}")
     if numbered:
-        return _state(int(numbered[1]), first_line(error))
+        return _state(int(numbered[1]), first_line(numbered[2] or error))
     if _LOST.search(text):
         return AcceleratorFailed(f"the accelerator was lost: {first_line(error)}", hint=_RESTART)
     return None
@@ -69,4 +70,4 @@ def _state(number: int, told: str) -> AcceleratorFailed:
     for known, says, hint in _STATES:
         if number == known:
             return AcceleratorFailed(f"the accelerator cannot be used: {says}", hint=hint)
-    return AcceleratorFailed(f"the accelerator cannot be used: {told}", hint=_RESTART)
+    return AcceleratorFailed(f"the accelerator cannot be used: {number}, {told}", hint=_RESTART)

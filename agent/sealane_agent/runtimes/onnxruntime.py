@@ -156,7 +156,7 @@ class OnnxRuntime:
         if _CUDA not in self._engine.get_available_providers():
             return AcceleratorFailed(
                 f"this onnxruntime ({self._engine.__version__}) was built without CUDA",
-                hint="install one that has it: pip install 'onnxruntime-gpu[cuda,cudnn]'",
+                hint="install one that has it: the package sealane-runtime-cuda (docs/packages.md)",
             )
         return self._trouble(self._engine)
 

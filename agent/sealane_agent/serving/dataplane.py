@@ -38,6 +38,7 @@ def _counted(name: str, place: Place) -> Counted:
         place.memory_bytes,
         place.inside,
         round((time.time() - ago_s) * 1000) if last_s else 0,
+        degraded=bool(place.degraded),
     )
 
 

@@ -29,7 +29,12 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What one version of a model did; `last_ms` since 1970, 0 when it answered nothing."""
+    """What one version of a model did.
+
+    Attributes:
+        last_ms: when it answered last, since 1970; 0 when it answered nothing.
+        degraded: another variant stands in for it on the CPU.
+    """
 
     name: str
     version: int
@@ -38,6 +43,7 @@ class Counted:
     memory_bytes: int
     pending: int
     last_ms: int
+    degraded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
