@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 from sealane_agent.oip.http import IDLE_S, PIPELINED, READ_S, WRITE_S, HttpServer, Response
+from sealane_agent.oip.http_reader import LARGE_BYTES
 from sealane_agent.oip.rest_pages import refuse
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Door:
             raise
         if request.path == "/broken":
             raise RuntimeError("on purpose")
-        return Response(200, (request.path.encode() + request.body, bytes(self.size)))
+        return Response(200, (request.path.encode() + bytes(request.body), bytes(self.size)))
 
 
 @asynccontextmanager
@@ -126,6 +127,50 @@ def test_a_body_that_never_ends_gets_a_timeout() -> None:
         connection.check_time(later(READ_S + 1))
         assert (await answer_of(reader))[0] == 408
         assert await reader.read() == b""
+        writer.close()
+
+    run(test)
+
+
+def test_who_sends_a_large_body_slowly_holds_up_nobody_and_who_leaves_frees_its_place() -> None:
+    async def test(door: Door, http: HttpServer, port: int) -> None:
+        door.gate.set()
+        body = bytes(range(256)) * (LARGE_BYTES // 64)
+        whole = b"POST /large HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(whole)
+        assert await answer_of(reader) == (200, b"/large" + body)
+        slow_reader, slow_writer = await asyncio.open_connection("127.0.0.1", port)
+        slow_writer.write(whole[: len(whole) // 2])
+        await until(lambda: http.bodies.in_use == 1)
+        for _ in range(3):
+            writer.write(whole)
+            assert await answer_of(reader) == (200, b"/large" + body)
+        assert http.bodies.in_use == 1
+        slow_writer.write(whole[len(whole) // 2 :])
+        assert await answer_of(slow_reader) == (200, b"/large" + body)
+        slow_writer.write(whole[:-1])
+        await until(lambda: http.bodies.in_use == 1)
+        slow_writer.transport.abort()
+        await until(lambda: http.bodies.in_use == 0)
+        writer.close()
+
+    run(test)
+
+
+def test_a_large_body_that_never_ends_gives_its_place_back() -> None:
+    async def test(door: Door, http: HttpServer, port: int) -> None:
+        door.gate.set()
+        head = b"POST /large HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % LARGE_BYTES
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + bytes(LARGE_BYTES))
+        await answer_of(reader)
+        writer.write(head + b"only this")
+        await until(lambda: http.bodies.in_use == 1)
+        (connection,) = http.connections
+        connection.check_time(later(READ_S + 1))
+        assert (await answer_of(reader))[0] == 408
+        assert http.bodies.in_use == 0
         writer.close()
 
     run(test)

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import pytest
 from sealane_agent.endpoint.link import EndpointLink
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from sealane_agent.serving.messages import SlotStatus
 
 pytestmark = pytest.mark.slow
@@ -118,6 +120,51 @@ def workers(running: EndpointProcess) -> list[psutil.Process]:
 
 def test_it_serves_the_last_known_good_model_without_a_supervisor(running: EndpointProcess) -> None:
     assert version_of(ask(running.rest)) == 1
+
+
+def test_large_requests_are_answered_alike_wherever_they_come_to_lie(
+    running: EndpointProcess,
+) -> None:
+    """The first one of a head is parsed, the next ones are read to where the worker reads them."""
+    one, other = (
+        np.random.default_rng(seed).standard_normal((3000, 4), np.float32) for seed in (1, 2)
+    )
+    alone = http.client.HTTPConnection(running.rest, timeout=60)
+    wanted = [ask_large(alone, rows, {"X-Alone": str(at)}) for at, rows in enumerate((one, other))]
+    near = UnixConnection(str(running.folder.inference_socket))
+    for connection in (alone, near):
+        answers = [ask_large(connection, rows, {}) for rows in (one, other, one, other)]
+        assert answers == wanted * 2
+        connection.close()
+    assert wanted[0] != wanted[1]
+
+
+def ask_large(
+    connection: http.client.HTTPConnection, rows: NDArray[np.float32], headers: dict[str, str]
+) -> bytes:
+    raw = rows.tobytes()
+    described = {"name": "x", "datatype": "FP32", "shape": rows.shape}
+    given = {**described, "parameters": {"binary_data_size": len(raw)}}
+    head = json.dumps({"inputs": [given], "parameters": {"binary_data_output": True}}).encode()
+    length = {"Inference-Header-Content-Length": str(len(head))}
+    connection.request("POST", f"/v2/models/{SLOT}/infer", head + raw, length | headers)
+    response = connection.getresponse()
+    content = response.read()
+    assert response.status == 200, content
+    return content
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("endpoint", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(60)
+        self.sock.connect(self._path)
 
 
 def test_it_serves_the_active_model_when_no_other_is_known(state: StateFolder) -> None:

@@ -19,6 +19,7 @@ from sealane.bundle.types import (
 )
 from sealane.names import Digest, ReleaseName
 from sealane_agent.layout import Pointer, StateFolder
+from sealane_agent.serving.bodies import Bodies
 from sealane_agent.serving.footprints import Footprints
 from sealane_agent.serving.messages import Load
 from sealane_agent.serving.types import Inference, ServingError, Tensor
@@ -48,7 +49,8 @@ BIAS = _RANDOM.standard_normal(CLASSES).astype(np.float32)
 def workplace(folder: StateFolder, groups: Groups | None = None) -> Workplace:
     """Where workers of a test begin; without limits, unless there are groups."""
     terms = Terms(Wish(), 2**34)
-    return Workplace(folder, groups or NoGroups("a test"), terms, Footprints(folder))
+    limits = groups or NoGroups("a test")
+    return Workplace(folder, limits, terms, Footprints(folder), Bodies())
 
 
 def linear_model(op: str = "Add") -> bytes:

@@ -10,6 +10,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane.bundle.types import DataType
+from sealane_agent.serving.bodies import Bodies, readable
 from sealane_agent.serving.exchange import TICK_S, WAITING, Exchange
 from sealane_agent.serving.geometry import PAGE, Geometry
 from sealane_agent.serving.patience import PAUSE_S
@@ -24,10 +26,12 @@ from sealane_agent.serving.ring_frames import (
 )
 from sealane_agent.serving.spinning import Spin
 from sealane_agent.serving.types import (
+    Form,
     Inference,
     InvalidInference,
     ModelFailed,
     Overloaded,
+    Tensor,
     WorkerDied,
     WorkerHung,
 )
@@ -36,20 +40,20 @@ from support.workers import Recipe, answer_of, deployment_of, renamed, request, 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from sealane_agent.serving.types import Tensor
-
 SLOTS = 2
 PATIENT_S = 60.0
 ONE = request(rows(1))
+LARGE_ROWS = 4096
+LARGE_SLOT = 64 * PAGE
 
-Answer = tuple["Tensor", ...]
+Answer = tuple[Tensor, ...]
 
 
 class Stage:
     """An exchange and the worker's end of its ring."""
 
-    def __init__(self, spin: Spin | None = None) -> None:
-        self.ring = Ring.create(Geometry(SLOTS, PAGE))
+    def __init__(self, spin: Spin | None = None, slot_bytes: int = PAGE) -> None:
+        self.ring = Ring.create(Geometry(SLOTS, slot_bytes))
         self.stuck: list[str] = []
         self.exchange = Exchange(self.ring, deployment_of(Recipe(b"")), self.on_stuck, spin)
 
@@ -72,8 +76,8 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(spin: Spin | None = None) -> AsyncIterator[Stage]:
-    stage = Stage(spin)
+async def staged(spin: Spin | None = None, slot_bytes: int = PAGE) -> AsyncIterator[Stage]:
+    stage = Stage(spin, slot_bytes)
     try:
         yield stage
     finally:
@@ -247,6 +251,66 @@ def test_the_request_in_a_slot_is_the_one_that_was_asked() -> None:
             assert bytes(frame.pieces[0].data) == rows(2).tobytes()
             stage.answer(slot, 1)
             await task
+
+    play(scene())
+
+
+def large(bodies: Bodies, form: Form | None = None) -> Inference:
+    """A request that lies in the memory of bodies."""
+    given = rows(LARGE_ROWS, len(form.elsewhere) if form else 1)
+    body = bodies.take(given.nbytes)
+    body[:] = given.tobytes()
+    return Inference((Tensor("x", DataType.FP32, given.shape, body),), (), form)
+
+
+def test_a_large_request_is_read_where_its_body_lies() -> None:
+    async def scene() -> None:
+        bodies, form = Bodies(), Form()
+        async with staged(slot_bytes=LARGE_SLOT) as stage:
+            stage.exchange.bodies = bodies
+            others = [bodies.take(PAGE) for _ in range(2)]
+            for expected in (rows(LARGE_ROWS, 0), rows(LARGE_ROWS, 1), rows(LARGE_ROWS, 1)):
+                task = stage.ask(large(bodies, form))
+                await settle()
+                slot = stage.take()
+                content = stage.ring.slot(slot)
+                (piece,) = read_frame(content, readable(bodies.descriptor)).pieces
+                assert bytes(piece.data) == expected.tobytes()
+                assert expected.tobytes()[:64] not in bytes(content)
+                stage.answer(slot, 1)
+                await task
+                del others[:1]
+            assert form.layout is None
+
+    play(scene())
+
+
+def test_a_body_stays_until_the_worker_gives_its_request_back() -> None:
+    async def scene() -> None:
+        bodies = Bodies()
+        async with staged(slot_bytes=LARGE_SLOT) as stage:
+            stage.exchange.bodies = bodies
+            task = stage.ask(large(bodies))
+            await settle()
+            slot = stage.take()
+            task.cancel()
+            await asyncio.wait([task])
+            del task
+            assert bodies.in_use == 1
+            stage.answer(slot, 1)
+            await settle()
+            assert bodies.in_use == 0
+
+    play(scene())
+
+
+def test_a_request_larger_than_a_slot_is_refused_wherever_it_lies() -> None:
+    async def scene() -> None:
+        bodies = Bodies()
+        async with staged() as stage:
+            stage.exchange.bodies = bodies
+            with pytest.raises(InvalidInference, match="serves 4096"):
+                await stage.ask(large(bodies))
 
     play(scene())
 

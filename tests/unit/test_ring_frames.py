@@ -27,6 +27,7 @@ pieces = st.builds(
     st.integers(0, 65_535),
     st.lists(st.integers(-(2**63), 2**63 - 1), max_size=MAX_DIMENSIONS).map(tuple),
     st.binary(max_size=200),
+    body=st.none(),
 )
 frames = st.builds(
     Frame,
@@ -88,6 +89,24 @@ def test_a_frame_keeps_what_the_endpoint_said_about_waiting() -> None:
     unset_wanted(there)
     assert not is_wanted(there)
     assert read_frame(there).kind is Kind.SKIPPED
+
+
+def test_a_tensor_in_the_memory_of_bodies_is_read_there_and_not_copied() -> None:
+    there, bodies = slot(), slot(2 * SLOT_BYTES)
+    bodies[128:131] = b"abc"
+    elsewhere = Piece(0, (3,), bodies[128:131], body=128)
+    write_frame(there, Frame(Kind.REQUEST, (elsewhere, Piece(1, (1,), b"d"))))
+    first, second = read_frame(there, bodies).pieces
+    assert (bytes(first.data), first.place, bytes(second.data)) == (b"abc", 128, b"d")
+    assert b"abc" not in bytes(there)
+
+
+@pytest.mark.parametrize("size", [None, 100, 130])
+def test_a_tensor_in_a_memory_that_is_not_there_or_shorter_is_damaged(size: int | None) -> None:
+    there = slot()
+    write_frame(there, Frame(Kind.REQUEST, (Piece(0, (3,), b"abc", body=128),)))
+    with pytest.raises(DamagedFrame, match="memory 1"):
+        read_frame(there, None if size is None else slot(size))
 
 
 def test_a_piece_that_ends_behind_its_slot_is_damaged() -> None:

@@ -132,5 +132,5 @@ def test_what_a_worker_tells_survives_the_socket(answer: Evidence | Failure) -> 
 
 
 def test_an_order_survives_the_socket() -> None:
-    order = Order(Path("/state/views/ab"), "onnx-fp32", Handles(3, 4, 5))
+    order = Order(Path("/state/views/ab"), "onnx-fp32", Handles(3, 4, 5), 6)
     assert Order.decode(order.encode()) == order

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from sealane_agent.runtimes.base import AcceleratorFailed, InferenceFailed
+from sealane_agent.serving.bodies import Bodies, readable
 from sealane_agent.serving.ring_frames import (
     Frame,
     Kind,
@@ -69,6 +70,20 @@ def answer_in(slot: memoryview) -> NDArray[np.float32]:
     frame = read_frame(slot)
     assert frame.kind is Kind.ANSWER
     return np.frombuffer(frame.pieces[0].data, "<f4").reshape(-1, CLASSES)
+
+
+def test_a_large_request_is_computed_where_its_body_lies() -> None:
+    bodies, given = Bodies(), rows(4096)
+    body = bodies.take(given.nbytes)
+    body[:] = given.tobytes()
+    slot = memoryview(bytearray(256 * 1024))
+    piece = Piece(0, given.shape, body, body=bodies.place_of(body))
+    answering = Responder(Calculator(), deployment_of(Recipe(b"")), readable(bodies.descriptor))
+    for _ in range(2):
+        write_frame(slot, Frame(Kind.REQUEST, (piece,)))
+        set_wanted(slot)
+        answering.respond(0, slot)
+        np.testing.assert_allclose(answer_in(slot), expected(given), rtol=1e-5)
 
 
 def together(model: Calculator, slots: Sequence[memoryview]) -> list[int]:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from sealane.limits import KIB, MIB
 
-from sealane_agent.oip.bodies import Bodies
 from sealane_agent.oip.http_reader import Budget, Heads, HttpRefused, Request, RequestReader
 from sealane_agent.oip.peers import UNIX
+from sealane_agent.serving.bodies import Bodies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -220,9 +220,12 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _wake_for(self, room: memoryview | None) -> None:
-        """Be woken when the rest of a large body is there, not for each piece of it."""
+        """Be woken when the rest of a large body is there, not for each piece of it.
+
+        A unix socket wakes whatever it is told.
+        """
         size = 1 if room is None else min(len(room), WAKE_BYTES)
-        if size == self._woken_for:
+        if size == self._woken_for or self._client.startswith(UNIX):
             return
         if self._options is None:
             # The transport's own socket would be made anew at each call.
@@ -330,10 +333,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _let_go(self, request: Request) -> bool:
         """Give back what its body took; whether its client may ask again."""
-        body = request.body
-        self._server.budget.give(len(body))
-        if isinstance(body, memoryview):
-            self._server.bodies.give(cast("bytearray", body.obj))
+        self._server.budget.give(len(request.body))
         return request.head.keep_alive
 
     def _go_on_reading(self) -> None:

@@ -13,7 +13,7 @@ import httptools
 from sealane.errors import SealaneError
 from sealane.limits import KIB, MIB
 
-from sealane_agent.oip.bodies import Bodies
+from sealane_agent.serving.bodies import WORTH_BYTES, Bodies
 
 HEADER_BYTES: Final = 32 * KIB
 """Request line and headers of one request."""
@@ -31,8 +31,10 @@ HEADS: Final = 256
 KNOWN_BYTES: Final = 2 * KIB
 """The longest of them."""
 
-LARGE_BYTES: Final = 32 * KIB
-"""Bodies from here on are read into memory of their own, when their head is known."""
+LARGE_BYTES: Final = WORTH_BYTES
+"""Bodies from here on are read to where workers read them, when their head is known."""
+
+JSON_LENGTH: Final = b"inference-header-content-length"
 
 _END: Final = b"\r\n\r\n"
 _NEVER_KEPT: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
@@ -186,6 +188,12 @@ def _head_of(data: bytes) -> bytes:
     return data[: end + len(_END)] if end > 0 else b""
 
 
+def _json_bytes(head: Head, length: int) -> int:
+    """How much of the body comes before its tensors, by its own word; 0 when it does not say."""
+    text = head.headers.get(JSON_LENGTH, b"")
+    return int(text) if text.isdigit() and len(text) <= len(str(length)) else 0
+
+
 class RequestReader:
     """Feed it bytes; whole requests come out, and at the end of its life one refusal.
 
@@ -291,7 +299,7 @@ class RequestReader:
             self._body_bytes = 0
             self._again = known
             return [Request(known.head, data[end:], self._client)]
-        body = memoryview(self._bodies.take(length))
+        body = self._bodies.take(length, _json_bytes(known.head, length))
         body[:here] = data[end:]
         self._large = _Large(known.head, body)
         self.room = body[here:]

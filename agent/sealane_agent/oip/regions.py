@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sealane_agent.oip.bodies import Bodies
+from sealane_agent.serving.bodies import Bodies
 from sealane_agent.serving.types import InvalidInference, ModelUnknown, NotAllowed
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ class Region:
         Raises InvalidInference.
         """
         self._check(offset, size)
-        buffer = self.bodies.take(size)
-        content = memoryview(buffer)
-        self.bodies.give(buffer)
+        content = self.bodies.take(size)
         if os.preadv(self.descriptor, [content], self.offset + offset) != size:
             raise InvalidInference(f"shared memory region {self.name!r} has become smaller")
         return content
@@ -88,15 +86,18 @@ class Region:
 class Regions:
     """Every client's regions; `user_of` says whose connection a client is, None when it is gone.
 
-    `allowed` is whether the endpoint's owner wants any of this.
+    `bodies` is where workers read what comes from a region; `allowed` is whether the endpoint's
+    owner wants any of this.
     """
 
-    def __init__(self, user_of: Callable[[str], int | None], *, allowed: bool) -> None:
+    def __init__(
+        self, user_of: Callable[[str], int | None], bodies: Bodies | None = None, *, allowed: bool
+    ) -> None:
         self._user_of = user_of
         self._allowed = allowed
         self._of: dict[str, dict[str, Region]] = {}
         self._left: dict[int, dict[str, Region]] = {}
-        self._bodies = Bodies()
+        self._bodies = bodies or Bodies()
 
     def register(self, client: str, name: str, place: tuple[str, int, int]) -> None:
         """Let a client name a region: its key, offset and size.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sealane_agent.oip.compression import WINDOW_BITS, coding_wished, deflate, inflate
 from sealane_agent.oip.http import Response, opening
-from sealane_agent.oip.http_reader import BODY_BYTES, HttpRefused
+from sealane_agent.oip.http_reader import BODY_BYTES, JSON_LENGTH, HttpRefused
 from sealane_agent.oip.parameters import terms_of
 from sealane_agent.oip.rest_codec import Computed, decode_infer, encode_infer
 from sealane_agent.oip.rest_pages import JSON, failed, refuse
@@ -169,7 +169,7 @@ def _timed(asked: RestInference) -> Inference:
 
 
 def _json_length(request: Request) -> int | None:
-    text = request.headers.get(b"inference-header-content-length")
+    text = request.headers.get(JSON_LENGTH)
     if text is None:
         return None
     if not text.isdigit() or len(text) > len(str(BODY_BYTES)):

@@ -35,6 +35,7 @@ from sealane_agent.oip.regions import Regions
 from sealane_agent.oip.rest import RestDoor
 from sealane_agent.oip.rest_pages import RestPages, refuse
 from sealane_agent.serving.admitting import Admission, DeviceMemory
+from sealane_agent.serving.bodies import Bodies
 from sealane_agent.serving.control import Control, ControlServer, bind
 from sealane_agent.serving.control_groups import surroundings
 from sealane_agent.serving.dataplane import Dataplane
@@ -134,7 +135,7 @@ def _workplace(folder: StateFolder, wish: Wish) -> Workplace:
     found, files = surroundings()
     groups = open_groups(found, files, os.getpid(), wish)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Workplace(folder, groups, Terms(wish, machine), Footprints(folder))
+    return Workplace(folder, groups, Terms(wish, machine), Footprints(folder), Bodies())
 
 
 @contextlib.contextmanager
@@ -166,6 +167,7 @@ class _Endpoint:
             else None
         )
         recorder = self._recording.recorder if self._recording else None
+        self._bodies = place.bodies
         self._near = settings.socket or self._folder.inference_socket
         self._dataplane = Dataplane(start, recorder, lambda slot: read_pointer(self._folder, slot))
         self._dataplane.admission = Admission(
@@ -182,10 +184,11 @@ class _Endpoint:
         commands = Control(self._dataplane, lambda: self._addresses, self._recording)
         control = ControlServer(commands)
         settings = self._settings
-        regions = Regions(user_of, allowed=settings.shared_memory)
+        regions = Regions(user_of, self._bodies, allowed=settings.shared_memory)
         shared = Extensions(self._dataplane, regions, settings.repository, settings.metrics)
         door = RestDoor(self._dataplane, RestPages(shared))
         http = HttpServer(door.answer, refuse, door.begin, regions.leave)
+        http.bodies = self._bodies
         grpc = make_server(shared)
         rest = near = recording = sampling = telling = None
         service = ServiceManager.of(os.environ)

@@ -11,8 +11,10 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sealane_agent.serving.bodies import WORTH_BYTES
 from sealane_agent.serving.lanes import Lanes
 from sealane_agent.serving.patience import is_stuck, out_of_time, stood_still, worked_on
 from sealane_agent.serving.ring import RingDamaged
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from sealane.bundle.types import DataType, Deployment
 
+    from sealane_agent.serving.bodies import Bodies
     from sealane_agent.serving.ring import Ring
     from sealane_agent.serving.ring_frames import Layout
     from sealane_agent.serving.types import Answer, Inference, ServingError
@@ -56,7 +59,7 @@ WAITING: Final = 256
 """Requests that wait for a slot; one more is told to come back later."""
 
 KNOWN: Final = 64
-"""Tables of answers that are remembered."""
+"""Tables of answers that are remembered, and of requests of one form in the memory of bodies."""
 
 TICK_S: Final = 0.05
 """How often timeouts are looked at while something is inside."""
@@ -140,6 +143,7 @@ class Exchange:
         self.totals = Totals()
         self.waits: array[float] | None = None
         self.interrupt: Callable[[int], None] | None = None
+        self.bodies: Bodies | None = None
         self._loop.add_reader(ring.handles.endpoint_bell, self._rung)
         self._collect()
 
@@ -207,18 +211,36 @@ class Exchange:
 
     def _layout(self, inference: Inference) -> Layout:
         form = inference.form
-        if form is not None and form.layout is not None and form.laid_out is self._deployment:
-            return form.layout
-        layout = lay_out(self._frame(inference))
-        if form is not None:
-            form.laid_out, form.layout = self._deployment, layout
+        if form is None:
+            return lay_out(self._frame(inference, self._bodies_of(inference)))
+        if form.laid_out is not self._deployment:
+            form.laid_out, form.layout = self._deployment, None
+            form.elsewhere.clear()
+            form.large = any(len(tensor.data) >= WORTH_BYTES for tensor in inference.inputs)
+        bodies = self._bodies_of(inference) if form.large else ()
+        layout = form.elsewhere.get(bodies) if bodies else form.layout
+        if layout is not None:
+            return layout
+        layout = lay_out(self._frame(inference, bodies))
+        if not bodies:
+            form.layout = layout
+        elif len(form.elsewhere) < KNOWN:
+            form.elsewhere[bodies] = layout
         return layout
 
-    def _frame(self, inference: Inference) -> Frame:
+    def _bodies_of(self, inference: Inference) -> tuple[int | None, ...]:
+        """Where each tensor lies in the memory of bodies; empty when none does."""
+        shared = self.bodies
+        if shared is None:
+            return ()
+        places = tuple([shared.place_of(tensor.data) for tensor in inference.inputs])
+        return places if any(place is not None for place in places) else ()
+
+    def _frame(self, inference: Inference, bodies: tuple[int | None, ...]) -> Frame:
         try:
             pieces = tuple(
-                Piece(self._inputs[tensor.name], tensor.shape, tensor.data)
-                for tensor in inference.inputs
+                Piece(self._inputs[tensor.name], tensor.shape, tensor.data, body=body)
+                for tensor, body in zip_longest(inference.inputs, bodies)
             )
             chosen = tuple(self._outputs[name] for name in inference.outputs)
         except KeyError as error:

@@ -8,7 +8,8 @@ never by text. Numbers are little-endian, as every machine that Sealane runs on 
              CLOCK_MONOTONIC ns; the endpoint writes it, and no frame covers it
     8   u32  kind, u16 number of pieces, u16 number of chosen outputs (0: all)
     16  u16  each chosen output, then per piece
-        u16  position, u16 number of dimensions, u32 zero, u64 offset, u64 length, i64 dimensions
+        u16  position, u16 number of dimensions, u32 memory (0: this slot, 1: that of bodies),
+        u64  offset in it, u64 length, i64 dimensions
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ _TABLE_AT: Final = _HEAD_AT + _HEAD.size
 _CHOICE: Final = struct.Struct("<H")
 _PIECE: Final = struct.Struct("<HHIQQ")
 _DIMENSION_BYTES: Final = 8
+_IN_SLOT, _IN_BODIES = 0, 1
 
 
 class FrameTooLarge(Exception):  # noqa: N818 - the word says what is wrong
@@ -71,14 +73,16 @@ class Piece(NamedTuple):
     """One tensor.
 
     Attributes:
-        data: of a piece that was read a view of the slot.
+        data: of a piece that was read a view of the slot, or of the memory of bodies.
         place: where that view begins.
+        body: where it lies in the memory of bodies, which both processes see; None: nowhere there.
     """
 
     position: int
     shape: tuple[int, ...]
     data: bytes | memoryview
     place: int = 0
+    body: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +99,9 @@ class Layout(NamedTuple):
 
     Attributes:
         table: what stands before the tensors' bytes.
-        places: where each tensor begins.
-        needed: bytes of the whole.
+        places: where each tensor begins; 0: it is not in the slot.
+        needed: bytes of the whole, with those that are not in the slot: where a request lies does
+            not decide whether it is too large.
     """
 
     table: bytes
@@ -116,7 +121,8 @@ def write_laid_out(slot: memoryview, layout: Layout, pieces: Iterable[bytes | me
         raise FrameTooLarge(needed, len(slot))
     slot[_HEAD_AT : _HEAD_AT + len(table)] = table
     for place, data in zip(places, pieces, strict=True):
-        slot[place : place + len(data)] = data
+        if place:
+            slot[place : place + len(data)] = data
 
 
 def write_request(
@@ -131,7 +137,8 @@ def write_request(
         raise FrameTooLarge(needed, len(slot))
     slot[: _HEAD_AT + len(table)] = _SOME_TIME + table
     for place, data in zip(places, pieces, strict=True):
-        slot[place : place + len(data)] = data
+        if place:
+            slot[place : place + len(data)] = data
     if deadline_s != inf:
         set_wanted(slot, deadline_s)
 
@@ -147,10 +154,11 @@ def lay_out(frame: Frame) -> Layout:
     places = []
     for piece in frame.pieces:
         at = -(-at // ALIGNMENT) * ALIGNMENT
-        size, dimensions = len(piece.data), len(piece.shape)
-        parts.append(_PIECE.pack(piece.position, dimensions, 0, at, size))
+        size, dimensions, body = len(piece.data), len(piece.shape), piece.body
+        where = (_IN_SLOT, at) if body is None else (_IN_BODIES, body)
+        parts.append(_PIECE.pack(piece.position, dimensions, *where, size))
         parts.append(struct.pack(f"<{dimensions}q", *piece.shape))
-        places.append(at)
+        places.append(at if body is None else 0)
         at += size
     return Layout(b"".join(parts), tuple(places), at)
 
@@ -166,30 +174,35 @@ def table_bytes(frame: Frame) -> int:
     return _HEAD.size + _CHOICE.size * len(frame.chosen) + pieces
 
 
-def read_frame(slot: memoryview) -> Frame:
-    """Read a frame without copying its tensors; raises DamagedFrame."""
+def read_frame(slot: memoryview, bodies: memoryview | None = None) -> Frame:
+    """Read a frame without copying its tensors; raises DamagedFrame.
+
+    `bodies`: the memory in which large tensors of a request may lie.
+    """
     try:
         kind, pieces, choices = _HEAD.unpack_from(slot, _HEAD_AT)
         if pieces > MAX_PIECES:
             raise DamagedFrame(f"{pieces} pieces are more than {MAX_PIECES}")
         chosen = struct.unpack_from(f"<{choices}H", slot, _TABLE_AT)
         table_at = _TABLE_AT + _CHOICE.size * choices
-        return Frame(Kind(kind), tuple(_read_pieces(slot, table_at, pieces)), chosen)
+        memories = (slot,) if bodies is None else (slot, bodies)
+        return Frame(Kind(kind), tuple(_read_pieces(memories, table_at, pieces)), chosen)
     except (struct.error, ValueError) as error:
         raise DamagedFrame(str(error)) from error
 
 
-def _read_pieces(slot: memoryview, at: int, count: int) -> Iterator[Piece]:
+def _read_pieces(memories: tuple[memoryview, ...], at: int, count: int) -> Iterator[Piece]:
+    slot = memories[_IN_SLOT]
     for _ in range(count):
-        position, dimensions, _zero, place, size = _PIECE.unpack_from(slot, at)
+        position, dimensions, memory, place, size = _PIECE.unpack_from(slot, at)
         if dimensions > MAX_DIMENSIONS:
             raise DamagedFrame(f"{dimensions} dimensions are more than {MAX_DIMENSIONS}")
         at += _PIECE.size
         shape = struct.unpack_from(f"<{dimensions}q", slot, at)
         at += _DIMENSION_BYTES * dimensions
-        if place + size > len(slot):
-            raise DamagedFrame(f"a piece ends at {place + size}, behind its slot")
-        yield Piece(position, shape, slot[place : place + size], place)
+        if memory >= len(memories) or place + size > len(memories[memory]):
+            raise DamagedFrame(f"a piece ends at {place + size} of memory {memory}, behind its end")
+        yield Piece(position, shape, memories[memory][place : place + size], place)
 
 
 def set_wanted(slot: memoryview, deadline_s: float = inf) -> None:

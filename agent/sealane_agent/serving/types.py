@@ -5,7 +5,7 @@ Both doors (REST and gRPC) translate to these; the dataplane and the workers kno
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -47,12 +47,16 @@ class Form:
 
     Attributes:
         fits: the contract that its names, datatypes, shapes and lengths were checked against.
-        laid_out: the contract that `layout` was made for.
+        laid_out: the contract that `layout` and `elsewhere` were made for.
+        large: whether a tensor of them may lie in the memory of bodies.
+        elsewhere: layouts of those whose tensors lie in the memory of bodies, by their places.
     """
 
     fits: Deployment | None = None
     laid_out: Deployment | None = None
     layout: Layout | None = None
+    large: bool = False
+    elsewhere: dict[tuple[int | None, ...], Layout] = field(default_factory=dict)
 
 
 class Terms(NamedTuple):

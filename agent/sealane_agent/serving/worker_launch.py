@@ -83,7 +83,7 @@ def _start(control: int, name: str, order: Order) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=sys.__stderr__,
         env=environment(os.environ),
-        pass_fds=(control, memory, bell, answers_bell),
+        pass_fds=(control, memory, bell, answers_bell, order.bodies),
     )
 
 

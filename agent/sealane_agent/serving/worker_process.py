@@ -38,14 +38,13 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Deployment
 
     from sealane_agent.layout import Pointer, StateFolder
+    from sealane_agent.serving.bodies import Bodies
     from sealane_agent.serving.footprints import Footprints
     from sealane_agent.serving.messages import Load
     from sealane_agent.serving.totals import Totals
     from sealane_agent.serving.types import Answer, Inference, ServingError
     from sealane_agent.serving.worker_groups import Groups
     from sealane_agent.serving.worker_limits import Terms
-
-    _Parts = tuple[Child, Ring, Groups]
 
 INTERRUPT_US: Final = 5000
 """Shortest inference, in microseconds, that a worker is told to stop: its `watch.WORTH_US`."""
@@ -64,11 +63,18 @@ class WorkerProcess:
         degraded: why it stands in for another variant; set by who decided that.
     """
 
-    def __init__(self, load: Load, proved: Proved, deployment: Deployment, parts: _Parts) -> None:
+    def __init__(
+        self,
+        load: Load,
+        proved: Proved,
+        deployment: Deployment,
+        parts: tuple[Child, Ring, Workplace],
+    ) -> None:
         self._load = load
         self._proved = proved
         self._deployment = deployment
-        self._child, ring, self._groups = parts
+        self._child, ring, place = parts
+        self._groups = place.groups
         self._alive = True
         self._broke = ""
         self.degraded = ""
@@ -78,6 +84,7 @@ class WorkerProcess:
             self._priority.lower()
         spin = Spin(usable_processors()) if proved.latency_us < SPIN_US else None
         self._exchange = Exchange(ring, deployment, self._stuck, spin)
+        self._exchange.bodies = place.bodies
         if proved.latency_us >= INTERRUPT_US:
             self._exchange.interrupt = self._interrupt
         asyncio.get_running_loop().add_reader(self._child.pidfd, self._on_end)
@@ -93,7 +100,8 @@ class WorkerProcess:
         expected = variant.memory_bytes if variant.accelerator == "cpu" else 0
         limits = place.terms.while_loading(expected)
         try:
-            order = Order(view, variant.name, ring.handles, steps_back=not load.awaited)
+            shared = (ring.handles, place.bodies.descriptor)
+            order = Order(view, variant.name, *shared, steps_back=not load.awaited)
             child = _launch(name, order, lambda process: place.groups.enter(name, process, limits))
             evidence = await _await_proof(child, load, lambda: place.groups.leave(name))
         except BaseException:
@@ -108,7 +116,7 @@ class WorkerProcess:
         asyncio.get_running_loop().run_in_executor(None, place.footprints.keep)
         limits = place.terms.once_proved(proved.memory_bytes, deployment.probation)
         place.groups.limit(name, limits)
-        return cls(load, proved, deployment, (child, ring, place.groups))
+        return cls(load, proved, deployment, (child, ring, place))
 
     @property
     def name(self) -> str:
@@ -215,12 +223,14 @@ class Workplace:
 
     Attributes:
         footprints: what they took is kept there.
+        bodies: memory in which they may read what they are asked.
     """
 
     folder: StateFolder
     groups: Groups
     terms: Terms
     footprints: Footprints
+    bodies: Bodies
 
 
 def _make_ring(deployment: Deployment) -> Ring:

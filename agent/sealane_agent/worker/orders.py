@@ -26,13 +26,14 @@ class Order:
     Attributes:
         view: the bundle's files under their own names.
         variant: name in its deployment.json.
-        ring: descriptors that the worker has inherited.
+        ring, bodies: descriptors that the worker has inherited; the memory of bodies it may read.
         steps_back: nobody waits for it: it goes behind the workers that answer.
     """
 
     view: Path
     variant: str
     ring: Handles
+    bodies: int
     steps_back: bool = False
 
     def encode(self) -> bytes:
@@ -44,7 +45,8 @@ class Order:
         """Read an order; raises ValueError, KeyError or TypeError."""
         fields: dict[str, Any] = json.loads(packet)
         handles = Handles(**fields["ring"])
-        return cls(Path(fields["view"]), fields["variant"], handles, fields["steps_back"])
+        view, variant = Path(fields["view"]), fields["variant"]
+        return cls(view, variant, handles, fields["bodies"], fields["steps_back"])
 
 
 @dataclass(frozen=True, slots=True)

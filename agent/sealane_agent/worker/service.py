@@ -13,6 +13,7 @@ import numpy as np
 from sealane.bundle.elements import bytes_of
 
 from sealane_agent.runtimes.base import AcceleratorFailed
+from sealane_agent.serving.bodies import readable
 from sealane_agent.serving.ring import Ring
 from sealane_agent.serving.ring_frames import (
     DamagedFrame,
@@ -69,9 +70,9 @@ def run(order: Order, control: socket.socket, priority: Priority) -> int:
     except LoadFailed as failed:
         control.send(encode_answer(failed.failure))
         return 1
-    ring = Ring.attach(order.ring)
+    ring, bodies = Ring.attach(order.ring), readable(order.bodies)
     control.send(encode_answer(loaded.evidence))
-    _Service(loaded, ring, control).serve()
+    _Service(loaded, ring, bodies, control).serve()
     return 0
 
 
@@ -82,9 +83,11 @@ class _Service:
     behind: so a request goes straight to the thread that computes it.
     """
 
-    def __init__(self, loaded: Loaded, ring: Ring, control: socket.socket) -> None:
+    def __init__(
+        self, loaded: Loaded, ring: Ring, bodies: memoryview, control: socket.socket
+    ) -> None:
         self._ring = ring
-        self._responders = [Responder(model, loaded.deployment) for model in loaded.models]
+        self._responders = [Responder(model, loaded.deployment, bodies) for model in loaded.models]
         self._batch_rows = loaded.deployment.batch_rows if divisible(loaded.deployment) else 0
         self._front, self._back = threading.Lock(), threading.Lock()
         processors = usable_processors() if len(loaded.models) == 1 else 1
@@ -182,8 +185,11 @@ class Responder:
     with the same table in the same slot.
     """
 
-    def __init__(self, model: Model, deployment: Deployment) -> None:
+    def __init__(
+        self, model: Model, deployment: Deployment, bodies: memoryview | None = None
+    ) -> None:
         self._model = model
+        self._bodies = bodies
         self._inputs = deployment.inputs
         self._texts_in, self._texts_out = map(has_texts, (deployment.inputs, deployment.outputs))
         self._outputs = deployment.outputs
@@ -281,7 +287,7 @@ class Responder:
 
     def _look(self, number: int, slot: memoryview) -> Seen:
         """Lay arrays over a request that is not known from before."""
-        frame = read_frame(slot)
+        frame = read_frame(slot, self._bodies)
         specs = [self._inputs[piece.position] for piece in frame.pieces]
         tensors = {
             spec.name: to_array(spec, piece)
