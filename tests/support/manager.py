@@ -26,6 +26,7 @@ from sealane_manager.trust.ceremony import init_development
 from sealane_manager.trust.keys import key_path, load_signer
 from support.bundles import TINY_MODEL, tiny_bundle
 from support.device import Device, enrol
+from support.stores import lay_schema
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Mapping
@@ -79,6 +80,7 @@ def make_state(folder: Path) -> StateFolder:
     """A new development fleet on loopback."""
     state = StateFolder(folder / "state")
     init_development(state, FLEET, ["127.0.0.1"], [FAMILY])
+    lay_schema(state.database)
     return state
 
 

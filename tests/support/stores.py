@@ -54,9 +54,14 @@ def in_memory() -> Iterator[Path]:
 def a_new_store(path: Path) -> Store:
     """An empty store at a path: its schema is made once a process and copied from then on."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    lay_schema(path)
+    return open_store(path)
+
+
+def lay_schema(path: Path) -> None:
+    """The files of an empty store, as its migrations left them: none needs to run again."""
     for name, content in _schema().items():
         path.with_name(name).write_bytes(content)
-    return open_store(path)
 
 
 @cache
