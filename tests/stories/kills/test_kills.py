@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,8 +11,10 @@ from demo_story import report
 from demo_story.plant import Plant, let_answer
 from demo_story.processes import wait_for
 from support.stories import SLOW_KB, large_model, serve_release_1
+from support.story_plant import StoryPlant, running
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from demo_story.models import Models
@@ -19,15 +22,42 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A plant whose device box-1 serves release 1, and the log of its requests."""
+
+    plant: Plant
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Iterator[Line]:
+    """Its link is so slow that a download can be caught."""
+    with running(StoryPlant(tmp_path_factory.mktemp("line"))) as plant:
+        plant.link_rate_kb = SLOW_KB
+        serve_release_1(plant, models, "box-1")
+        yield Line(plant, plant.start_traffic(models.traffic, ["box-1"]))
+
+
+def test_a_worker_killed_under_requests_costs_none_of_them(line: Line) -> None:
+    plant, log = line.plant, line.log
+    worker = plant.worker("box-1")
+    worker.send_signal(signal.SIGKILL)
+    wait_for("another worker", lambda: plant.worker("box-1").pid != worker.pid or None)
+    seen = len(report.read_requests(log))
+    wait_for("more answers", lambda: len(report.read_requests(log)) > seen + 50 or None)
+
+    requests = report.read_requests(log)
+    assert {(request.version, request.outcome) for request in requests} == {("1", "ok")}
+
+
 def test_a_supervisor_killed_in_the_middle_of_a_download_goes_on_where_it_was(
-    plant: Plant, models: Models, tmp_path: Path
+    line: Line, models: Models, tmp_path: Path
 ) -> None:
-    plant.link_rate_kb = SLOW_KB
-    serve_release_1(plant, models, "box-1")
-    log = plant.start_traffic(models.traffic, ["box-1"])
+    plant, log = line.plant, line.log
     large = plant.pack(large_model(tmp_path), models.releases[1].data, "--probation-seconds", "1")
     plant.publish(large, 7)
-    partial = tmp_path / "box-1" / "store" / "partial"
+    partial = plant.folder / "box-1" / "store" / "partial"
 
     def downloading() -> int | None:
         sizes = [path.stat().st_size for path in partial.iterdir()] if partial.is_dir() else []
@@ -49,19 +79,6 @@ def test_a_supervisor_killed_in_the_middle_of_a_download_goes_on_where_it_was(
     requests = report.read_requests(log)
     assert not [request for request in requests if request.version == "-"]
     assert requests[-1].version == "7"
-
-
-def test_a_worker_killed_under_requests_costs_none_of_them(plant: Plant, models: Models) -> None:
-    serve_release_1(plant, models, "box-1")
-    log = plant.start_traffic(models.traffic, ["box-1"])
-    worker = plant.worker("box-1")
-    worker.send_signal(signal.SIGKILL)
-    wait_for("another worker", lambda: plant.worker("box-1").pid != worker.pid or None)
-    seen = len(report.read_requests(log))
-    wait_for("more answers", lambda: len(report.read_requests(log)) > seen + 50 or None)
-
-    requests = report.read_requests(log)
-    assert {(request.version, request.outcome) for request in requests} == {("1", "ok")}
 
 
 def test_a_manager_killed_in_the_middle_of_a_rollout_finishes_it_after_its_restart(
