@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sealane.telemetry.types import Arm, ErrorKind
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from sealane_agent.serving.place import Place
     from sealane_agent.serving.recorder import Series
-    from sealane_agent.serving.slots import Slot
+    from sealane_agent.serving.routing import Situation
+    from sealane_agent.serving.shadow import Shadow
+    from sealane_agent.serving.traffic import Counters
     from sealane_agent.serving.types import Answer, Inference
 
     Outcome = Answered | ServingError
@@ -28,6 +30,36 @@ if TYPE_CHECKING:
 
 WAIT_S: Final = 20.0
 """How long a request waits for a worker that is being started again."""
+
+
+class Seats(Protocol):
+    """The slot, as its requests see it."""
+
+    name: str
+    shadow: Shadow | None
+
+    @property
+    def activation(self) -> tuple[Place | None, Counters, bool]:
+        """What a request that comes now is counted against."""
+        ...
+
+    def addressee(self, wanted: int | None) -> Place | None:
+        """The place that a request which comes now is for, whoever answers it."""
+        ...
+
+    def situation(
+        self, wanted: int | None, attempts: tuple[Attempt, ...] = (), *, turned: bool = False
+    ) -> Situation:
+        """What the routing decides on."""
+        ...
+
+    def seat(self, choice: Choice, error: ServingError) -> Place:
+        """The chosen place; without one, raise this error or the choice's own."""
+        ...
+
+    async def wait(self, deadline: float) -> None:
+        """Wait for a place to change; raises NotReady at the deadline, Overloaded in a crowd."""
+        ...
 
 
 class Request:
@@ -63,7 +95,7 @@ class Request:
         "_wanted",
     )
 
-    def __init__(self, slot: Slot, wanted: int | None, inference: Inference, done: Done) -> None:
+    def __init__(self, slot: Seats, wanted: int | None, inference: Inference, done: Done) -> None:
         self._slot = slot
         self._wanted = wanted
         self._inference = inference
