@@ -94,7 +94,7 @@ def pack_an_hour(path: Path) -> None:
     """Processor time of packing one hour of every device, for each window."""
     connection = connect(path)
     hour = packing.Ended(MINUTE, NOW // HOUR * HOUR - 2 * HOUR)
-    slices = retention.devices_of(connection, MINUTE, hour.start, HOUR)
+    slices = retention.slices_at(connection, MINUTE, hour.start, HOUR)
     worked, longest = time.process_time(), 0.0
     for names in slices:
         began = time.perf_counter()

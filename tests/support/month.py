@@ -148,11 +148,11 @@ def _device_windows(connection: sqlite3.Connection, month: Month) -> int:
             blocks.setdefault((tier, start // BLOCKS[tier] * BLOCKS[tier]), []).append(moment)
         else:
             rows = _rows((tier, start), [moment], month)
-            connection.executemany("INSERT INTO device_window VALUES (?, ?, ?, ?, ?, ?)", rows)
+            connection.executemany(_ROW.format("device_window"), rows)
         count += len(month.windows_of)
     for place, moments in blocks.items():
         rows = _rows(place, moments, month)
-        connection.executemany("INSERT INTO device_block VALUES (?, ?, ?, ?, ?, ?)", rows)
+        connection.executemany(_ROW.format("device_block"), rows)
     return count
 
 
@@ -164,6 +164,9 @@ def _rows(
     return ((*place, name, *said[month.releases[name]]) for name in sorted(month.windows_of))
 
 
+_ROW: Final = (
+    "INSERT INTO {} (tier, start, device, requests, errors, body) VALUES (?, ?, ?, ?, ?, ?)"
+)
 _Said = tuple[int, int, bytes]
 """Requests, errors and body."""
 

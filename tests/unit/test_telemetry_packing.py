@@ -17,6 +17,7 @@ from sealane.telemetry.codec import decode_windows
 from sealane.telemetry.types import Predictions
 from sealane_manager.store.telemetry import open_telemetry
 from sealane_manager.store.telemetry.ingest import LATE_S
+from sealane_manager.store.telemetry.pages import DEVICES_PAGE
 from sealane_manager.store.telemetry.records import Span
 from sealane_manager.store.telemetry.retention import SLICE, Keeping
 from sealane_manager.store.telemetry.schema import connect
@@ -152,6 +153,22 @@ def test_an_export_takes_the_windows_of_its_span_out_of_blocks() -> None:
         assert sorted(w.start for w in found) == [
             NOON + number * MINUTE for number in (*range(2, 60), 70)
         ]
+
+
+def test_an_export_gives_each_window_once_whatever_is_packed_meanwhile() -> None:
+    names = [DeviceId(f"box-{number:02}") for number in range(3 * DEVICES_PAGE)]
+    with a_telemetry() as telemetry:
+        for name in names:
+            put(telemetry, arrived(1, minute(0), minute(1), device=name))
+
+        pages = telemetry.readings.device_pages(Span(NOON, NOON + HOUR), None)
+        kept = list(next(pages))
+        keep_house(telemetry, SOON)
+        kept += chain.from_iterable(pages)
+
+        assert rows(telemetry) == len(names)
+        found = [(row.device, w.start) for row in kept for w in decode_windows(row.body)]
+        assert sorted(found) == [(name, minute(n).start) for name in names for n in range(2)]
 
 
 def test_a_file_from_before_there_were_blocks_keeps_its_windows_and_packs_them() -> None:

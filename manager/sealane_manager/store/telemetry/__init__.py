@@ -82,7 +82,7 @@ class Telemetry:
 
     def _pack(self, what: packing.Ended) -> None:
         of = (what.tier, what.start, BLOCKS[what.tier])
-        slices = self._writer.call(lambda c: retention.devices_of(c, *of)).result()
+        slices = self._writer.call(lambda c: retention.slices_at(c, *of)).result()
         for devices in slices:
             self._writer.call(
                 lambda c, devices=devices: packing.pack(c, what, devices)  # type: ignore[misc]  # a default binds the loop's value
@@ -90,7 +90,7 @@ class Telemetry:
 
     def _move(self, move: retention.Move) -> None:
         of = (move.source, move.start, move.target)
-        slices = self._writer.call(lambda c: retention.devices_of(c, *of)).result()
+        slices = self._writer.call(lambda c: retention.slices_at(c, *of)).result()
         for devices in slices:
             self._writer.call(
                 lambda c, devices=devices: retention.move_devices(c, move, devices)  # type: ignore[misc]  # a default binds the loop's value

@@ -1,8 +1,8 @@
-"""Reads what one device said, in one view: rows of windows, and blocks of many."""
+"""Reads what devices said, be it in rows of windows or in blocks, and which said something."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sealane_manager.store.telemetry.schema import BLOCKS, TIERS
 
@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 
     from sealane_manager.store.telemetry.records import Span
 
+_ROWS: Final = (
+    "WITH RECURSIVE at (start) AS (SELECT max(?1, (SELECT min(start) FROM device_window"
+    " WHERE tier = ?3)) / ?3 * ?3 UNION ALL SELECT start + ?3 FROM at WHERE start + ?3 < ?2)"
+    " SELECT w.body FROM at CROSS JOIN device_window AS w"
+    " ON w.tier = ?3 AND w.start = at.start AND w.device = ?4"
+)
+_BLOCKS: Final = (
+    "SELECT body FROM device_block WHERE device = ?4 AND tier = ?3 AND start >= ?1 AND start < ?2"
+)
+
 Body = tuple[int, bytes]
 """A tier, and windows of it."""
 
@@ -20,25 +30,29 @@ Body = tuple[int, bytes]
 def device_bodies(connection: sqlite3.Connection, device: DeviceId, span: Span) -> list[Body]:
     """Everything that holds windows of the device in the span; of a block, others too.
 
-    Look-ups by key, one a row and one a block; nothing is asked that is older than all there is.
+    Rows are looked up one by one, by keys no older than the oldest row of their tier.
     """
-    places = [("device_window", tier, tier) for tier in TIERS]
-    places += [("device_block", tier, length) for tier, length in BLOCKS.items()]
     found: list[Body] = []
     connection.execute("BEGIN")
     try:
-        for table, tier, length in places:
-            keys = (span.start, span.end, tier, device, length)
-            found += [(tier, body) for (body,) in connection.execute(_at(table), keys)]
+        for tier in TIERS:
+            rows = connection.execute(_ROWS, (span.start, span.end, tier, device))
+            found += [(tier, body) for (body,) in rows]
+        for tier, length in BLOCKS.items():
+            first = span.start // length * length
+            rows = connection.execute(_BLOCKS, (first, span.end, tier, device))
+            found += [(tier, body) for (body,) in rows]
     finally:
         connection.execute("COMMIT")
     return found
 
 
-def _at(table: str) -> str:
-    return (
-        f"WITH RECURSIVE at (start) AS (SELECT max(?1, (SELECT min(start) FROM {table}"
-        " WHERE tier = ?3)) / ?5 * ?5 UNION ALL SELECT start + ?5 FROM at WHERE start + ?5 < ?2)"
-        f" SELECT w.body FROM at CROSS JOIN {table} AS w"
-        " ON w.tier = ?3 AND w.start = at.start AND w.device = ?4"
+def devices_at(connection: sqlite3.Connection, tier: int, start: int, seconds: int) -> list[str]:
+    """The devices that have rows of a tier in that time, or a block, by name."""
+    where = "tier = ?1 AND start >= ?2 AND start < ?3"
+    query = (
+        f"SELECT device FROM device_window WHERE {where} UNION"
+        f" SELECT device FROM device_block WHERE {where} ORDER BY device"
     )
+    found = connection.execute(query, (tier, start, start + seconds))
+    return [device for (device,) in found]

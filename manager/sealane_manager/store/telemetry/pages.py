@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealane.telemetry.codec import decode_apart
 
+from sealane_manager.store.telemetry import own
 from sealane_manager.store.telemetry.schema import BLOCKS, TIERS
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 PAGE: Final = 500
 """Rows that are read at once: another reader or the writer comes in between."""
 
-BLOCKS_PAGE: Final = 2
-"""Blocks that are read at once."""
+DEVICES_PAGE: Final = 8
+"""Devices whose rows of one hour or day are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,51 +39,46 @@ def device_pages(
 ) -> Iterator[Sequence[Kept]]:
     """The windows of these devices, or of all, that begin in the span.
 
-    What is packed or rolled up meanwhile is read from where it went, so it may come twice.
+    What is packed meanwhile comes once: rows and blocks of a device's hour are read together.
     """
-    names = None if devices is None else json.dumps(sorted(devices))
+    wanted = None if devices is None else frozenset(devices)
     for tier in TIERS:
-        wanted = _Wanted("device_window", tier, span.start, span.end, PAGE)
-        for rows in _pages(connection, wanted, names):
-            yield [Kept(device, "", 0, body) for device, body in rows]
-        if tier in BLOCKS:
-            first = span.start // BLOCKS[tier] * BLOCKS[tier]
-            wanted = _Wanted("device_block", tier, first, span.end, BLOCKS_PAGE)
-            for rows in _pages(connection, wanted, names):
-                yield list(_within(rows, tier, span))
+        length = BLOCKS.get(tier, tier)
+        for start in _places(connection, tier, length, span):
+            found = own.devices_at(connection, tier, start, length)
+            names = [name for name in found if wanted is None or name in wanted]
+            for at in range(0, len(names), DEVICES_PAGE):
+                part = names[at : at + DEVICES_PAGE]
+                yield list(_kept(connection, (tier, start), part, span))
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """Which rows of which table, and how many at once."""
-
-    table: str
-    tier: int
-    start: int
-    end: int
-    page: int
-
-
-def _pages(
-    connection: sqlite3.Connection, wanted: _Wanted, names: str | None
-) -> Iterator[list[tuple[str, bytes]]]:
-    query = (
-        f"SELECT start, device, body FROM {wanted.table} WHERE tier = ?1 AND start < ?2"
-        " AND (start, device) > (?3, ?4)"
-        " AND (?5 IS NULL OR device IN (SELECT value FROM json_each(?5)))"
-        " ORDER BY start, device LIMIT ?6"
+def _places(connection: sqlite3.Connection, tier: int, length: int, span: Span) -> Sequence[int]:
+    """The hours, or days, in which there is anything."""
+    query = " UNION ".join(
+        f"SELECT DISTINCT start / ?2 * ?2 FROM {table}"
+        " WHERE tier = ?1 AND start >= ?3 / ?2 * ?2 AND start < ?4"
+        for table in ("device_window", "device_block")
     )
-    at: tuple[int, str] = (wanted.start - 1, "\U0010ffff")
-    keys = (wanted.tier, wanted.end)
-    while rows := connection.execute(query, (*keys, *at, names, wanted.page)).fetchall():
-        yield [row[1:] for row in rows]
-        at = rows[-1][:2]
+    found = connection.execute(query, (tier, length, span.start, span.end))
+    return sorted(start for (start,) in found)
 
 
-def _within(rows: Sequence[tuple[str, bytes]], tier: int, span: Span) -> Iterator[Kept]:
-    """The windows of blocks that begin in the span, each in bytes of its own."""
-    for device, block in rows:
-        for window, body in decode_apart(block):
+def _kept(
+    connection: sqlite3.Connection, place: tuple[int, int], names: Sequence[str], span: Span
+) -> Iterator[Kept]:
+    """What these devices said there, in the span: one statement, so one view."""
+    tier, start = place
+    starts = range(start, start + BLOCKS.get(tier, tier), tier)
+    query = (
+        "SELECT w.device, w.body FROM json_each(?2) AS s CROSS JOIN json_each(?3) AS d"
+        " CROSS JOIN device_window AS w"
+        " ON w.tier = ?1 AND w.start = s.value AND w.device = d.value"
+        " UNION ALL SELECT b.device, b.body FROM json_each(?3) AS d CROSS JOIN device_block AS b"
+        " ON b.tier = ?1 AND b.start = ?4 AND b.device = d.value"
+    )
+    keys = (tier, json.dumps(list(starts)), json.dumps(names), start)
+    for device, content in connection.execute(query, keys).fetchall():
+        for window, body in decode_apart(content):
             if span.start <= window.start // tier * tier < span.end:
                 yield Kept(device, "", 0, body)
 

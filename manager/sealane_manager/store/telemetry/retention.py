@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sealane_manager.store.telemetry import own
 from sealane_manager.store.telemetry.ingest import KEPT_S
 from sealane_manager.store.telemetry.schema import DAY, HOUR, MINUTE, transaction
 
@@ -71,16 +72,11 @@ def _starts(connection: sqlite3.Connection, table: str, tier: int, before: int) 
     return [start for (start,) in connection.execute(query, (tier, before))]
 
 
-def devices_of(
+def slices_at(
     connection: sqlite3.Connection, tier: int, start: int, seconds: int
 ) -> tuple[tuple[str, ...], ...]:
     """The devices that have rows of a tier in that time, or a block, in slices."""
-    where = "tier = ?1 AND start >= ?2 AND start < ?3"
-    query = (
-        f"SELECT device FROM device_window WHERE {where} UNION"
-        f" SELECT device FROM device_block WHERE {where} ORDER BY device"
-    )
-    found = [device for (device,) in connection.execute(query, (tier, start, start + seconds))]
+    found = own.devices_at(connection, tier, start, seconds)
     return tuple(tuple(found[at : at + SLICE]) for at in range(0, len(found), SLICE))
 
 

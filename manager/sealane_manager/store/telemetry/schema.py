@@ -3,7 +3,8 @@
 `PRAGMA user_version` counts the steps that a file has seen; the missing ones run in one
 transaction. Rows are small and come in the order of time, so every key begins with the tier and
 the time, except where a cohort is read as a series. What a device said in an hour that has ended
-lies together: `packing` makes one row of it in `device_block`.
+lies together: `packing` makes one row of it in `device_block`. Such a row is larger than a page, so
+its keys stand apart from it: to compare keys inside of rows would read the rows.
 """
 
 from __future__ import annotations
@@ -80,10 +81,11 @@ _STEPS: Final = (
     """,
     """
     CREATE TABLE device_block (
-        tier INTEGER NOT NULL, start INTEGER NOT NULL, device TEXT NOT NULL,
-        requests INTEGER NOT NULL, errors INTEGER NOT NULL, body BLOB NOT NULL,
-        PRIMARY KEY (tier, start, device)
-    ) WITHOUT ROWID;
+        id INTEGER PRIMARY KEY, device TEXT NOT NULL, tier INTEGER NOT NULL,
+        start INTEGER NOT NULL, requests INTEGER NOT NULL, errors INTEGER NOT NULL,
+        body BLOB NOT NULL, UNIQUE (device, tier, start)
+    );
+    CREATE INDEX device_block_at ON device_block (tier, start, device);
     """,
 )
 
