@@ -41,6 +41,7 @@ from sealane_agent.sampling.keeping import Samples
 from sealane_agent.sampling.sending import SampleSending
 from sealane_agent.slot.actions import Tools
 from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.qualifications import Qualifications
 from sealane_agent.slot.reports import Speaker
 from sealane_agent.slot.slots import Upgrades
 from sealane_agent.slot.staging import Staging
@@ -178,7 +179,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         folder=folder,
         journal=journal,
         endpoint=link,
-        staging=Staging(store, blobs, link, device_facts(folder.engines)),
+        staging=_staging(folder, store, blobs, link),
         key=lambda: passport.key,
         believe=passport.believe,
         speaker=Speaker(who.device, boot_id()),
@@ -218,6 +219,11 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         await asyncio.get_running_loop().shutdown_default_executor()
         shelf.close()
         journal.close()
+
+
+def _staging(folder: StateFolder, store: Store, source: BlobSource, link: EndpointLink) -> Staging:
+    facts = device_facts(folder.engines)
+    return Staging(store, source, link, facts, Qualifications(folder, facts))
 
 
 def _identity(files: IdentityFiles) -> tuple[Identity, Passport]:

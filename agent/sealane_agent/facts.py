@@ -13,9 +13,14 @@ from sealane.fleet import DeviceFacts
 from sealane_agent.runtimes.ability import able
 from sealane_agent.runtimes.drivers import drivers
 from sealane_agent.runtimes.inventory import installed_runtimes
+from sealane_agent.slot.qualification import Hardware
 
 _CPU: Final = Path("/proc/cpuinfo")
 _FLAGS: Final = re.compile(r"^(?:flags|Features)\s*:(.*)$", re.MULTILINE)
+_SAME: Final = re.compile(
+    r"^(?:vendor_id|cpu family|model|model name|stepping|flags|Features|CPU \w+)\s*:.*$",
+    re.MULTILINE,
+)
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -34,6 +39,16 @@ def device_facts(known: Path | None = None) -> DeviceFacts:
         endpoint="",
         instructions=instructions(_CPU.read_text(errors="replace")),
     )
+
+
+def hardware(usable: int) -> Hardware:
+    """What measurements depend on; `usable`: processors that a worker may use."""
+    return Hardware(processor(_CPU.read_text(errors="replace")), usable, drivers())
+
+
+def processor(cpuinfo: str) -> str:
+    """Model and flags of the processors, without what changes from one moment to the next."""
+    return "; ".join(sorted({" ".join(line.split()) for line in _SAME.findall(cpuinfo)}))
 
 
 def instructions(cpuinfo: str) -> tuple[str, ...]:

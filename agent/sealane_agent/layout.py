@@ -104,6 +104,11 @@ class StateFolder:
         return self.root / "footprints.json"
 
     @property
+    def qualified(self) -> Path:
+        """Which variant of which bundle won on this hardware."""
+        return self.root / "qualified.json"
+
+    @property
     def kit(self) -> Path:
         """A kit that was carried here, until what it brings has ended."""
         return self.root / "kit" / "kit"

@@ -29,6 +29,7 @@ from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
 from sealane_agent.line.holds import Holds
 from sealane_agent.slot.actions import Tools
 from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.qualifications import Qualifications
 from sealane_agent.slot.reports import Speaker
 from sealane_agent.slot.staging import Staging
 from sealane_agent.slot.state import State
@@ -96,6 +97,7 @@ class Site:
     blobs: FakeBlobs = field(default_factory=lambda: FakeBlobs({}, chunk=4096))
     judge: FakeJudge = field(default_factory=FakeJudge)
     lines: Lines = field(default_factory=Lines)
+    variants: tuple[str, ...] = ("onnx-fp32",)
 
     def __post_init__(self) -> None:
         self.folder = StateFolder(self.root)
@@ -103,7 +105,11 @@ class Site:
 
     def bundle(self, version: int) -> Manifest:
         """Put a bundle into the source of blobs."""
-        manifest, files = manifest_of(tiny_files(version, tiny_deployment(self.probation)))
+        deployment = tiny_deployment(self.probation)
+        (only,) = deployment.variants
+        named = tuple(replace(only, name=name) for name in self.variants)
+        deployment = replace(deployment, variants=named)
+        manifest, files = manifest_of(tiny_files(version, deployment))
         self.blobs.contents |= {item.digest: files[item.path] for item in manifest.layers}
         return manifest
 
@@ -155,7 +161,13 @@ class Site:
             folder=self.folder,
             journal=journal,
             endpoint=self.endpoint,
-            staging=Staging(Store(self.folder), self.blobs, self.endpoint, FACTS),
+            staging=Staging(
+                Store(self.folder),
+                self.blobs,
+                self.endpoint,
+                FACTS,
+                Qualifications(self.folder, FACTS),
+            ),
             key=lambda: self.key,
             speaker=Speaker(DEVICE, "boot"),
             log=self.lines,

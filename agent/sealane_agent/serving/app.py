@@ -48,6 +48,7 @@ from sealane_agent.serving.worker_groups import open_groups
 from sealane_agent.serving.worker_limits import Terms, Wish
 from sealane_agent.serving.worker_process import WorkerProcess, Workplace
 from sealane_agent.worker.contract import read_variant
+from sealane_agent.worker.host import usable_processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -255,7 +256,12 @@ class _Endpoint:
 
     def _announce(self) -> None:
         """Before commands are taken: who reaches the control socket finds the addresses."""
-        content = {"pid": os.getpid(), **self._addresses, "unlimited": self._unlimited}
+        content = {
+            "pid": os.getpid(),
+            **self._addresses,
+            "unlimited": self._unlimited,
+            "processors": usable_processors(),
+        }
         replace(self._folder.endpoint_addresses, json.dumps(content).encode())
         _log.info("REST on %(rest)s, gRPC on %(grpc)s", self._addresses)
         if self._unlimited:

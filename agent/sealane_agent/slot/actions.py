@@ -18,7 +18,7 @@ from sealane_agent.slot import outcomes
 from sealane_agent.slot.journal import Entry
 from sealane_agent.slot.permission import before_fetching
 from sealane_agent.slot.reports import as_it_serves, receipt, report
-from sealane_agent.slot.staging import LOAD_DEADLINE_S
+from sealane_agent.slot.selection import LOAD_DEADLINE_S
 from sealane_agent.slot.state import (
     DropWorkers,
     Enter,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sealane.bundle.deployment import parse_deployment
 from sealane.bundle.fit import eligible, needed
@@ -15,27 +16,26 @@ from sealane.failure import Failure, FailureKind
 from sealane.limits import DEPLOYMENT_BYTES, PATCH_BYTES
 
 from sealane_agent.errors import Failed
-from sealane_agent.layout import Pointer
-from sealane_agent.serving.messages import GivesWay
-from sealane_agent.serving.types import LoadFailed
 from sealane_agent.slot import variants
-from sealane_agent.slot.state import Choice
+from sealane_agent.slot.qualification import MEASURING_S, in_order, is_lasting, is_settled
+from sealane_agent.slot.selection import Selection
 from sealane_agent.standing_in import degraded, lost_here
 from sealane_agent.uplink.fetch import Base, fetch_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sealane.bundle.types import Deployment, Layer, Manifest, ProbationLimits, Variant
     from sealane.fleet import DeviceFacts
     from sealane.names import Digest
 
     from sealane_agent.endpoint.seam import Endpoint
-    from sealane_agent.serving.messages import Proved
-    from sealane_agent.slot.state import Attempt
+    from sealane_agent.slot.qualification import Qualified
+    from sealane_agent.slot.qualifications import Qualifications
+    from sealane_agent.slot.state import Attempt, Choice
+    from sealane_agent.standing_in import Passed
     from sealane_agent.store import Store
     from sealane_agent.uplink.fetch import BlobSource, Policy
-
-LOAD_DEADLINE_S: Final = 120.0
-"""How long one variant may take to load, warm up and prove itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,18 @@ class Stager(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """Brings bundles in and proves them."""
+    """Brings bundles in and proves them.
+
+    Attributes:
+        qualifications: which variants won here before; None: all are measured each time.
+    """
 
     store: Store
     source: BlobSource
     endpoint: Endpoint
     facts: DeviceFacts
+    qualifications: Qualifications | None = None
+    monotonic: Callable[[], float] = time.monotonic
 
     def fetch(self, attempt: Attempt, policy: Policy) -> ProbationLimits:
         """Bring every blob that the attempt needs into the store; blocks.
@@ -117,55 +123,42 @@ class Staging:
         }
 
     async def prove(self, attempt: Attempt, *, interrupts: bool = False) -> Choice:
-        """Measure every eligible variant; the fastest one stays loaded.
+        """Measure the eligible variants; the fastest one stays loaded.
 
+        The one that won here before is proved first, and alone where it is as fast as it was.
         Raises Failed, WrongBytes when a blob has changed on the disk, or ConnectionError.
         """
         bundle = await asyncio.to_thread(self._viewed, attempt)
-        best: Choice | None = None
-        failures: list[Failure] = []
-        passed = list(lost_here(bundle.deployment.variants, self.facts))
-        for variant in bundle.chosen:
-            # What is only compared costs nobody a warm model.
-            gives_way = GivesWay.IDLE if best is None else GivesWay.NOTHING
-            try:
-                found = await self._load(attempt, variant, gives_way)
-            except LoadFailed as error:
-                failures.append(error.failure)
-                passed.append((variant, error.failure.message))
-                continue
-            best = await self._keep_faster(attempt, best, found)
-        if best is None and interrupts:
-            alone = variants.too_large(bundle.chosen, failures)
-            best = await self._instead(attempt, alone, failures)
-        if best is None:
-            raise Failed(variants.worst(failures))
-        return replace(best, degraded=degraded(best.accelerator, passed))
+        known = await asyncio.to_thread(self._won, attempt)
+        order = in_order(known, bundle.chosen)
+        selection, begun = Selection(self.endpoint, attempt), self.monotonic()
+        for variant in order:
+            best = selection.best
+            late = self.monotonic() - begun > MEASURING_S
+            if best is not None and (late or is_settled(known, best)):
+                break
+            await selection.measure(variant)
+        if selection.best is None and interrupts:
+            await selection.instead(order)
+        best = selection.winner()
+        if not is_settled(known, best):
+            known = None
+            await asyncio.to_thread(self._keep, attempt, selection, best)
+        lost = lost_here(bundle.deployment.variants, self.facts)
+        why = [*lost, *selection.passed, *_passed_before(known, bundle.chosen)]
+        return replace(best, degraded=degraded(best.accelerator, why))
 
-    async def _instead(
-        self, attempt: Attempt, variant: Variant | None, failures: list[Failure]
-    ) -> Choice | None:
-        """Load a variant in the place of what serves; only one, since nobody serves meanwhile."""
-        if variant is None:
-            return None
-        try:
-            return await self._load(attempt, variant, GivesWay.SERVING)
-        except LoadFailed as error:
-            failures.insert(0, variants.even_alone(error.failure))
-            return None
+    def _won(self, attempt: Attempt) -> Qualified | None:
+        return self.qualifications.of(attempt.manifest) if self.qualifications else None
 
-    async def _load(self, attempt: Attempt, variant: Variant, gives_way: GivesWay) -> Choice:
-        pointer = Pointer(attempt.release, attempt.manifest, variant.name)
-        proved = await self.endpoint.load(attempt.slot, pointer, LOAD_DEADLINE_S, gives_way)
-        return _choice(variant, proved)
-
-    async def _keep_faster(self, attempt: Attempt, best: Choice | None, found: Choice) -> Choice:
-        """Never more than two on trial at once: each one takes the memory of a model."""
-        if best is None:
-            return found
-        winner, loser = variants.faster(best, found)
-        await self.endpoint.drop(attempt.slot, loser.proved.worker)
-        return winner
+    def _keep(self, attempt: Attempt, selection: Selection, best: Choice) -> None:
+        """Remember who won, where others were measured and what failed would fail again."""
+        alone = selection.tried == 1
+        if self.qualifications is None or alone or not is_lasting(selection.failures):
+            return
+        passed = tuple((variant.name, why) for variant, why in selection.passed)
+        won = best.variant, best.proved.latency_us
+        self.qualifications.keep(attempt.manifest, won, passed)
 
     def _viewed(self, attempt: Attempt) -> Bundle:
         bundle = self._bundle(attempt, self._manifest(attempt))
@@ -192,8 +185,10 @@ class Staging:
         return Bundle(deployment, chosen, layers)
 
 
-def _choice(variant: Variant, proved: Proved) -> Choice:
-    return Choice(variant.name, variant.runtime, variant.accelerator, variant.precision, proved)
+def _passed_before(known: Qualified | None, chosen: tuple[Variant, ...]) -> Iterator[Passed]:
+    """What could not serve when the winner was found, and is not tried again."""
+    why = dict(known.passed) if known else {}
+    return ((variant, why[variant.name]) for variant in chosen if variant.name in why)
 
 
 def malformed(attempt: Attempt, error: BundleError) -> Failure:

@@ -18,7 +18,8 @@ from sealane_agent.errors import Failed
 from sealane_agent.layout import Pointer
 from sealane_agent.packages import agent_version
 from sealane_agent.serving.types import LoadFailed
-from sealane_agent.slot.staging import LOAD_DEADLINE_S, malformed
+from sealane_agent.slot.selection import LOAD_DEADLINE_S
+from sealane_agent.slot.staging import malformed
 from sealane_agent.slot.state import Choice
 from sealane_agent.upgrade.fitness import Here, unfit
 from sealane_agent.upgrade.starts import PACKAGE

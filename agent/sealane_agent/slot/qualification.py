@@ -1,0 +1,121 @@
+"""Decides when a variant that won on this device before is proved alone, without the others. Pure.
+
+What is measured holds for one bundle on this hardware with these engines. Where the key is another
+one, or the winner is clearly slower than it was, every eligible variant is measured again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from sealane.failure import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sealane.bundle.types import Variant
+    from sealane.failure import Failure
+    from sealane.fleet import DeviceFacts
+
+    from sealane_agent.serving.messages import Proved
+    from sealane_agent.slot.state import Choice
+
+MEASURING_S: Final = 20.0
+"""Once a variant has proved itself, no other one is begun after so long."""
+
+SLOWER: Final = 2.0
+SLOWER_US: Final = 200
+"""A winner is as it was up to this ratio, and up to these microseconds more: a device is not always
+as idle as it was."""
+
+KEPT: Final = 256
+"""Bundles of which a device remembers the winner: those that were measured last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a measurement depends on, beside the engines.
+
+    Attributes:
+        processor: model and flags, as the kernel says them.
+        processors: that a worker may use.
+        drivers: of accelerators.
+    """
+
+    processor: str
+    processors: int
+    drivers: str
+
+
+@dataclass(frozen=True, slots=True)
+class Qualified:
+    """The variant of a bundle that won.
+
+    Attributes:
+        key: of hardware and engines.
+        latency_us: that was measured.
+        passed: names of variants that cannot serve here, with the reason.
+    """
+
+    key: str
+    variant: str
+    latency_us: int
+    passed: tuple[tuple[str, str], ...] = ()
+
+
+def key_of(hardware: Hardware, facts: DeviceFacts) -> str:
+    """One word for a class of devices on which the same variant wins."""
+    engines = [(each.name, each.version, sorted(each.accelerators)) for each in facts.runtimes]
+    parts = [facts.arch, asdict(hardware), sorted(engines)]
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def in_order(known: Qualified | None, chosen: Sequence[Variant]) -> tuple[Variant, ...]:
+    """The eligible variants in the order in which they are measured: the last winner first."""
+    name = known.variant if known else ""
+    return tuple(sorted(chosen, key=lambda variant: variant.name != name))
+
+
+def is_settled(known: Qualified | None, best: Choice) -> bool:
+    """Whether the best so far is the last winner, about as fast as it was."""
+    return known is not None and known.variant == best.variant and _as_before(known, best.proved)
+
+
+def _as_before(known: Qualified, proved: Proved) -> bool:
+    return proved.latency_us <= max(SLOWER * known.latency_us, known.latency_us + SLOWER_US)
+
+
+def is_lasting(failures: Iterable[Failure]) -> bool:
+    """Whether what failed would fail again: else the winner may be another one tomorrow."""
+    return all(failure.kind is FailureKind.PERMANENT for failure in failures)
+
+
+def remembered(
+    known: Mapping[str, Qualified], manifest: str, won: Qualified
+) -> dict[str, Qualified]:
+    """With one more, the last one last; the oldest go when there are too many."""
+    others = [(name, each) for name, each in known.items() if name != manifest]
+    return dict([*others, (manifest, won)][-KEPT:])
+
+
+def encode(known: Mapping[str, Qualified]) -> bytes:
+    """JSON, for people too."""
+    return json.dumps({name: asdict(each) for name, each in known.items()}, indent=1).encode()
+
+
+def decode(content: bytes) -> dict[str, Qualified]:
+    """Read it; raises ValueError, KeyError, TypeError or AttributeError when it is damaged."""
+    fields: dict[str, Any] = json.loads(content)
+    found = {str(name): _qualified(each) for name, each in fields.items()}
+    return dict(list(found.items())[-KEPT:])
+
+
+def _qualified(fields: Mapping[str, Any]) -> Qualified:
+    latency_us = fields["latency_us"]
+    if type(latency_us) is not int or latency_us < 0:
+        raise ValueError("a latency is a whole number of microseconds")
+    passed = tuple((str(name), str(why)) for name, why in fields["passed"])
+    return Qualified(str(fields["key"]), str(fields["variant"]), latency_us, passed)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sealane.failure import FailureKind
+from sealane.fleet import DeviceFacts, RuntimeFact
+from sealane_agent.facts import processor
+from sealane_agent.slot.qualification import (
+    KEPT,
+    Hardware,
+    Qualified,
+    decode,
+    encode,
+    in_order,
+    is_lasting,
+    is_settled,
+    key_of,
+    remembered,
+)
+from sealane_agent.slot.state import Choice
+from support.agent_fakes import failure, proved
+from support.fake_workers import deployment
+
+ORT = RuntimeFact("onnxruntime", "1.32.0", ("cpu",))
+FACTS = DeviceFacts("x86_64", "linux", 2, 2**32, (ORT,), "127.0.0.1:8000")
+HARDWARE = Hardware("model: 143; flags: avx2 amx_tile", 2, "")
+KNOWN = Qualified("key", "int8", 1000, (("gpu-fp16", "no driver"),))
+
+
+def choice(variant: str, latency_us: int) -> Choice:
+    return Choice(variant, "onnxruntime", "cpu", "fp32", proved("cam-1", latency_us))
+
+
+@pytest.mark.parametrize(
+    ("hardware", "facts"),
+    [
+        (replace(HARDWARE, processor="model: 142"), FACTS),
+        (replace(HARDWARE, processors=4), FACTS),
+        (replace(HARDWARE, drivers="nvidia 550"), FACTS),
+        (HARDWARE, replace(FACTS, arch="aarch64")),
+        (HARDWARE, replace(FACTS, runtimes=(replace(ORT, version="1.33.0"),))),
+        (HARDWARE, replace(FACTS, runtimes=(replace(ORT, accelerators=("cpu", "gpu")),))),
+        (HARDWARE, replace(FACTS, runtimes=(ORT, RuntimeFact("openvino", "2026.4", ("cpu",))))),
+    ],
+)
+def test_another_engine_or_other_hardware_is_another_key(
+    hardware: Hardware, facts: DeviceFacts
+) -> None:
+    assert key_of(hardware, facts) != key_of(HARDWARE, FACTS)
+
+
+def test_where_the_endpoint_listens_does_not_matter_nor_in_which_order_engines_are_found() -> None:
+    two = (ORT, RuntimeFact("openvino", "2026.4", ("gpu", "cpu")))
+    other = replace(FACTS, endpoint="", memory_bytes=1, runtimes=two)
+    same = replace(FACTS, runtimes=(replace(two[1], accelerators=("cpu", "gpu")), ORT))
+    assert key_of(HARDWARE, other) == key_of(HARDWARE, same)
+
+
+def test_the_processor_is_known_by_model_and_flags_not_by_what_changes() -> None:
+    text = "processor\t: {}\nmodel name\t: Xeon\nflags\t\t: avx2  fma\ncpu MHz\t\t: {}\n"
+    one = text.format(0, 2100.0) + text.format(1, 2700.0)
+    assert (
+        processor(one) == processor(text.format(0, 800.0)) == "flags : avx2 fma; model name : Xeon"
+    )
+    assert processor("CPU part\t: 0xd0c\nBogoMIPS\t: 50\n") == "CPU part : 0xd0c"
+
+
+def test_the_last_winner_is_measured_first_and_the_others_as_the_bundle_names_them() -> None:
+    (only,) = deployment().variants
+    chosen = tuple(replace(only, name=name) for name in ("fp32", "fp16", "int8"))
+    assert [each.name for each in in_order(KNOWN, chosen)] == ["int8", "fp32", "fp16"]
+    assert in_order(None, chosen) == chosen
+
+
+@pytest.mark.parametrize(
+    ("best", "settled"),
+    [
+        (choice("int8", 900), True),
+        (choice("int8", 2000), True),
+        (choice("int8", 2001), False),
+        (choice("fp32", 900), False),
+    ],
+)
+def test_a_winner_that_is_clearly_slower_than_it_was_is_compared_again(
+    best: Choice, *, settled: bool
+) -> None:
+    assert is_settled(KNOWN, best) is settled
+    assert not is_settled(None, best)
+
+
+def test_a_winner_of_microseconds_may_take_a_few_more() -> None:
+    fast = replace(KNOWN, latency_us=5)
+    assert is_settled(fast, choice("int8", 205))
+    assert not is_settled(fast, choice("int8", 206))
+
+
+def test_only_failures_that_would_come_again_are_remembered() -> None:
+    again, now = failure(FailureKind.PERMANENT), failure(FailureKind.ENVIRONMENTAL)
+    assert is_lasting([])
+    assert is_lasting([again])
+    assert not is_lasting([again, now])
+
+
+def test_the_oldest_bundle_is_forgotten_when_there_are_too_many() -> None:
+    known: dict[str, Qualified] = {}
+    for number in range(KEPT + 1):
+        known = remembered(known, str(number), KNOWN)
+        known = remembered(known, "1", KNOWN)
+    assert len(known) == KEPT
+    assert "0" not in known
+    assert "1" in known
+
+
+def test_it_reads_back_what_it_writes() -> None:
+    known = {"a": KNOWN, "b": Qualified("k", "fp32", 0)}
+    assert decode(encode(known)) == known
+
+
+@given(st.binary(max_size=80) | st.sampled_from([b"[]", b'{"a": []}', b'{"a": {"key": 1}}', b"1"]))
+def test_what_is_damaged_is_refused_and_nothing_worse(content: bytes) -> None:
+    try:
+        decode(content)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return
+    assert content.strip() == b"{}"
