@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from sealane_agent.runtimes.base import (
     AcceleratorFailed,
     Hints,
@@ -154,6 +155,20 @@ def test_onnxruntime_is_told_all_that_matters_on_a_card(path: Path) -> None:
     assert card.told["gpu_mem_limit"] == str(LEAST_ARENA)
     runtime.load(path, replace(hints, memory_bytes=2**30))
     assert card.told["gpu_mem_limit"] == str(ARENA_SLACK * 2**30)
+
+
+def test_onnxruntime_is_not_asked_for_bf16_on_a_card(path: Path) -> None:
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.BFLOAT16, ["rows", 2]) for name in "xy"
+    ]
+    node = helper.make_node("Identity", ["x"], ["y"])
+    graph = helper.make_graph([node], "halves", ports[:1], ports[1:])
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    runtime, hints = cuda(Card())
+    with pytest.raises(AcceleratorFailed, match="BF16 on a gpu: x, y"):
+        runtime.load(path, replace(hints, outputs=("y",)))
 
 
 def test_openvino_is_told_what_the_kind_of_plugin_knows(path: Path) -> None:

@@ -21,6 +21,7 @@ from sealane_agent.diagnosis.doctor import judge_slot
 from sealane_agent.diagnosis.findings import Level
 from sealane_agent.errors import Failed
 from sealane_agent.layout import Pointer, StateFolder
+from sealane_agent.oip.metrics import Names, exposition
 from sealane_agent.overview import SlotOverview
 from sealane_agent.serving.dataplane import Dataplane
 from sealane_agent.serving.messages import Load, SlotStatus, Traffic
@@ -36,7 +37,8 @@ from sealane_agent.uplink.fetch import Policy
 from support.agent_fakes import CAM, FakeBlobs, FakeEndpoint, failure
 from support.agent_site import FACTS
 from support.bundles import TINY_MODEL, manifest_of
-from support.fake_workers import FakeWorker
+from support.fake_workers import FakeWorker, inference
+from support.fake_workers import deployment as fake_deployment
 from support.gpu_bundles import GPU, gpu_deployment, gpu_files, gpu_manifest
 from support.rollouts import START, a_receipt
 
@@ -214,12 +216,14 @@ class Starts:
 
     def __init__(self, *broken: str) -> None:
         self.broken, self.asked = broken, list[tuple[str, float]]()
+        self.made: list[FakeWorker] = []
 
     async def __call__(self, name: str, load: Load) -> Worker:
         self.asked.append((load.pointer.variant, load.deadline_s))
         if load.pointer.variant in self.broken:
             raise LoadFailed(replace(NO_DRIVER, element=load.pointer.variant))
-        return FakeWorker(name, load.pointer, DEPLOYMENT)
+        self.made.append(FakeWorker(name, load.pointer, fake_deployment(variants=(ON_GPU, ON_CPU))))
+        return self.made[-1]
 
 
 def stand_in(starts: Starts, load: Load) -> Worker:
@@ -264,6 +268,29 @@ def test_a_slot_that_stands_in_keeps_its_pointer_and_describes_what_runs() -> No
         assert slot.status().active == POINTER
         assert slot.status().degraded == WEAK
         assert plane.describe(CAM, None).variant == ON_CPU
+        await plane.close(0)
+
+    asyncio.run(scene())
+
+
+def test_a_card_that_is_lost_under_way_is_stood_in_for_by_the_next_worker() -> None:
+    async def scene() -> None:
+        starts = Starts()
+        plane = Dataplane(StandIns(starts, lambda _: (DEPLOYMENT, ON_GPU)))
+        slot = plane.open(CAM)
+        slot.begin(POINTER)
+        await slot.settled()
+        assert slot.status().degraded == ""
+        starts.broken = (GPU,)
+        starts.made[0].alive = False
+        answered = await slot.infer(None, inference())
+        assert answered.pointer == POINTER
+        assert slot.status().degraded == WEAK
+        assert [each.pointer.variant for each in starts.made] == [GPU, ON_CPU.name]
+        (counted,) = plane.statistics()
+        assert f'sealane_model_degraded{{slot="{CAM}",version="1"}} 1' in exposition(
+            (counted,), Names.SEALANE
+        )
         await plane.close(0)
 
     asyncio.run(scene())

@@ -195,6 +195,7 @@ class OnnxRuntime:
             raise ModelRefused(f"the model has no output named {', '.join(sorted(missing))}")
         if hints.accelerator != "cpu":
             _prove_placement(session, hints)
+            _refuse_halves(halves)
         else:
             never_push_in(own_threads() - before)
         return OnnxModel(session, hints.outputs, halves, hints.accelerator)
@@ -218,6 +219,15 @@ def _provider(hints: Hints) -> str | tuple[str, dict[str, str]]:
     if hints.memory_bytes:
         options["gpu_mem_limit"] = str(max(LEAST_ARENA, ARENA_SLACK * hints.memory_bytes))
     return _CUDA, options
+
+
+def _refuse_halves(halves: Halves) -> None:
+    """Their bits are read where the engine holds them, which is the card's memory there."""
+    if halves:
+        raise AcceleratorFailed(
+            f"onnxruntime is not asked for BF16 on a gpu: {', '.join(sorted(halves))}",
+            hint="let the model take and give fp32 or fp16 there, whatever it computes in",
+        )
 
 
 def _prove_placement(session: Any, hints: Hints) -> None:
@@ -253,7 +263,8 @@ def _limit(said: re.Pattern[str], ir_version: int, opset: int) -> int:
 
 def _options(hints: Hints) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = hints.threads
+    # Beside an accelerator only arithmetic on shapes is left for them.
+    options.intra_op_num_threads = hints.threads if hints.accelerator == "cpu" else 1
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _ONLY_ERRORS
