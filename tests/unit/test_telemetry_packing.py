@@ -127,6 +127,18 @@ def test_hours_lie_in_one_row_a_day_once_all_minutes_of_the_day_became_hours() -
         assert day.models[0].requests == 120
 
 
+def test_every_hour_that_has_ended_is_packed_and_the_one_that_runs_is_not() -> None:
+    with a_telemetry() as telemetry:
+        sent = [minute(60 * hour + number) for hour in (0, 1, 5) for number in (0, 59)]
+        put(telemetry, arrived(1, *sent, minute(360), minute(361)))
+
+        keep_house(telemetry, NOON + 6 * HOUR + LATE_S)
+
+        assert rows(telemetry) == 3 + 2
+        found = telemetry.readings.device_windows(BOX, Span(NOON, NOON + 7 * HOUR))
+        assert len(found) == 8
+
+
 def test_many_devices_are_packed_in_slices() -> None:
     names = [DeviceId(f"box-{number}") for number in range(SLICE * 2 + 1)]
     with a_telemetry() as telemetry:

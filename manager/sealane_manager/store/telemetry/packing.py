@@ -50,13 +50,21 @@ class Ended:
 
 
 def ended(connection: sqlite3.Connection, minutes_s: int, now: int) -> tuple[Ended, ...]:
-    """What is due, oldest first; `minutes_s`: how long minutes stay, after which hours come."""
+    """What is due, oldest first; `minutes_s`: how long minutes stay, after which hours come.
+
+    One look-up an hour or day: in a file from before there were blocks, all rows are due.
+    """
     until = {MINUTE: (now - LATE_S) // HOUR * HOUR, HOUR: (now - minutes_s) // DAY * DAY}
-    query = "SELECT DISTINCT start / ?2 * ?2 FROM device_window WHERE tier = ?1 AND start < ?3"
+    query = (
+        "WITH RECURSIVE at (start) AS (SELECT min(start) FROM device_window WHERE tier = ?1"
+        " UNION ALL SELECT (SELECT min(start) FROM device_window"
+        " WHERE tier = ?1 AND start >= at.start / ?2 * ?2 + ?2) FROM at WHERE at.start < ?3)"
+        " SELECT start / ?2 * ?2 FROM at WHERE start < ?3"
+    )
     return tuple(
         Ended(tier, start)
         for tier, length in BLOCKS.items()
-        for (start,) in sorted(connection.execute(query, (tier, length, until[tier])))
+        for (start,) in connection.execute(query, (tier, length, until[tier]))
     )
 
 
