@@ -51,7 +51,8 @@ def drive(door: Door, clients: int, seconds: float) -> Measured:
     answered = [int(row[2]) for row in rows if row[1] == "200"]
     failed = int(found[2]) + int(found[3]) + len(rows) - len(answered)
     if not answered:
-        return Measured(0, np.nan, np.nan, 0, max(1, failed))
+        # On a loaded machine a round may end before its first answer: nothing failed by that.
+        return Measured(0, np.nan, np.nan, 0, failed)
     p50, p99 = np.quantile(answered, (0.5, 0.99))
     return Measured(len(answered) / seconds, float(p50), float(p99), 0, failed)
 

@@ -86,7 +86,8 @@ class Dataplane:
     ) -> Callable[[], None]:
         """Answer one request to a model and version, as `Slot.ask` does; raises ModelUnknown."""
         name, version = model
-        return self.slot(name).ask(version, inference, done)
+        slot = self._slots.get(name) or self.slot(name)
+        return slot.ask(version, inference, done)
 
     def describe(self, name: str, version: int | None) -> Description:
         """A model that is there; raises ModelUnknown or NotReady."""

@@ -57,9 +57,15 @@ LEAVE_S: Final = 2.0
 
 
 class WorkerProcess:
-    """Implements `types.Worker`; made by `start`.
+    """Implements `types.Worker`; made by `start`. What each request asks of it are attributes.
 
     Attributes:
+        name: unique while the endpoint runs.
+        pointer: which variant of which bundle it runs.
+        deployment: the bundle's contract.
+        proved: what the proof measured.
+        alive: whether the process runs.
+        broke: the limit that it broke, as a sentence; empty while it runs, and when it broke none.
         degraded: why it stands in for another variant; set by who decided that.
     """
 
@@ -70,13 +76,11 @@ class WorkerProcess:
         deployment: Deployment,
         parts: tuple[Child, Ring, Workplace],
     ) -> None:
-        self._load = load
-        self._proved = proved
-        self._deployment = deployment
+        self.name, self.pointer = proved.worker, load.pointer
+        self.deployment, self.proved = deployment, proved
+        self.alive, self.broke = True, ""
         self._child, ring, place = parts
         self._groups = place.groups
-        self._alive = True
-        self._broke = ""
         self.degraded = ""
         self._ended = asyncio.Event()
         self._priority = Priority(self._child.pid, own_nice())
@@ -119,36 +123,6 @@ class WorkerProcess:
         return cls(load, proved, deployment, (child, ring, place))
 
     @property
-    def name(self) -> str:
-        """Unique while the endpoint runs."""
-        return self._proved.worker
-
-    @property
-    def pointer(self) -> Pointer:
-        """Which variant of which bundle it runs."""
-        return self._load.pointer
-
-    @property
-    def deployment(self) -> Deployment:
-        """The bundle's contract."""
-        return self._deployment
-
-    @property
-    def proved(self) -> Proved:
-        """What the proof measured."""
-        return self._proved
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._alive
-
-    @property
-    def broke(self) -> str:
-        """The limit that it broke, as a sentence; empty while it runs, and when it broke none."""
-        return self._broke
-
-    @property
     def held_bytes(self) -> int:
         """Proportional set size; 0 when the process is gone."""
         with contextlib.suppress(OSError):
@@ -164,7 +138,7 @@ class WorkerProcess:
         self, inference: Inference, timeout_s: float, done: Callable[[Answer | ServingError], None]
     ) -> Callable[[], None]:
         """Answer one request, as `types.Worker.begin` says."""
-        if not self._alive:
+        if not self.alive:
             done(self._died())
             return nothing
         return self._exchange.begin(inference, timeout_s, done)
@@ -198,17 +172,17 @@ class WorkerProcess:
             self._child.control.send(str(slot).encode())
 
     def _stuck(self, why: str) -> None:
-        if not self._alive:
+        if not self.alive:
             return
-        self._alive = False
+        self.alive = False
         self._child.kill()
         self._exchange.fail_all(lambda: WorkerHung(f"worker {self.name} {why}"))
 
     def _on_end(self) -> None:
-        self._alive = False
+        self.alive = False
         asyncio.get_running_loop().remove_reader(self._child.pidfd)
         self._child.reap()
-        self._broke = self._groups.leave(self.name)
+        self.broke = self._groups.leave(self.name)
         self._exchange.fail_all(self._died)
         self._exchange.close()
         self._ended.set()
