@@ -42,7 +42,8 @@ def test_a_known_head_is_read_as_an_unknown_one(
     heads, budget = Heads(), Budget(10_000)
     for body in contents:
         data = request_bytes(path, named, body)
-        for pieces in ((data,), (data[:cut], data[cut:]), (data + data,)):
+        whole, parts = (data,), (data[:cut], data[cut:])
+        for pieces in (whole, parts, (data + data,), whole * 3, whole + parts + whole):
             known = RequestReader(budget, heads)
             fresh = RequestReader(Budget())
             read = [item for piece in pieces for item in known.feed(piece)]
@@ -110,6 +111,17 @@ def test_a_known_head_obeys_the_budget() -> None:
     (refused,) = RequestReader(Budget(4), heads).feed(data)
     assert isinstance(refused, HttpRefused)
     assert refused.status == 503
+
+
+def test_a_head_that_comes_again_on_a_connection_obeys_the_budget() -> None:
+    data = request_bytes("a", {}, b"12345")
+    reader = RequestReader(Budget(14), Heads())
+    first, again = (reader.feed(data) for _ in range(2))
+    assert first == again
+    (refused,) = reader.feed(data)
+    assert isinstance(refused, HttpRefused)
+    assert refused.status == 503
+    assert reader.feed(data) == []
 
 
 def body_of(request_id: str | None, rows: int, tail: bytes, wanted: bool) -> tuple[bytes, int]:  # noqa: FBT001 - drawn

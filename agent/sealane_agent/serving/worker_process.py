@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from sealane.bundle.types import Deployment
 
-    from sealane_agent.layout import Pointer, StateFolder
+    from sealane_agent.layout import StateFolder
     from sealane_agent.serving.bodies import Bodies
     from sealane_agent.serving.footprints import Footprints
     from sealane_agent.serving.messages import Load
