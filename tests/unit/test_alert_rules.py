@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -56,6 +57,13 @@ def test_a_site_is_away_when_none_of_its_devices_answers() -> None:
 )
 def test_a_slot_that_failed_says_what_kind_of_failure(trouble: object, rule: str) -> None:
     assert found(a_fleet(a_device(slots=(trouble,)))) == [(rule, "box-1/cam")]
+
+
+def test_a_slot_that_serves_on_the_cpu_for_an_accelerator_is_found() -> None:
+    weak = replace(a_trouble("committed"), failure=None, degraded="no driver answers")
+    (finding,) = findings(a_fleet(a_device(slots=(weak,))))
+    assert (finding.rule, finding.subject) == ("degraded", "box-1/cam")
+    assert "no driver answers" in finding.text
 
 
 def test_a_transient_failure_that_is_tried_again_is_none() -> None:

@@ -59,6 +59,19 @@ def watch(store: Store, people: FakeChannel) -> Watch:
     return Watch(store, watched, [people])
 
 
+def test_people_are_told_of_a_slot_that_stays_degraded(
+    store: Store, watch: Watch, people: FakeChannel
+) -> None:
+    weak = SlotReport(SlotName("cam"), "committed", degraded="no driver answers")
+    store.devices.report(BOX, [weak], START)
+    watch.look(START)
+    assert watch.deliver(START) == 0
+    later = START + timedelta(minutes=6)
+    watch.look(later)
+    assert watch.deliver(later) == 1
+    assert people.told[0]["rule"] == "degraded"
+
+
 def test_people_are_told_of_a_failed_slot_and_of_its_end(
     store: Store, watch: Watch, people: FakeChannel
 ) -> None:

@@ -105,6 +105,13 @@ def _activation_failed(health: Health) -> Iterator[tuple[str, str, str]]:
             yield f"{device.id}/{trouble.slot}", device.site, text
 
 
+def _degraded(health: Health) -> Iterator[tuple[str, str, str]]:
+    for device, trouble in _troubles(health):
+        if trouble.degraded:
+            text = f"{device.id} is degraded in {trouble.slot}: {trouble.degraded}"
+            yield f"{device.id}/{trouble.slot}", device.site, text
+
+
 def _signature_refused(health: Health) -> Iterator[tuple[str, str, str]]:
     for device, trouble in _troubles(health):
         if _is_signature(trouble) and trouble.failure:
@@ -223,6 +230,7 @@ RULES: Final = (
     Rule("silent", Severity.WARNING, _MINUTE, _silent),
     Rule("crash_loop", Severity.CRITICAL, timedelta(0), _crash_loop),
     Rule("activation_failed", Severity.WARNING, timedelta(0), _activation_failed),
+    Rule("degraded", Severity.WARNING, 5 * _MINUTE, _degraded),
     Rule("signature_refused", Severity.CRITICAL, timedelta(0), _signature_refused),
     Rule("hash_mismatch", Severity.CRITICAL, timedelta(0), _hash_mismatch),
     Rule("rollout_stalled", Severity.WARNING, timedelta(0), _rollout_stalled),

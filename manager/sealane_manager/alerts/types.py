@@ -44,6 +44,7 @@ class SlotTrouble:
     state: str
     release: str
     failure: Failure | None
+    degraded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

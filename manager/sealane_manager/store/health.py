@@ -84,13 +84,14 @@ class FleetHealth:
 
     def _troubles(self) -> dict[str, list[SlotTrouble]]:
         failed = type_coerce(col(SlotRow.failure), JSON).is_not(JSON.NULL)
-        query = select(SlotRow).where(or_(failed, SlotRow.state == _SAFE_MODE))  # type: ignore[arg-type]  # SQLModel types columns as their values
+        weak = SlotRow.degraded != ""
+        query = select(SlotRow).where(or_(failed, SlotRow.state == _SAFE_MODE, weak))  # type: ignore[arg-type]  # SQLModel types columns as their values
         found: dict[str, list[SlotTrouble]] = defaultdict(list)
         with self._database.read() as session:
             for row in session.exec(query):
                 report = rows.slot_report(row)
                 release = report.attempt_release or report.active_release
                 found[row.device].append(
-                    SlotTrouble(report.slot, report.state, release, report.failure)
+                    SlotTrouble(report.slot, report.state, release, report.failure, report.degraded)
                 )
         return found
