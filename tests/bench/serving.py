@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from serving_servers import Door
 
 CLIENTS: Final = (1, 4, 16)
+PROCESSORS: Final = len(os.sched_getaffinity(0))
 ENGINE: Final = "engine in process"
+ENGINE_1: Final = f"{ENGINE}, 1 thread a call"
 
 Key = tuple[str, int]
 
@@ -111,7 +113,8 @@ def _rounds(model: BenchModel, servers: list[Server], plan: Plan) -> dict[Key, l
         server.signal_off()
     doors = [(server, door) for server in servers for door in server.doors]
     for clients in CLIENTS * plan.rounds:
-        found[ENGINE, clients].append(_engine(model, clients, plan.seconds))
+        for name, threads in ((ENGINE, PROCESSORS), (ENGINE_1, 1)):
+            found[name, clients].append(_engine(model, clients, threads, plan.seconds))
         for server, door in doors:
             found[door.name, clients].append(_driven(server, door, clients, plan.seconds))
     return found
@@ -127,10 +130,14 @@ def _driven(server: Server, door: Door, clients: int, seconds: float) -> Measure
     return replace(measured, cpu=spent / requests * 1e6)
 
 
-def _engine(model: BenchModel, clients: int, seconds: float) -> Measured:
-    """The limit: threads that call the engine, with nothing in between."""
+def _engine(model: BenchModel, clients: int, threads: int, seconds: float) -> Measured:
+    """The limit: as many callers of the engine as clients, with nothing in between.
+
+    Each call is computed by so many of the engine's threads. As many as processors, as the servers
+    have, answer one caller soonest; with several callers they are in each other's way.
+    """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     session = onnxruntime.InferenceSession(
         model.content, options, providers=["CPUExecutionProvider"]
@@ -148,11 +155,11 @@ def _engine(model: BenchModel, clients: int, seconds: float) -> Measured:
             times.append(now - before)
 
     session.run(["y"], given)
-    before, threads = time.process_time(), [threading.Thread(target=ask) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    before, callers = time.process_time(), [threading.Thread(target=ask) for _ in range(clients)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
     p50, p99 = np.quantile(times, (0.5, 0.99)) * 1e6
     cpu = (time.process_time() - before) / len(times) * 1e6
     return Measured(len(times) / seconds, float(p50), float(p99), cpu, 0)
@@ -195,7 +202,8 @@ def _of_the_best(middle: dict[Key, Measured], door: str, clients: int) -> str:
         if n == clients and _is_rival(door, name)
     ]
     best = max(rivals, default=0)
-    return f"{middle[door, clients].per_second / best:.1f}" if best and door != ENGINE else "-"
+    bare = door.startswith(ENGINE)
+    return f"{middle[door, clients].per_second / best:.1f}" if best and not bare else "-"
 
 
 def _is_rival(door: str, name: str) -> bool:

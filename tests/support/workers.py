@@ -41,6 +41,9 @@ ROWS = 40
 MANIFEST = Digest("sha256:" + "a" * 64)
 RUNTIMES = ("onnxruntime", "openvino")
 
+BODIES = Bodies()
+"""Of this process, as an endpoint's: its descriptors stay as long as the process does."""
+
 _RANDOM = np.random.default_rng(7)
 WEIGHTS = _RANDOM.standard_normal((FEATURES, CLASSES)).astype(np.float32)
 BIAS = _RANDOM.standard_normal(CLASSES).astype(np.float32)
@@ -50,7 +53,7 @@ def workplace(folder: StateFolder, groups: Groups | None = None) -> Workplace:
     """Where workers of a test begin; without limits, unless there are groups."""
     terms = Terms(Wish(), 2**34)
     limits = groups or NoGroups("a test")
-    return Workplace(folder, limits, terms, Footprints(folder), Bodies())
+    return Workplace(folder, limits, terms, Footprints(folder), BODIES)
 
 
 def linear_model(op: str = "Add") -> bytes:
