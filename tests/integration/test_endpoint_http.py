@@ -142,17 +142,17 @@ def test_who_sends_a_large_body_slowly_holds_up_nobody_and_who_leaves_frees_its_
         assert await answer_of(reader) == (200, b"/large" + body)
         slow_reader, slow_writer = await asyncio.open_connection("127.0.0.1", port)
         slow_writer.write(whole[: len(whole) // 2])
-        await until(lambda: http.bodies.in_use == 1)
+        await until(lambda: http.bodies.of("").in_use == 1)
         for _ in range(3):
             writer.write(whole)
             assert await answer_of(reader) == (200, b"/large" + body)
-        assert http.bodies.in_use == 1
+        assert http.bodies.of("").in_use == 1
         slow_writer.write(whole[len(whole) // 2 :])
         assert await answer_of(slow_reader) == (200, b"/large" + body)
         slow_writer.write(whole[:-1])
-        await until(lambda: http.bodies.in_use == 1)
+        await until(lambda: http.bodies.of("").in_use == 1)
         slow_writer.transport.abort()
-        await until(lambda: http.bodies.in_use == 0)
+        await until(lambda: http.bodies.of("").in_use == 0)
         writer.close()
 
     run(test)
@@ -166,11 +166,11 @@ def test_a_large_body_that_never_ends_gives_its_place_back() -> None:
         writer.write(head + bytes(LARGE_BYTES))
         await answer_of(reader)
         writer.write(head + b"only this")
-        await until(lambda: http.bodies.in_use == 1)
+        await until(lambda: http.bodies.of("").in_use == 1)
         (connection,) = http.connections
         connection.check_time(later(READ_S + 1))
         assert (await answer_of(reader))[0] == 408
-        assert http.bodies.in_use == 0
+        assert http.bodies.of("").in_use == 0
         writer.close()
 
     run(test)

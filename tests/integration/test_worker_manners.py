@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -102,7 +103,8 @@ def test_workers_of_one_endpoint_hold_no_descriptor_of_each_other(tmp_path: Path
 
     async def scene() -> None:
         first = await WorkerProcess.start("cam-1", load_order(), workplace(folder))
-        second = await WorkerProcess.start("cam-2", load_order(), workplace(folder))
+        other = replace(load_order(), slot="side")
+        second = await WorkerProcess.start("side-1", other, workplace(folder))
         try:
             assert shared(first.pid).isdisjoint(shared(second.pid))
         finally:

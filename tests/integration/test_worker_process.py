@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -66,6 +67,7 @@ def state(tmp_path: Path) -> StateFolder:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind() -> object:
+    gc.collect()  # What earlier tests left as garbage would go meanwhile.
     before = descriptors(), set(psutil.Process().children())
     yield
     assert (descriptors(), set(psutil.Process().children())) == before

@@ -19,7 +19,7 @@ from sealane.bundle.types import (
 )
 from sealane.names import Digest, ReleaseName
 from sealane_agent.layout import Pointer, StateFolder
-from sealane_agent.serving.bodies import Bodies
+from sealane_agent.serving.bodies import SlotBodies
 from sealane_agent.serving.footprints import Footprints
 from sealane_agent.serving.messages import Load
 from sealane_agent.serving.types import Inference, ServingError, Tensor
@@ -41,7 +41,8 @@ ROWS = 40
 MANIFEST = Digest("sha256:" + "a" * 64)
 RUNTIMES = ("onnxruntime", "openvino")
 
-BODIES = Bodies()
+BODIES = SlotBodies()
+BODIES.open("cam")
 """Of this process, as an endpoint's: its descriptors stay as long as the process does."""
 
 _RANDOM = np.random.default_rng(7)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sealane_agent.serving.bodies import WORTH_BYTES, Bodies, readable
+from sealane_agent.serving.bodies import WORTH_BYTES, Bodies, SlotBodies, readable
 from sealane_agent.serving.ranges import Ranges
 from sealane_agent.serving.ring_frames import ALIGNMENT
 
@@ -84,6 +84,20 @@ def test_the_machine_gets_back_what_no_body_lies_in_but_for_a_little() -> None:
     left = os.fstat(bodies.descriptor).st_blocks * 512
     assert held >= 4 * LARGE
     assert left <= LARGE + mmap.PAGESIZE
+
+
+def test_what_one_slot_is_asked_never_lies_where_workers_of_another_read() -> None:
+    slots = SlotBodies()
+    mine, other = slots.open("cam"), slots.open("side")
+    assert slots.of("cam") is slots.open("cam") is mine
+    assert slots.of("side") is other is not mine
+    nobodys = slots.of("unknown")
+    assert nobodys not in {mine, other}
+    body = slots.of("side").take(LARGE)
+    assert other.place_of(body) == 0
+    assert mine.place_of(body) is None
+    assert nobodys.take(LARGE) is not None
+    assert slots.open("unknown") is not nobodys
 
 
 def test_an_engine_may_keep_an_array_over_a_body_and_the_body_stays() -> None:

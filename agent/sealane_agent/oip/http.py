@@ -21,7 +21,7 @@ from sealane.limits import KIB, MIB
 
 from sealane_agent.oip.http_reader import Budget, Heads, HttpRefused, Request, RequestReader
 from sealane_agent.oip.peers import UNIX
-from sealane_agent.serving.bodies import Bodies
+from sealane_agent.serving.bodies import SlotBodies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -97,7 +97,7 @@ class HttpServer:
         self.forget = forget
         self.budget = Budget()
         self.heads = Heads()
-        self.bodies = Bodies()
+        self.bodies = SlotBodies()
         self.scratch = memoryview(bytearray(SCRATCH_BYTES))
         self.connections: set[HttpConnection] = set()
         self.closing = False

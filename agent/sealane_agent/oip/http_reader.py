@@ -13,7 +13,8 @@ import httptools
 from sealane.errors import SealaneError
 from sealane.limits import KIB, MIB
 
-from sealane_agent.serving.bodies import WORTH_BYTES, Bodies
+from sealane_agent.oip.rest_paths import slot_in
+from sealane_agent.serving.bodies import WORTH_BYTES, SlotBodies
 
 HEADER_BYTES: Final = 32 * KIB
 """Request line and headers of one request."""
@@ -207,13 +208,13 @@ class RequestReader:
         budget: Budget,
         heads: Heads | None = None,
         client: str = "",
-        bodies: Bodies | None = None,
+        bodies: SlotBodies | None = None,
     ) -> None:
         self._client = client
         self._parser: Parser = httptools.HttpRequestParser(self)
         self._budget = budget
         self._heads = Heads() if heads is None else heads
-        self._bodies = Bodies() if bodies is None else bodies
+        self._bodies = SlotBodies() if bodies is None else bodies
         self._refusal: HttpRefused | None = None
         self._ready: list[Request | HttpRefused] = []
         self._body_bytes = 0
@@ -299,7 +300,8 @@ class RequestReader:
             self._body_bytes = 0
             self._again = known
             return [Request(known.head, data[end:], self._client)]
-        body = self._bodies.take(length, _json_bytes(known.head, length))
+        memory = self._bodies.of(slot_in(known.head.path))
+        body = memory.take(length, _json_bytes(known.head, length))
         body[:here] = data[end:]
         self._large = _Large(known.head, body)
         self.room = body[here:]

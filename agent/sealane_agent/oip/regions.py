@@ -86,18 +86,15 @@ class Region:
 class Regions:
     """Every client's regions; `user_of` says whose connection a client is, None when it is gone.
 
-    `bodies` is where workers read what comes from a region; `allowed` is whether the endpoint's
-    owner wants any of this.
+    `allowed` is whether the endpoint's owner wants any of this.
     """
 
-    def __init__(
-        self, user_of: Callable[[str], int | None], bodies: Bodies | None = None, *, allowed: bool
-    ) -> None:
+    def __init__(self, user_of: Callable[[str], int | None], *, allowed: bool) -> None:
         self._user_of = user_of
         self._allowed = allowed
         self._of: dict[str, dict[str, Region]] = {}
         self._left: dict[int, dict[str, Region]] = {}
-        self._bodies = bodies or Bodies()
+        self._bodies = Bodies()
 
     def register(self, client: str, name: str, place: tuple[str, int, int]) -> None:
         """Let a client name a region: its key, offset and size.

@@ -135,6 +135,12 @@ def _route(path: str) -> Route:
     )
 
 
+def slot_in(path: str) -> str:
+    """Of which slot a path speaks; empty when of none."""
+    found = _MODEL_PATH.fullmatch(path)
+    return unquote(found["model"]) if found else ""
+
+
 def parse_version(text: str) -> int | None:
     """A version; none means any. Raises ModelUnknown: a version is a release's number."""
     if not text:

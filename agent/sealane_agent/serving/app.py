@@ -35,7 +35,7 @@ from sealane_agent.oip.regions import Regions
 from sealane_agent.oip.rest import RestDoor
 from sealane_agent.oip.rest_pages import RestPages, refuse
 from sealane_agent.serving.admitting import Admission, DeviceMemory
-from sealane_agent.serving.bodies import Bodies
+from sealane_agent.serving.bodies import SlotBodies
 from sealane_agent.serving.control import Control, ControlServer, bind
 from sealane_agent.serving.control_groups import surroundings
 from sealane_agent.serving.dataplane import Dataplane
@@ -136,7 +136,7 @@ def _workplace(folder: StateFolder, wish: Wish) -> Workplace:
     found, files = surroundings()
     groups = open_groups(found, files, os.getpid(), wish)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Workplace(folder, groups, Terms(wish, machine), Footprints(folder), Bodies())
+    return Workplace(folder, groups, Terms(wish, machine), Footprints(folder), SlotBodies())
 
 
 @contextlib.contextmanager
@@ -185,7 +185,7 @@ class _Endpoint:
         commands = Control(self._dataplane, lambda: self._addresses, self._recording)
         control = ControlServer(commands)
         settings = self._settings
-        regions = Regions(user_of, self._bodies, allowed=settings.shared_memory)
+        regions = Regions(user_of, allowed=settings.shared_memory)
         shared = Extensions(self._dataplane, regions, settings.repository, settings.metrics)
         door = RestDoor(self._dataplane, RestPages(shared))
         http = HttpServer(door.answer, refuse, door.begin, regions.leave)

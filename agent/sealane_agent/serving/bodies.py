@@ -1,11 +1,11 @@
 """Memory for large request bodies that workers read where they lie, so that nobody copies them.
 
-An anonymous sealed file: the endpoint reads bodies from sockets into it, and workers get it for
-reading only. So a worker that dies has not written over a request, and another one can answer it.
-Memory that was used before is used again, since fresh memory costs more than a copy into it. A body
-belongs to whoever has a view of it, and its place is free when the last view is gone; a slow
-client holds such a place, never one in a worker's ring. What finds no place lies in memory of the
-endpoint's own, and is copied into the ring as small ones are.
+An anonymous sealed file a slot: the endpoint reads bodies from sockets into it, and the slot's
+workers get it for reading only. So a worker that dies has not written over a request, and another
+one can answer it. Memory that was used before is used again, since fresh memory costs more than a
+copy into it. A body belongs to whoever has a view of it, and its place is free when the last view
+is gone; a slow client holds such a place, never one in a worker's ring. What finds no place lies in
+memory of the endpoint's own, and is copied into the ring as small ones are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BODIES_BYTES: Final = 64 * MIB
-"""All bodies that workers can read; pages that nobody touched cost nothing."""
+"""All bodies of a slot that workers can read; pages that nobody touched cost nothing."""
 
 IDLE_BYTES: Final = 16 * MIB
 """Memory that is kept while no body lies in it."""
@@ -91,6 +91,24 @@ class Bodies:
         if self._touched > keep:
             self._map.madvise(mmap.MADV_REMOVE, keep, self._touched - keep)
             self._touched = keep
+
+
+class SlotBodies:
+    """One such memory a slot, so that no worker sees what others are asked."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Bodies] = {}
+        self._other = Bodies()
+
+    def open(self, slot: str) -> Bodies:
+        """The memory that the slot's workers read; raises OSError."""
+        if slot not in self._of:
+            self._of[slot] = Bodies()
+        return self._of[slot]
+
+    def of(self, slot: str) -> Bodies:
+        """Where what is asked of a slot comes to lie: no worker reads it where there is none."""
+        return self._of.get(slot, self._other)
 
 
 def _made(size: int) -> tuple[mmap.mmap, int]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Deployment
 
     from sealane_agent.layout import StateFolder
-    from sealane_agent.serving.bodies import Bodies
+    from sealane_agent.serving.bodies import SlotBodies
     from sealane_agent.serving.footprints import Footprints
     from sealane_agent.serving.messages import Load
     from sealane_agent.serving.totals import Totals
@@ -88,7 +88,7 @@ class WorkerProcess:
             self._priority.lower()
         spin = Spin(usable_processors()) if proved.latency_us < SPIN_US else None
         self._exchange = Exchange(ring, deployment, self._stuck, spin)
-        self._exchange.bodies = place.bodies
+        self._exchange.bodies = place.bodies.of(load.slot)
         if proved.latency_us >= INTERRUPT_US:
             self._exchange.interrupt = self._interrupt
         asyncio.get_running_loop().add_reader(self._child.pidfd, self._on_end)
@@ -99,12 +99,12 @@ class WorkerProcess:
         begun = time.monotonic()
         view = place.folder.view(load.pointer.manifest)
         deployment, variant = await asyncio.to_thread(read_variant, view, load.pointer.variant)
-        ring = _make_ring(deployment)
+        ring = _make_ring(deployment, load.slot, place.bodies)
         # What a card's driver maps into the process is more than any bundle foresees.
         expected = variant.memory_bytes if variant.accelerator == "cpu" else 0
         limits = place.terms.while_loading(expected)
         try:
-            shared = (ring.handles, place.bodies.descriptor)
+            shared = (ring.handles, place.bodies.of(load.slot).descriptor)
             order = Order(view, variant.name, *shared, steps_back=not load.awaited)
             child = _launch(name, order, lambda process: place.groups.enter(name, process, limits))
             evidence = await _await_proof(child, load, lambda: place.groups.leave(name))
@@ -197,18 +197,19 @@ class Workplace:
 
     Attributes:
         footprints: what they took is kept there.
-        bodies: memory in which they may read what they are asked.
+        bodies: memory in which they may read what their slot is asked.
     """
 
     folder: StateFolder
     groups: Groups
     terms: Terms
     footprints: Footprints
-    bodies: Bodies
+    bodies: SlotBodies
 
 
-def _make_ring(deployment: Deployment) -> Ring:
+def _make_ring(deployment: Deployment, slot: str, bodies: SlotBodies) -> Ring:
     try:
+        bodies.open(slot)
         return Ring.create(geometry_for(deployment))
     except BundleError as error:
         raise load_failed(FailureKind.PERMANENT, "endpoint", deployment.model, error) from error
