@@ -67,6 +67,7 @@ class FakeWorker:
     closed: bool = False
     held_bytes: int = 50_000_000
     proved_bytes: int = 50_000_000
+    peak_bytes: int = 60_000_000
     broke: str = ""
     degraded: str = ""
     answered: int = 0
@@ -145,9 +146,11 @@ class FakeWorkshop:
     broken: int = 0
     prepare: Callable[[FakeWorker], None] = lambda _: None
     slow: asyncio.Event | None = None
+    asked: list[Load] = field(default_factory=list)
 
     async def __call__(self, name: str, load: Load) -> FakeWorker:
         """Start one."""
+        self.asked.append(load)
         if self.slow is not None:
             await self.slow.wait()
         if self.broken:

@@ -228,6 +228,8 @@ class InlineWorker:
         """It has no limit."""
         return ""
 
+    peak_bytes = 0
+
     @property
     def held_bytes(self) -> int:
         """Its memory is this process's."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.failure import FailureKind
-from sealane_agent.serving.admission import Need
+from sealane_agent.serving.admission import RESERVE_LEAST, Need
 from sealane_agent.serving.admitting import Admission
 from sealane_agent.serving.dataplane import Dataplane
 from sealane_agent.serving.messages import GivesWay, Load
@@ -115,6 +115,15 @@ def test_in_probation_the_model_before_is_given_up_for_nobody() -> None:
         assert device.slot("gate").status().previous == pointer(1)
 
     run(2, test)
+
+
+def test_a_load_may_take_what_is_free_and_a_part_of_the_reserve_and_no_more() -> None:
+    async def test(device: Device) -> None:
+        await device.serve("cam", 1)
+        await device.load("cam", 2)
+        assert device.workshop.asked[-1].at_most == 3 * ONE + RESERVE_LEAST
+
+    run(4, test)
 
 
 def test_two_loads_at_once_are_not_promised_the_same_memory() -> None:

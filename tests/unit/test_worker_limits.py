@@ -40,6 +40,12 @@ def test_a_worker_that_loads_may_hold_twice_what_its_bundle_expects() -> None:
     assert TERMS.while_loading(1 * MIB) == Limits(256 * MIB)
 
 
+def test_a_worker_that_loads_may_hold_no_more_than_was_free_for_it() -> None:
+    assert TERMS.while_loading(1000 * MIB, 300 * MIB) == Limits(300 * MIB)
+    assert TERMS.while_loading(0, 300 * MIB) == Limits(300 * MIB)
+    assert TERMS.while_loading(1000 * MIB, 9000 * MIB) == Limits(2000 * MIB)
+
+
 def test_a_bundle_that_expects_nothing_may_take_most_of_the_machine_and_never_more() -> None:
     assert TERMS.while_loading(0) == Limits(MACHINE * 3 // 4)
     assert TERMS.while_loading(MACHINE) == Limits(MACHINE * 3 // 4)

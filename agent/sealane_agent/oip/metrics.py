@@ -82,6 +82,10 @@ def _ours(counted: Sequence[Counted]) -> Iterator[str]:
         ((_labels(c), c.memory_bytes) for c in counted),
     )
     yield from _family(
+        (names.WORKER_PEAK, "gauge", "The most that the worker held until it was proved"),
+        ((_labels(c), c.peak_bytes) for c in counted),
+    )
+    yield from _family(
         (names.DEGRADED, "gauge", "1 while another variant stands in on the CPU"),
         ((_labels(c), int(c.degraded)) for c in counted),
     )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from sealane.failure import Failure, FailureKind
 
 from sealane_agent.serving.admission import (
+    RESERVE_LEAST,
     UNKNOWN,
     Admitted,
     Asking,
@@ -27,6 +28,7 @@ from sealane_agent.serving.admission import (
     Space,
     decide,
     exceeded,
+    free,
     why_not,
 )
 from sealane_agent.serving.messages import MEMORY
@@ -104,8 +106,8 @@ class Admission:
         number = next(self._numbers)
         try:
             async with self._judging:
-                self._promises[number] = await self._room_for(load, slot)
-            proved = await slot.load(load)
+                self._promises[number], at_most = await self._room_for(load, slot)
+            proved = await slot.load(replace(load, at_most=at_most))
             # From here its place stands for it.
             del self._promises[number]
             await self._hold_to_it(load, slot, proved)
@@ -127,16 +129,18 @@ class Admission:
         taken = Need(measured.held.get(proved.worker, proved.memory_bytes), "measured just now")
         raise _refused(load, why_not(taken, others, space))
 
-    async def _room_for(self, load: Load, slot: Slot) -> Holding:
+    async def _room_for(self, load: Load, slot: Slot) -> tuple[Holding, int]:
+        """What it is promised, and how many bytes it may take before it takes others'."""
         while True:
             measured = await self._measure(load)
             need = measured.needs[load.pointer]
             asking = Asking(load.slot, need, load.gives_way)
-            decision = decide(asking, self._holdings(measured), self._space(measured))
-            match decision:
+            holdings, space = self._holdings(measured), self._space(measured)
+            match decide(asking, holdings, space):
                 case Admitted():
                     release = str(load.pointer.release)
-                    return Holding("", load.slot, release, need.peak, 0, Part.LOADING)
+                    promise = Holding("", load.slot, release, need.peak, 0, Part.LOADING)
+                    return promise, free(holdings, space) + RESERVE_LEAST
                 case GiveUp(workers, interrupts):
                     await self._end(workers, slot if interrupts else None)
                 case Refused(message):

@@ -39,6 +39,7 @@ def _counted(name: str, place: Place) -> Counted:
         place.inside,
         round((time.time() - ago_s) * 1000) if last_s else 0,
         degraded=bool(place.degraded),
+        peak_bytes=place.peak_bytes,
     )
 
 

@@ -34,6 +34,7 @@ class Counted:
     Attributes:
         last_ms: when it answered last, since 1970; 0 when it answered nothing.
         degraded: another variant stands in for it on the CPU.
+        peak_bytes: the most that its worker held until it was proved.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Counted:
     pending: int
     last_ms: int
     degraded: bool = False
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ class Load:
         awaited: requests wait for it; no command says so, the endpoint does to itself.
         gives_way: what may end where there is no memory for it.
         stand_in: it was kept before, so that another variant may serve where its accelerator fails.
+        at_most: bytes that its worker may hold while it loads; 0: as its bundle lets expect. No
+            command says so either.
     """
 
     slot: str
@@ -48,6 +50,7 @@ class Load:
     awaited: bool = False
     gives_way: GivesWay = GivesWay.IDLE
     stand_in: bool = False
+    at_most: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,11 @@ class Place:
         return self._worker.proved.memory_bytes if self._worker else 0
 
     @property
+    def peak_bytes(self) -> int:
+        """The most that its worker held until it was proved; 0 while there is none."""
+        return self._worker.peak_bytes if self._worker else 0
+
+    @property
     def held_bytes(self) -> int:
         """Of its worker now; 0 while there is none."""
         return self._worker.held_bytes if self._worker else 0

@@ -292,6 +292,8 @@ class Slot:
             former, self._previous = self._previous, self._active
         self._active = self._standby.pop(name)
         self._gap_s = self._end_interruption()
+        if self._gap_s:
+            _log.warning("%s: nobody served for %.1f s", self.name, self._gap_s)
         self._begin_activation(probation=probation, share=share)
         self._retire(former)
         return self.status()

@@ -170,9 +170,11 @@ class Worker(Protocol):
 
     Attributes:
         degraded: why it stands in on the CPU for another variant; empty when it does not.
+        peak_bytes: the most that it held until it was proved.
     """
 
     degraded: str
+    peak_bytes: int
 
     @property
     def name(self) -> str:

@@ -2,7 +2,8 @@
 
   the worker         may hold
   -----------------  --------------------------------------------------------------------------
-  loads              what its bundle expects, twice; where it says nothing, most of the machine
+  loads              what its bundle expects, twice; where it says nothing, most of the machine;
+                     never more than was free when it was admitted
   has proved itself  twice what a probation would tolerate, never more than most of the machine
   in either state    what the operator wrote down, if there is something
 
@@ -13,7 +14,7 @@ so the kernel would slow its answers down instead, and a hang would be told in p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sealane.limits import MIB
@@ -66,10 +67,15 @@ class Terms:
     wish: Wish
     machine_bytes: int
 
-    def while_loading(self, expected_bytes: int) -> Limits:
-        """Of a worker that loads a variant; 0 when its bundle does not say what it needs."""
+    def while_loading(self, expected_bytes: int, at_most: int = 0) -> Limits:
+        """Of a worker that loads a variant; 0 when its bundle does not say what it needs.
+
+        `at_most`: bytes that are free for it, beyond which it would take what others were promised.
+        """
         needs = SLACK * max(expected_bytes, GROWTH_BYTES) if expected_bytes else self._most
-        return self._within(needs)
+        limits = self._within(needs)
+        within = min(limits.memory_bytes, at_most) if at_most else limits.memory_bytes
+        return replace(limits, memory_bytes=within)
 
     def once_proved(self, proved_bytes: int, probation: ProbationLimits) -> Limits:
         """Of a worker that held so much when it was proved."""

@@ -82,6 +82,7 @@ class WorkerProcess:
         self._child, ring, place = parts
         self._groups = place.groups
         self.degraded = ""
+        self.peak_bytes = 0
         self._ended = asyncio.Event()
         self._priority = Priority(self._child.pid, own_nice())
         if not load.awaited:
@@ -102,7 +103,7 @@ class WorkerProcess:
         ring = _make_ring(deployment, load.slot, place.bodies)
         # What a card's driver maps into the process is more than any bundle foresees.
         expected = variant.memory_bytes if variant.accelerator == "cpu" else 0
-        limits = place.terms.while_loading(expected)
+        limits = place.terms.while_loading(expected, load.at_most)
         try:
             shared = (ring.handles, place.bodies.of(load.slot).descriptor)
             order = Order(view, variant.name, *shared, steps_back=not load.awaited)
@@ -120,7 +121,9 @@ class WorkerProcess:
         asyncio.get_running_loop().run_in_executor(None, place.footprints.keep)
         limits = place.terms.once_proved(proved.memory_bytes, deployment.probation)
         place.groups.limit(name, limits)
-        return cls(load, proved, deployment, (child, ring, place))
+        worker = cls(load, proved, deployment, (child, ring, place))
+        worker.peak_bytes = footprint.peak
+        return worker
 
     @property
     def held_bytes(self) -> int:

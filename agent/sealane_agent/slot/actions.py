@@ -138,11 +138,12 @@ class Hands:
     async def _enter(self, action: Enter, seen: Observed) -> None:
         attempt, now = action.attempt, self._tools.now()
         reason = attempt.failure.message if attempt.failure else ""
+        told = report(self._slot, attempt, seen, now)
         entry = Entry(
             slot=self._slot,
             attempt=attempt,
             at=now,
-            report=report(self._slot, attempt, seen, now),
+            report=told,
             quarantine=(reason or "it failed here") if action.quarantine else "",
             receipt=(
                 self._receipt(as_it_serves(attempt, seen.serving), action.receipt, now)
@@ -159,7 +160,7 @@ class Hands:
             release=attempt.release,
             rollout=attempt.rollout,
             variant=attempt.choice.variant if attempt.choice else "",
-            reason=reason,
+            reason=told.failure.message if told.failure else "",
         )
         self._tools.said()
 

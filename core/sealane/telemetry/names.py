@@ -28,6 +28,7 @@ ROWS: Final = "sealane_rows_total"
 CALLS: Final = "sealane_engine_calls_total"
 PENDING: Final = "sealane_requests_pending"
 WORKER_MEMORY: Final = "sealane_worker_memory_bytes"
+WORKER_PEAK: Final = "sealane_worker_peak_memory_bytes"
 DEGRADED: Final = "sealane_model_degraded"
 
 HOST_CPU: Final = "sealane_host_cpu_ratio"
