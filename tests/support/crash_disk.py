@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from sealane.disk import Disk
 from support.crash_model import Image, Loss, Model
 
@@ -288,9 +289,9 @@ def _relative(path: Path, root: Path) -> str:
 
 def _half_way(before: bytes, after: bytes) -> bytes:
     """The file when half of what changed had reached the disk."""
-    padded = before.ljust(len(after), b"\0")
-    changed = [at for at, byte in enumerate(after) if byte != padded[at]]
-    if not changed:
+    padded = before.ljust(len(after), b"\0")[: len(after)]
+    changed = np.flatnonzero(np.frombuffer(padded, np.uint8) != np.frombuffer(after, np.uint8))
+    if not changed.size:
         return after
-    middle = (changed[0] + changed[-1] + 1) // 2
+    middle = (int(changed[0]) + int(changed[-1]) + 1) // 2
     return after[:middle] + before[middle:]
