@@ -25,6 +25,7 @@ ELSEWHERE: Final = {
     "agent/sealane_agent/oip/regions.py": "shared memory is no disk",
     "agent/sealane_agent/sampling/sending.py": "a delivered sample that comes back is sent again",
     "agent/sealane_agent/serving/app.py": "the lock has no content",
+    "agent/sealane_agent/serving/bodies.py": "an anonymous file in memory is no disk",
     "agent/sealane_agent/serving/control.py": "a socket's name is made anew at each start",
     "agent/sealane_agent/serving/control_groups.py": "it speaks to the kernel",
     "agent/sealane_agent/upgrade/interpreter.py": "the link is made anew at each start",
