@@ -41,5 +41,4 @@ def test_a_supervisor_loads_nothing_that_it_never_calls(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_a_supervisor_is_spared_can_be_imported_once_somebody_needs_it() -> None:
     program = "from sealane_agent.spared import spared\nwith spared(): import sealane_agent.app"
-    loaded = loaded_by(f"{program}\nimport ssl, sealane_agent.identity.pkcs11_keys")
-    assert {"ssl", "pkcs11"} <= loaded
+    assert "ssl" in loaded_by(f"{program}\nimport ssl")
