@@ -133,6 +133,11 @@ class Supervisor:
         """How much of the audit log was seen."""
         return self._verifier.seen()
 
+    def hardware(self) -> str:
+        """The class of devices that this one belongs to now."""
+        won = self._tools.staging.qualifications
+        return won.hardware() if won is not None else ""
+
     def files(self, above: Mapping[str, int]) -> Iterator[MetadataFile]:
         """What a manager that was put back from a backup may have lost: it verifies it itself."""
         yield from self._verifier.files(above)
@@ -156,6 +161,8 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001 - whatever a hostile answer provokes, we go on
             self._tools.log("document not verified", kind=type(error).__name__, reason=error)
             return False
+        if (won := self._tools.staging.qualifications) is not None:
+            won.hear(answer.winners)
         self._take_up(accepted)
         return True
 

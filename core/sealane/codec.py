@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import singledispatch
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from sealane import fleet
@@ -15,17 +16,20 @@ from sealane.audit.position import Position
 from sealane.bundle.deployment import ACCELERATORS
 from sealane.errors import SealaneError
 from sealane.failure import Failure, FailureKind
-from sealane.limits import METADATA_ROLES
+from sealane.limits import METADATA_ROLES, WINNERS_TOLD
 from sealane.names import parse_device, parse_slot
 from sealane.receipt import SignedReceipt
 from sealane.telemetry.types import TelemetryAck, TelemetryBatch
 from sealane.wire.v1 import fleet_pb2 as wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 SENTENCE_CHARS = 300
 """Of a sentence that a device tells about itself."""
+
+WORD_CHARS = 160
+"""Of a name in what nobody signs: longer than any name may be, so what is cut is no name."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -73,6 +77,7 @@ def device_message_to_wire(message: fleet.DeviceMessage) -> wire.SessionRequest:
                     log_epoch=message.seen.epoch,
                     log_size=message.seen.size,
                     log_root=message.seen.root,
+                    hardware=message.hardware,
                 )
             )
         case fleet.Events():
@@ -106,7 +111,7 @@ def device_message_from_wire(message: wire.SessionRequest) -> fleet.DeviceMessag
         case "assignment_request":
             request = message.assignment_request
             seen = Position(request.log_epoch, request.log_size, request.log_root)
-            return fleet.AssignmentRequest(request.nonce, seen)
+            return fleet.AssignmentRequest(request.nonce, seen, request.hardware[:WORD_CHARS])
         case "events":
             return fleet.Events(tuple(_event_from_wire(event) for event in message.events.events))
         case "telemetry_batch":
@@ -140,7 +145,11 @@ def manager_message_to_wire(message: fleet.ManagerMessage) -> wire.SessionRespon
             )
         case fleet.Assignment():
             return wire.SessionResponse(
-                assignment=wire.Assignment(document=message.document, log_proof=message.proof)
+                assignment=wire.Assignment(
+                    document=message.document,
+                    log_proof=message.proof,
+                    winners=[_winner_to_wire(each) for each in message.winners],
+                )
             )
         case fleet.EventsAck():
             return wire.SessionResponse(events_ack=wire.EventsAck(sequence=message.sequence))
@@ -169,7 +178,8 @@ def manager_message_from_wire(  # noqa: PLR0911 - one for each kind of message
             return fleet.DesiredChanged(message.desired_changed.generation)
         case "assignment":
             answer = message.assignment
-            return fleet.Assignment(answer.document, tuple(answer.log_proof))
+            winners = _winners_from_wire(answer.winners)
+            return fleet.Assignment(answer.document, tuple(answer.log_proof), winners)
         case "events_ack":
             return fleet.EventsAck(message.events_ack.sequence)
         case "metadata_wanted":
@@ -178,6 +188,28 @@ def manager_message_from_wire(  # noqa: PLR0911 - one for each kind of message
             return TelemetryAck(message.telemetry_ack.boot_id, message.telemetry_ack.sequence)
         case _:
             return None
+
+
+def _winner_to_wire(winner: fleet.Winner) -> wire.Winner:
+    return wire.Winner(
+        hardware=winner.hardware,
+        manifest=winner.manifest,
+        variant=winner.variant,
+        latency_us=winner.latency_us,
+    )
+
+
+def _winners_from_wire(told: Iterable[wire.Winner]) -> tuple[fleet.Winner, ...]:
+    """As many as a document may name bundles; a document is not refused for what comes with it."""
+    return tuple(
+        fleet.Winner(
+            each.hardware[:WORD_CHARS],
+            each.manifest[:WORD_CHARS],
+            each.variant[:WORD_CHARS],
+            each.latency_us,
+        )
+        for each in islice(told, WINNERS_TOLD)
+    )
 
 
 def facts_to_wire(facts: fleet.DeviceFacts) -> wire.DeviceFacts:

@@ -124,11 +124,13 @@ class Heartbeat:
 class AssignmentRequest:
     """Asks for the director document that carries this nonce.
 
-    `seen` is how much of the audit log the device has seen.
+    `seen` is how much of the audit log the device has seen; `hardware`, the class that it belongs
+    to, whose winners it wants to be told. Empty: none.
     """
 
     nonce: str
     seen: Position = NOWHERE
+    hardware: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +158,34 @@ class DesiredChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Winner:
+    """The variant of a bundle that was the fastest on a device of one class of hardware.
+
+    Nobody signs it: it says which variant is measured first, never what may serve.
+
+    Attributes:
+        hardware: the class, as `sealane_agent.slot.qualification.key_of` names it.
+        manifest: digest of the bundle's manifest.
+        latency_us: median of one inference there, in microseconds.
+    """
+
+    hardware: str
+    manifest: str
+    variant: str
+    latency_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """A signed director document, as bytes; `sealane.trust.verifier` reads it.
 
-    `proof`: that the audit log continues what the device has seen.
+    `proof`: that the audit log continues what the device has seen. `winners`: what others of its
+    class measured of the document's bundles; not signed.
     """
 
     document: bytes
     proof: tuple[bytes, ...] = ()
+    winners: tuple[Winner, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,12 @@ BUNDLE_FILES: Final = 512
 DIRECTOR_DOCUMENT_BYTES: Final = 256 * KIB
 """A director document: a device with a thousand slots still fits."""
 
+WINNERS_TOLD: Final = 1024
+"""Winners that come with one director document: it names fewer bundles than that."""
+
+MEASURED_US: Final = 60_000_000
+"""One inference, in microseconds: what is told to have taken longer is not believed."""
+
 QUARANTINED_RELEASES: Final = 256
 """Releases in quarantine that one director document names; the newest, when there are more."""
 

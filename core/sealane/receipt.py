@@ -40,6 +40,10 @@ class Receipt:
         issued_at: the device's trusted time, ISO 8601.
         degraded: why it ran on the CPU and not on an accelerator; empty when that is as it should
             be, and in receipts of earlier versions.
+        hardware: class of hardware and engines on which the variant won against the bundle's
+            others; empty where it was not compared there, and in receipts of earlier versions.
+        measured_us, memory_bytes: median of one inference, in microseconds, and proportional set
+            size of its worker, when it proved itself; 0 in receipts of earlier versions.
     """
 
     device: str
@@ -63,6 +67,9 @@ class Receipt:
     boot: str
     issued_at: str
     degraded: str = ""
+    hardware: str = ""
+    measured_us: int = 0
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,11 +198,12 @@ class Desk:
         self._papers.sampling.take(device, sealed)
 
     def assignment(self, device: DeviceId, asked: AssignmentRequest) -> Assignment:
-        """What the device shall run."""
+        """What the device shall run, and what others of its class measured of it."""
         now = self._clock.now()
         issue = self._store.desired.issue(device, now)
         self._look_at(device, asked.seen, now)
-        return self._papers.answer(device, asked, issue, now)
+        answer = self._papers.answer(device, asked, issue, now)
+        return replace(answer, winners=self._store.winners.of(device, asked.hardware))
 
     def _look_at(self, device: DeviceId, seen: Position, now: datetime) -> None:
         """A device that has seen another history is told of once, in this one."""

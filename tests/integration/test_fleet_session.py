@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 import pytest
@@ -18,9 +18,11 @@ from sealane.fleet import (
     Heartbeat,
     Hello,
     SlotReport,
+    Winner,
 )
 from sealane.limits import EVENTS_PER_MESSAGE
 from sealane.names import DeviceId, ReleaseName
+from sealane.receipt import sign
 from sealane.trust.identity import make_csr, new_key
 from sealane.trust.verifier import MetadataMissing, Verifier
 from sealane.wire.v1 import fleet_pb2, fleet_pb2_grpc
@@ -30,6 +32,7 @@ from sealane_manager.rpc.polls import MESSAGES
 from support.clock import MovableClock
 from support.device import FACTS
 from support.manager import SLOT, running_manager
+from support.rollouts import a_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from support.manager import RunningManager
 
 STATUS = grpc.StatusCode
+Word = TypeVar("Word")
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,14 @@ def eventually(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.01)
+
+
+def until(session: Spoken, kind: type[Word]) -> Word:
+    """The next word of a kind; others may come before it."""
+    while True:
+        heard = session.hear()
+        if isinstance(heard, kind):
+            return heard
 
 
 def connected(manager: RunningManager, device: Device) -> bool:
@@ -158,6 +170,30 @@ def test_a_rollout_reaches_the_device_as_a_change_and_a_signed_assignment(
     model = max(manifest.layers, key=lambda layer: layer.size)
     assert len(device.blob(model.digest)) == model.size
     assert device.blob(model.digest, 7) == device.blob(model.digest)[7:]
+
+
+def test_what_a_receipt_says_of_a_class_comes_with_the_next_document_for_it(
+    manager: RunningManager, tmp_path: Path, speak: Way
+) -> None:
+    manifest = manager.publish(tmp_path, speak.version + 2)
+    release, label = ReleaseName("demo/tiny", speak.version + 2), f"class-{speak.name}"
+    device = manager.enrolled(label, {"test": label})
+    known = {"manifest": manifest.digest, "hardware": "c" * 64, "measured_us": 900}
+    with speak(device) as session, manager.operator() as operator:
+        session.greet()
+        spec = RolloutSpec(release, SLOT, f"test={label}", (Stage(percent=100),), timedelta(0))
+        rollout = operator.create_rollout(spec, "try it")
+        assert isinstance(session.hear(), DesiredChanged)
+        receipt = a_receipt(device.id, slot=SLOT, release=str(release), rollout=rollout.id, **known)
+        session.say(Events((Event(1, datetime.now(UTC), sign(receipt, device.key)),)))
+        until(session, EventsAck)
+        session.say(AssignmentRequest("n", hardware="c" * 64))
+        same = until(session, Assignment)
+        session.say(AssignmentRequest("n", hardware="d" * 64))
+        other = until(session, Assignment)
+
+    assert same.winners == (Winner("c" * 64, manifest.digest, receipt.variant, 900),)
+    assert other.winners == ()
 
 
 def test_events_are_acknowledged_once_they_are_stored_and_again_when_repeated(

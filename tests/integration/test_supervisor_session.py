@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sealane.fleet import DeviceMessage, ManagerMessage
 
 SEEN = Position(1, 41)
+HARDWARE = "c" * 64
 REPORT = SlotReport(CAM, "fetching")
 HELLO = Hello("0.1.0", "boot", DeviceFacts("x86_64", "linux", 2, 1, (), ""), (REPORT,))
 PATIENCE_S = 60.0
@@ -105,6 +106,9 @@ class FakeDevice:
     def seen(self) -> Position:
         return SEEN
 
+    def hardware(self) -> str:
+        return HARDWARE
+
     def files(self, above: Mapping[str, int]) -> Iterator[MetadataFile]:
         for role, version in above.items():
             yield MetadataFile(role, str(version).encode())
@@ -169,7 +173,7 @@ def test_a_device_says_hello_and_asks_for_its_document(talk: Talk) -> None:
             line.answer(welcome())
             (asked,) = await line.has_said(AssignmentRequest)
             assert line.said[0] == HELLO
-            assert asked == AssignmentRequest("nonce-1", SEEN)
+            assert asked == AssignmentRequest("nonce-1", SEEN, HARDWARE)
             line.answer(Assignment(b"document"), DesiredChanged(2))
             await line.has_said(AssignmentRequest, 2)
             assert talk.device.accepted == [(b"document", "nonce-1")]
@@ -240,7 +244,7 @@ def test_a_document_that_cannot_be_used_is_asked_for_again(talk: Talk) -> None:
             await line.has_said(AssignmentRequest)
             line.answer(Assignment(b"bad"))
             asked = await line.has_said(AssignmentRequest, 2)
-            assert asked[1] == AssignmentRequest("nonce-2", SEEN)
+            assert asked[1] == AssignmentRequest("nonce-2", SEEN, HARDWARE)
 
     asyncio.run(story())
 

@@ -36,13 +36,14 @@ from sealane_agent.slot.state import State
 from sealane_agent.store import Store
 from sealane_agent.supervisor import Supervisor
 from support.agent_fakes import CAM, Died, FakeBlobs, FakeEndpoint, Lines
-from support.bundles import TINY_MODEL, manifest_of, tiny_deployment, tiny_files
+from support.bundles import TINY_MODEL, manifest_of, tiny_deployment, tiny_files, with_variants
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sealane.bundle.types import Manifest
+    from sealane.fleet import Winner
     from sealane.holds import Hold
     from sealane.trust.verifier import MetadataSource
 
@@ -105,10 +106,7 @@ class Site:
 
     def bundle(self, version: int) -> Manifest:
         """Put a bundle into the source of blobs."""
-        deployment = tiny_deployment(self.probation)
-        (only,) = deployment.variants
-        named = tuple(replace(only, name=name) for name in self.variants)
-        deployment = replace(deployment, variants=named)
+        deployment = with_variants(tiny_deployment(self.probation), self.variants)
         manifest, files = manifest_of(tiny_files(version, deployment))
         self.blobs.contents |= {item.digest: files[item.path] for item in manifest.layers}
         return manifest
@@ -156,18 +154,13 @@ class Site:
         threads = ThreadPoolExecutor(4)
         asyncio.get_running_loop().set_default_executor(threads)
         journal = Journal(self.folder.journal)
+        won = Qualifications(self.folder, FACTS)
         holds = Holds(journal, lambda: datetime.now(UTC), lambda: "h1")
         tools = Tools(
             folder=self.folder,
             journal=journal,
             endpoint=self.endpoint,
-            staging=Staging(
-                Store(self.folder),
-                self.blobs,
-                self.endpoint,
-                FACTS,
-                Qualifications(self.folder, FACTS),
-            ),
+            staging=Staging(Store(self.folder), self.blobs, self.endpoint, FACTS, won),
             key=lambda: self.key,
             speaker=Speaker(DEVICE, "boot"),
             log=self.lines,
@@ -206,9 +199,10 @@ class Run:
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.wait([self.task])
 
-    async def hear(self) -> bool:
-        """Let a director document come."""
-        return await self.supervisor.accept(Assignment(b"document"), "nonce")
+    async def hear(self, *winners: Winner) -> bool:
+        """Let a director document come, and with it what others of the class measured."""
+        answer = Assignment(b"document", winners=winners)
+        return await self.supervisor.accept(answer, "nonce")
 
     async def until(self, state: State, slot: SlotName = CAM) -> None:
         """Wait until the slot's attempt is in this state."""

@@ -23,6 +23,7 @@ from sealane_agent.layout import StateFolder
 from sealane_agent.line.holds import Holds
 from sealane_agent.slot.actions import Tools
 from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.qualifications import Qualifications
 from sealane_agent.slot.reports import Speaker
 from sealane_agent.slot.staging import Staging
 from sealane_agent.store import Store
@@ -89,6 +90,7 @@ class Agent:
     def __init__(self, root: Path, member: Device, told: Told, link: Link = SESSIONS) -> None:
         self.name, self._link = member.id, link
         self.folder = StateFolder(root)
+        self._won = Qualifications(self.folder, FACTS)
         self.endpoint = TellingEndpoint(lambda serves: told(self.name, serves))
         self._membership = Membership(
             member.fleet_address, member.key, member.certificate, member.ca
@@ -109,7 +111,7 @@ class Agent:
             folder=self.folder,
             journal=journal,
             endpoint=self.endpoint,
-            staging=Staging(Store(self.folder), blobs, self.endpoint, FACTS),
+            staging=Staging(Store(self.folder), blobs, self.endpoint, FACTS, self._won),
             key=lambda: self._membership.key,
             speaker=Speaker(device, "boot-1"),
             log=log,

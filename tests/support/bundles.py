@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from sealane.bundle.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -89,6 +90,12 @@ def tiny_deployment(probation: ProbationLimits | None = None) -> Deployment:
         golden=Golden(GOLDEN_ROWS, {"x": "golden/input/x.bin"}, {"y": "golden/output/y.bin"}),
         probation=probation or ProbationLimits(),
     )
+
+
+def with_variants(deployment: Deployment, names: Iterable[str]) -> Deployment:
+    """A contract whose only variant is there several times, under these names."""
+    (only,) = deployment.variants
+    return replace(deployment, variants=tuple(replace(only, name=name) for name in names))
 
 
 def tiny_files(version: int = 1, deployment: Deployment | None = None) -> dict[str, bytes]:

@@ -27,7 +27,7 @@ FULL = Attempt(
     State.PROBATION,
     START,
     fetched=True,
-    choice=Choice("onnx-fp32", "onnxruntime", "cpu", "fp32", proved()),
+    choice=Choice("onnx-fp32", "onnxruntime", "cpu", "fp32", proved(), "no driver", "c" * 64),
     restarts=2,
     retries=1,
     retry_at=START,

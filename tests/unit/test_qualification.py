@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sealane.failure import FailureKind
-from sealane.fleet import DeviceFacts, RuntimeFact
+from sealane.fleet import DeviceFacts, RuntimeFact, Winner
+from sealane.limits import MEASURED_US
 from sealane_agent.facts import processor
 from sealane_agent.slot.qualification import (
     KEPT,
@@ -19,6 +20,7 @@ from sealane_agent.slot.qualification import (
     is_settled,
     key_of,
     remembered,
+    told_of,
 )
 from sealane_agent.slot.state import Choice
 from support.agent_fakes import failure, proved
@@ -28,6 +30,8 @@ ORT = RuntimeFact("onnxruntime", "1.32.0", ("cpu",))
 FACTS = DeviceFacts("x86_64", "linux", 2, 2**32, (ORT,), "127.0.0.1:8000")
 HARDWARE = Hardware("model: 143; flags: avx2 amx_tile", 2, "")
 KNOWN = Qualified("key", "int8", 1000, (("gpu-fp16", "no driver"),))
+TOLD = Winner("key", "sha256:1", "int8", 1000)
+NAMES = ("fp32", "fp16", "int8")
 
 
 def choice(variant: str, latency_us: int) -> Choice:
@@ -126,3 +130,37 @@ def test_what_is_damaged_is_refused_and_nothing_worse(content: bytes) -> None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return
     assert content.strip() == b"{}"
+
+
+def test_what_others_measured_holds_for_the_same_bundle_and_class() -> None:
+    assert told_of([TOLD], "sha256:1", "key") == Qualified("", "int8", 1000)
+    assert told_of([replace(TOLD, hardware="other"), TOLD], "sha256:1", "key") is not None
+    assert told_of([TOLD], "sha256:2", "key") is None
+    assert told_of([TOLD], "sha256:1", "other") is None
+    assert told_of([], "sha256:1", "key") is None
+
+
+@pytest.mark.parametrize("latency_us", [-1, 0, MEASURED_US + 1, 2**64 - 1])
+def test_a_latency_that_cannot_be_is_not_believed(latency_us: int) -> None:
+    assert told_of([replace(TOLD, latency_us=latency_us)], "sha256:1", "key") is None
+
+
+@given(
+    st.lists(
+        st.builds(
+            Winner,
+            st.sampled_from(["key", "other", ""]),
+            st.sampled_from(["sha256:1", "sha256:2"]),
+            st.sampled_from([*NAMES, "unknown", ""]),
+            st.integers(0, 2**64 - 1),
+        ),
+        max_size=5,
+    )
+)
+def test_whatever_is_told_the_same_variants_are_measured_and_no_other(told: list[Winner]) -> None:
+    (only,) = deployment().variants
+    chosen = tuple(replace(only, name=name) for name in NAMES)
+    known = told_of(told, "sha256:1", "key")
+    order = [each.name for each in in_order(known, chosen)]
+    assert sorted(order) == sorted(NAMES)
+    assert order[1:] == [name for name in NAMES if name != order[0]]

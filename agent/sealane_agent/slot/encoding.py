@@ -6,7 +6,7 @@ import json
 from base64 import b64decode, b64encode
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sealane.bundle.types import ProbationLimits
 from sealane.failure import Failure, FailureKind
@@ -21,13 +21,16 @@ from sealane_agent.slot.state import Attempt, Choice, State
 if TYPE_CHECKING:
     from typing import Any
 
+_BESIDE: Final = ("degraded", "hardware")
+"""What came later to a choice."""
+
 
 def encode_attempt(attempt: Attempt) -> str:
     """An attempt as JSON."""
     fields = asdict(attempt) | {"policy": policy_to_json(attempt.policy)}
     if attempt.choice is not None:
-        # Beside the choice: an agent that goes back to a version without it reads what is here.
-        fields["degraded"] = fields["choice"].pop("degraded")
+        # Beside the choice: an agent that goes back to a version without them reads what is here.
+        fields |= {name: fields["choice"].pop(name) for name in _BESIDE}
     return json.dumps(fields, default=_moment, sort_keys=True)
 
 
@@ -44,7 +47,7 @@ def decode_attempt(text: str) -> Attempt:
         state=State(fields["state"]),
         since=datetime.fromisoformat(fields["since"]),
         fetched=fields["fetched"],
-        choice=_choice(choice, str(fields.get("degraded", ""))) if choice else None,
+        choice=_choice(choice, fields) if choice else None,
         limits=ProbationLimits(**fields["limits"]),
         restarts=fields["restarts"],
         retries=fields["retries"],
@@ -92,8 +95,9 @@ def _moment(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not a value of the journal")
 
 
-def _choice(fields: dict[str, Any], degraded: str) -> Choice:
-    return Choice(**(fields | {"proved": Proved(**fields["proved"]), "degraded": degraded}))
+def _choice(choice: dict[str, Any], fields: dict[str, Any]) -> Choice:
+    beside: dict[str, Any] = {name: str(fields.get(name, "")) for name in _BESIDE}
+    return Choice(**(choice | beside | {"proved": Proved(**choice["proved"])}))
 
 
 def _failure(fields: dict[str, Any]) -> Failure:

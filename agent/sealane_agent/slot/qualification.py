@@ -1,7 +1,8 @@
-"""Decides when a variant that won on this device before is proved alone, without the others. Pure.
+"""Decides when a variant that won before, here or on such a device, is proved alone. Pure.
 
 What is measured holds for one bundle on this hardware with these engines. Where the key is another
-one, or the winner is clearly slower than it was, every eligible variant is measured again.
+one, or the winner is clearly slower than it was, every eligible variant is measured again. What the
+manager tells of other devices is believed no further: it says which variant comes first.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.failure import FailureKind
+from sealane.limits import MEASURED_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sealane.bundle.types import Variant
     from sealane.failure import Failure
-    from sealane.fleet import DeviceFacts
+    from sealane.fleet import DeviceFacts, Winner
 
     from sealane_agent.serving.messages import Proved
     from sealane_agent.slot.state import Choice
@@ -55,7 +57,7 @@ class Qualified:
     """The variant of a bundle that won.
 
     Attributes:
-        key: of hardware and engines.
+        key: of hardware and engines; empty when it was another device that measured.
         latency_us: that was measured.
         passed: names of variants that cannot serve here, with the reason.
     """
@@ -71,6 +73,17 @@ def key_of(hardware: Hardware, facts: DeviceFacts) -> str:
     engines = [(each.name, each.version, sorted(each.accelerators)) for each in facts.runtimes]
     parts = [facts.arch, asdict(hardware), sorted(engines)]
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def told_of(winners: Iterable[Winner], manifest: str, key: str) -> Qualified | None:
+    """What others of the same class measured of a bundle, as far as that can be."""
+    found = (
+        Qualified("", each.variant, each.latency_us)
+        for each in winners
+        if each.manifest == manifest and each.hardware == key
+        if 0 < each.latency_us <= MEASURED_US
+    )
+    return next(found, None)
 
 
 def in_order(known: Qualified | None, chosen: Sequence[Variant]) -> tuple[Variant, ...]:

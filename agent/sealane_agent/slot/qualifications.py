@@ -1,4 +1,7 @@
-"""Keeps on the device which variant of a bundle won here, and for what hardware that holds."""
+"""Keeps on the device which variant of a bundle won here, and for what hardware that holds.
+
+Beside it, in memory alone, what the manager told last of other devices of the same class.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,17 @@ from sealane import fileio
 from sealane.errors import SealaneError
 
 from sealane_agent.facts import hardware
-from sealane_agent.slot.qualification import Qualified, decode, encode, key_of, remembered
+from sealane_agent.slot.qualification import (
+    Qualified,
+    decode,
+    encode,
+    key_of,
+    remembered,
+    told_of,
+)
 
 if TYPE_CHECKING:
-    from sealane.fleet import DeviceFacts
+    from sealane.fleet import DeviceFacts, Winner
     from sealane.names import Digest
 
     from sealane_agent.layout import StateFolder
@@ -25,32 +35,47 @@ class Qualifications:
 
     def __init__(self, folder: StateFolder, facts: DeviceFacts) -> None:
         self._folder, self._facts = folder, facts
+        self._told: tuple[Winner, ...] = ()
+
+    def hear(self, winners: tuple[Winner, ...]) -> None:
+        """Take what others of its class measured, in place of what was told before."""
+        self._told = winners
 
     def of(self, manifest: Digest) -> Qualified | None:
-        """Which variant won, if that holds for what this device is now; blocks."""
-        found = self._read().get(manifest)
-        return found if found is not None and found.key == self._key() else None
+        """Which variant won here, else on such a device; as far as it holds for what this is now.
+
+        Blocks.
+        """
+        key, found = self.hardware(), self._read().get(manifest)
+        if found is not None and found.key == key:
+            return found
+        return told_of(self._told, manifest, key)
 
     def keep(
         self, manifest: Digest, won: tuple[str, int], passed: tuple[tuple[str, str], ...]
-    ) -> None:
+    ) -> Qualified:
         """Remember the winner and its latency in microseconds; blocks."""
-        qualified = Qualified(self._key(), *won, passed)
+        qualified = Qualified(self.hardware(), *won, passed)
         known = remembered(self._read(), manifest, qualified)
         with suppress(OSError, SealaneError):
             fileio.replace(self._folder.qualified, encode(known))
+        return qualified
+
+    def hardware(self) -> str:
+        """The class of devices that this one belongs to now; blocks."""
+        return key_of(self._hardware(), self._facts)
 
     def _read(self) -> dict[str, Qualified]:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             return decode(self._folder.qualified.read_bytes())
         return {}
 
-    def _key(self) -> str:
-        return key_of(self._hardware(), self._facts)
-
     def _hardware(self) -> Hardware:
-        """The endpoint says how many processors its workers may use: its quota is its own."""
-        usable = 0
+        """The endpoint says how many processors its workers may use: its quota is its own.
+
+        Before it has said so for the first time, those of this process are taken.
+        """
+        usable = self._facts.cpus
         with suppress(OSError, ValueError, KeyError, TypeError):
             usable = int(json.loads(self._folder.endpoint_addresses.read_bytes())["processors"])
         return hardware(usable)

@@ -131,6 +131,9 @@ def receipt(
         boot=speaker.boot,
         issued_at=issued[1].isoformat(),
         degraded=choice.degraded,
+        hardware=choice.hardware,
+        measured_us=choice.proved.latency_us,
+        memory_bytes=choice.proved.memory_bytes,
     )
 
 

@@ -60,6 +60,11 @@ class Stager(Protocol):
         """What this device is."""
         ...
 
+    @property
+    def qualifications(self) -> Qualifications | None:
+        """Which variants won before, here and on such devices; None where nothing is measured."""
+        ...
+
     def fetch(self, attempt: Attempt, policy: Policy) -> ProbationLimits:
         """Bring every blob into the store; the limits of its probation. Raises Failed, Stopped."""
         ...
@@ -77,7 +82,7 @@ class Staging:
     """Brings bundles in and proves them.
 
     Attributes:
-        qualifications: which variants won here before; None: all are measured each time.
+        qualifications: which variants won before; None: all are measured each time.
     """
 
     store: Store
@@ -125,7 +130,8 @@ class Staging:
     async def prove(self, attempt: Attempt, *, interrupts: bool = False) -> Choice:
         """Measure the eligible variants; the fastest one stays loaded.
 
-        The one that won here before is proved first, and alone where it is as fast as it was.
+        The one that won before, here or on such a device, is proved first, and alone where it is
+        as fast as it was.
         Raises Failed, WrongBytes when a blob has changed on the disk, or ConnectionError.
         """
         bundle = await asyncio.to_thread(self._viewed, attempt)
@@ -142,23 +148,23 @@ class Staging:
             await selection.instead(order)
         best = selection.winner()
         if not is_settled(known, best):
-            known = None
-            await asyncio.to_thread(self._keep, attempt, selection, best)
+            known = await asyncio.to_thread(self._keep, attempt, selection, best)
         lost = lost_here(bundle.deployment.variants, self.facts)
         why = [*lost, *selection.passed, *_passed_before(known, bundle.chosen)]
-        return replace(best, degraded=degraded(best.accelerator, why))
+        hardware = known.key if known else ""
+        return replace(best, degraded=degraded(best.accelerator, why), hardware=hardware)
 
     def _won(self, attempt: Attempt) -> Qualified | None:
         return self.qualifications.of(attempt.manifest) if self.qualifications else None
 
-    def _keep(self, attempt: Attempt, selection: Selection, best: Choice) -> None:
+    def _keep(self, attempt: Attempt, selection: Selection, best: Choice) -> Qualified | None:
         """Remember who won, where others were measured and what failed would fail again."""
         alone = selection.tried == 1
         if self.qualifications is None or alone or not is_lasting(selection.failures):
-            return
+            return None
         passed = tuple((variant.name, why) for variant, why in selection.passed)
         won = best.variant, best.proved.latency_us
-        self.qualifications.keep(attempt.manifest, won, passed)
+        return self.qualifications.keep(attempt.manifest, won, passed)
 
     def _viewed(self, attempt: Attempt) -> Bundle:
         bundle = self._bundle(attempt, self._manifest(attempt))
@@ -186,7 +192,7 @@ class Staging:
 
 
 def _passed_before(known: Qualified | None, chosen: tuple[Variant, ...]) -> Iterator[Passed]:
-    """What could not serve when the winner was found, and is not tried again."""
+    """What could not serve when the winner was found here, and is not tried again."""
     why = dict(known.passed) if known else {}
     return ((variant, why[variant.name]) for variant in chosen if variant.name in why)
 

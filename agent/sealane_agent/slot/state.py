@@ -57,6 +57,8 @@ class Choice:
     """The variant that won at staging, and the worker that proved it.
 
     `degraded`: why no variant for an accelerator did, of those that the device could have run.
+    `hardware`: class of devices on which it won against the bundle's others; empty where this
+    device has not compared them.
     """
 
     variant: str
@@ -65,6 +67,7 @@ class Choice:
     precision: str
     proved: Proved
     degraded: str = ""
+    hardware: str = ""
 
 
 @dataclass(frozen=True, slots=True)

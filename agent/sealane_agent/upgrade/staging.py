@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sealane.fleet import DeviceFacts
 
     from sealane_agent.endpoint.seam import Endpoint
+    from sealane_agent.slot.qualifications import Qualifications
     from sealane_agent.slot.state import Attempt
     from sealane_agent.store import Store
     from sealane_agent.upgrade.fitness import Rules
@@ -55,6 +56,11 @@ class AgentStaging:
     facts: DeviceFacts
     folder: UpgradeFolder
     rules: Rules
+
+    @property
+    def qualifications(self) -> Qualifications | None:
+        """None: a version has one variant, and nothing is measured."""
+        return None
 
     def fetch(self, attempt: Attempt, policy: Policy) -> ProbationLimits:
         """Bring contract and archive into the store; blocks. Raises Failed or Stopped.

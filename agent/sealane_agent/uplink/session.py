@@ -98,6 +98,10 @@ class Device(Protocol):
         """How much of the audit log the device has seen; blocks on the disk."""
         ...
 
+    def hardware(self) -> str:
+        """The class of devices that this one belongs to now; blocks on the disk."""
+        ...
+
     def files(self, above: Mapping[str, int]) -> Iterator[MetadataFile]:
         """Metadata that the device holds above these versions of its roles; blocks on the disk."""
         ...
@@ -321,8 +325,9 @@ class _Talk:
         while not self._answers.empty():
             self._answers.get_nowait()
         seen = await asyncio.to_thread(self._device.seen)
+        hardware = await asyncio.to_thread(self._device.hardware)
         nonce = self._device.new_nonce()
-        await self._say(AssignmentRequest(nonce, seen))
+        await self._say(AssignmentRequest(nonce, seen, hardware))
         try:
             async with asyncio.timeout(ANSWER_DEADLINE_S):
                 answer = await self._answers.get()

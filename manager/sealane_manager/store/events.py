@@ -30,6 +30,7 @@ from sealane_manager.store.devices import known, record_slots
 from sealane_manager.store.observations import fold
 from sealane_manager.store.records import DecisionRecord
 from sealane_manager.store.tables import EventRow, ReceiptRow, SlotRow
+from sealane_manager.store.winners import remember
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,6 +162,7 @@ def _store(
         if isinstance(said, Receipt) and isinstance(event.body, SignedReceipt):
             session.add(_receipt_row(said, event.body, now))
             log(session, _line(said, event.body, now))
+            remember(session, said, now)
     latest = {said.slot: (event, said) for event, said in news if isinstance(said, SlotReport)}
     fresh = [said for event, said in latest.values() if _is_news(session, device, event, said)]
     record_slots(session, device, fresh, now)

@@ -35,6 +35,7 @@ from sealane_manager.store.schedules import Schedules
 from sealane_manager.store.telemetry import open_telemetry
 from sealane_manager.store.telemetry.directory import ControlDirectory
 from sealane_manager.store.tokens import Tokens
+from sealane_manager.store.winners import Winners
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +80,7 @@ class Store:
         self.samples = Samples(database)
         self.restoring = Restoring(database)
         self.kits = Kits(database)
+        self.winners = Winners(database)
         self.health = FleetHealth(database, self.devices, telemetry)
 
     def seen(self, sites: Sites) -> Store:

@@ -1,8 +1,4 @@
-"""The tables of control.db.
-
-Counters are 64 bits wide on every database, words are strings (never database enums), and moments
-are aware, in UTC.
-"""
+"""The tables of control.db: counters have 64 bits, words are strings, moments are aware, in UTC."""
 
 from __future__ import annotations
 
@@ -303,6 +299,19 @@ class ReceiptRow(Table, table=True):
     signature: bytes
     public_key: bytes = b""
     received_at: datetime
+
+
+class WinnerRow(Table, table=True):
+    """The variant of a bundle that won on a class of hardware, as a receipt said last."""
+
+    __tablename__ = "winner"
+
+    manifest: str = Field(primary_key=True)
+    hardware: str = Field(primary_key=True)
+    device: str = Field(foreign_key="device.id", ondelete="CASCADE")
+    variant: str
+    latency_us: int = Field(sa_type=BigInteger)
+    told_at: datetime
 
 
 class UserRow(Table, table=True):

@@ -371,12 +371,17 @@ class AssignmentRequest(google.protobuf.message.Message):
     LOG_EPOCH_FIELD_NUMBER: builtins.int
     LOG_SIZE_FIELD_NUMBER: builtins.int
     LOG_ROOT_FIELD_NUMBER: builtins.int
+    HARDWARE_FIELD_NUMBER: builtins.int
     nonce: builtins.str
     log_epoch: builtins.int
     """What the device has seen of the audit log: the answer carries a proof from there on."""
     log_size: builtins.int
     log_root: builtins.bytes
     """The root of the tree that it has seen: a manager that has another one tells."""
+    hardware: builtins.str
+    """The class of hardware and engines that it belongs to, 64 hexadecimal digits: the answer tells
+    what others of it measured. Empty: it does not want to know.
+    """
     def __init__(
         self,
         *,
@@ -384,8 +389,9 @@ class AssignmentRequest(google.protobuf.message.Message):
         log_epoch: builtins.int = ...,
         log_size: builtins.int = ...,
         log_root: builtins.bytes = ...,
+        hardware: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["log_epoch", b"log_epoch", "log_root", b"log_root", "log_size", b"log_size", "nonce", b"nonce"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["hardware", b"hardware", "log_epoch", b"log_epoch", "log_root", b"log_root", "log_size", b"log_size", "nonce", b"nonce"]) -> None: ...
 
 global___AssignmentRequest = AssignmentRequest
 
@@ -502,20 +508,53 @@ class Assignment(google.protobuf.message.Message):
 
     DOCUMENT_FIELD_NUMBER: builtins.int
     LOG_PROOF_FIELD_NUMBER: builtins.int
+    WINNERS_FIELD_NUMBER: builtins.int
     document: builtins.bytes
     @property
     def log_proof(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
         """RFC 6962 consistency proof from log_size to the checkpoint in the document."""
+
+    @property
+    def winners(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Winner]:
+        """Of the bundles in the document, as far as others of its class measured them. Nobody signs it."""
 
     def __init__(
         self,
         *,
         document: builtins.bytes = ...,
         log_proof: collections.abc.Iterable[builtins.bytes] | None = ...,
+        winners: collections.abc.Iterable[global___Winner] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["document", b"document", "log_proof", b"log_proof"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["document", b"document", "log_proof", b"log_proof", "winners", b"winners"]) -> None: ...
 
 global___Assignment = Assignment
+
+@typing.final
+class Winner(google.protobuf.message.Message):
+    """The variant of a bundle that was the fastest on a device of some class of hardware and engines."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HARDWARE_FIELD_NUMBER: builtins.int
+    MANIFEST_FIELD_NUMBER: builtins.int
+    VARIANT_FIELD_NUMBER: builtins.int
+    LATENCY_US_FIELD_NUMBER: builtins.int
+    hardware: builtins.str
+    manifest: builtins.str
+    variant: builtins.str
+    latency_us: builtins.int
+    """Median of one inference."""
+    def __init__(
+        self,
+        *,
+        hardware: builtins.str = ...,
+        manifest: builtins.str = ...,
+        variant: builtins.str = ...,
+        latency_us: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["hardware", b"hardware", "latency_us", b"latency_us", "manifest", b"manifest", "variant", b"variant"]) -> None: ...
+
+global___Winner = Winner
 
 @typing.final
 class EventsAck(google.protobuf.message.Message):
