@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from sealane.bundle.elements import IN_MEMORY
 from sealane.bundle.golden import largest_deviation, read_tensor
-from sealane.bundle.references import ITEM_BYTES
-from sealane.bundle.types import DataType, TensorSpec, Tolerance
+from sealane.bundle.types import ITEM_BYTES, DataType, TensorSpec, Tolerance
 from sealane.errors import BundleError
 
 CLOSE = Tolerance(atol=0.01, rtol=0.1)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Final
 
+from sealane.bundle.types import ITEM_BYTES
 from sealane.errors import BundleError
 from sealane.limits import GIB, KIB, MIB
-
-from sealane_agent.serving.validation import ITEM_BYTES
 
 if TYPE_CHECKING:
     from sealane.bundle.types import Deployment, TensorSpec

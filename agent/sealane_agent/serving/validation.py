@@ -9,7 +9,7 @@ import struct
 from math import prod
 from typing import TYPE_CHECKING, Final
 
-from sealane.bundle.types import DataType
+from sealane.bundle.types import ITEM_BYTES, DataType
 
 from sealane_agent.serving.types import InvalidInference
 
@@ -17,23 +17,6 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Deployment, TensorSpec
 
     from sealane_agent.serving.types import Inference, Tensor
-
-ITEM_BYTES: Final = {
-    DataType.BOOL: 1,
-    DataType.UINT8: 1,
-    DataType.UINT16: 2,
-    DataType.UINT32: 4,
-    DataType.UINT64: 8,
-    DataType.INT8: 1,
-    DataType.INT16: 2,
-    DataType.INT32: 4,
-    DataType.INT64: 8,
-    DataType.FP16: 2,
-    DataType.FP32: 4,
-    DataType.FP64: 8,
-    DataType.BF16: 2,
-}
-"""Size of one element; BYTES has none."""
 
 TENSOR_DIMENSIONS: Final = 16
 """Dimensions of one tensor: engines stop at 8 or 16."""

@@ -6,35 +6,18 @@ from math import prod
 from typing import TYPE_CHECKING, Final
 
 from sealane.bundle.manifest import layer_at
-from sealane.bundle.types import DataType
+from sealane.bundle.types import ITEM_BYTES, DataType
 from sealane.errors import BundleError
 from sealane.limits import MIB
 from sealane.telemetry.names import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from sealane.bundle.types import Deployment, Manifest, TensorSpec, Variant
 
 GOLDEN_BYTES: Final = 256 * MIB
 """One golden file: it is read into memory."""
-
-ITEM_BYTES: Final[Mapping[DataType, int]] = {
-    DataType.BOOL: 1,
-    DataType.UINT8: 1,
-    DataType.UINT16: 2,
-    DataType.UINT32: 4,
-    DataType.UINT64: 8,
-    DataType.INT8: 1,
-    DataType.INT16: 2,
-    DataType.INT32: 4,
-    DataType.INT64: 8,
-    DataType.FP16: 2,
-    DataType.FP32: 4,
-    DataType.FP64: 8,
-    DataType.BF16: 2,
-}
-"""Bytes of one element; text has no fixed size."""
 
 LEAST_TEXT_BYTES: Final = 4
 """Of an empty text: its length."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,24 @@ class DataType(StrEnum):
     FP64 = "FP64"
     BF16 = "BF16"
     BYTES = "BYTES"
+
+
+ITEM_BYTES: Final[Mapping[DataType, int]] = {
+    DataType.BOOL: 1,
+    DataType.UINT8: 1,
+    DataType.UINT16: 2,
+    DataType.UINT32: 4,
+    DataType.UINT64: 8,
+    DataType.INT8: 1,
+    DataType.INT16: 2,
+    DataType.INT32: 4,
+    DataType.INT64: 8,
+    DataType.FP16: 2,
+    DataType.FP32: 4,
+    DataType.FP64: 8,
+    DataType.BF16: 2,
+}
+"""Bytes of one element; text has no fixed size."""
 
 
 @dataclass(frozen=True, slots=True)
