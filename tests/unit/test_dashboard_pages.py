@@ -267,6 +267,16 @@ def test_the_audit_log_is_searched_and_paged(admin: Browser) -> None:
     assert "No line matches" in admin.text("/audit?before=1")
 
 
+def test_a_device_shows_its_own_decisions_and_not_those_of_one_named_like_it(
+    dashboard: Dashboard, admin: Browser
+) -> None:
+    enrol(dashboard.store, "edge-10")
+    assert "device edge-10, key" in admin.text("/devices/edge-10")
+    text = admin.text("/devices/edge-1")
+    assert "device edge-1, key" in text
+    assert "device edge-10" not in text
+
+
 def test_the_theme_is_remembered(admin: Browser) -> None:
     answer = admin.send("/", "/theme", theme="dark", back="/devices?site=berlin")
     assert answer.headers["location"] == "/devices?site=berlin"

@@ -15,7 +15,7 @@ from sealane_manager.dashboard.pages.charts import Charting
 from sealane_manager.errors import Refused
 from sealane_manager.members import LabelChange
 from sealane_manager.people.access import Act
-from sealane_manager.store.summaries import AuditFilter, DeviceFilter, Page, Status
+from sealane_manager.store.summaries import DeviceFilter, Page, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +134,7 @@ class DevicePages:
             receipts=store.overview.receipts(device, RECEIPTS),
             events=store.overview.events(device, EVENTS),
             rollouts=store.progress.of_device(device, ROLLOUTS),
-            audit=store.audit.lines(AuditFilter(text=f"device {device}", size=DECISIONS)),
+            audit=store.audit.about(device, DECISIONS),
             latest=store.telemetry.readings.latest([device]).get(device),
             alerts=tuple(
                 each
