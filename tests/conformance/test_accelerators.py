@@ -24,6 +24,7 @@ from sealane_agent.runtimes.base import (
 from sealane_agent.runtimes.onnxruntime import ARENA_SLACK, LEAST_ARENA, OnnxRuntime
 from sealane_agent.runtimes.openvino import OpenVino
 from sealane_agent.runtimes.registry import find_runtime
+from sealane_agent.runtimes.smallest_model import smallest_model
 from support.fake_engines import Card, OnnxEngine, OpenVinoCore
 from support.workers import RUNTIMES, expected, linear_model, rows
 
@@ -214,6 +215,21 @@ def test_states_of_a_card_are_told_in_words(path: Path, number: int, says: str, 
     with pytest.raises(AcceleratorFailed, match=says) as raised:
         runtime.load(path, hints)
     assert hint in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("ir_version", "opset", "says"), [(8, 9999, "opsets up to"), (9999, 17, "IR versions up to")]
+)
+def test_a_model_too_new_for_the_engine_of_an_accelerator_is_not_at_fault(
+    path: Path, ir_version: int, opset: int, says: str
+) -> None:
+    path.write_bytes(smallest_model(ir_version, opset))
+    runtime, hints = cuda(Card())
+    with pytest.raises(AcceleratorFailed, match=says) as raised:
+        runtime.load(path, hints)
+    assert "older opset" in raised.value.hint
+    with pytest.raises(ModelRefused):
+        runtime.load(path, replace(hints, accelerator="cpu"))
 
 
 @pytest.mark.parametrize("accelerator", ["gpu", "npu"])

@@ -202,7 +202,24 @@ class OnnxRuntime:
 
 
 def _fault(error: Exception, accelerator: str) -> AcceleratorFailed | MemoryError | None:
-    return accelerator_fault(error) if accelerator != "cpu" else None
+    if accelerator == "cpu":
+        return None
+    return accelerator_fault(error) or _too_new(error, accelerator)
+
+
+def _too_new(error: Exception, accelerator: str) -> AcceleratorFailed | None:
+    """What the engine is too old for, which is no fault of the model.
+
+    It is not foreseen where an accelerator's engine is another one than the processor's.
+    """
+    for limit, what in ((_OPSET, "opset"), (_IR, "IR version")):
+        if found := limit.search(str(error)):
+            engine = f"onnxruntime {onnxruntime.__version__} on the {accelerator}"
+            return AcceleratorFailed(
+                f"{engine} knows {what}s up to {found[1]}, the model needs a later one",
+                hint="update the package of the runtime, or export the model for an older opset",
+            )
+    return None
 
 
 def _provider(hints: Hints) -> str | tuple[str, dict[str, str]]:
