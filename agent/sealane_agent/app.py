@@ -37,6 +37,7 @@ from sealane_agent.kit.shelf import Shelf, ShelfBlobs
 from sealane_agent.line.door import Door
 from sealane_agent.line.holds import Holds
 from sealane_agent.log import LineLog
+from sealane_agent.recollection import Recollection
 from sealane_agent.sampling.keeping import Samples
 from sealane_agent.sampling.sending import SampleSending
 from sealane_agent.slot.actions import Tools
@@ -179,7 +180,7 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         folder=folder,
         journal=journal,
         endpoint=link,
-        staging=_staging(folder, store, blobs, link),
+        staging=_staging(store, blobs, link, _qualifications(folder, log)),
         key=lambda: passport.key,
         believe=passport.believe,
         speaker=Speaker(who.device, boot_id()),
@@ -221,9 +222,14 @@ async def _parts(settings: RunSettings, log: Log) -> AsyncIterator[_Parts]:
         journal.close()
 
 
-def _staging(folder: StateFolder, store: Store, source: BlobSource, link: EndpointLink) -> Staging:
-    facts = device_facts(folder.engines)
-    return Staging(store, source, link, facts, Qualifications(folder, facts))
+def _qualifications(folder: StateFolder, log: Log) -> Qualifications:
+    return Qualifications(folder, device_facts(Recollection(folder.engines, log)), log)
+
+
+def _staging(
+    store: Store, source: BlobSource, link: EndpointLink, known: Qualifications
+) -> Staging:
+    return Staging(store, source, link, known.facts, known)
 
 
 def _identity(files: IdentityFiles) -> tuple[Identity, Passport]:

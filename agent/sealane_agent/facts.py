@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sealane.bundle.fit import INSTRUCTIONS
 from sealane.fleet import DeviceFacts
@@ -14,6 +14,9 @@ from sealane_agent.runtimes.ability import able
 from sealane_agent.runtimes.drivers import drivers
 from sealane_agent.runtimes.inventory import installed_runtimes
 from sealane_agent.slot.qualification import Hardware
+
+if TYPE_CHECKING:
+    from sealane_agent.recollection import Recollection
 
 _CPU: Final = Path("/proc/cpuinfo")
 _FLAGS: Final = re.compile(r"^(?:flags|Features)\s*:(.*)$", re.MULTILINE)
@@ -24,10 +27,10 @@ _SAME: Final = re.compile(
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
-def device_facts(known: Path | None = None) -> DeviceFacts:
+def device_facts(known: Recollection | None = None) -> DeviceFacts:
     """What releases' requirements are judged against; the endpoint's address comes later.
 
-    `known`: file that keeps what engines said of themselves; without one they are not asked.
+    `known`: keeps what engines said of themselves; without one they are not asked.
     """
     system, runtimes = os.uname(), installed_runtimes()
     return DeviceFacts(

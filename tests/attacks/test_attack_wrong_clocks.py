@@ -24,6 +24,7 @@ from sealane.trust.identity import (
 )
 from sealane_agent.facts import device_facts
 from sealane_agent.layout import StateFolder as AgentFolder
+from sealane_agent.recollection import Recollection
 from sealane_manager.identity.ca import LocalAuthority
 from sealane_manager.identity.profile import Profile
 from support.manager import make_state, running_manager
@@ -67,7 +68,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     decades: an agent with a wrong clock could not wait here for the process that asks.
     """
     known = tmp_path_factory.mktemp("engines") / "engines.json"
-    device_facts(known)
+    device_facts(Recollection(known))
     return known.read_bytes()
 
 

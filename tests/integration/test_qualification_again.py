@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.failure import FailureKind
+from sealane.limits import MIB
 from sealane.names import SlotName
 from sealane_agent.slot.state import State
 from support.agent_fakes import failure
@@ -16,7 +17,7 @@ from support.agent_site import Site
 if TYPE_CHECKING:
     from pathlib import Path
 
-GATE, BELT = SlotName("gate"), SlotName("belt")
+GATE, BELT, PRESS = SlotName("gate"), SlotName("belt"), SlotName("press")
 ALL = ["fp32", "fp16", "int8"]
 
 
@@ -86,10 +87,13 @@ def test_what_failed_for_a_reason_that_may_pass_settles_nothing(site: Site) -> N
     asyncio.run(story())
 
 
-def test_a_damaged_memory_costs_a_measurement_and_nothing_else(site: Site) -> None:
+@pytest.mark.parametrize("damage", [b"", b"\0garbage", b"[" * 10**6, b" " * (5 * MIB)])
+def test_a_damaged_memory_costs_a_measurement_and_a_line(site: Site, damage: bytes) -> None:
     async def story() -> None:
         await staged(site, GATE)
-        site.folder.qualified.write_bytes(b"\0garbage")
+        site.folder.qualified.write_bytes(damage)
         assert await staged(site, BELT) == (ALL, "int8")
+        assert await staged(site, PRESS) == (["int8"], "int8")
 
     asyncio.run(story())
+    assert [event for event, _ in site.lines.events].count("damaged file ignored") == 1

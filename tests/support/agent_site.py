@@ -154,7 +154,7 @@ class Site:
         threads = ThreadPoolExecutor(4)
         asyncio.get_running_loop().set_default_executor(threads)
         journal = Journal(self.folder.journal)
-        won = Qualifications(self.folder, FACTS)
+        won = Qualifications(self.folder, FACTS, self.lines)
         holds = Holds(journal, lambda: datetime.now(UTC), lambda: "h1")
         tools = Tools(
             folder=self.folder,

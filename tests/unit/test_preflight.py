@@ -16,6 +16,7 @@ from sealane.errors import BundleError
 from sealane.fleet import DeviceFacts, RuntimeFact
 from sealane.trust.requirements import unmet
 from sealane_agent.facts import instructions
+from sealane_agent.recollection import Recollection
 from sealane_agent.runtimes.ability import Ability, EngineTrouble, Missing, able, ask_engine
 from sealane_agent.runtimes.drivers import cards, drivers
 from sealane_agent.runtimes.smallest_model import smallest_model
@@ -147,7 +148,7 @@ NO_DRIVER = (Missing("gpu", "no driver answers", "install it"),)
 
 
 def test_an_engine_is_asked_once_for_each_version(tmp_path: Path) -> None:
-    engines, known = Engines(), tmp_path / "engines.json"
+    engines, known = Engines(), Recollection(tmp_path / "engines.json")
     for _ in range(2):
         found = able(HERE, known, engines.ask)
         assert (found[0].opset, found[0].ir_version) == (26, 14)
@@ -156,12 +157,12 @@ def test_an_engine_is_asked_once_for_each_version(tmp_path: Path) -> None:
     able((replace(HERE[0], version="1.33.0"),), known, engines.ask)
     assert engines.asked[-1] == "onnxruntime"
     for damaged in ("[1, 2", '{"onnxruntime 1.32.0": [26, 14]}', '{"onnxruntime": 7}'):
-        known.write_text(damaged)
+        known.path.write_text(damaged)
         assert able(HERE[:1], known, engines.ask)[0].opset == 26
 
 
 def test_an_engine_is_asked_again_when_a_driver_comes_or_goes(tmp_path: Path) -> None:
-    engines, known = Engines(missing=NO_DRIVER), tmp_path / "engines.json"
+    engines, known = Engines(missing=NO_DRIVER), Recollection(tmp_path / "engines.json")
 
     def look(drivers: str) -> RuntimeFact:
         return able(HERE[:1], known, engines.ask, drivers)[0]
@@ -179,7 +180,7 @@ def test_an_engine_is_asked_again_when_a_driver_comes_or_goes(tmp_path: Path) ->
 
 
 def test_what_an_engine_had_is_not_forgotten_while_it_does_not_start(tmp_path: Path) -> None:
-    engines, known = Engines(found=("cpu", "gpu")), tmp_path / "engines.json"
+    engines, known = Engines(found=("cpu", "gpu")), Recollection(tmp_path / "engines.json")
     able(HERE[:1], known, engines.ask, "1")
     engines.broken = frozenset({"onnxruntime"})
     assert able(HERE[:1], known, engines.ask, "2")[0] == HERE[0]

@@ -31,6 +31,7 @@ from sealane_agent.diagnosis.findings import (
 from sealane_agent.identity.lifetime import lifetime
 from sealane_agent.identity.passport import Passport
 from sealane_agent.line.client import ask
+from sealane_agent.recollection import Recollection
 from sealane_agent.runtimes.ability import EngineTrouble, ask_engine, recall
 from sealane_agent.runtimes.drivers import cards
 from sealane_agent.runtimes.inventory import installed_runtimes
@@ -102,7 +103,7 @@ def runtimes(folder: StateFolder, needed: Mapping[str, str]) -> tuple[Finding, .
 
     `needed`: a runtime's name to the slot that needs it.
     """
-    known, has = recall(folder.engines), cards()
+    known, has = recall(Recollection(folder.engines)), cards()
 
     def read(fact: RuntimeFact) -> RuntimeReading:
         last = known.get(fact.name)

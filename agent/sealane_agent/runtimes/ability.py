@@ -9,7 +9,6 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sealane import fileio
 from sealane.errors import SealaneError
 
 from sealane_agent.runtimes.packs import packed
@@ -17,14 +16,18 @@ from sealane_agent.runtimes.surroundings import KEPT, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from sealane.fleet import RuntimeFact
+
+    from sealane_agent.recollection import Recollection
 
 ENGINE_S: Final = 60.0
 """An engine that takes longer to start says nothing."""
 
 _MESSAGE_CHARS: Final = 300
+
+_HIGHEST: Final = 10**6
+"""Opset or IR version: what is larger says nothing."""
 
 
 class EngineTrouble(SealaneError):  # noqa: N818 - the word says what happened
@@ -110,13 +113,13 @@ def _ask(name: str, accelerator: str) -> Ability:
         raise EngineTrouble(said[-1] if said else f"it ended with {done.returncode}")
     try:
         return _ability(json.loads(done.stdout.splitlines()[-1]))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
         raise EngineTrouble(f"it said {done.stdout[:80]!r}") from error
 
 
 def able(
     runtimes: Iterable[RuntimeFact],
-    known: Path,
+    known: Recollection,
     ask: Callable[[str], Ability] = ask_engine,
     drivers: str = "",
 ) -> tuple[RuntimeFact, ...]:
@@ -141,7 +144,7 @@ def able(
         found.append(_told(fact, after[fact.name]))
     if after != before:
         content = {name: asdict(each) for name, each in after.items()}
-        fileio.replace(known, json.dumps(content, sort_keys=True).encode())
+        known.write(json.dumps(content, sort_keys=True).encode())
     return tuple(found)
 
 
@@ -156,18 +159,19 @@ def _told(fact: RuntimeFact, known: Known) -> RuntimeFact:
     )
 
 
-def recall(known: Path) -> dict[str, Known]:
+def recall(known: Recollection) -> dict[str, Known]:
     """What is remembered, by runtime; nothing where the file is missing, older or damaged."""
-    try:
-        found: Mapping[str, Any] = json.loads(known.read_bytes())
-        return {
-            str(name): Known(
-                str(each["version"]), _ability(each["ability"]), tuple(map(str, each["had"]))
-            )
-            for name, each in found.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError, IndexError, KeyError):
-        return {}
+    return known.read(decode)
+
+
+def decode(fields: Mapping[str, Any]) -> dict[str, Known]:
+    """Read what JSON says; raises what wrong fields raise: ValueError, TypeError and their like."""
+    return {
+        str(name): Known(
+            str(each["version"]), _ability(each["ability"]), tuple(map(str, each["had"]))
+        )
+        for name, each in fields.items()
+    }
 
 
 def _ability(found: Mapping[str, Any]) -> Ability:
@@ -176,4 +180,12 @@ def _ability(found: Mapping[str, Any]) -> Ability:
         for name, says, hint in found.get("missing", ())
     )
     accelerators = tuple(map(str, found["accelerators"]))
-    return Ability(accelerators, int(found["opset"]), int(found["ir_version"]), missing)
+    return Ability(accelerators, _number(found["opset"]), _number(found["ir_version"]), missing)
+
+
+def _number(found: Any) -> int:
+    """An opset or an IR version; raises ValueError, TypeError or OverflowError."""
+    number = int(found)
+    if not 0 <= number <= _HIGHEST:
+        raise ValueError(f"an engine's versions of ONNX are from 0 to {_HIGHEST}")
+    return number

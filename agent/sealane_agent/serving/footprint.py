@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 KEPT: Final = 256
 """Footprints that a device remembers: those that were measured last."""
 
+LARGEST: Final = 2**50
+"""A pebibyte, or as many milliseconds: nothing larger was ever measured."""
+
 BASE: Final = 64 * MIB
 """Of a worker before it has a model: its interpreter and its engine."""
 
@@ -78,9 +81,8 @@ def encode(known: Mapping[str, Footprint]) -> bytes:
     return json.dumps({name: asdict(each) for name, each in known.items()}, indent=1).encode()
 
 
-def decode(content: bytes) -> dict[str, Footprint]:
-    """Read it; raises ValueError, KeyError or TypeError when it is damaged."""
-    fields: dict[str, Any] = json.loads(content)
+def decode(fields: Any) -> dict[str, Footprint]:
+    """Read what JSON says; raises ValueError, KeyError or TypeError when it is damaged."""
     if not isinstance(fields, dict):
         raise TypeError("footprints are kept by name")
     found = {
@@ -91,6 +93,6 @@ def decode(content: bytes) -> dict[str, Footprint]:
 
 
 def _bytes(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError("a footprint's numbers are whole and not below 0")
+    if type(value) is not int or not 0 <= value <= LARGEST:
+        raise ValueError(f"a footprint's numbers are whole, from 0 to {LARGEST}")
     return value

@@ -8,17 +8,14 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sealane import fileio
-from sealane.errors import SealaneError
-
+from sealane_agent.log import plain_line
+from sealane_agent.recollection import Recollection
 from sealane_agent.runtimes.inventory import installed_runtimes
 from sealane_agent.serving.footprint import decode, encode, expected, name_of, remembered
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.worker.contract import read_variant
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sealane.bundle.types import Variant
 
     from sealane_agent.layout import Pointer, StateFolder
@@ -33,7 +30,8 @@ class Footprints:
 
     def __init__(self, folder: StateFolder) -> None:
         self._folder = folder
-        self._known = _read(folder.footprints)
+        self._file = Recollection(folder.footprints, _tell)
+        self._known = self._file.read(decode)
         self._lock = threading.Lock()
 
     def note(self, pointer: Pointer, variant: Variant, measured: Footprint) -> None:
@@ -45,10 +43,7 @@ class Footprints:
     def keep(self) -> None:
         """Make durable what was noted; blocks. Without it models are measured again."""
         with self._lock:
-            try:
-                fileio.replace(self._folder.footprints, encode(self._known))
-            except (OSError, SealaneError) as error:
-                _log.warning("what models take of memory could not be kept: %s", error)
+            self._file.write(encode(self._known))
 
     def expected(self, pointer: Pointer) -> Need:
         """What a load of this variant needs; blocks. What cannot be read will fail to load."""
@@ -72,11 +67,6 @@ class Footprints:
         return {fact.name: fact.version for fact in installed_runtimes()}
 
 
-def _read(path: Path) -> dict[str, Footprint]:
-    try:
-        return decode(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        _log.warning("%s is damaged, models are measured again: %s", path, error)
-        return {}
+def _tell(event: str, **fields: object) -> None:
+    told = {name: str(value) for name, value in fields.items()}
+    _log.warning("%s", plain_line({"event": event, **told}))

@@ -33,6 +33,9 @@ SLOWER_US: Final = 200
 """A winner is as it was up to this ratio, and up to these microseconds more: a device is not always
 as idle as it was."""
 
+LONGEST_US: Final = 3_600_000_000
+"""An hour: nothing that takes longer was ever measured here, since no load has so much time."""
+
 KEPT: Final = 256
 """Bundles of which a device remembers the winner: those that were measured last."""
 
@@ -119,16 +122,15 @@ def encode(known: Mapping[str, Qualified]) -> bytes:
     return json.dumps({name: asdict(each) for name, each in known.items()}, indent=1).encode()
 
 
-def decode(content: bytes) -> dict[str, Qualified]:
-    """Read it; raises ValueError, KeyError, TypeError or AttributeError when it is damaged."""
-    fields: dict[str, Any] = json.loads(content)
+def decode(fields: Mapping[str, Any]) -> dict[str, Qualified]:
+    """Read what JSON says; raises ValueError, KeyError, TypeError or AttributeError on damage."""
     found = {str(name): _qualified(each) for name, each in fields.items()}
     return dict(list(found.items())[-KEPT:])
 
 
 def _qualified(fields: Mapping[str, Any]) -> Qualified:
     latency_us = fields["latency_us"]
-    if type(latency_us) is not int or latency_us < 0:
-        raise ValueError("a latency is a whole number of microseconds")
+    if type(latency_us) is not int or not 0 <= latency_us <= LONGEST_US:
+        raise ValueError("a latency is a whole number of microseconds, an hour at most")
     passed = tuple((str(name), str(why)) for name, why in fields["passed"])
     return Qualified(str(fields["key"]), str(fields["variant"]), latency_us, passed)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from sealane import fileio
-from sealane.errors import SealaneError
-
 from sealane_agent.facts import hardware
+from sealane_agent.recollection import Recollection
 from sealane_agent.slot.qualification import (
     Qualified,
     decode,
@@ -27,14 +26,24 @@ if TYPE_CHECKING:
     from sealane.names import Digest
 
     from sealane_agent.layout import StateFolder
+    from sealane_agent.log import Log
     from sealane_agent.slot.qualification import Hardware
 
 
 class Qualifications:
-    """Those of one state folder; whatever cannot be read or written is measured again."""
+    """Those of one state folder; whatever cannot be read or written is measured again.
 
-    def __init__(self, folder: StateFolder, facts: DeviceFacts) -> None:
-        self._folder, self._facts = folder, facts
+    Its methods may be called from any thread.
+
+    Attributes:
+        facts: what the device is.
+    """
+
+    def __init__(self, folder: StateFolder, facts: DeviceFacts, log: Log | None = None) -> None:
+        self.facts, self._folder = facts, folder
+        self._file = Recollection(folder.qualified, log)
+        self._lock = Lock()
+        self._known: dict[str, Qualified] | None = None
         self._told: tuple[Winner, ...] = ()
 
     def hear(self, winners: tuple[Winner, ...]) -> None:
@@ -46,7 +55,9 @@ class Qualifications:
 
         Blocks.
         """
-        key, found = self.hardware(), self._read().get(manifest)
+        key = self.hardware()
+        with self._lock:
+            found = self._read().get(manifest)
         if found is not None and found.key == key:
             return found
         return told_of(self._told, manifest, key)
@@ -56,26 +67,27 @@ class Qualifications:
     ) -> Qualified:
         """Remember the winner and its latency in microseconds; blocks."""
         qualified = Qualified(self.hardware(), *won, passed)
-        known = remembered(self._read(), manifest, qualified)
-        with suppress(OSError, SealaneError):
-            fileio.replace(self._folder.qualified, encode(known))
+        with self._lock:
+            self._known = remembered(self._read(), manifest, qualified)
+            self._file.write(encode(self._known))
         return qualified
 
     def hardware(self) -> str:
         """The class of devices that this one belongs to now; blocks."""
-        return key_of(self._hardware(), self._facts)
+        return key_of(self._hardware(), self.facts)
 
     def _read(self) -> dict[str, Qualified]:
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            return decode(self._folder.qualified.read_bytes())
-        return {}
+        """Once a process: what is damaged is told once."""
+        if self._known is None:
+            self._known = self._file.read(decode)
+        return self._known
 
     def _hardware(self) -> Hardware:
         """The endpoint says how many processors its workers may use: its quota is its own.
 
         Before it has said so for the first time, those of this process are taken.
         """
-        usable = self._facts.cpus
+        usable = self.facts.cpus
         with suppress(OSError, ValueError, KeyError, TypeError):
             usable = int(json.loads(self._folder.endpoint_addresses.read_bytes())["processors"])
         return hardware(usable)

@@ -19,7 +19,7 @@ from sealane_agent.errors import Failed
 from sealane_agent.slot import variants
 from sealane_agent.slot.qualification import MEASURING_S, in_order, is_lasting, is_settled
 from sealane_agent.slot.selection import Selection
-from sealane_agent.standing_in import degraded, lost_here
+from sealane_agent.standing_in import SENTENCE_CHARS, degraded, lost_here
 from sealane_agent.uplink.fetch import Base, fetch_all
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Staging:
         alone = selection.tried == 1
         if self.qualifications is None or alone or not is_lasting(selection.failures):
             return None
-        passed = tuple((variant.name, why) for variant, why in selection.passed)
+        passed = tuple((each.name, why[:SENTENCE_CHARS]) for each, why in selection.passed)
         won = best.variant, best.proved.latency_us
         return self.qualifications.keep(attempt.manifest, won, passed)
 
