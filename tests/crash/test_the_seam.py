@@ -59,6 +59,9 @@ def test_the_agent_changes_its_disk_through_the_seam_alone() -> None:
         ("offline", "execute state/journal.db"),
         ("telemetry", "execute state/telemetry.db"),
         ("renewal", "rename state/identity/device.key"),
+        ("first release", "rename state/engines.json"),
+        ("kit", "rename state/qualified.json"),
+        ("kit", "rename state/footprints.json"),
     ],
 )
 def test_the_acts_hold_what_a_device_does_on_its_disk(act: str, operation: str) -> None:

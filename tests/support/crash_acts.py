@@ -18,7 +18,7 @@ from sealane_agent.slot.state import RollBack, State
 from support.agent_fakes import CAM
 from support.crash_endpoint import ENOUGH
 from support.crash_kit import KIT, exported
-from support.crash_plant import Wish, bundle
+from support.crash_plant import TWO_WAYS, Wish, bundle
 from support.crash_press import Press
 from support.crash_promises import requests_in
 from support.telemetry import plain_window
@@ -120,7 +120,7 @@ OFFLINE = Wish(6, "offline")
 RECALLED = Wish(7, "recalled")
 HELD = Wish(8, "held", lease=timedelta(minutes=1))
 BEFORE = Wish(5, "")
-CARRIED = Wish(9, KIT)
+CARRIED = Wish(TWO_WAYS, KIT)
 
 
 def _first(plant: Plant) -> None:
@@ -218,8 +218,8 @@ def _put_away(plant: Plant) -> None:
 
 def _carried(plant: Plant) -> None:
     """Nobody reaches the manager, and somebody comes with a kit."""
-    _new(plant, 9)
-    plant.manager.away_until = math.inf
+    _new(plant, TWO_WAYS)
+    plant.manager.away_until, plant.endpoint.measures = math.inf, True
     plant.stick = exported(plant, CARRIED, GATED)
 
 
@@ -298,5 +298,5 @@ ACTS: Final = (
     ),
     Act("holds and a lease that ended", _held, lambda it: _committed(it, HELD), ((SERVING, 8),)),
     Act("order of quarantine", _put_away, _went_back),
-    Act("kit", _carried, _took_up, ((SERVING, 9),)),
+    Act("kit", _carried, _took_up, ((SERVING, TWO_WAYS),)),
 )

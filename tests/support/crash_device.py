@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -22,8 +22,11 @@ from sealane_agent.identity.renewer import Renewer
 from sealane_agent.kit.shelf import Shelf, ShelfBlobs
 from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.line.holds import Holds
+from sealane_agent.recollection import Recollection
+from sealane_agent.runtimes.ability import Ability, able
 from sealane_agent.slot.actions import Tools
 from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.qualifications import Qualifications
 from sealane_agent.slot.reports import Speaker
 from sealane_agent.slot.staging import Staging
 from sealane_agent.slot.state import State
@@ -60,6 +63,7 @@ RESTART_S: Final = 5.0
 _FACTS = DeviceFacts(
     "x86_64", "linux", 2, 2**32, (RuntimeFact("onnxruntime", "1.32.0", ("cpu",)),), ""
 )
+_ENGINE = Ability(("cpu",), opset=26, ir_version=14)
 
 
 class _Steady:
@@ -224,6 +228,7 @@ class Device:
 
     def _parts(self, journal: Journal, store: Store) -> tuple[Coroutine[Any, Any, None], ...]:
         plant, endpoint = self.plant, self.plant.endpoint
+        known = self._qualifications()
         verifier = Verifier(self.state.trust, plant, DEVICE, plant.clock)
         files = IdentityFiles(self.state.identity)
         passport = Passport(files, files.read())
@@ -243,7 +248,7 @@ class Device:
             folder=self.state,
             journal=journal,
             endpoint=endpoint,
-            staging=Staging(store, blobs, endpoint, _FACTS),
+            staging=Staging(store, blobs, endpoint, known.facts, known, plant.clock.monotonic),
             key=lambda: passport.key,
             speaker=Speaker(DEVICE, f"boot-{plant.boots}"),
             log=self._log,
@@ -300,6 +305,12 @@ class Device:
                 self.plant.press.act(self.plant, holds)
                 supervisor.look()
             await asyncio.sleep(5.0)
+
+    def _qualifications(self) -> Qualifications:
+        """Its engines are asked where it does not remember what they said."""
+        remembered = Recollection(self.state.engines, self._log)
+        runtimes = able(_FACTS.runtimes, remembered, lambda _: _ENGINE)
+        return Qualifications(self.state, replace(_FACTS, runtimes=runtimes), self._log)
 
     def _telemetry(self, verifier: Verifier) -> Telemetry:
         plant = self.plant

@@ -11,8 +11,12 @@ from sealane.errors import SealaneError
 from sealane.names import hex_of
 from sealane.telemetry.codec import encode_windows
 from sealane_agent.serving.app import read_pointer
+from sealane_agent.serving.footprint import Footprint
+from sealane_agent.serving.footprints import Footprints
 from sealane_agent.serving.messages import GivesWay, Traffic
+from sealane_agent.worker.contract import read_variant
 from support.agent_fakes import FakeEndpoint
+from support.crash_disk import Died
 
 if TYPE_CHECKING:
     from sealane.names import Digest
@@ -32,6 +36,8 @@ class Endpoint(FakeEndpoint):
     Attributes:
         windows: closed windows of telemetry and their names, until they are said to be stored.
         held: versions that must not be activated now.
+        measures: it writes down what models take of memory. Not in every act: each load would
+            bring the same operations once more.
     """
 
     state: StateFolder | None = None
@@ -42,6 +48,7 @@ class Endpoint(FakeEndpoint):
     held: set[int] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
     windows: list[tuple[str, Window]] = field(default_factory=list)
+    measures: bool = False
 
     def copy(self) -> Endpoint:
         """The same processes, once more."""
@@ -83,6 +90,8 @@ class Endpoint(FakeEndpoint):
     ) -> Proved:
         self._require_supervisor()
         self._require_whole(pointer)
+        if self.measures:
+            self._measure(pointer)
         return await super().load(slot, pointer, deadline_s, gives_way)
 
     async def activate(
@@ -111,6 +120,18 @@ class Endpoint(FakeEndpoint):
     async def drop(self, slot: str, worker: str) -> None:
         self._require_supervisor()
         await super().drop(slot, worker)
+
+    def _measure(self, pointer: Pointer) -> None:
+        """Keep what a worker took, as the endpoint does with every one that has proved itself."""
+        assert self.state is not None
+        _, variant = read_variant(self.state.view(pointer.manifest), pointer.variant)
+        kept = Footprints(self.state)
+        kept.note(pointer, variant, Footprint(peak=2000, steady=1000, load_ms=20))
+        try:
+            kept.keep()
+        except Died:
+            self.start()  # its process ended too, and begins again from the pointers
+            raise
 
     def _require_supervisor(self) -> None:
         assert self.disk is not None

@@ -17,7 +17,11 @@ from sealane.trust import anchor, highwater
 from sealane_agent.config import IdentityFiles
 from sealane_agent.identity.passport import Passport
 from sealane_agent.layout import StateFolder
+from sealane_agent.recollection import Recollection
+from sealane_agent.runtimes import ability
+from sealane_agent.serving import footprint
 from sealane_agent.serving.app import read_pointer
+from sealane_agent.slot import qualification
 from sealane_agent.slot.journal import Journal
 from sealane_agent.telemetry.spool import Spool
 from sealane_manager.identity.enrolment import key_named, proven_key
@@ -51,7 +55,7 @@ def at_rest(image: Image, device: Device) -> list[str]:
         image.write(root / "rest")
         state = StateFolder(root / "rest" / STATE)
         try:
-            lost = [*_lost(state, device), *_miscounted(state, device)]
+            lost = [*_lost(state, device), *_miscounted(state, device), *_half_there(state)]
             return [*lost, *_unserved(state, device)]
         except (OSError, SealaneError, sqlite3.Error) as error:
             return [f"what is on the disk cannot be read: {error!r}"]
@@ -104,6 +108,19 @@ def _miscounted(state: StateFolder, device: Device) -> Iterator[str]:
         counted += 0 if name == stored else requests_in((window,))
     if counted != plant.requests:
         yield f"of {plant.requests} requests {counted} are counted"
+
+
+def _half_there(state: StateFolder) -> list[str]:
+    """What may be missing, since it is found out again, but is never damaged."""
+    damaged: list[str] = []
+
+    def tell(event: str, **fields: object) -> None:
+        damaged.append(f"{event}: {fields}")
+
+    Recollection(state.qualified, tell).read(qualification.decode)
+    Recollection(state.footprints, tell).read(footprint.decode)
+    Recollection(state.engines, tell).read(ability.decode)
+    return damaged
 
 
 def requests_in(windows: tuple[Window, ...]) -> int:
