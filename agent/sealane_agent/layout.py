@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sealane.errors import InvalidName
@@ -42,11 +43,12 @@ class Pointer:
         fields = asdict(self) | {"release": str(self.release)}
         return json.dumps(fields, sort_keys=True).encode() + b"\n"
 
-    @classmethod
-    def decode(cls, content: bytes) -> Pointer:
+    @staticmethod
+    @lru_cache(maxsize=16)  # a slot looks at its pointers again and again
+    def decode(content: bytes) -> Pointer:
         """Read a pointer; raises ValueError, KeyError or InvalidName when it is damaged."""
         fields: dict[str, Any] = json.loads(content)
-        return cls(
+        return Pointer(
             ReleaseName.parse(fields["release"]),
             parse_digest(fields["manifest"]),
             str(fields["variant"]),
@@ -124,7 +126,7 @@ class StateFolder:
 
     def pointer(self, slot: SlotName, which: str) -> Path:
         """The slot's `active` or `lkg` pointer."""
-        return self.root / "slots" / slot / which
+        return self.root.joinpath("slots", slot, which)
 
     @property
     def control_socket(self) -> Path:

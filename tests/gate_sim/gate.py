@@ -83,12 +83,8 @@ class _Sums:
         return replace(seen, treated=treated, control=control)
 
     def arms(self, bad: np.ndarray, past: np.ndarray, minute: int) -> Arms:
-        units = [
-            Unit(int(b), int(n), int(pb), int(pn))
-            for b, n, pb, pn in zip(
-                bad[:, minute], self.requests[:, minute], past, self.run.past_requests, strict=True
-            )
-        ]
+        now = (bad[:, minute].tolist(), self.requests[:, minute].tolist())
+        units = list(map(Unit, *now, past.tolist(), self.run.past_requests.tolist()))
         cut = self.run.fleet.treated
         return Arms(treated=tuple(units[:cut]), control=tuple(units[cut:]))
 

@@ -6,6 +6,7 @@ import json
 from base64 import b64decode, b64encode
 from dataclasses import asdict
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from sealane.bundle.types import ProbationLimits
@@ -34,6 +35,7 @@ def encode_attempt(attempt: Attempt) -> str:
     return json.dumps(fields, default=_moment, sort_keys=True)
 
 
+@lru_cache(maxsize=16)  # a slot reads its record again and again
 def decode_attempt(text: str) -> Attempt:
     """Read an attempt; raises ValueError, KeyError, TypeError or InvalidName when damaged."""
     fields: dict[str, Any] = json.loads(text)

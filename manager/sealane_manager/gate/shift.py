@@ -108,9 +108,9 @@ def _statistic(
 ) -> float:
     """Squared length of the difference of mean changes, chosen devices against all others."""
     count, rest = len(chosen), len(changes) - len(chosen)
-    sums = map(sum, zip(*(changes[index] for index in chosen), strict=True))
+    sums = map(sum, zip(*[changes[index] for index in chosen], strict=True))
     terms = zip(sums, whole, strict=True)
-    return sum((part / count - (every - part) / rest) ** 2 for part, every in terms)
+    return sum([(part / count - (every - part) / rest) ** 2 for part, every in terms])
 
 
 def _share(devices: Sequence[Predicted], *, past: bool) -> tuple[float, ...]:
