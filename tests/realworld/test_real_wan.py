@@ -25,6 +25,7 @@ from realworld.wan_plant import (
     fp32_model,
     int8_model,
 )
+from support.stories import largest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,8 +107,8 @@ def cut_in_the_middle(plant: WanPlant, size: int) -> None:
     partial = plant.folder / WITHOUT / "store" / "partial"
 
     def arrived() -> int | None:
-        sizes = [path.stat().st_size for path in partial.iterdir()] if partial.is_dir() else []
-        return max(sizes, default=0) if size // 8 < max(sizes, default=0) < size else None
+        found = largest(partial)
+        return found if size // 8 < found < size else None
 
     wait_for("a part of the model", arrived)
     plant.network.cut(plant.namespaces[WITHOUT])

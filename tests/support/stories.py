@@ -90,6 +90,14 @@ def wrong_answers(requests: list[Request]) -> list[Request]:
     return [request for request in requests if request.outcome not in ("ok", "unchecked")]
 
 
+def largest(folder: Path) -> int:
+    """Bytes of the largest file; 0 for no folder, and when a file goes while this looks."""
+    try:
+        return max((path.stat().st_size for path in folder.iterdir()), default=0)
+    except FileNotFoundError:
+        return 0
+
+
 def large_model(folder: Path, seed: int = 7) -> Path:
     """A model of about 40 MB, so that its transport can be caught in the middle."""
     weights = np.random.default_rng(seed).standard_normal((LARGE_ROWS, 64)).astype(np.float32)

@@ -10,7 +10,7 @@ import pytest
 from demo_story import report
 from demo_story.plant import Plant, let_answer
 from demo_story.processes import wait_for
-from support.stories import SLOW_KB, large_model, serve_release_1
+from support.stories import SLOW_KB, large_model, largest, serve_release_1
 from support.story_plant import StoryPlant, running
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def test_a_supervisor_killed_in_the_middle_of_a_download_goes_on_where_it_was(
     partial = plant.folder / "box-1" / "store" / "partial"
 
     def downloading() -> int | None:
-        sizes = [path.stat().st_size for path in partial.iterdir()] if partial.is_dir() else []
-        return max(sizes, default=0) if max(sizes, default=0) > 1_000_000 else None
+        size = largest(partial)
+        return size if size > 1_000_000 else None
 
     rollout = plant.start_rollout(7, "100%", "--soak", "0s")
     deadline = time.monotonic() + 60

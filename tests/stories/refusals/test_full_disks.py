@@ -12,7 +12,15 @@ import pytest
 from demo_story.plant import MODEL, SLOT, Plant, let_answer
 from demo_story.processes import BIN, wait_for
 from support.small_disks import Disk, mounted
-from support.stories import SLOW_KB, contents, large_model, refusal, serve_release_1, still_answered
+from support.stories import (
+    SLOW_KB,
+    contents,
+    large_model,
+    largest,
+    refusal,
+    serve_release_1,
+    still_answered,
+)
 from support.story_plant import StoryPlant
 
 if TYPE_CHECKING:
@@ -66,13 +74,6 @@ def _catch(arrived: Callable[[], int]) -> None:
         os.sched_yield()
 
 
-def _largest(folder: Path) -> int:
-    try:
-        return max((path.stat().st_size for path in folder.iterdir()), default=0)
-    except FileNotFoundError:
-        return 0
-
-
 def test_a_manager_whose_disk_fills_up_refuses_the_upload_and_takes_it_when_there_is_room(
     tight: Tight, models: Models
 ) -> None:
@@ -94,7 +95,7 @@ def test_a_manager_whose_disk_fills_up_refuses_the_upload_and_takes_it_when_ther
     with subprocess.Popen(
         [BIN / "sealane", *command], env=environment, stderr=subprocess.PIPE, text=True
     ) as publishing:
-        _catch(lambda: _largest(partial))
+        _catch(lambda: largest(partial))
         tight.manager.shrink_around()
         _, said = publishing.communicate(timeout=60)
     assert publishing.returncode == 1, said
@@ -134,7 +135,7 @@ def test_a_device_whose_disk_fills_up_in_a_download_keeps_serving_and_keeps_no_h
     before = contents(box.folder / "slots")
 
     rollout = plant.start_rollout(7, "100%", "--soak", "0s")
-    _catch(lambda: _largest(partial))
+    _catch(lambda: largest(partial))
     box.shrink_around()
     ended = plant.wait_ended(rollout)
     box.resize(ROOM)
