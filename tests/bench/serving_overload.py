@@ -227,8 +227,10 @@ def measured(address: str, process: psutil.Process, seconds: float) -> dict[str,
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as loading:
         assert loading.stdout
         os.set_blocking(loading.stdout.fileno(), False)
-        said = ""
-        while loading.poll() is None or said.endswith("\n"):
+        said, ended = "", False
+        while said or not ended:
+            # Asked before reading: what it said last lies there when it has ended.
+            ended = loading.poll() is not None
             said = loading.stdout.readline()
             if said.strip() in used:
                 phase = said.strip()
