@@ -147,8 +147,8 @@ def test_a_full_line_goes_on_after_it_found_the_slots_own_worker_busy() -> None:
         await stage.seen(answered=1)
         await asyncio.sleep(0.01)
         old.gate.set()
-        await inside
-        await stage.seen(answered=1 + WAITING)
+        assert await inside == 1
+        assert (await stage.seen(answered=1 + WAITING)).compared == 1 + WAITING
 
     play(test)
 
