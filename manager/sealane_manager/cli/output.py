@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -20,6 +20,10 @@ from sealane_manager.errors import Refused, Unreachable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
+
+
+LINE_CHARS: Final = 16_384
+"""Longest line of a table that is not printed at a terminal."""
 
 
 class Exit(IntEnum):
@@ -55,7 +59,12 @@ def emit(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Form
         table.add_column(column.replace("_", " ").upper(), overflow="fold")
     for row in rows:
         table.add_row(*(str(row.get(column, "")) for column in columns))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # Who reads from a pipe reads line by line: there a row is one line, however long.
+        widest = console.options.update(max_width=LINE_CHARS)
+        console.width = max(1, console.measure(table, options=widest).maximum)
+    console.print(table)
 
 
 def emit_one(row: Mapping[str, Any], output: Format) -> None:
