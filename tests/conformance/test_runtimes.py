@@ -202,8 +202,24 @@ def test_helpers_of_onnxruntime_leave_their_processors_to_who_computes_already(p
     model.infer({"x": rows(1)})
 
 
-def test_threads_that_are_gone_or_may_not_change_are_left_as_they_are() -> None:
-    never_push_in([2**22 - 1, -1])
+def test_threads_that_are_gone_or_may_not_change_hold_up_no_other() -> None:
+    ready, done = threading.Event(), threading.Event()
+    numbers: list[int] = []
+
+    def wait() -> None:
+        numbers.append(threading.get_native_id())
+        ready.set()
+        done.wait()
+
+    helper = threading.Thread(target=wait)
+    helper.start()
+    try:
+        assert ready.wait(10)
+        never_push_in([2**22 - 1, -1, *numbers])
+        assert os.sched_getscheduler(numbers[0]) == os.SCHED_BATCH
+    finally:
+        done.set()
+        helper.join()
 
 
 def test_the_inventory_names_the_engines_that_are_installed() -> None:

@@ -432,11 +432,14 @@ def test_requests_of_one_turn_of_the_loop_wake_the_worker_once_and_a_lone_one_at
 
 def test_a_worker_that_is_gone_before_it_would_be_woken_is_left_alone() -> None:
     async def scene() -> None:
+        wrong: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, told: wrong.append(told))
         async with staged() as stage:
             for _ in range(SLOTS):
                 stage.exchange.begin(ONE, PATIENT_S, list[object]().append)
             stage.exchange.fail_all(lambda: WorkerDied("it is over"))
         await settle()
+        assert wrong == []
 
     play(scene())
 
