@@ -116,11 +116,18 @@ def zone_of(name: str) -> ZoneInfo:
 def closed(calendar: Calendar, now: datetime) -> Closed | None:
     """Why it gives no places now; None while it is open."""
     why = _obstacle(calendar, now)
-    return Closed(calendar.name, why, opening(calendar, now)) if why else None
+    if not why:
+        return None
+    opens = opening(calendar, now)
+    return Closed(calendar.name, why, opens and opens.astimezone(zone_of(calendar.zone)))
 
 
 def opening(calendar: Calendar, now: datetime) -> datetime | None:
-    """The first moment from now on at which it is open, in its zone; None for none."""
+    """The first moment from now on at which it is open, in UTC; None for none.
+
+    Not in its zone: two moments of one zone are compared by what clocks on the wall show, which
+    goes back once a year.
+    """
     zone, windows = zone_of(calendar.zone), tuple(map(parse_window, calendar.hours))
     moment = now
     while moment - now <= FARTHEST:
@@ -132,7 +139,7 @@ def opening(calendar: Calendar, now: datetime) -> datetime | None:
                 return None
             moment = found
         else:
-            return moment.astimezone(zone)
+            return moment.astimezone(UTC)
     return None
 
 
@@ -179,7 +186,7 @@ def first_to_open(found: Iterable[Closed]) -> Closed:
 
 
 def _last(why: Closed) -> tuple[bool, datetime]:
-    return why.opens is None, why.opens or datetime.max.replace(tzinfo=UTC)
+    return why.opens is None, (why.opens or datetime.max.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def meaning(

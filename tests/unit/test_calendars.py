@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sealane.errors import InvalidName
 from sealane.names import DeviceId
 from sealane_manager.calendars import (
     MAX_CALENDARS,
     Calendar,
+    Closed,
     Closings,
     all_open,
     checked,
     closed,
+    first_to_open,
     named,
     opening,
 )
@@ -45,7 +48,9 @@ def utc(text: str) -> datetime:
 
 def opens(calendar: Calendar, now: str) -> str:
     found = opening(calendar, utc(now))
-    return found.isoformat(timespec="minutes") if found else "never"
+    if found is None:
+        return "never"
+    return found.astimezone(ZoneInfo(calendar.zone)).isoformat(timespec="minutes")
 
 
 def test_hours_are_those_on_the_wall_clock_of_the_site_in_winter_and_in_summer() -> None:
@@ -98,6 +103,13 @@ def test_of_several_calendars_of_a_device_the_last_to_open_counts() -> None:
     assert all_open(both, now) == utc("2026-11-28T00:00")
 
 
+def test_they_open_in_the_order_of_moments_also_while_the_wall_clock_goes_back() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    earlier = Closed("earlier", "hours", utc("2026-10-25T00:50").astimezone(zone))
+    later = Closed("later", "hours", utc("2026-10-25T01:10").astimezone(zone))
+    assert first_to_open((later, earlier)) == earlier
+
+
 def test_a_calendar_holds_for_the_devices_that_its_selector_means() -> None:
     closings = Closings((BERLIN,), utc("2026-11-27T15:00"))
     assert closings.of("d1", {"site": "berlin"})
@@ -117,6 +129,7 @@ def test_all_means_every_calendar() -> None:
     st.lists(st.sampled_from((YULE, Freeze(date(2026, 3, 28), date(2026, 3, 29)))), max_size=2),
     st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 1)),  # noqa: DTZ001 - made aware below
 )
+@example("Australia/Lord_Howe", ["sun 02:00-03:00"], [], datetime(2026, 9, 27))  # noqa: DTZ001 - made aware below
 def test_it_is_open_when_it_says_that_it_opens_and_not_before(
     zone: str, hours: list[str], freezes: list[Freeze], naive: datetime
 ) -> None:
