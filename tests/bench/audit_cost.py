@@ -19,7 +19,7 @@ from sealane_manager.store.database import Database
 from sealane_manager.store.decisions import log
 from sealane_manager.store.history import History
 from sealane_manager.store.records import DecisionRecord
-from sealane_manager.store.tables import DecisionRow
+from sealane_manager.store.tables.decisions import DecisionRow
 from support.rollouts import START
 
 if TYPE_CHECKING:

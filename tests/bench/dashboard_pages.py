@@ -30,9 +30,9 @@ from sealane_manager.drift.watch import BUDGET_DAYS
 from sealane_manager.gate.record import checks_to_json
 from sealane_manager.gate.types import Checks
 from sealane_manager.rollout.types import DeviceState, RolloutState
-from sealane_manager.store import tables
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import DecisionRecord
+from sealane_manager.store.tables import devices, rollouts
 from sqlalchemy import event, insert
 from support.dashboard import Dashboard, a_dashboard
 from support.month import INPUTS, REFERENCES, Month, fill_month, model_window
@@ -118,15 +118,15 @@ def device(number: int) -> str:
 def fill(connection: Connection, count: int) -> None:
     """A month of a fleet, as it would have become."""
     names = [device(number) for number in range(count)]
-    connection.execute(insert(tables.DeviceRow), [_device_row(name) for name in names])
-    connection.execute(insert(tables.LabelRow), list(_label_rows(names)))
-    connection.execute(insert(tables.SlotRow), [_slot_row(*each) for each in enumerate(names)])
-    connection.execute(insert(tables.DesiredRow), [_desired_row(name) for name in names])
-    connection.execute(insert(tables.EventRow), list(_event_rows(names)))
-    connection.execute(insert(tables.ReceiptRow), list(_receipt_rows(names)))
+    connection.execute(insert(devices.DeviceRow), [_device_row(name) for name in names])
+    connection.execute(insert(devices.LabelRow), list(_label_rows(names)))
+    connection.execute(insert(devices.SlotRow), [_slot_row(*each) for each in enumerate(names)])
+    connection.execute(insert(rollouts.DesiredRow), [_desired_row(name) for name in names])
+    connection.execute(insert(devices.EventRow), list(_event_rows(names)))
+    connection.execute(insert(devices.ReceiptRow), list(_receipt_rows(names)))
     for number in range(ROLLOUTS):
-        connection.execute(insert(tables.RolloutRow), [_rollout_row(number)])
-        connection.execute(insert(tables.RolloutDeviceRow), list(_member_rows(number, names)))
+        connection.execute(insert(rollouts.RolloutRow), [_rollout_row(number)])
+        connection.execute(insert(rollouts.RolloutDeviceRow), list(_member_rows(number, names)))
 
 
 def _device_row(name: str) -> dict[str, Any]:

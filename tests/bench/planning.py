@@ -28,12 +28,8 @@ from sealane_manager.store.placing import matching, place
 from sealane_manager.store.records import Draft
 from sealane_manager.store.rollouts import Rollouts
 from sealane_manager.store.store import open_store
-from sealane_manager.store.tables import (
-    DesiredRow,
-    DeviceRow,
-    RolloutDeviceRow,
-    SlotRow,
-)
+from sealane_manager.store.tables.devices import DeviceRow, SlotRow
+from sealane_manager.store.tables.rollouts import DesiredRow, RolloutDeviceRow
 from sqlalchemy import delete, func, update
 from sqlmodel import col, select
 from support.many import fill

@@ -13,7 +13,7 @@ from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.sessions import Listening, Sessions
 from sealane_manager.rollout.terms import Limit, Pace, Terms
 from sealane_manager.store.rollouts import Rollouts
-from sealane_manager.store.tables import DeviceRow
+from sealane_manager.store.tables.devices import DeviceRow
 from sqlalchemy import text
 from support.many import FACTS
 from support.rollouts import NEW, START, a_report

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sealane_manager.store.tables import DeviceRow, metadata
+from sealane_manager.store.tables.base import metadata
+from sealane_manager.store.tables.devices import DeviceRow
 from sqlalchemy import event, insert
 from support.rollouts import OLD, OLD_MANIFEST, SLOT, START
 

@@ -10,7 +10,7 @@ from sealane_manager.errors import NotAllowed, NotKnown, Refused
 from sealane_manager.people.access import Grant, Role, Who
 from sealane_manager.people.certificates import Certificates
 from sealane_manager.store.records import By, OperatorCertificate, User
-from sealane_manager.store.tables import UnlistedRow
+from sealane_manager.store.tables.people import UnlistedRow
 from support.rollouts import START, FakeClock
 from support.stores import ADA, a_store
 

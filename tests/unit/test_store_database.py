@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.store.database import Database
 from sealane_manager.store.store import open_store
-from sealane_manager.store.tables import metadata
+from sealane_manager.store.tables.base import metadata
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from support.stores import ADA, a_new_device, a_store, enrol, start

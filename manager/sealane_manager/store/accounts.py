@@ -11,7 +11,7 @@ from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.people.access import Grant, Role
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import ApiToken, DecisionRecord, OpenSession, User
-from sealane_manager.store.tables import ApiTokenRow, CertificateRow, LoginRow, UserRow
+from sealane_manager.store.tables.people import ApiTokenRow, CertificateRow, LoginRow, UserRow
 
 if TYPE_CHECKING:
     from datetime import datetime

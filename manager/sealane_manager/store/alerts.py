@@ -22,7 +22,7 @@ from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import DecisionRecord
 from sealane_manager.store.sight import Sight
-from sealane_manager.store.tables import AlertRow, DeliveryRow, SilenceRow
+from sealane_manager.store.tables.alerts import AlertRow, DeliveryRow, SilenceRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -10,7 +10,7 @@ from sqlmodel import col
 from sealane_manager.store.decisions import told
 from sealane_manager.store.sight import Sight
 from sealane_manager.store.summaries import AuditLine
-from sealane_manager.store.tables import DecisionRow
+from sealane_manager.store.tables.decisions import DecisionRow
 
 if TYPE_CHECKING:
     from collections.abc import Container

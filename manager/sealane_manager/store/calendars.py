@@ -13,7 +13,8 @@ from sealane_manager.rollout.notation import freeze_text, parse_freeze
 from sealane_manager.rollout.types import LIVE, PENDING
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import DecisionRecord
-from sealane_manager.store.tables import CalendarRow, RolloutRow
+from sealane_manager.store.tables.rollouts import RolloutRow
+from sealane_manager.store.tables.times import CalendarRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,14 +14,8 @@ from sealane_manager.rollout.types import LIVE, Rollout
 from sealane_manager.store import rows
 from sealane_manager.store.devices import conditions
 from sealane_manager.store.records import ReleaseSource, Standing, at_first
-from sealane_manager.store.tables import (
-    DesiredRow,
-    DeviceRow,
-    LabelRow,
-    RolloutDeviceRow,
-    RolloutRow,
-    SlotRow,
-)
+from sealane_manager.store.tables.devices import DeviceRow, LabelRow, SlotRow
+from sealane_manager.store.tables.rollouts import DesiredRow, RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.people.access import Grant, Role
 from sealane_manager.store.accounts import grant_of, revoke_of, say
 from sealane_manager.store.records import By, OperatorCertificate
-from sealane_manager.store.tables import CertificateRow, UnlistedRow, UserRow
+from sealane_manager.store.tables.people import CertificateRow, UnlistedRow, UserRow
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -28,7 +28,7 @@ from sealane_manager.store.desired import Wanted, assign, chunks
 from sealane_manager.store.judgements import keep
 from sealane_manager.store.records import DecisionRecord, ReleaseSource, at_first
 from sealane_manager.store.replaced import was
-from sealane_manager.store.tables import RolloutRow, metadata
+from sealane_manager.store.tables.base import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.rollout.types import Decision, Step
     from sealane_manager.store.records import By
+    from sealane_manager.store.tables.rollouts import RolloutRow
 
 _NAMED: Final = 5
 _MEMBERS: Final = metadata.tables["rollout_device"]

@@ -15,7 +15,7 @@ from sealane_manager.people.redaction import without
 from sealane_manager.store import history, rows
 from sealane_manager.store.records import DecisionRecord
 from sealane_manager.store.sight import Sight
-from sealane_manager.store.tables import DecisionRow
+from sealane_manager.store.tables.decisions import DecisionRow
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -22,7 +22,8 @@ from sealane_manager.store.orders import holds_for, quarantined_for
 from sealane_manager.store.records import Issue
 from sealane_manager.store.replaced import replaced
 from sealane_manager.store.schedules import policy_for
-from sealane_manager.store.tables import DesiredRow, DeviceRow, RolloutDeviceRow, RolloutRow
+from sealane_manager.store.tables.devices import DeviceRow
+from sealane_manager.store.tables.rollouts import DesiredRow, RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -21,13 +21,8 @@ from sealane_manager.store.decisions import log
 from sealane_manager.store.observations import fold
 from sealane_manager.store.records import DecisionRecord, Standing
 from sealane_manager.store.sight import Sight
-from sealane_manager.store.tables import (
-    DeviceRow,
-    LabelRow,
-    RolloutDeviceRow,
-    RolloutRow,
-    SlotRow,
-)
+from sealane_manager.store.tables.devices import DeviceRow, LabelRow, SlotRow
+from sealane_manager.store.tables.rollouts import RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

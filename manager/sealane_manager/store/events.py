@@ -29,7 +29,7 @@ from sealane_manager.store.decisions import log
 from sealane_manager.store.devices import known, record_slots
 from sealane_manager.store.observations import fold
 from sealane_manager.store.records import DecisionRecord
-from sealane_manager.store.tables import EventRow, ReceiptRow, SlotRow
+from sealane_manager.store.tables.devices import EventRow, ReceiptRow, SlotRow
 from sealane_manager.store.winners import remember
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from sqlmodel import col, select
 
 from sealane_manager.store import history, rows
 from sealane_manager.store.records import Leaf, ReceiptProof
-from sealane_manager.store.tables import DecisionRow, ReceiptRow
+from sealane_manager.store.tables.decisions import DecisionRow
+from sealane_manager.store.tables.devices import ReceiptRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,7 +13,8 @@ from sealane_manager.rollout.types import LIVE, Phase
 from sealane_manager.selector import SITE
 from sealane_manager.store import rows
 from sealane_manager.store.records import Standing
-from sealane_manager.store.tables import DeviceRow, LabelRow, RolloutRow, SlotRow
+from sealane_manager.store.tables.devices import DeviceRow, LabelRow, SlotRow
+from sealane_manager.store.tables.rollouts import RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,7 +17,7 @@ from sqlalchemy import and_, insert, or_, select, update
 from sqlmodel import col
 
 from sealane_manager.errors import NotKnown, Refused
-from sealane_manager.store.tables import AuditHeadRow, AuditNodeRow, DecisionRow
+from sealane_manager.store.tables.decisions import AuditHeadRow, AuditNodeRow, DecisionRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -16,7 +16,8 @@ from sealane_manager.store.devices import chosen, conditions
 from sealane_manager.store.orders import hold_order, hold_orders, labels_of
 from sealane_manager.store.records import DecisionRecord
 from sealane_manager.store.sight import Sight
-from sealane_manager.store.tables import DeviceRow, HoldRow
+from sealane_manager.store.tables.devices import DeviceRow
+from sealane_manager.store.tables.times import HoldRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

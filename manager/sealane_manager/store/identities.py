@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sealane_manager.identity.succession import Shown
     from sealane_manager.store.database import Database
     from sealane_manager.store.records import By
-    from sealane_manager.store.tables import DeviceRow
+    from sealane_manager.store.tables.devices import DeviceRow
 
 
 class Identities:

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from sealane_manager.gate.record import digest, record
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import DecisionRecord, JudgementRecord
-from sealane_manager.store.tables import JudgementRow
+from sealane_manager.store.tables.rollouts import JudgementRow
 
 if TYPE_CHECKING:
     from sqlmodel import Session

@@ -18,7 +18,7 @@ from sealane_manager.store.orders import holds_for, quarantined_for
 from sealane_manager.store.records import DecisionRecord, Issue, ReleaseSource
 from sealane_manager.store.restoring import pass_over
 from sealane_manager.store.schedules import policy_for
-from sealane_manager.store.tables import KitRow, QuarantineRow
+from sealane_manager.store.tables.rollouts import KitRow, QuarantineRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

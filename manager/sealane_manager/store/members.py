@@ -15,7 +15,9 @@ from sealane_manager.rollout.types import LIVE, RolloutState
 from sealane_manager.store import rows
 from sealane_manager.store.calendars import kept_to
 from sealane_manager.store.desired import chunks
-from sealane_manager.store.tables import LabelRow, RolloutDeviceRow, RolloutRow, metadata
+from sealane_manager.store.tables.base import metadata
+from sealane_manager.store.tables.devices import LabelRow
+from sealane_manager.store.tables.rollouts import RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -12,7 +12,7 @@ from sealane_manager.rollout.types import BROKEN, LIVE, DeviceState, RolloutStat
 from sealane_manager.store import rows
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import DecisionRecord
-from sealane_manager.store.tables import RolloutDeviceRow, RolloutRow
+from sealane_manager.store.tables.rollouts import RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,17 +12,15 @@ from sqlmodel import col, or_, select
 
 from sealane_manager.hold_order import HoldOrder, concerning
 from sealane_manager.store import rows
-from sealane_manager.store.tables import (
+from sealane_manager.store.tables.devices import LabelRow, ReceiptRow, SlotRow
+from sealane_manager.store.tables.rollouts import (
     DesiredRow,
-    HoldRow,
     KitRow,
-    LabelRow,
     QuarantineRow,
-    ReceiptRow,
     RolloutDeviceRow,
     RolloutRow,
-    SlotRow,
 )
+from sealane_manager.store.tables.times import HoldRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

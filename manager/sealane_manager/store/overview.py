@@ -29,15 +29,8 @@ from sealane_manager.store.summaries import (
     SlotLine,
     Status,
 )
-from sealane_manager.store.tables import (
-    DesiredRow,
-    DeviceRow,
-    EventRow,
-    LabelRow,
-    ReceiptRow,
-    RolloutDeviceRow,
-    SlotRow,
-)
+from sealane_manager.store.tables.devices import DeviceRow, EventRow, LabelRow, ReceiptRow, SlotRow
+from sealane_manager.store.tables.rollouts import DesiredRow, RolloutDeviceRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -19,14 +19,9 @@ from sealane_manager.selector import parse
 from sealane_manager.store.database import TURN
 from sealane_manager.store.devices import conditions
 from sealane_manager.store.records import Standing, at_first
-from sealane_manager.store.tables import (
-    DesiredRow,
-    DeviceRow,
-    RolloutDeviceRow,
-    RolloutRow,
-    SlotRow,
-    metadata,
-)
+from sealane_manager.store.tables.base import metadata
+from sealane_manager.store.tables.devices import DeviceRow, SlotRow
+from sealane_manager.store.tables.rollouts import DesiredRow, RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select, Subquery

@@ -16,7 +16,7 @@ from sealane_manager.rollout.types import BROKEN, LIVE, PENDING, DeviceState
 from sealane_manager.store import rows
 from sealane_manager.store.sight import Sight
 from sealane_manager.store.summaries import Cell, RolloutDeviceLine, RolloutLine, Trouble
-from sealane_manager.store.tables import RolloutDeviceRow, RolloutRow
+from sealane_manager.store.tables.rollouts import RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence

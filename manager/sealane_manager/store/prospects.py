@@ -13,7 +13,8 @@ from sealane_manager.store import rows
 from sealane_manager.store.candidates import busy
 from sealane_manager.store.devices import conditions
 from sealane_manager.store.records import Standing
-from sealane_manager.store.tables import DesiredRow, DeviceRow, LabelRow, SlotRow
+from sealane_manager.store.tables.devices import DeviceRow, LabelRow, SlotRow
+from sealane_manager.store.tables.rollouts import DesiredRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

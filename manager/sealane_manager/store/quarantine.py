@@ -16,7 +16,7 @@ from sealane_manager.store.desired import Wanted, assign, bump
 from sealane_manager.store.orders import holders
 from sealane_manager.store.records import DecisionRecord, QuarantineRecord, ReleaseSource
 from sealane_manager.store.replaced import replaced
-from sealane_manager.store.tables import DesiredRow, QuarantineRow, RolloutRow
+from sealane_manager.store.tables.rollouts import DesiredRow, QuarantineRow, RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

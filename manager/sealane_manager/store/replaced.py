@@ -10,7 +10,8 @@ from sqlmodel import select
 
 from sealane_manager.store import rows
 from sealane_manager.store.records import ReleaseSource
-from sealane_manager.store.tables import QuarantineRow, metadata
+from sealane_manager.store.tables.base import metadata
+from sealane_manager.store.tables.rollouts import QuarantineRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

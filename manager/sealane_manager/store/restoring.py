@@ -18,14 +18,9 @@ from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import Wanted, assign, bump
 from sealane_manager.store.devices import add_device, known
 from sealane_manager.store.records import PACKAGE, DecisionRecord
-from sealane_manager.store.tables import (
-    DesiredRow,
-    DeviceRow,
-    JoinTokenRow,
-    LoginRow,
-    RolloutDeviceRow,
-    RolloutRow,
-)
+from sealane_manager.store.tables.devices import DeviceRow, JoinTokenRow
+from sealane_manager.store.tables.people import LoginRow
+from sealane_manager.store.tables.rollouts import DesiredRow, RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -23,7 +23,7 @@ from sealane_manager.store.members import Members
 from sealane_manager.store.placing import in_the_way, matching, place
 from sealane_manager.store.quarantine import refuse
 from sealane_manager.store.records import Changed
-from sealane_manager.store.tables import RolloutDeviceRow, RolloutRow
+from sealane_manager.store.tables.rollouts import RolloutDeviceRow, RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

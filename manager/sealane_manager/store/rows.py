@@ -28,7 +28,8 @@ from sealane_manager.rollout.types import (
     Stage,
 )
 from sealane_manager.store.records import DecisionRecord, DeviceRecord, ReceiptRecord, Standing
-from sealane_manager.store.tables import RolloutRow, SlotRow
+from sealane_manager.store.tables.devices import SlotRow
+from sealane_manager.store.tables.rollouts import RolloutRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,12 +37,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from sealane_manager.store.records import Draft
-    from sealane_manager.store.tables import (
-        DecisionRow,
-        DeviceRow,
-        ReceiptRow,
-        RolloutDeviceRow,
-    )
+    from sealane_manager.store.tables.decisions import DecisionRow
+    from sealane_manager.store.tables.devices import DeviceRow, ReceiptRow
+    from sealane_manager.store.tables.rollouts import RolloutDeviceRow
 
 MAX_WORD: Final = 160
 """Characters of a name that a device reports: longer than any name may be."""

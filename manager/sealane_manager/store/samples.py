@@ -13,7 +13,8 @@ from sealane_manager.store.decisions import log
 from sealane_manager.store.desired import bump
 from sealane_manager.store.records import DecisionRecord, SampleOrder, SampleRecord
 from sealane_manager.store.sight import Sight
-from sealane_manager.store.tables import DesiredRow, SampleOrderRow, SampleRow
+from sealane_manager.store.tables.rollouts import DesiredRow
+from sealane_manager.store.tables.samples import SampleOrderRow, SampleRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,8 @@ from sealane_manager.schedule import MAX_SCHEDULES, Schedule, meaning, policy_of
 from sealane_manager.store.decisions import log
 from sealane_manager.store.orders import labels_of
 from sealane_manager.store.records import DecisionRecord
-from sealane_manager.store.tables import DeviceRow, ScheduleRow
+from sealane_manager.store.tables.devices import DeviceRow
+from sealane_manager.store.tables.times import ScheduleRow
 
 if TYPE_CHECKING:
     from sealane.names import DeviceId

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Self
 from sqlmodel import col, select
 
 from sealane_manager.selector import SITE
-from sealane_manager.store.tables import DeviceRow, LabelRow, RolloutDeviceRow
+from sealane_manager.store.tables.devices import DeviceRow, LabelRow
+from sealane_manager.store.tables.rollouts import RolloutDeviceRow
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement

@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from sealane_manager.errors import Refused
 from sealane_manager.store.decisions import log
 from sealane_manager.store.records import DecisionRecord, Redeemed, Standing
-from sealane_manager.store.tables import DeviceRow, JoinTokenRow, TokenUseRow
+from sealane_manager.store.tables.devices import DeviceRow, JoinTokenRow, TokenUseRow
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -12,7 +12,8 @@ from sqlalchemy import select as columns
 from sqlmodel import col, select
 
 from sealane_manager.store.records import Standing
-from sealane_manager.store.tables import DesiredRow, DeviceRow, WinnerRow
+from sealane_manager.store.tables.devices import DeviceRow, WinnerRow
+from sealane_manager.store.tables.rollouts import DesiredRow
 from sealane_manager.winners import winner_of
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Runs migrations on the connection that `sealane_manager.store.database` hands over."""
 
 from alembic import context
-from sealane_manager.store.tables import metadata
+from sealane_manager.store.tables.base import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

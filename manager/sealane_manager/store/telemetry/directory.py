@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from sqlmodel import col, select
 
 from sealane_manager.selector import SITE
-from sealane_manager.store.tables import LabelRow, RolloutRow
+from sealane_manager.store.tables.devices import LabelRow
+from sealane_manager.store.tables.rollouts import RolloutRow
 
 if TYPE_CHECKING:
     from sealane.clock import Clock
