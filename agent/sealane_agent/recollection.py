@@ -1,22 +1,30 @@
-"""Keeps what a device remembers and may forget: what is lost or damaged is found out again."""
+"""Keeps what a device remembers and may forget: what is lost or damaged is found out again.
+
+A file holds a JSON object of what was found by its name, what was found last at its end.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sealane import fileio
 from sealane.limits import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from _typeshed import DataclassInstance
 
     from sealane_agent.log import Log
 
 RECOLLECTION_BYTES: Final = 4 * MIB
 """Of one file: hundreds of bundles, with a sentence for each of their variants, are less."""
+
+KEPT: Final = 256
+"""Found things that one file holds: the oldest go when there are too many."""
 
 _REASON_CHARS: Final = 200
 
@@ -45,18 +53,22 @@ class Recollection:
     path: Path
     log: Log | None = None
 
-    def read(self, decode: Callable[[Any], dict[str, _Found]]) -> dict[str, _Found]:
-        """What `decode` makes of it; nothing where it is missing, damaged or too large; blocks."""
+    def read(self, decode: Callable[[Any], _Found]) -> dict[str, _Found]:
+        """What `decode` makes of each; nothing where it is missing, damaged or too large; blocks.
+
+        `decode` may raise whatever reading fields does that are not there or of another kind.
+        """
         try:
-            return decode(self._parsed())
+            return _last({str(name): decode(each) for name, each in self._parsed().items()})
         except FileNotFoundError:
             return {}
         except _DAMAGE as error:
             self._tell("damaged file ignored", error, "what it held is found out again")
             return {}
 
-    def write(self, content: bytes) -> None:
+    def write(self, known: Mapping[str, DataclassInstance]) -> None:
         """Replace it durably; what the disk does not take is found out again; blocks."""
+        content = encode(known)
         try:
             _require_small(content)
             fileio.replace(self.path, content)
@@ -77,6 +89,20 @@ class Recollection:
             reason = str(error)[:_REASON_CHARS]
             kind = type(error).__name__
             self.log(event, path=self.path, kind=kind, reason=reason, hint=hint)
+
+
+def with_one_more(known: Mapping[str, _Found], name: str, found: _Found) -> dict[str, _Found]:
+    """What is known from now on: this last, and the oldest no more where there are too many."""
+    return _last({key: each for key, each in known.items() if key != name} | {name: found})
+
+
+def encode(known: Mapping[str, DataclassInstance]) -> bytes:
+    """JSON, for people too."""
+    return json.dumps({name: asdict(each) for name, each in known.items()}, indent=1).encode()
+
+
+def _last(known: dict[str, _Found]) -> dict[str, _Found]:
+    return dict(list(known.items())[-KEPT:])
 
 
 def _require_small(content: bytes) -> None:

@@ -17,6 +17,7 @@ from sealane_agent.serving.messages import GivesWay, Traffic
 from sealane_agent.worker.contract import read_variant
 from support.agent_fakes import FakeEndpoint
 from support.crash_disk import Died
+from support.workers import MACHINE
 
 if TYPE_CHECKING:
     from sealane.names import Digest
@@ -125,7 +126,7 @@ class Endpoint(FakeEndpoint):
         """Keep what a worker took, as the endpoint does with every one that has proved itself."""
         assert self.state is not None
         _, variant = read_variant(self.state.view(pointer.manifest), pointer.variant)
-        kept = Footprints(self.state)
+        kept = Footprints(self.state, MACHINE)
         kept.note(pointer, variant, Footprint(peak=2000, steady=1000, load_ms=20))
         try:
             kept.keep()

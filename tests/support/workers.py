@@ -41,6 +41,9 @@ ROWS = 40
 MANIFEST = Digest("sha256:" + "a" * 64)
 RUNTIMES = ("onnxruntime", "openvino")
 
+MACHINE = 2**34
+"""Bytes of memory that a test's machine has."""
+
 BODIES = SlotBodies()
 BODIES.open("cam")
 """Of this process, as an endpoint's: its descriptors stay as long as the process does."""
@@ -52,9 +55,9 @@ BIAS = _RANDOM.standard_normal(CLASSES).astype(np.float32)
 
 def workplace(folder: StateFolder, groups: Groups | None = None) -> Workplace:
     """Where workers of a test begin; without limits, unless there are groups."""
-    terms = Terms(Wish(), 2**34)
+    terms = Terms(Wish(), MACHINE)
     limits = groups or NoGroups("a test")
-    return Workplace(folder, limits, terms, Footprints(folder), BODIES)
+    return Workplace(folder, limits, terms, Footprints(folder, MACHINE), BODIES)
 
 
 def linear_model(op: str = "Add") -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,13 @@ from sealane import fileio
 from sealane.disk import Disk
 from sealane.fleet import RuntimeFact
 from sealane_agent.layout import StateFolder
-from sealane_agent.recollection import RECOLLECTION_BYTES, Recollection
+from sealane_agent.recollection import (
+    KEPT,
+    RECOLLECTION_BYTES,
+    Recollection,
+    encode,
+    with_one_more,
+)
 from sealane_agent.runtimes import ability
 from sealane_agent.runtimes.ability import Ability, Known, Missing, able
 from sealane_agent.serving import footprint
@@ -31,10 +36,12 @@ DECODERS = (qualification.decode, footprint.decode, ability.decode)
 ENGINE = Ability(("cpu",), 21, 10)
 KNOWN_ABLE = Ability(("cpu",), 26, 14, (Missing("gpu", "no driver", "install it"),))
 ORT = RuntimeFact("onnxruntime", "1.32.0", ("cpu",))
+WON = qualification.Qualified("key", "int8", 10, (("gpu", "none"),))
+TOOK = footprint.Footprint(3, 2, 1)
 WHOLE = (
-    qualification.encode({"a": qualification.Qualified("key", "int8", 10, (("gpu", "none"),))}),
-    footprint.encode({"a": footprint.Footprint(3, 2, 1)}),
-    json.dumps({"a": asdict(Known("1.32.0", KNOWN_ABLE, ("cpu",)))}).encode(),
+    encode({"a": WON}),
+    encode({"a": TOOK}),
+    encode({"a": Known("1.32.0", KNOWN_ABLE, ("cpu",))}),
 )
 
 
@@ -45,7 +52,7 @@ class Full(Disk):
         raise OSError(errno.ENOSPC, f"No space left for {descriptor}")
 
 
-def read(content: bytes, decode: Callable[[Any], dict[str, Any]]) -> tuple[dict[str, Any], Lines]:
+def read(content: bytes, decode: Callable[[Any], Any]) -> tuple[dict[str, Any], Lines]:
     lines = Lines()
     with NamedTemporaryFile() as file:
         file.write(content)
@@ -55,7 +62,7 @@ def read(content: bytes, decode: Callable[[Any], dict[str, Any]]) -> tuple[dict[
 
 @pytest.mark.parametrize(("decode", "content"), [*zip(DECODERS, WHOLE, strict=True)])
 def test_what_was_torn_anywhere_is_ignored_with_one_line(
-    decode: Callable[[Any], dict[str, Any]], content: bytes
+    decode: Callable[[Any], Any], content: bytes
 ) -> None:
     found, lines = read(content, decode)
     assert found
@@ -83,7 +90,7 @@ def test_what_was_torn_anywhere_is_ignored_with_one_line(
     ],
 )
 def test_whatever_is_hostile_is_ignored_with_one_short_line(
-    decode: Callable[[Any], dict[str, Any]], content: bytes
+    decode: Callable[[Any], Any], content: bytes
 ) -> None:
     found, lines = read(content, decode)
     assert not found
@@ -106,9 +113,7 @@ def test_whatever_is_hostile_is_ignored_with_one_short_line(
     )
 )
 @example(fields={"a": {"version": "", "had": [], "ability": {"accelerators": [], "opset": 1e999}}})
-def test_no_other_shape_ends_who_reads_it(
-    decode: Callable[[Any], dict[str, Any]], fields: Any
-) -> None:
+def test_no_other_shape_ends_who_reads_it(decode: Callable[[Any], Any], fields: Any) -> None:
     _, lines = read(json.dumps(fields).encode(), decode)
     assert len(lines.events) <= 1
 
@@ -121,9 +126,23 @@ def test_a_file_that_is_missing_is_nothing_to_tell(tmp_path: Path) -> None:
 
 def test_more_than_would_be_read_is_not_written(tmp_path: Path) -> None:
     lines, path = Lines(), tmp_path / "kept.json"
-    Recollection(path, lines).write(b" " * (RECOLLECTION_BYTES + 1))
+    long = qualification.Qualified("key", " " * RECOLLECTION_BYTES, 10)
+    Recollection(path, lines).write({"a": long})
     assert [event for event, _ in lines.events] == ["not remembered"]
     assert not path.exists()
+
+
+def test_the_oldest_is_forgotten_when_there_are_too_many(tmp_path: Path) -> None:
+    known: dict[str, footprint.Footprint] = {}
+    for number in range(KEPT + 1):
+        known = with_one_more(known, str(number), TOOK)
+        known = with_one_more(known, "1", TOOK)
+    assert len(known) == KEPT
+    assert "0" not in known
+    assert list(known)[-1] == "1"
+    kept = Recollection(tmp_path / "kept.json")
+    kept.write({"older": TOOK, **known})
+    assert kept.read(footprint.decode) == known
 
 
 def test_a_full_disk_keeps_nobody_from_knowing_its_engines(tmp_path: Path) -> None:
@@ -152,6 +171,6 @@ def test_damaged_footprints_cost_an_endpoint_one_line(
 ) -> None:
     folder = StateFolder(tmp_path)
     folder.footprints.write_bytes(WHOLE[1][:-5])
-    Footprints(folder).keep()
+    Footprints(folder, 2**30).keep()
     assert caplog.text.count("damaged file ignored") == 1
-    assert footprint.decode(json.loads(folder.footprints.read_bytes())) == {}
+    assert json.loads(folder.footprints.read_bytes()) == {}

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sealane.errors import SealaneError
@@ -143,8 +143,7 @@ def able(
         after[fact.name] = Known(version, ability, tuple(had))
         found.append(_told(fact, after[fact.name]))
     if after != before:
-        content = {name: asdict(each) for name, each in after.items()}
-        known.write(json.dumps(content, sort_keys=True).encode())
+        known.write(after)
     return tuple(found)
 
 
@@ -164,14 +163,10 @@ def recall(known: Recollection) -> dict[str, Known]:
     return known.read(decode)
 
 
-def decode(fields: Mapping[str, Any]) -> dict[str, Known]:
-    """Read what JSON says; raises what wrong fields raise: ValueError, TypeError and their like."""
-    return {
-        str(name): Known(
-            str(each["version"]), _ability(each["ability"]), tuple(map(str, each["had"]))
-        )
-        for name, each in fields.items()
-    }
+def decode(fields: Mapping[str, Any]) -> Known:
+    """Read what JSON says of one; raises what wrong fields raise: ValueError and its like."""
+    ability, had = _ability(fields["ability"]), tuple(map(str, fields["had"]))
+    return Known(str(fields["version"]), ability, had)
 
 
 def _ability(found: Mapping[str, Any]) -> Ability:

@@ -136,7 +136,8 @@ def _workplace(folder: StateFolder, wish: Wish) -> Workplace:
     found, files = surroundings()
     groups = open_groups(found, files, os.getpid(), wish)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Workplace(folder, groups, Terms(wish, machine), Footprints(folder), SlotBodies())
+    kept = Footprints(folder, machine)
+    return Workplace(folder, groups, Terms(wish, machine), kept, SlotBodies())
 
 
 @contextlib.contextmanager

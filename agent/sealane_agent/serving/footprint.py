@@ -1,12 +1,12 @@
 """Decides what a model will need of memory: as measured here, as declared, or by its size. Pure.
 
-What was measured is kept by bundle, variant and engine: another version of one is asked anew.
+What was measured is kept by bundle, variant and engine: another version of one is asked anew. What
+no load can have taken is not believed: a damaged number must not refuse loads for ever.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.limits import MIB
@@ -15,9 +15,6 @@ from sealane_agent.serving.admission import Need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-KEPT: Final = 256
-"""Footprints that a device remembers: those that were measured last."""
 
 LARGEST: Final = 2**50
 """A pebibyte, or as many milliseconds: nothing larger was ever measured."""
@@ -28,6 +25,10 @@ BASE: Final = 64 * MIB
 LOADING_RATIO: Final = 3.0
 """Of a model's files while it is loaded. Measured over the base: onnxruntime by path 1.2 (a net of
 matrix products) to 2.9 (a net of convolutions), openvino 2.2 to 2.3."""
+
+PLAUSIBLE: Final = 32
+"""Times what a bundle says, or its size lets guess, up to which a measurement is believed: a net
+with few weights and large batches takes far more than its files, a damaged number anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +58,32 @@ def name_of(manifest: str, variant: str, engine: str) -> str:
     return f"{manifest} {variant} {engine}"
 
 
-def expected(measured: Footprint | None, declared: int, files: int) -> Need:
-    """What a load needs; `declared` by its bundle, 0 for nothing; `files` are bytes to load."""
-    if measured is not None:
-        return Need(measured.peak, "measured here before")
+def foreseen(declared: int, files: int) -> Need:
+    """What a load needs that was never measured.
+
+    `declared`: by its bundle, 0 for nothing; `files`: bytes to load.
+    """
     if declared:
         return Need(declared, "as its bundle says")
     return Need(round(LOADING_RATIO * files) + BASE, "guessed by its size")
 
 
-def remembered(
-    known: Mapping[str, Footprint], name: str, measured: Footprint
-) -> dict[str, Footprint]:
-    """With one more, the last one last; the oldest go when there are too many."""
-    before = known.get(name)
-    others = {key: value for key, value in known.items() if key != name}
-    found = [*others.items(), (name, before.widened(measured) if before else measured)]
-    return dict(found[-KEPT:])
+def believed(measured: Footprint | None, foreseen: Need, machine: int) -> Footprint | None:
+    """What is remembered, as far as a load can have taken it on a machine of so many bytes."""
+    if measured is None:
+        return None
+    most = min(machine, PLAUSIBLE * max(foreseen.peak, BASE))
+    return measured if max(measured.peak, measured.steady) <= most else None
 
 
-def encode(known: Mapping[str, Footprint]) -> bytes:
-    """JSON, for people too."""
-    return json.dumps({name: asdict(each) for name, each in known.items()}, indent=1).encode()
+def expected(measured: Footprint | None, foreseen: Need) -> Need:
+    """What a load needs."""
+    return foreseen if measured is None else Need(measured.peak, "measured here before")
 
 
-def decode(fields: Any) -> dict[str, Footprint]:
-    """Read what JSON says; raises ValueError, KeyError or TypeError when it is damaged."""
-    if not isinstance(fields, dict):
-        raise TypeError("footprints are kept by name")
-    found = {
-        str(name): Footprint(_bytes(each["peak"]), _bytes(each["steady"]), _bytes(each["load_ms"]))
-        for name, each in fields.items()
-    }
-    return dict(list(found.items())[-KEPT:])
+def decode(fields: Mapping[str, Any]) -> Footprint:
+    """Read what JSON says of one; raises ValueError, KeyError or TypeError when it is damaged."""
+    return Footprint(*(_bytes(fields[name]) for name in ("peak", "steady", "load_ms")))
 
 
 def _bytes(value: object) -> int:

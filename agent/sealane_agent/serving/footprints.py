@@ -9,9 +9,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sealane_agent.log import plain_line
-from sealane_agent.recollection import Recollection
+from sealane_agent.recollection import Recollection, with_one_more
 from sealane_agent.runtimes.inventory import installed_runtimes
-from sealane_agent.serving.footprint import decode, encode, expected, name_of, remembered
+from sealane_agent.serving.footprint import (
+    believed,
+    decode,
+    expected,
+    foreseen,
+    name_of,
+)
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.worker.contract import read_variant
 
@@ -26,37 +32,46 @@ _log = logging.getLogger(__name__)
 
 
 class Footprints:
-    """Those of one state folder; its methods may be called from any thread."""
+    """Those of one state folder, on a machine with so many bytes of memory.
 
-    def __init__(self, folder: StateFolder) -> None:
-        self._folder = folder
+    Its methods may be called from any thread.
+    """
+
+    def __init__(self, folder: StateFolder, machine: int) -> None:
+        self._folder, self._machine = folder, machine
         self._file = Recollection(folder.footprints, _tell)
         self._known = self._file.read(decode)
         self._lock = threading.Lock()
 
     def note(self, pointer: Pointer, variant: Variant, measured: Footprint) -> None:
-        """Remember what a worker took, until `keep` for this process alone."""
-        name = self._name(pointer, variant)
+        """Remember the most that its workers took, until `keep` for this process alone."""
+        name, need = self._name(pointer, variant), self._foreseen(pointer, variant)
         with self._lock:
-            self._known = remembered(self._known, name, measured)
+            before = believed(self._known.get(name), need, self._machine)
+            most = before.widened(measured) if before else measured
+            self._known = with_one_more(self._known, name, most)
 
     def keep(self) -> None:
         """Make durable what was noted; blocks. Without it models are measured again."""
         with self._lock:
-            self._file.write(encode(self._known))
+            self._file.write(self._known)
 
     def expected(self, pointer: Pointer) -> Need:
         """What a load of this variant needs; blocks. What cannot be read will fail to load."""
-        view = self._folder.view(pointer.manifest)
         try:
-            _, variant = read_variant(view, pointer.variant)
+            _, variant = read_variant(self._folder.view(pointer.manifest), pointer.variant)
         except LoadFailed:
-            return expected(None, 0, 0)
-        size = 0
+            return foreseen(0, 0)
+        need = self._foreseen(pointer, variant)
+        known = self._known.get(self._name(pointer, variant))
+        return expected(believed(known, need, self._machine), need)
+
+    def _foreseen(self, pointer: Pointer, variant: Variant) -> Need:
+        view, size = self._folder.view(pointer.manifest), 0
         for path in variant.files:
             with contextlib.suppress(OSError):
                 size += (view / path).stat().st_size
-        return expected(self._known.get(self._name(pointer, variant)), variant.memory_bytes, size)
+        return foreseen(variant.memory_bytes, size)
 
     def _name(self, pointer: Pointer, variant: Variant) -> str:
         engine = f"{variant.runtime} {self._engines.get(variant.runtime, '')}"

@@ -36,9 +36,6 @@ as idle as it was."""
 LONGEST_US: Final = 3_600_000_000
 """An hour: nothing that takes longer was ever measured here, since no load has so much time."""
 
-KEPT: Final = 256
-"""Bundles of which a device remembers the winner: those that were measured last."""
-
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
@@ -109,26 +106,8 @@ def is_lasting(failures: Iterable[Failure]) -> bool:
     return all(failure.kind is FailureKind.PERMANENT for failure in failures)
 
 
-def remembered(
-    known: Mapping[str, Qualified], manifest: str, won: Qualified
-) -> dict[str, Qualified]:
-    """With one more, the last one last; the oldest go when there are too many."""
-    others = [(name, each) for name, each in known.items() if name != manifest]
-    return dict([*others, (manifest, won)][-KEPT:])
-
-
-def encode(known: Mapping[str, Qualified]) -> bytes:
-    """JSON, for people too."""
-    return json.dumps({name: asdict(each) for name, each in known.items()}, indent=1).encode()
-
-
-def decode(fields: Mapping[str, Any]) -> dict[str, Qualified]:
-    """Read what JSON says; raises ValueError, KeyError, TypeError or AttributeError on damage."""
-    found = {str(name): _qualified(each) for name, each in fields.items()}
-    return dict(list(found.items())[-KEPT:])
-
-
-def _qualified(fields: Mapping[str, Any]) -> Qualified:
+def decode(fields: Mapping[str, Any]) -> Qualified:
+    """Read what JSON says of one bundle; raises ValueError, KeyError or TypeError on damage."""
     latency_us = fields["latency_us"]
     if type(latency_us) is not int or not 0 <= latency_us <= LONGEST_US:
         raise ValueError("a latency is a whole number of microseconds, an hour at most")

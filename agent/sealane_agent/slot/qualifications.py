@@ -11,13 +11,11 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from sealane_agent.facts import hardware
-from sealane_agent.recollection import Recollection
+from sealane_agent.recollection import Recollection, with_one_more
 from sealane_agent.slot.qualification import (
     Qualified,
     decode,
-    encode,
     key_of,
-    remembered,
     told_of,
 )
 
@@ -68,8 +66,8 @@ class Qualifications:
         """Remember the winner and its latency in microseconds; blocks."""
         qualified = Qualified(self.hardware(), *won, passed)
         with self._lock:
-            self._known = remembered(self._read(), manifest, qualified)
-            self._file.write(encode(self._known))
+            self._known = with_one_more(self._read(), manifest, qualified)
+            self._file.write(self._known)
         return qualified
 
     def hardware(self) -> str:
