@@ -18,8 +18,8 @@ from sealane.names import DeviceId, ReleaseName, SlotName
 from sealane.trust.director import DIRECTOR, X_DIRECTOR
 from sealane.trust.documents import SlotAssignment
 from sealane_agent.layout import StateFolder
-from sealane_manager.app import ManagerSettings
 from sealane_manager.desk import Pace
+from sealane_manager.parts import ManagerSettings
 from sealane_manager.repository import Repository
 from sealane_manager.trust.keys import key_path, load_signer, new_signer
 from support.bundles import TINY_MODEL, manifest_of, tiny_files

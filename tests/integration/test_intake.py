@@ -11,9 +11,9 @@ import pytest
 from sealane.bundle.layout import read_layout
 from sealane.clock import SystemClock
 from sealane.names import ReleaseName
-from sealane_manager.app import ManagerSettings
 from sealane_manager.errors import Refused
 from sealane_manager.intake import Intake
+from sealane_manager.parts import ManagerSettings
 from sealane_manager.publishing import Publishing
 from sealane_manager.store.summaries import AuditFilter, AuditLine
 from sealane_manager.trust.changes import Offer, Outcome

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from argon2 import PasswordHasher
 from sealane.names import DeviceId
 from sealane_manager.alarms import Alarms
-from sealane_manager.app import ManagerSettings, _build
 from sealane_manager.dashboard.offices import Offices
 from sealane_manager.dashboard.web import Web
 from sealane_manager.drift.watch import Drifting
 from sealane_manager.identity.enrolment import Enrolment
 from sealane_manager.layout import StateFolder
 from sealane_manager.members import Members
+from sealane_manager.parts import ManagerSettings, build
 from sealane_manager.people.access import Grant, Role
 from sealane_manager.people.accounts import Accounts
 from sealane_manager.rollouts import Rollouts
@@ -135,7 +135,7 @@ def a_dashboard(references: Scales | None = None, *, on_disk: bool = False) -> I
         shutil.copytree(_template(), state.root)
         clock = FakeClock(START)
         store = a_new_store(state.database)
-        parts = _build(ManagerSettings(state), store, clock)
+        parts = build(ManagerSettings(state), store, clock)
         found = (Listed(OLD, OLD_MANIFEST, 600, SLOTS), Listed(NEW, MANIFEST, 700, SLOTS))
         parts.controller._world = replace(parts.controller._world, releases=lambda: found)
         enrolment = Enrolment("demo", store, parts.repository, parts.issuer, clock)

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 from sealane.clock import SystemClock
 from sealane.names import ReleaseName, SlotName
 from sealane.trust.token import JoinToken
-from sealane_manager.app import Manager, ManagerSettings
+from sealane_manager.app import Manager
 from sealane_manager.bundle.publish import PublishOrder, publish
 from sealane_manager.client import Operator
 from sealane_manager.desk import Pace
 from sealane_manager.layout import StateFolder
 from sealane_manager.metrics.push import Endpoint
+from sealane_manager.parts import ManagerSettings
 from sealane_manager.trust.ceremony import init_development
 from sealane_manager.trust.keys import key_path, load_signer
 from support.bundles import TINY_MODEL, tiny_bundle
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from sealane.bundle.types import Manifest
     from sealane.clock import Clock
-    from sealane_manager.app import Addresses
+    from sealane_manager.doors import Addresses
 
 FLEET = "demo"
 FAMILY = "demo"

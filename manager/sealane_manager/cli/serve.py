@@ -41,11 +41,9 @@ def command(
 ) -> None:
     """Run the manager until SIGTERM or Ctrl-C."""
     del config  # it was read before the other options
-    from sealane_manager.app import (  # noqa: PLC0415 - a second, which no other command shall wait
-        ManagerSettings,
-        serve,
-    )
+    from sealane_manager.app import serve  # noqa: PLC0415 - a second that no other command waits
     from sealane_manager.metrics.push import Endpoint, read_headers  # noqa: PLC0415 - the same
+    from sealane_manager.parts import ManagerSettings  # noqa: PLC0415 - the same
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for chatty in ("alembic", "apscheduler", "uvicorn"):
