@@ -172,7 +172,11 @@ class Operator:
     def submit(self, offer: Offer) -> Outcome:
         """Give the manager new metadata of a role, or signatures for what waits."""
         request = wire.SubmitMetadataRequest(
-            role=offer.role, metadata=offer.metadata, reason=offer.reason, replaces=offer.replaces
+            role=offer.role,
+            metadata=offer.metadata,
+            reason=offer.reason,
+            replaces=offer.replaces,
+            in_use=offer.in_use,
         )
         with understood(self._address):
             answer = self._stub.SubmitMetadata(request, timeout=_CALL_SECONDS)

@@ -23,7 +23,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from sealane_manager.errors import NotKnown, Refused
-from sealane_manager.trust import changes, online, submission
+from sealane_manager.trust import changes, endings, online, submission
 from sealane_manager.trust.edits import keys_in
 from sealane_manager.trust.keys import ONLINE, load_signers
 from sealane_manager.trust.publication import Publication, publications
@@ -157,10 +157,14 @@ class Repository:
         return self._parsed(Targets).targets.get(target.path) == target
 
     def documents(self) -> dict[str, Metadata[Any]]:
-        """The current metadata of the root, the targets and every family; what there is of it."""
+        """The current metadata of the root, the targets and every family; what there is of it.
+
+        Of families that have ended, too: the last that they said.
+        """
         if not self.begun:
             return {}
-        roles = (Root.type, Targets.type, *self.published_families())
+        named = (name.removesuffix(".json") for name in self._parsed(Snapshot).meta)
+        roles = (Root.type, Targets.type, *(role for role in named if role != Targets.type))
         return {role: _read(role, self.current(role)) for role in roles}
 
     def superseded(self) -> Iterator[Metadata[Any]]:
@@ -324,6 +328,7 @@ class Repository:
         for family in sorted(new.keys() - {Root.type, Targets.type}):
             self._judge_family(targets, family, new[family], now)
         changes.judge_kept(after, new)
+        changes.judge_begun_anew(new, current)
         return new
 
     def _judge_keys_in(self, root: Root) -> None:
@@ -375,11 +380,22 @@ class Repository:
 
     def _announce(self, role: str, content: bytes) -> None:
         """Told before it is published, so that nothing is published untold."""
-        before: Targets | None = None
-        if role != Root.type and self._version(role):
-            before = _read_signed(role, self.current(role))
-        for each in publications(role, before, content):
+        before = self._before(role)
+        gone: dict[str, Targets] = {}
+        if role == Targets.type and before is not None:
+            left = endings.ended(before, _read_signed(role, content))
+            gone = {family: told for family in left if (told := self._before(family))}
+        for each in publications(role, before, content, gone):
             self._tell(each)
+
+    def _before(self, role: str) -> Targets | None:
+        """What targets or a family say now; None when nothing, or no more."""
+        if role == Root.type or not self._version(role):
+            return None
+        if role != Targets.type and role not in self.families():
+            return None
+        found: Targets = _read_signed(role, self.current(role))
+        return found
 
     def _point_to(self, snapshot: MetaFile, now: datetime) -> None:
         timestamp = online.next_timestamp(self._last(Timestamp), snapshot, now)

@@ -20,7 +20,7 @@ from sealane_manager.trust import changes
 from sealane_manager.trust.changes import Offer
 from sealane_manager.trust.edits import KeyEdit, edited
 from sealane_manager.trust.keys import key_path, new_successor
-from sealane_manager.trust.pending import Pending
+from sealane_manager.trust.pending import Books, Pending
 from sealane_manager.trust.proposals import look, sign_with
 from support.ceremony import Ceremony, begin
 from support.crash_disk import Died, Fault, FaultyDisk
@@ -93,7 +93,7 @@ class Night:
 
     def open(self) -> tuple[Repository, Pending]:
         repository = Repository(self.state.tuf, self.state.keys, self.clock, self._tell)
-        return repository, Pending(repository, self.state, lambda *_: None, self.clock)
+        return repository, Pending(repository, self.state, Books(lambda *_: None), self.clock)
 
     def _tell(self, publication: Publication) -> None:
         role, _, version = publication.detail.partition(" ")
@@ -180,7 +180,7 @@ def test_a_log_that_cannot_be_written_lets_nothing_be_published(tmp_path: Path) 
         raise OSError(28, "No space left on device")
 
     repository = Repository(night.state.tuf, night.state.keys, night.clock, full)
-    pending = Pending(repository, night.state, lambda *_: None, night.clock)
+    pending = Pending(repository, night.state, Books(lambda *_: None), night.clock)
     with pytest.raises(OSError, match="No space"):
         pending.submit(Offer("root", eve().last), "eva")
     assert night.versions() == {1}
@@ -220,4 +220,4 @@ def test_a_key_on_its_way_and_one_that_signs_nothing_are_left_alone(tmp_path: Pa
 
 
 def settle(made: Ceremony) -> None:
-    Pending(made.repository, made.state, lambda *_: None, made.clock).settle()
+    Pending(made.repository, made.state, Books(lambda *_: None), made.clock).settle()

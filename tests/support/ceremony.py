@@ -13,9 +13,10 @@ from sealane_manager.layout import StateFolder
 from sealane_manager.repository import Repository
 from sealane_manager.trust.ceremony import Founding, Trustees, init_production
 from sealane_manager.trust.edits import Ground
+from sealane_manager.trust.endings import FamilyUse
 from sealane_manager.trust.keys import key_path, load_signer
 from sealane_manager.trust.office import LocalDesk
-from sealane_manager.trust.pending import Pending
+from sealane_manager.trust.pending import Books, Pending
 from sealane_manager.trust.proposals import Proposal, look, offer_of, propose, signed
 from support.crash_model import Image
 from support.holders import Holder, new_holder
@@ -64,6 +65,7 @@ class Ceremony:
         self.clock = ManualClock()
         self.log: list[tuple[str, str, str]] = []
         self.holders: dict[str, Holder] = {}
+        self.uses: dict[str, FamilyUse] = {}
 
     def holder(self, name: str) -> Holder:
         if name not in self.holders:
@@ -76,9 +78,11 @@ class Ceremony:
 
     @property
     def desk(self) -> LocalDesk:
-        pending = Pending(
-            self.repository, self.state, lambda *line: self.log.append(line), self.clock
+        books = Books(
+            lambda *line: self.log.append(line),
+            lambda family: self.uses.get(family, FamilyUse()),
         )
+        pending = Pending(self.repository, self.state, books, self.clock)
         return LocalDesk(Office(self.repository, pending), "ana")  # type: ignore[arg-type]  # the part of it that is asked
 
     def trustees(self, threshold: int, *names: str) -> Trustees:
@@ -91,11 +95,15 @@ class Ceremony:
         return Ground(found.base, found.current, self.clock.now())
 
     def propose(
-        self, edit: Callable[[Ground], Mapping[str, Metadata[Any]]], *signers: Signer
+        self,
+        edit: Callable[[Ground], Mapping[str, Metadata[Any]]],
+        *signers: Signer,
+        begins: str = "",
+        in_use: bool = False,
     ) -> tuple[Outcome, ...]:
-        found = look(self.desk)
+        found = look(self.desk, family=begins)
         documents = edit(self.ground(found))
-        return propose(self.desk, found, Proposal(documents, "because", signers))
+        return propose(self.desk, found, Proposal(documents, "because", signers, in_use))
 
     def sign(self, *names: str) -> list[Outcome]:
         outcomes = []

@@ -135,6 +135,18 @@ class Simulator:
         for signer in self.keys[family]:
             self.targets.delegations.keys[signer.public_key.keyid] = signer.public_key
 
+    def end(self, family: str) -> None:
+        """The targets know a family no more; its last metadata stays in the snapshot."""
+        assert self.targets.delegations is not None
+        assert self.targets.delegations.roles is not None
+        del self.targets.delegations.roles[family]
+        self.advance_targets()
+
+    def advance_targets(self) -> None:
+        self.targets.version += 1
+        self.publish_targets()
+        self.publish()
+
     def approve(self, release: str, **custom: Any) -> SlotAssignment:
         """List a release, publish, and return what an honest director would assign."""
         name = ReleaseName.parse(release)

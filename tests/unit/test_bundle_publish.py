@@ -11,7 +11,7 @@ from sealane_manager.trust.changes import Change, Offer, Outcome
 from sealane_manager.trust.releases import first_metadata
 from securesystemslib.signer import CryptoSigner
 from support.bundles import tiny_bundle, tiny_manifest
-from tuf.api.metadata import Metadata, Targets
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Targets
 
 SIGNER = CryptoSigner.generate_ed25519()
 
@@ -22,6 +22,7 @@ class FakeDesk:
     def __init__(self) -> None:
         self.blobs: dict[Digest, bytes] = {}
         self.metadata = first_metadata(SIGNER)
+        self.families = ["demo"]
         self.calls: list[str] = []
 
     def missing_blobs(self, digests: Sequence[Digest]) -> Sequence[Digest]:
@@ -33,8 +34,7 @@ class FakeDesk:
         progress(len(self.blobs[digest]))
 
     def get_metadata(self, role: str) -> bytes:
-        assert role == "demo"
-        return self.metadata
+        return {"demo": self.metadata, "targets": targets(self.families)}[role]
 
     def changes(self) -> tuple[Change, ...]:
         return ()
@@ -44,6 +44,13 @@ class FakeDesk:
         self.calls.append("submit")
         self.metadata = offer.metadata
         return Outcome(("demo",), 7)
+
+
+def targets(families: Sequence[str]) -> bytes:
+    roles = {
+        name: DelegatedRole(name, [], 1, terminating=True, paths=[f"{name}/*"]) for name in families
+    }
+    return Metadata(Targets(delegations=Delegations({}, roles))).to_bytes()
 
 
 def silent(_sent: int, _total: int) -> None:
@@ -110,4 +117,12 @@ def test_a_damaged_bundle_is_refused_before_anything_is_sent(tmp_path: Path) -> 
     blob_path(folder, tiny_manifest().layers[-1].digest).write_bytes(b"damaged")
     with pytest.raises(BundleError):
         publish(order(folder), desk, SIGNER, silent)
+    assert desk.calls == []
+
+
+def test_nothing_is_uploaded_for_a_family_that_has_ended(tmp_path: Path) -> None:
+    desk = FakeDesk()
+    desk.families = []
+    with pytest.raises(Refused, match="no family 'demo'"):
+        publish(order(tiny_bundle(tmp_path / "bundle")), desk, SIGNER, silent)
     assert desk.calls == []

@@ -26,7 +26,7 @@ from sealane_manager.trust.changes import Offer
 from sealane_manager.trust.describe import kept_inputs
 from sealane_manager.trust.edits import Ground, KeyEdit, all_keys, edited, renewed, with_family
 from sealane_manager.trust.keys import key_path, new_successor
-from sealane_manager.trust.pending import Pending
+from sealane_manager.trust.pending import Books, Pending
 from sealane_manager.trust.proposals import look, offer_of, signed
 from sealane_manager.trust.releases import with_release, without_release
 from sealane_manager.trust.settings import FleetSettings
@@ -216,7 +216,7 @@ def test_a_key_that_lies_here_signs_nothing_that_others_proposed(development: Ce
 
 
 def pending(plant: Ceremony) -> Pending:
-    return Pending(plant.repository, plant.state, lambda *_: None, plant.clock)
+    return Pending(plant.repository, plant.state, Books(lambda *_: None), plant.clock)
 
 
 def test_a_new_family_whose_targets_were_withdrawn_is_stale_and_stops_nothing(

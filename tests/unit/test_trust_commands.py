@@ -78,6 +78,23 @@ def test_a_family_is_added_and_then_shown(state: str) -> None:
     assert "exists already" in again.stderr
 
 
+def test_a_family_is_removed_and_may_be_added_again(state: str) -> None:
+    assert _run("trust", "add-family", "vision", "--state", state).exit_code == 0
+    gone = _run("trust", "remove-family", "vision", "--state", state, "--reason", "no more")
+    assert (gone.exit_code, "published: targets" in gone.stdout) == (0, True), gone.output
+    assert "vision/*" not in _run("trust", "show", "--state", state, "-o", "json").stdout
+    again = _run("trust", "remove-family", "vision", "--state", state)
+    assert (again.exit_code, "no family 'vision'" in again.stderr) == (1, True)
+    assert _run("trust", "add-family", "vision", "--state", state).exit_code == 0
+    assert "vision/*" in _run("trust", "show", "--state", state, "-o", "json").stdout
+
+
+@pytest.mark.parametrize("role", ["root", "targets", "snapshot", "director", "sample"])
+def test_a_role_of_its_own_is_no_family_that_could_be_removed(state: str, role: str) -> None:
+    result = _run("trust", "remove-family", role, "--state", state)
+    assert (result.exit_code, f"{role} is no family" in result.stderr) == (3, True)
+
+
 def test_init_where_a_fleet_is_does_nothing_when_that_is_what_was_asked(state: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path(state).rglob("*")}
     again = _run("init", state, "--fleet", "other", "--host", "localhost", "--if-needed")

@@ -12,9 +12,10 @@ from sealane.bundle.check import check_agent_layout, check_layout
 from sealane.bundle.layout import blob_path, read_layout
 from sealane.bundle.manifest import AGENT_ARTIFACT
 from sealane.names import AGENT_MODEL, AGENT_SLOT
+from tuf.api.metadata import Targets
 
 from sealane_manager.errors import Refused
-from sealane_manager.trust.changes import Offer, encode, parse
+from sealane_manager.trust.changes import Offer, encode, judge_known, parse
 from sealane_manager.trust.releases import with_release, without_release
 
 if TYPE_CHECKING:
@@ -87,10 +88,10 @@ def publish(
     is sent; and whatever the desk raises.
     """
     order, manifest = _verified(order)
-    _sign(order, manifest, desk.get_metadata(order.release.family), signer)
+    _sign(order, manifest, _current(order.release.family, desk), signer)
     uploaded = _upload(order, _missing(manifest, desk), desk, progress)
     # Others may have published meanwhile, so the metadata is read and signed once more.
-    metadata = _sign(order, manifest, desk.get_metadata(order.release.family), signer)
+    metadata = _sign(order, manifest, _current(order.release.family, desk), signer)
     outcome = desk.submit(Offer(order.release.family, metadata, _reason(order)))
     return Published(manifest, uploaded, outcome.snapshot)
 
@@ -113,7 +114,7 @@ def propose(
 
 def _base(release: ReleaseName, desk: ReleaseDesk) -> tuple[bytes, str]:
     """What a proposal goes on from, and the fingerprint of the proposal that it takes in."""
-    current = desk.get_metadata(release.family)
+    current = _current(release.family, desk)
     version = parse(release.family, current).signed.version
     for change in desk.changes():
         document = change.document
@@ -128,9 +129,16 @@ def revoke(release: ReleaseName, desk: ReleaseDesk, reason: str, signer: Signer 
     if signer is None:
         base, replaces = _base(release, desk)
     else:
-        base, replaces = desk.get_metadata(release.family), ""
+        base, replaces = _current(release.family, desk), ""
     metadata = without_release(base, release, signer)
     return desk.submit(Offer(release.family, metadata, reason, replaces))
+
+
+def _current(family: str, desk: ReleaseDesk) -> bytes:
+    """What a family says now; raises NotKnown, and Refused when it has ended."""
+    content = desk.get_metadata(family)
+    judge_known(parse(Targets.type, desk.get_metadata(Targets.type)).signed, family)
+    return content
 
 
 def _reason(order: PublishOrder) -> str:

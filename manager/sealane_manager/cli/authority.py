@@ -11,7 +11,7 @@ import typer
 
 from sealane_manager.cli.desk import ask_secret, local_room
 from sealane_manager.cli.output import reported
-from sealane_manager.cli.proposing import proposed
+from sealane_manager.cli.proposing import Wish, proposed
 from sealane_manager.identity import rotation
 from sealane_manager.layout import StateFolder
 from sealane_manager.trust.edits import with_target
@@ -83,6 +83,6 @@ def _proposing(place: Room, keys: tuple[Signer, ...], reason: str) -> Propose:
     place = replace(place, signers=(*place.signers, *keys))
 
     def propose(target: TargetFile) -> None:
-        proposed(place, lambda ground: with_target(ground, target), reason)
+        proposed(place, lambda ground: with_target(ground, target), Wish(reason))
 
     return propose

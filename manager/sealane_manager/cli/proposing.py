@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -21,15 +22,30 @@ if TYPE_CHECKING:
     Edit = Callable[[Ground], Mapping[str, Metadata[Any]]]
 
 
-def proposed(place: Room, edit: Edit, reason: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Why a change is proposed, and what it needs beside.
+
+    Attributes:
+        begins: the family that it lets begin.
+        in_use: it may end a family that is in use.
+    """
+
+    reason: str
+    begins: str = ""
+    in_use: bool = False
+
+
+def proposed(place: Room, edit: Edit, wish: Wish) -> None:
     """Propose what an edit makes of what is current and proposed; the keys that lie here sign."""
-    found = look(place.desk)
+    found = look(place.desk, family=wish.begins)
     documents = edit(Ground(found.base, found.current, SystemClock().now()))
     for role in documents:
         if role in found.pending and found.pending[role].signatures:
             count = len(found.pending[role].signatures)
             typer.echo(f"the waiting change of {role} is changed: its {count} signatures are void")
-    outcomes = propose(place.desk, found, Proposal(documents, reason, place.signers))
+    proposal = Proposal(documents, wish.reason, place.signers, wish.in_use)
+    outcomes = propose(place.desk, found, proposal)
     after = look(place.desk)
     for role in documents:
         if role in after.pending:

@@ -15,6 +15,7 @@ from sealane_manager.cli.output import errors
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.shown import shown
 from sealane_manager.trust.changes import encode, fingerprint_of
+from sealane_manager.trust.endings import standing
 from sealane_manager.trust.memory import memory_of, recall, remember
 from sealane_manager.trust.overview import roots_keys
 from sealane_manager.trust.proposals import look
@@ -118,9 +119,10 @@ class WitnessedDesk:
     def get_metadata(self, role: str) -> bytes:
         """The current metadata of a role; raises NotKnown, and Refused when it is doubtful."""
         current = self.pen.look(self.manager, self.manager.fleet).current
-        if role not in current:
+        document = standing(role, current)
+        if document is None:
             raise NotKnown(f"there is no role {role[:80]!r}", hint="sealane trust show")
-        return encode(current[role])
+        return encode(document)
 
     def changes(self) -> tuple[Change, ...]:
         """Every change that waits for signatures."""

@@ -12,7 +12,7 @@ from tuf.api.metadata import Root, Targets
 from sealane_manager.cli.context import ContextOption  # noqa: TC001 - Typer reads annotations
 from sealane_manager.cli.desk import ReasonOption, StateOption, room
 from sealane_manager.cli.output import reported
-from sealane_manager.cli.proposing import proposed
+from sealane_manager.cli.proposing import Wish, proposed
 from sealane_manager.errors import Refused
 from sealane_manager.layout import StateFolder
 from sealane_manager.trust.ceremony import (
@@ -29,8 +29,10 @@ from sealane_manager.trust.edits import (
     edited,
     renewed,
     with_family,
+    without_family,
 )
-from sealane_manager.trust.keys import ONLINE, new_successor
+from sealane_manager.trust.endings import delegated
+from sealane_manager.trust.keys import ONLINE, RESERVED, new_successor
 from sealane_manager.trust.office import Premises, local_publishing
 from sealane_manager.trust.signers import read_public
 
@@ -63,6 +65,7 @@ def add_to(app: typer.Typer) -> None:
         ("init", init),
         ("convert", convert),
         ("add-family", add),
+        ("remove-family", remove),
         ("add-key", add_key),
         ("revoke-key", revoke_key),
         ("rotate", rotate),
@@ -111,7 +114,7 @@ def convert(
         typer.echo("signed too, every role is theirs and the manager deletes its own keys.")
 
         def edit(ground: Ground) -> dict[str, Metadata[Any]]:
-            left = _families(ground.base) - offline.keys()
+            left = {*delegated(ground.base[Targets.type].signed)} - offline.keys()
             if left:
                 raise Refused(
                     f"the family {min(left)} would keep its development key",
@@ -119,7 +122,7 @@ def convert(
                 )
             return edited(ground, [_replacing(ground.base, each) for each in offline.items()])
 
-        proposed(place, edit, reason)
+        proposed(place, edit, Wish(reason))
 
 
 def add(
@@ -146,7 +149,26 @@ def add(
             return
         edit = KeyEdit(family, tuple(map(read_public, key)), threshold=threshold or 1)
         with room(state, context) as place:
-            proposed(place, lambda ground: with_family(ground, edit), reason)
+            wish = Wish(reason, begins=family)
+            proposed(place, lambda ground: with_family(ground, edit), wish)
+
+
+def remove(
+    family: Annotated[str, typer.Argument(help="the family that shall end")],
+    in_use: Annotated[
+        bool,
+        typer.Option("--in-use", help="end it although devices serve it or rollouts of it go on"),
+    ] = False,
+    reason: ReasonOption = "",
+    state: StateOption = None,
+    context: ContextOption = None,
+) -> None:
+    """Propose to end a family: no release of it begins to run any more, what serves goes on."""
+    with reported(), room(state, context) as place:
+        if family in RESERVED:
+            raise Refused(f"{family} is no family", hint="`sealane trust show` lists them")
+        wish = Wish(reason, in_use=in_use)
+        proposed(place, lambda ground: without_family(ground, family), wish)
 
 
 def add_key(
@@ -161,7 +183,7 @@ def add_key(
     with reported(), room(state, context) as place:
         _offline_role(role)
         edit = KeyEdit(role, tuple(map(read_public, keys)), threshold=threshold)
-        proposed(place, lambda ground: edited(ground, [edit]), reason)
+        proposed(place, lambda ground: edited(ground, [edit]), Wish(reason))
 
 
 def revoke_key(
@@ -176,7 +198,7 @@ def revoke_key(
     with reported(), room(state, context) as place:
         _offline_role(role)
         edit = KeyEdit(role, lost=(key,), threshold=threshold)
-        proposed(place, lambda ground: edited(ground, [edit]), reason)
+        proposed(place, lambda ground: edited(ground, [edit]), Wish(reason))
 
 
 def rotate(
@@ -190,12 +212,12 @@ def rotate(
     """Propose to exchange a key: one of an offline role, or the manager's own for an online one."""
     with reported(), room(state, context) as place:
         if role in ONLINE:
-            proposed(place, _online_exchange(role, state), reason)
+            proposed(place, _online_exchange(role, state), Wish(reason))
             return
         if not old or new is None:
             raise Refused("a key of people is exchanged for another", hint="name OLD and NEW")
         edit = KeyEdit(role, (read_public(new),), (old,))
-        proposed(place, lambda ground: edited(ground, [edit]), reason)
+        proposed(place, lambda ground: edited(ground, [edit]), Wish(reason))
 
 
 def renew(
@@ -206,7 +228,7 @@ def renew(
 ) -> None:
     """Propose the same metadata with another year of life."""
     with reported(), room(state, context) as place:
-        proposed(place, lambda ground: renewed(ground, role), reason)
+        proposed(place, lambda ground: renewed(ground, role), Wish(reason))
 
 
 def _online_exchange(
@@ -227,11 +249,6 @@ def _online_exchange(
 def _replacing(base: Mapping[str, Metadata[Any]], wanted: tuple[str, Trustees]) -> KeyEdit:
     role, trustees = wanted
     return KeyEdit(role, trustees.keys, all_keys(base, role), trustees.threshold)
-
-
-def _families(base: Mapping[str, Metadata[Any]]) -> set[str]:
-    delegations = base[Targets.type].signed.delegations
-    return set((delegations.roles if delegations else None) or ())
 
 
 def _offline_role(role: str) -> None:

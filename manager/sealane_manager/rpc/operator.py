@@ -134,7 +134,9 @@ class OperatorService(operator_pb2_grpc.OperatorServiceServicer):
     ) -> wire.SubmitMetadataResponse:
         """Take new metadata of a role, or signatures for what waits."""
         publishing = self._offices.publishing
-        offer = Offer(request.role, request.metadata, request.reason, request.replaces)
+        offer = Offer(
+            request.role, request.metadata, request.reason, request.replaces, request.in_use
+        )
         outcome = await asked(lambda who: publishing.submit(offer, who.name))
         return wire.SubmitMetadataResponse(snapshot=outcome.snapshot, published=outcome.published)
 

@@ -35,6 +35,7 @@ from sealane_manager.store.schedules import Schedules
 from sealane_manager.store.telemetry import open_telemetry
 from sealane_manager.store.telemetry.directory import ControlDirectory
 from sealane_manager.store.tokens import Tokens
+from sealane_manager.store.usage import Usage
 from sealane_manager.store.winners import Winners
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Store:
         self.restoring = Restoring(database)
         self.kits = Kits(database)
         self.winners = Winners(database)
+        self.usage = Usage(database)
         self.health = FleetHealth(database, self.devices, telemetry)
 
     def seen(self, sites: Sites) -> Store:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 from tuf.api.metadata import Metadata, Root, Targets
 
 from sealane_manager.errors import Refused
-from sealane_manager.trust import submission
+from sealane_manager.trust import endings, submission
 from sealane_manager.trust.public_keys import holder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from tuf.api.metadata import VerificationResult
@@ -75,12 +75,14 @@ class Offer:
 
     Attributes:
         replaces: the fingerprint of the waiting proposal that this one takes the place of.
+        in_use: it may end families although they are in use.
     """
 
     role: str
     metadata: bytes
     reason: str = ""
     replaces: str = ""
+    in_use: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def fresh(pending: Documents, current: Documents) -> dict[str, Metadata[Any]]:
     """
     following = {role: each for role, each in pending.items() if follows(role, each, current)}
     targets = [each[Targets.type] for each in (following, current) if Targets.type in each]
-    families = {name for each in targets for name in _delegated(each.signed)}
+    families = {name for each in targets for name in endings.delegated(each.signed)}
     known = {Root.type, Targets.type, *families}
     return {role: document for role, document in following.items() if role in known}
 
@@ -209,7 +211,7 @@ def encode(document: Metadata[Any]) -> bytes:
 
 def judge_known(targets: Targets, family: str) -> None:
     """Raise Refused unless the targets delegate to a family."""
-    if family not in _delegated(targets):
+    if family not in endings.delegated(targets):
         raise Refused(
             f"there is no family {family!r}",
             hint="add it with: sealane trust add-family",
@@ -225,11 +227,22 @@ def judge_kept(after: Documents, new: Documents) -> None:
     hint = "have the new keys sign it, and publish both together"
     if Targets.type not in new and not agreed(root, Targets.type, targets):
         raise Refused("the root would give targets keys that did not sign the targets", hint=hint)
-    for family in _delegated(targets.signed):
+    for family in endings.delegated(targets.signed):
         stays = family in after and family not in new
         if stays and not agreed(targets.signed, family, after[family]):
             message = f"the targets would give {family} keys that did not sign its releases"
             raise Refused(message, hint=hint)
+
+
+def judge_begun_anew(new: Documents, current: Documents) -> None:
+    """Raise Refused when targets would bring back what a family approved before it ended."""
+    if Targets.type in new:
+        family = endings.revived(new[Targets.type].signed, new, current)
+        if family:
+            raise Refused(
+                f"the targets would bring back what {family} approved before it ended",
+                hint="a family begins with metadata of its own: sealane trust add-family",
+            )
 
 
 def _ever_demanded(role: str, pending: Documents, current: Documents) -> tuple[Demand, ...]:
@@ -253,11 +266,7 @@ def _content(document: Metadata[Any]) -> dict[str, Any]:
 
 def _is_delegated(role: str, documents: Documents) -> bool:
     targets = documents[Targets.type].signed
-    return role in _delegated(targets)
-
-
-def _delegated(targets: Targets) -> Collection[str]:
-    return (targets.delegations.roles if targets.delegations else None) or ()
+    return role in endings.delegated(targets)
 
 
 def _demand(authority: str, result: VerificationResult) -> Demand:
@@ -282,6 +291,9 @@ def _results(
         return
     authority = Root.type if role == Targets.type else Targets.type
     over = (pending.get(authority) or current.get(authority) or document).signed
+    if role != Targets.type and role not in endings.delegated(over):
+        # Proposed targets would end it: until they are published, it works as it did.
+        over = (current.get(authority) or document).signed
     try:
         result = over.get_verification_result(role, payload, signatures)
     except ValueError as error:
@@ -306,9 +318,14 @@ def _together(ahead: tuple[str, ...], pending: Documents, current: Documents) ->
 
 
 def _families(targets: Targets, pending: Documents, current: Documents) -> tuple[str, ...] | None:
-    """The families that are ready under these targets; None when one would be left without."""
+    """The families that are ready under these targets; None when one would be left without.
+
+    Or when one that has ended would come back with what it said before.
+    """
+    if endings.revived(targets, pending, current):
+        return None
     ready = []
-    for name in _delegated(targets):
+    for name in endings.delegated(targets):
         if name in pending and agreed(targets, name, pending[name]):
             ready.append(name)
         elif name in current and not agreed(targets, name, current[name]):

@@ -22,6 +22,7 @@ from tuf.api.metadata import (
 
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.trust.changes import agreed
+from sealane_manager.trust.endings import delegated
 from sealane_manager.trust.keys import ONLINE
 from sealane_manager.trust.public_keys import holder_of
 
@@ -90,11 +91,28 @@ def with_target(ground: Ground, target: TargetFile) -> dict[str, Metadata[Any]]:
 
 
 def with_family(ground: Ground, edit: KeyEdit) -> dict[str, Metadata[Any]]:
-    """Targets that delegate to a new family, and the family's first, empty metadata."""
+    """Targets that delegate to a new family, and metadata of its own that approves nothing.
+
+    A family of that name that has ended goes on counting its versions: the ground must know it.
+    """
     targets = _next(Targets.type, ground.base[Targets.type], ground)
     documents = {Targets.type: targets}
     apply_first(documents, edit, ground.now)
+    documents[edit.role].signed.version = _following(edit.role, ground)
     return documents
+
+
+def without_family(ground: Ground, family: str) -> dict[str, Metadata[Any]]:
+    """Targets that no longer delegate to a family; raises NotKnown.
+
+    Nothing has to be signed by the family's own keys: they may be what is lost.
+    """
+    targets = _next(Targets.type, ground.base[Targets.type], ground)
+    if family not in delegated(targets.signed):
+        raise NotKnown(f"there is no family {family!r}", hint="`sealane trust show` lists them")
+    del targets.signed.delegations.roles[family]
+    _forget_unused(targets.signed)
+    return {Targets.type: targets}
 
 
 def apply_first(documents: dict[str, Metadata[Any]], edit: KeyEdit, now: datetime) -> None:
@@ -128,10 +146,14 @@ def _next(role: str, document: Metadata[Any], ground: Ground) -> Metadata[Any]:
     """A copy to change: the version after the current one, a new life, no signatures."""
     following = deepcopy(document)
     following.signatures.clear()
-    version = ground.current[role].signed.version if role in ground.current else 0
-    following.signed.version = version + 1
+    following.signed.version = _following(role, ground)
     following.signed.expires = ground.now + LIFETIME
     return following
+
+
+def _following(role: str, ground: Ground) -> int:
+    """The version after the current one."""
+    return ground.current[role].signed.version + 1 if role in ground.current else 1
 
 
 def _sign_again(after: dict[str, Metadata[Any]], ground: Ground) -> None:
@@ -142,8 +164,7 @@ def _sign_again(after: dict[str, Metadata[Any]], ground: Ground) -> None:
     root, targets = after[Root.type], after[Targets.type]
     if _orphaned(root.signed, Targets.type, targets, ground):
         targets = after[Targets.type] = _next(Targets.type, targets, ground)
-    delegations = targets.signed.delegations
-    for family in (delegations.roles if delegations else None) or ():
+    for family in delegated(targets.signed):
         if family in after and _orphaned(targets.signed, family, after[family], ground):
             after[family] = _next(family, after[family], ground)
 

@@ -14,7 +14,7 @@ from sealane_manager.intake import Intake
 from sealane_manager.publishing import Publishing
 from sealane_manager.repository import Repository
 from sealane_manager.store.records import DecisionRecord
-from sealane_manager.trust.pending import Pending
+from sealane_manager.trust.pending import Books, Pending
 from sealane_manager.trust.settings import FleetSettings
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def open_publishing(
     def note(actor: str, action: str, detail: str) -> None:
         store.decisions.write(DecisionRecord(clock.now(), "", actor, action, detail))
 
-    pending = Pending(repository, state, note, clock)
+    pending = Pending(repository, state, Books(note, store.usage.of_family), clock)
     intake = Intake(premises.producers, blobs, store.decisions.write, clock)
     return Publishing(repository, blobs, pending, intake)
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 import fcntl
 import json
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane import fileio
 from sealane.errors import SealaneError
+from tuf.api.metadata import Targets
 
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.trust import changes, submission
 from sealane_manager.trust.change_codec import change_from_json, change_to_json
 from sealane_manager.trust.changes import Change, Given, Outcome
+from sealane_manager.trust.endings import FamilyUse, ended, judge_unused
 from sealane_manager.trust.tidy import tidy
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     Note = Callable[[str, str, str], None]
     """Writes a line of the decision log: actor, action, detail."""
 
+    Uses = Callable[[str], FamilyUse]
+    """What a family is needed for."""
+
 
 REASON_CHARS: Final = 1000
 """The most that a proposer says of a change; it stands in the audit log."""
@@ -44,13 +49,26 @@ VOIDED: Final = 1000
 """Earlier proposals of a role that are remembered, so that no signature of them comes late."""
 
 
+def _unused(_family: str) -> FamilyUse:
+    """Where nobody is directed."""
+    return FamilyUse()
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The manager's books: where changes are written down, and what is looked up for them."""
+
+    note: Note
+    uses: Uses = _unused
+
+
 class Pending:
     """The waiting changes of one repository; any number of threads and processes may use them."""
 
     def __init__(
-        self, repository: Repository, state: StateFolder, note: Note, clock: Clock
+        self, repository: Repository, state: StateFolder, books: Books, clock: Clock
     ) -> None:
-        self._repository, self._state, self._note = repository, state, note
+        self._repository, self._state, self._books = repository, state, books
         self._folder, self._clock = state.changes, clock
 
     def changes(self) -> tuple[Change, ...]:
@@ -61,12 +79,14 @@ class Pending:
     def submit(self, offer: Offer, actor: str) -> Outcome:
         """Take a proposal, or signatures for the waiting one, and publish what is complete.
 
-        Raises Refused for what does not follow the current metadata, is signed by a stranger, or
-        would take the place of another proposal without naming it.
+        Raises Refused for what does not follow the current metadata, is signed by a stranger,
+        would take the place of another proposal without naming it, or end a family that is in use
+        without saying so.
         """
         with self._locked():
             brought = self._brought(offer, actor)
             self._not_voided(brought)
+            self._ends_nothing_in_use(offer, brought)
             if self._complete_alone(brought):
                 self._judge_signatures(brought, {})
                 self._tell(brought, actor)
@@ -81,7 +101,7 @@ class Pending:
             change = self._load(role)
             if change is None:
                 raise NotKnown(f"no change of {role} waits")
-            self._note(actor, "withdraw", f"{role}: {change.fingerprint}")
+            self._books.note(actor, "withdraw", f"{role}: {change.fingerprint}")
             fileio.remove(self._path(role))
 
     def settle(self) -> Outcome:
@@ -111,6 +131,17 @@ class Pending:
                 f"this change of {brought.role} was changed since: its signatures are void",
                 hint="look at what waits now with `sealane trust status`, and sign that",
             )
+
+    def _ends_nothing_in_use(self, offer: Offer, brought: Change) -> None:
+        """What waits already was judged when it was proposed."""
+        current = self._repository.documents().get(Targets.type)
+        if offer.role != Targets.type or offer.in_use or current is None:
+            return
+        waiting = self._load(offer.role)
+        judged = ended(current.signed, waiting.document.signed) if waiting else ()
+        for family in ended(current.signed, brought.document.signed):
+            if family not in judged:
+                judge_unused(family, self._books.uses(family))
 
     def _complete_alone(self, brought: Change) -> bool:
         """Whether it needs nobody else; what waits for the same role then becomes stale."""
@@ -149,14 +180,14 @@ class Pending:
     def _tell(self, brought: Change, actor: str) -> None:
         version, reason = brought.document.signed.version, brought.reason
         detail = f"{brought.role} {version} {brought.fingerprint}"
-        self._note(actor, "propose", f"{detail}: {reason}" if reason else detail)
+        self._books.note(actor, "propose", f"{detail}: {reason}" if reason else detail)
         self._tell_signed(brought, actor)
 
     def _tell_signed(self, brought: Change, actor: str) -> None:
         version = brought.document.signed.version
         for given in brought.given:
             detail = f"{brought.role} {version} {brought.fingerprint} by key {given.keyid}"
-            self._note(actor, "sign", detail)
+            self._books.note(actor, "sign", detail)
 
     def _replaceable(self, offer: Offer, waiting: Change) -> None:
         stale = not changes.follows(offer.role, waiting.document, self._repository.documents())

@@ -18,6 +18,7 @@ from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.trust import changes
 from sealane_manager.trust.changes import Change, Offer
 from sealane_manager.trust.describe import differences
+from sealane_manager.trust.endings import delegated, standing
 from sealane_manager.trust.signers import said
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Look:
     """What is current and what waits, at one moment.
 
     Attributes:
+        current: of families that have ended the last of those that begin again.
         waiting: changes by role, stale ones among them.
         roots: earlier roots by version, as far as they were asked for.
     """
@@ -69,8 +71,9 @@ class Look:
 
     @property
     def base(self) -> dict[str, Metadata[Any]]:
-        """What the next edit starts from."""
-        return dict(self.current) | self.pending
+        """What the next edit starts from; families that have ended are not in it."""
+        left = {role: each for role, each in self.current.items() if standing(role, self.current)}
+        return left | self.pending
 
     def demands(self, role: str) -> tuple[Demand, ...]:
         """What must be signed before the waiting change of a role is published."""
@@ -78,7 +81,7 @@ class Look:
 
     def describe(self, role: str) -> tuple[str, ...]:
         """What the waiting change of a role does, in sentences."""
-        return differences(role, self.pending[role], self.current.get(role))
+        return differences(role, self.pending[role], standing(role, self.current))
 
     def for_key(self, keyid: str) -> tuple[Change, ...]:
         """The waiting changes that this key may sign and has not."""
@@ -92,24 +95,33 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Documents to propose together, and who signs them at once where the signature counts."""
+    """Documents to propose together, and who signs them at once where the signature counts.
+
+    Attributes:
+        in_use: families may end although they are in use.
+    """
 
     documents: Documents
     reason: str
     signers: tuple[Signer, ...] = ()
+    in_use: bool = False
 
 
-def look(desk: TrustDesk, since: int | None = None) -> Look:
-    """What a manager has now, with every root after version `since`."""
+def look(desk: TrustDesk, since: int | None = None, family: str = "") -> Look:
+    """What a manager has now, with every root after version `since`.
+
+    `family`: one that shall begin, so that it goes on where one of that name has ended.
+    """
     current: dict[str, Metadata[Any]] = {}
     for role in (Root.type, Targets.type):
         _read(desk, role, current)
-    if Targets.type in current:
-        delegations = current[Targets.type].signed.delegations
-        for family in (delegations.roles if delegations else None) or ():
-            _read(desk, family, current)
+    waiting = {change.role: change for change in desk.changes()}
+    known = delegated(current[Targets.type].signed) if Targets.type in current else ()
+    named = {*known, *waiting, *([family] if family else ())} - current.keys()
+    for role in sorted(named):
+        _read(desk, role, current)
     roots = _roots(desk, since, current) if since is not None else {}
-    return Look(current, {change.role: change for change in desk.changes()}, roots)
+    return Look(current, waiting, roots)
 
 
 def _roots(
@@ -147,7 +159,8 @@ def propose(desk: TrustDesk, found: Look, proposal: Proposal) -> tuple[Outcome, 
 
 def _offer(role: str, proposal: Proposal, found: Look) -> Offer:
     replaces = found.waiting[role].fingerprint if role in found.waiting else ""
-    return Offer(role, changes.encode(proposal.documents[role]), proposal.reason, replaces)
+    content = changes.encode(proposal.documents[role])
+    return Offer(role, content, proposal.reason, replaces, proposal.in_use)
 
 
 def signed(change: Change, signer: Signer) -> Change:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.trust.submission import ListedRelease
 
+_NONE: Final[Mapping[str, Targets]] = {}
 _SHOWN: Final = 12
 """Characters of a digest or a key's id that people compare."""
 
@@ -37,8 +38,13 @@ class Publication:
     evidence: str
 
 
-def publications(role: str, before: Targets | None, content: bytes) -> tuple[Publication, ...]:
-    """What the new metadata of a role publishes and takes back; `before` is None at first."""
+def publications(
+    role: str, before: Targets | None, content: bytes, gone: Mapping[str, Targets] = _NONE
+) -> tuple[Publication, ...]:
+    """What the new metadata of a role publishes and takes back; `before` is None at first.
+
+    `gone`: the families that it ends, with what they said last.
+    """
     metadata = Metadata.from_bytes(content)
     signers = ", ".join(f"key {keyid[:_SHOWN]}" for keyid in metadata.signatures)
     evidence = hashlib.sha256(content).hexdigest()
@@ -46,6 +52,8 @@ def publications(role: str, before: Targets | None, content: bytes) -> tuple[Pub
     if isinstance(metadata.signed, Targets):
         old = _releases(role, before) if before else {}
         lines += _changes(old, _releases(role, metadata.signed))
+    for family, last in gone.items():
+        lines += [("end family", family), *_changes(_releases(family, last), {})]
     return tuple(Publication(action, detail, signers, evidence) for action, detail in lines)
 
 

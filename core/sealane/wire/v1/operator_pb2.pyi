@@ -389,11 +389,14 @@ class SubmitMetadataRequest(google.protobuf.message.Message):
     METADATA_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     REPLACES_FIELD_NUMBER: builtins.int
+    IN_USE_FIELD_NUMBER: builtins.int
     role: builtins.str
     metadata: builtins.bytes
     reason: builtins.str
     replaces: builtins.str
     """Fingerprint of the waiting proposal that this one takes the place of."""
+    in_use: builtins.bool
+    """Families may end although devices are assigned releases of them, or rollouts of them go on."""
     def __init__(
         self,
         *,
@@ -401,8 +404,9 @@ class SubmitMetadataRequest(google.protobuf.message.Message):
         metadata: builtins.bytes = ...,
         reason: builtins.str = ...,
         replaces: builtins.str = ...,
+        in_use: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["metadata", b"metadata", "reason", b"reason", "replaces", b"replaces", "role", b"role"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["in_use", b"in_use", "metadata", b"metadata", "reason", b"reason", "replaces", b"replaces", "role", b"role"]) -> None: ...
 
 global___SubmitMetadataRequest = SubmitMetadataRequest
 
