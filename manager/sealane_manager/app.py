@@ -59,7 +59,7 @@ async def serve(settings: ManagerSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     manager = Manager(settings)
     addresses = await manager.start()
-    _log.info("serving %s: %s", settings.state.root, addresses)
+    _log.info("serving %s: %s", settings.state.root, addresses.spelled())
     spare_the_collector()
     service = ServiceManager.of(os.environ)
     service.ready()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sealane.trust.identity import DEVICE, OPERATOR
@@ -64,6 +64,10 @@ class Addresses:
     enrol: str
     operator: str
     dashboard: str
+
+    def spelled(self) -> str:
+        """All of them in one line."""
+        return ", ".join(f"{port} {where}" for port, where in asdict(self).items())
 
 
 class Doors:

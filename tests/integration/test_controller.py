@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from sealane.names import DeviceId, SlotName
+from sealane.names import AGENT_SLOT, DeviceId, SlotName
+from sealane.trust.agreement import ANY_SLOT
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.housekeeping import Chore, Housekeeping, store_chores
 from sealane_manager.rollout.controller import Controller, World
@@ -58,7 +59,12 @@ class Release:
     slots: tuple[str, ...] = (SLOT,)
 
 
-RELEASES = (Release(OLD, OLD_MANIFEST), Release(NEW, MANIFEST))
+ANYWHERE = type(NEW)("vision/sort", 1)
+RELEASES = (
+    Release(OLD, OLD_MANIFEST),
+    Release(NEW, MANIFEST),
+    Release(ANYWHERE, MANIFEST, slots=(ANY_SLOT,)),
+)
 
 
 @dataclass
@@ -330,6 +336,13 @@ def test_what_cannot_be_rolled_out_is_refused(plant: Plant) -> None:
     with pytest.raises(Refused, match="no device matches 'site=mars'"):
         plant.controller.create(a_spec(selector="site=mars"), "ada", "")
     assert plant.store.progress.count() == 0
+
+
+def test_a_release_that_may_serve_anywhere_goes_into_any_slot_of_models(plant: Plant) -> None:
+    anywhere = a_spec(release=ANYWHERE)
+    plant.controller.create(replace(anywhere, slot=SlotName("door")), "ada", "")
+    with pytest.raises(Refused, match="may not serve in slot sealane-agent"):
+        plant.controller.create(replace(anywhere, slot=AGENT_SLOT), "ada", "")
 
 
 async def _watched(plant: Plant) -> list[RolloutState]:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import threading
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sealane.fleet import SlotReport
+from sealane.names import AGENT_SLOT
 from sealane_manager.cli.main import app
 from sealane_manager.rollout.types import Operation
 from support.manager import SLOT, running_manager
@@ -86,6 +88,29 @@ def test_a_revoked_device_is_shown_as_revoked(
     manager.enrolled("gone")
     assert sealane("device", "revoke", "gone", "--reason", "sold").exit_code == 0
     assert parsed(sealane("device", "show", "gone", "-o", "json"))["state"] == "revoked"
+    assert sealane("device", "list", "--selector", "device=gone").stdout.split()[-1] == "revoked"
+
+
+def test_the_agents_own_slot_is_listed_once_a_version_was_brought_there(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    device = manager.enrolled("fresh", {"site": "nowhere"})
+    with device.session() as session:
+        session.greet(SlotReport(AGENT_SLOT, "idle"))
+        before = sealane("device", "list", "--selector", "device=fresh").stdout
+        assert "sealane-agent" not in sealane("device", "show", "fresh").stdout
+    with device.session() as session:
+        session.greet(SlotReport(AGENT_SLOT, "committed", active_release="sealane/agent@2"))
+        after = sealane("device", "list", "--selector", "device=fresh").stdout
+
+    assert "sealane-agent" not in before
+    assert "sealane-agent: sealane/agent@2" in after
+    assert "yes" in after.split()
+
+
+def test_the_command_says_its_version(sealane: Callable[..., Result]) -> None:
+    done = sealane("--version")
+    assert (done.exit_code, done.stdout) == (0, f"{version('sealane-manager')}\n")
 
 
 def test_releases_are_listed(sealane: Callable[..., Result]) -> None:

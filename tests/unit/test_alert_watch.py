@@ -155,7 +155,8 @@ def test_an_alert_is_acknowledged_in_somebodys_name(store: Store, watch: Watch) 
 
 def test_a_silence_has_an_owner_and_an_end(store: Store, watch: Watch, people: FakeChannel) -> None:
     silence = new_silence("", "berlin", "", START + timedelta(hours=1))
-    store.alerts.silence(silence, replace(ADA, at=START))
+    told = store.alerts.silence(silence, replace(ADA, at=START))
+    assert (told.by, told.reason) == (ADA.actor, ADA.reason)
     store.devices.report(BOX, [FAILED], START)
     watch.look(START)
     assert watch.deliver(START) == 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from sealane.fleet import SlotReport
 from sealane.limits import MIB
-from sealane.names import parse_device, parse_label
+from sealane.names import AGENT_SLOT, parse_device, parse_label
 
 from sealane_manager.cli import device_adoption, device_orders
 from sealane_manager.cli.arguments import parse_duration, parse_labels
@@ -17,8 +18,6 @@ from sealane_manager.errors import NotKnown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from sealane.fleet import SlotReport
 
     from sealane_manager.hold_order import HoldOrder
     from sealane_manager.views import DeviceView
@@ -41,7 +40,7 @@ def list_devices(
         devices = manager.list_devices(selector)
         rows = [_row(device) for device in devices]
         if output is Format.TABLE:
-            rows = [_row(device) | {"labels": _labels(device.labels)} for device in devices]
+            rows = [_line(device) for device in devices]
         emit(rows, _COLUMNS, output)
 
 
@@ -123,6 +122,18 @@ def _emit_held(device: DeviceView, holds: Sequence[HoldOrder], output: Format) -
         emit_one(_row(device) | {"holds": [device_orders.row(each) for each in holds]}, output)
 
 
+def _line(device: DeviceView) -> dict[str, Any]:
+    """One line of a list; a device that is no member now says so in the place of its session."""
+    connected = device.connected if device.state == "active" else device.state
+    kept = replace(device, slots=_telling(device.slots))
+    return _row(kept) | {"labels": _labels(device.labels), "connected": connected}
+
+
+def _telling(slots: Sequence[SlotReport]) -> tuple[SlotReport, ...]:
+    """Without the slot of the agent's own versions where none was ever rolled out to."""
+    return tuple(each for each in slots if each != SlotReport(AGENT_SLOT, "idle"))
+
+
 def _row(device: DeviceView) -> dict[str, Any]:
     serving = ", ".join(f"{slot.slot}: {slot.active_release or '-'}" for slot in device.slots)
     seen = f"{device.last_seen:%Y-%m-%dT%H:%M:%SZ}" if device.last_seen else ""
@@ -134,7 +145,8 @@ def _flat(device: DeviceView) -> dict[str, Any]:
     for key in ("facts", "slots", "serving"):
         del row[key]
     row["labels"] = _labels(device.labels)
-    return row | _facts(device) | {f"slot {slot.slot}": _slot(slot) for slot in device.slots}
+    slots = {f"slot {slot.slot}": _slot(slot) for slot in _telling(device.slots)}
+    return row | _facts(device) | slots
 
 
 def _facts(device: DeviceView) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -82,8 +83,22 @@ app = typer.Typer(
 )
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("sealane-manager"))
+        raise typer.Exit
+
+
 @app.callback()
-def sealane() -> None:
+def sealane(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which version this is."
+        ),
+    ] = False,
+) -> None:
     """Brings machine-learning models to devices: signed, in stages, and back."""
 
 

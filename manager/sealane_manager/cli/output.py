@@ -6,24 +6,23 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by policy, 4 unreachable, 5 somet
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from contextlib import contextmanager
+from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from sealane.errors import SealaneError, TrustError
 
+from sealane_manager.cli.table import table, word
 from sealane_manager.errors import Refused, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
-
-
-LINE_CHARS: Final = 16_384
-"""Longest line of a table that is not printed at a terminal."""
 
 
 class Exit(IntEnum):
@@ -50,31 +49,30 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def emit(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Format) -> None:
-    """Print rows: the named columns as a table, or everything as a JSON list."""
+    """Print rows: the named columns as a table, or everything as a JSON list.
+
+    Who reads from a pipe reads line by line: there a row is one line, however long.
+    """
     if output is Format.JSON:
-        typer.echo(json.dumps(list(rows), indent=2, default=str))
+        typer.echo(json.dumps(list(rows), indent=2, default=_plain))
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column.replace("_", " ").upper(), overflow="fold")
-    for row in rows:
-        table.add_row(*(str(row.get(column, "")) for column in columns))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # Who reads from a pipe reads line by line: there a row is one line, however long.
-        widest = console.options.update(max_width=LINE_CHARS)
-        console.width = max(1, console.measure(table, options=widest).maximum)
-    console.print(table)
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    found = table(rows, columns, room)
+    typer.echo("\n".join((typer.style(found.heads, bold=True), *found.rows)))
 
 
 def emit_one(row: Mapping[str, Any], output: Format) -> None:
     """Print one thing: `key  value` lines, or a JSON object."""
     if output is Format.JSON:
-        typer.echo(json.dumps(dict(row), indent=2, default=str))
+        typer.echo(json.dumps(dict(row), indent=2, default=_plain))
         return
     width = max((len(key) for key in row), default=0)
     for key, value in row.items():
-        typer.echo(f"{key:<{width}}  {value}")
+        typer.echo(f"{key:<{width}}  {word(value)}".rstrip())
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 @contextmanager

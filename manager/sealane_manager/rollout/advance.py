@@ -13,6 +13,7 @@ from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.case import case, fell_silent, is_silent, listed
 from sealane_manager.rollout.challenge import challengers, challenges, watched
+from sealane_manager.rollout.notation import span_text
 from sealane_manager.rollout.pace import frozen, grantable, has_turn, shut
 from sealane_manager.rollout.placement import places
 from sealane_manager.rollout.retries import to_try_again
@@ -312,7 +313,7 @@ def _leased(device: RolloutDevice, seen: Look) -> RolloutDevice:
 
 
 def _soak(seen: Look) -> Step:
-    return _into(seen, Phase.SOAK, f"for {watched(seen.rollout)}")
+    return _into(seen, Phase.SOAK, f"for {span_text(watched(seen.rollout))}")
 
 
 def _evaluate(seen: Look) -> Step:

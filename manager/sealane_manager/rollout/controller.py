@@ -16,6 +16,9 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sealane.names import AGENT_SLOT
+from sealane.trust.agreement import ANY_SLOT
+
 from sealane_manager import selector
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.rollout.advance import advance
@@ -348,7 +351,8 @@ class Controller:
         found = next((each for each in self._world.releases() if each.name == release), None)
         if not found:
             raise NotKnown(f"release {release} is not listed", hint="see `sealane release list`")
-        if slot not in found.slots:
+        anywhere = ANY_SLOT in found.slots and slot != AGENT_SLOT
+        if not anywhere and slot not in found.slots:
             allowed = ", ".join(found.slots) or "none"
             raise Refused(f"{release} may not serve in slot {slot}; its slots are {allowed}")
         return ReleaseSource(found.name, found.manifest, found.length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -102,7 +103,7 @@ async def open_port(port: Port, *services: Service) -> tuple[grpc.aio.Server, in
     try:
         number = server.add_secure_port(address(port.listen, port.number), port.credentials)
     except RuntimeError as error:
-        raise _taken(port, str(error)) from error
+        raise not_opened(port, error) from error
     await server.start()
     return server, number
 
@@ -122,11 +123,14 @@ def _check_free(port: Port) -> None:
         try:
             probe.bind((port.listen, port.number))
         except OSError as error:
-            raise _taken(port, error.strerror or str(error)) from error
+            raise not_opened(port, error) from error
 
 
-def _taken(port: Port, why: str) -> SealaneError:
-    return SealaneError(
-        f"the {port.name} port {port.listen}:{port.number} cannot be opened: {why}",
-        hint=f"choose another with --{port.name}-port, or stop what listens there",
-    )
+def not_opened(port: Port, error: Exception) -> SealaneError:
+    """Why a port of the manager is not open, and what to do about it."""
+    why = (error.strerror if isinstance(error, OSError) else "") or str(error)
+    hint = f"choose another with --{port.name}-port, or stop what listens there"
+    if isinstance(error, socket.gaierror) or getattr(error, "errno", 0) == errno.EADDRNOTAVAIL:
+        hint = "name an address of this machine with --listen, or with --host where devices dial it"
+    where = address(port.listen, port.number)
+    return SealaneError(f"the {port.name} port {where} cannot be opened: {why}", hint=hint)

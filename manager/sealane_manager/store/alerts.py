@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, func, insert
@@ -155,7 +155,7 @@ class Alerts(Sight):
             words = [word for word in (what.rule, what.site, what.subject) if word]
             detail = f"{' '.join(words)} until {what.until:%Y-%m-%d %H:%M UTC}: {by.reason}"
             log(session, DecisionRecord(by.at, "", by.actor, "silence", detail))
-        return what
+        return replace(what, by=by.actor, reason=by.reason)
 
     def end_silence(self, silence: str, by: By) -> None:
         """Speak again; raises NotKnown."""
