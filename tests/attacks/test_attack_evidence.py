@@ -58,7 +58,8 @@ def rolled_out(store: Store) -> None:
         if turn == 0:
             for box in BOXES:
                 receipt, report = signed(box, rollout="r-1"), a_report("committed", rollout="r-1")
-                events = [an_event(1, receipt), an_event(2, report)]
+                # A device counts its receipts and its events apart.
+                events = [an_event(6, receipt), an_event(7, report)]
                 store.events.record(DeviceId(box), events, START)
     store.devices.label(DeviceId("box-1"), {"line": "3"}, [], ADA)
 

@@ -75,7 +75,8 @@ class Events:
                 return row.acked_sequence
             news = {each.sequence: each for each in events}
             _store(session, device, [(news[number], read[number]) for number in fresh], now)
-            _keep_keys(session, device, fresh, keys)
+            said = [read[number] for number in fresh]
+            _keep_keys(session, device, [s for s in said if isinstance(s, Receipt)], keys)
             row.acked_sequence = fresh[-1]
             session.add(row)
             return row.acked_sequence
@@ -172,13 +173,17 @@ def _store(
 def _keep_keys(
     session: Session,
     device: DeviceId,
-    fresh: Sequence[int],
+    fresh: Sequence[Receipt],
     keys: Sequence[ec.EllipticCurvePublicKey],
 ) -> None:
-    """Beside each new receipt, the key that signed it: the device has another one tomorrow."""
+    """Beside each new receipt, the key that signed it: the device has another one tomorrow.
+
+    A receipt has a number of its own, which is not that of the event that brings it.
+    """
     session.flush()
+    numbers = [each.sequence for each in fresh]
     query = select(ReceiptRow).where(
-        ReceiptRow.device == device, col(ReceiptRow.sequence).in_(fresh)
+        ReceiptRow.device == device, col(ReceiptRow.sequence).in_(numbers)
     )
     for row in session.exec(query):
         signed = SignedReceipt(row.payload, row.signature)
