@@ -19,6 +19,8 @@ from sealane.bundle.types import (
     DataType,
     Deployment,
     Golden,
+    Measure,
+    Objective,
     ProbationLimits,
     ReferenceBins,
     Rule,
@@ -87,6 +89,7 @@ DEPLOYMENTS = st.builds(
     reference=st.lists(BINS, max_size=2).map(tuple),
     probation=st.builds(ProbationLimits, seconds=st.floats(0, 600)),
     labels=st.lists(st.text(max_size=5), max_size=3).map(tuple),
+    objective=st.builds(Objective, st.sampled_from(Measure), st.floats(0, 60_000)),
 )
 AGREEMENTS = st.builds(
     Agreement,

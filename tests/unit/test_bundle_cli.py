@@ -32,6 +32,29 @@ def test_pack_speaks_json(tmp_path: Path) -> None:
     assert contract["probation"]["min_requests"] == 30
 
 
+def test_pack_says_by_what_devices_choose_and_inspect_shows_it(tmp_path: Path) -> None:
+    wanted = ("--objective", "memory", "--within-ms", "20")
+    result = RUNNER.invoke(app, [*pack_arguments(tmp_path), *wanted, "-o", "json"])
+    assert json.loads(result.stdout)["objective"] == "memory, within 20 ms"
+    shown = RUNNER.invoke(app, ["inspect", str(tmp_path / "b")])
+    assert "memory, within 20 ms" in shown.stdout
+    told = RUNNER.invoke(app, ["inspect", str(tmp_path / "b"), "-o", "json"])
+    contract = json.loads(told.stdout)["deployment"]
+    assert contract["objective"] == {"by": "memory", "within_ms": 20.0}
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--objective", "watts"), ("--within-ms", "-1"), ("--within-ms", "soon")]
+)
+def test_pack_refuses_an_objective_that_there_is_not(
+    tmp_path: Path, wrong: tuple[str, str]
+) -> None:
+    result = RUNNER.invoke(app, [*pack_arguments(tmp_path), *wrong])
+    assert result.exit_code == 2
+    assert wrong[0] in result.stderr
+    assert not (tmp_path / "b").exists()
+
+
 def test_pack_without_data_fails_in_one_line_with_a_hint(tmp_path: Path) -> None:
     out = str(tmp_path / "b")
     arguments = ["pack", str(write_tiny(tmp_path)), "--model", "demo/tiny", "--out", out]

@@ -9,6 +9,8 @@ from sealane.bundle.types import (
     DataType,
     Deployment,
     Golden,
+    Measure,
+    Objective,
     ReferenceBins,
     TensorSpec,
     Tolerance,
@@ -41,6 +43,45 @@ def test_a_deployment_is_read_back_as_it_was_written() -> None:
         labels=("nought", "one", "ünï"),
     )
     assert parse_deployment(encode_deployment(deployment)) == deployment
+
+
+@pytest.mark.parametrize("objective", [Objective(by) for by in Measure] + [Objective(within_ms=20)])
+def test_an_objective_is_read_back_and_the_usual_one_is_not_written(objective: Objective) -> None:
+    written = encode_deployment(replace(tiny_deployment(), objective=objective))
+    assert parse_deployment(written).objective == objective
+    assert (b"objective" in written) == (objective != Objective())
+
+
+def test_a_bundle_from_before_ranks_by_latency() -> None:
+    assert "objective" not in document()
+    assert parse_deployment(json.dumps(document()).encode()).objective == Objective()
+
+
+def test_an_objective_may_say_more_than_this_version_knows() -> None:
+    whole = document() | {"objective": {"by": "memory", "at_rows": 8}}
+    read = parse_deployment(json.dumps(whole).encode())
+    assert read.objective == Objective(Measure.MEMORY)
+    written = json.loads(encode_deployment(read))
+    assert written["objective"] == {"by": "memory", "at_rows": 8, "within_ms": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("objective", "says"),
+    [
+        ({"by": "watts"}, "'watts' is no objective: latency, throughput, memory"),
+        ({"by": 7}, "by"),
+        ({}, "by"),
+        ([], "objective"),
+        ({"by": "latency", "within_ms": -1}, "within_ms"),
+        ({"by": "latency", "within_ms": 1e12}, "within_ms"),
+        ({"by": "latency", "within_ms": "soon"}, "within_ms"),
+    ],
+)
+def test_an_objective_that_nobody_knows_is_refused_with_what_there_is(
+    objective: object, says: str
+) -> None:
+    with pytest.raises(BundleError, match=says):
+        parse_deployment(json.dumps(document() | {"objective": objective}).encode())
 
 
 def test_unknown_fields_survive_wherever_they_stand() -> None:

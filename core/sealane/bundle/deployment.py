@@ -18,7 +18,9 @@ from sealane.bundle.types import (
     DataType,
     Deployment,
     Golden,
+    Measure,
     Needs,
+    Objective,
     ProbationLimits,
     ReferenceBins,
     Rule,
@@ -65,6 +67,9 @@ BATCH_ROWS: Final = 4096
 PROBATION_SECONDS: Final = 30 * 86_400.0
 """A month: nobody watches longer."""
 
+WITHIN_MS: Final = 3_600_000.0
+"""An hour: no load has so much time."""
+
 TOLERANCE: Final = 1e9
 """Beyond this a tolerance is a slip of the pen."""
 
@@ -102,12 +107,16 @@ def parse_deployment(content: bytes) -> Deployment:
         known = replace(known, sampling=read_terms(found.fields("sampling"), known.inputs))
     if "agreement" in found.raw:
         known = replace(known, agreement=_agreement(found.fields("agreement"), known.outputs))
+    if "objective" in found.raw:
+        known = replace(known, objective=_objective(found.fields("objective")))
     return replace(known, extra=unknown(found.raw, _known(known)))
 
 
 def _known(deployment: Deployment) -> dict[str, Any]:
     known = asdict(deployment) | {"format": FORMAT}
     del known["extra"], known["sampling"]
+    if deployment.objective == Objective():
+        del known["objective"]
     for name in ("batch_rows", "agreement"):
         if not known[name]:
             del known[name]
@@ -244,6 +253,17 @@ def _probation(found: Fields) -> ProbationLimits:
 
 def _batch_rows(found: Fields) -> int:
     return found.integer("batch_rows", 0, BATCH_ROWS) if "batch_rows" in found.raw else 0
+
+
+def _objective(found: Fields) -> Objective:
+    text = found.text("by")
+    if text not in list(Measure):
+        raise BundleError(
+            f"{found.where}: {text[:40]!r} is no objective: {', '.join(Measure)}",
+            hint="name one of them, or update sealane where it is a newer one",
+        )
+    within = found.number("within_ms", 0, WITHIN_MS) if "within_ms" in found.raw else 0.0
+    return Objective(Measure(text), within)
 
 
 def _agreement(found: Fields, outputs: tuple[TensorSpec, ...]) -> dict[str, Agreement]:

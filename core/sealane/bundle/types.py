@@ -197,6 +197,34 @@ class ProbationLimits:
     max_memory_ratio: float = 3.0
 
 
+class Measure(StrEnum):
+    """By what a device ranks the variants of a bundle that proved themselves."""
+
+    LATENCY = "latency"
+    """The lowest latency of one request that is alone."""
+    THROUGHPUT = "throughput"
+    """The most rows a second, with all requests at once that a worker computes."""
+    MEMORY = "memory"
+    """The least memory of a worker that serves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Which variant of a bundle a device serves, of those that prove themselves on it.
+
+    Attributes:
+        within_ms: 95 of 100 inferences of one row take at most so long; variants that do not come
+            after all that do. 0: no limit.
+    """
+
+    by: Measure = Measure.LATENCY
+    within_ms: float = 0.0
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.by}, within {self.within_ms:g} ms" if self.within_ms else str(self.by)
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """The whole of deployment.json.
@@ -207,6 +235,7 @@ class Deployment:
         sampling: what of its inputs may be kept; None: nothing.
         agreement: by output: when it says the same as another release does; an output that is not
             named has the rule of its kind.
+        objective: by which a device chooses among the variants.
         extra: fields that this version does not know, so that they survive a round trip.
     """
 
@@ -221,6 +250,7 @@ class Deployment:
     batch_rows: int = 0
     sampling: SamplingTerms | None = None
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
+    objective: Objective = Objective()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from sealane.bundle.deployment import (
 )
 from sealane.bundle.elements import NUMPY_TYPES, bytes_of
 from sealane.bundle.jsonform import load
-from sealane.bundle.types import Deployment, Golden, ProbationLimits
+from sealane.bundle.types import Deployment, Golden, Objective, ProbationLimits
 from sealane.errors import BundleError
 from sealane.limits import DEPLOYMENT_BYTES
 from sealane.sampling.terms import read_terms
@@ -64,6 +64,7 @@ class PackOrder:
         sampling: JSON file that says what of inputs may be kept; None: nothing.
         key: its producer's, who signs all files; None: nobody signs them.
         agreement: JSON file of rules by output; None: those of their kinds.
+        objective: by which devices choose among the variants.
     """
 
     model: str
@@ -79,6 +80,7 @@ class PackOrder:
     sampling: Path | None = None
     agreement: Path | None = None
     key: EllipticCurvePrivateKey | None = None
+    objective: Objective = field(default_factory=Objective)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ def _deployment(order: PackOrder, material: _Material) -> Deployment:
         labels=order.labels,
         sampling=_sampling(order.sampling, model.inputs),
         agreement=_agreement(order.agreement),
+        objective=order.objective,
     )
 
 

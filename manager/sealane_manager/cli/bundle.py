@@ -10,6 +10,7 @@ import typer
 from sealane.bundle.check import check_agent_layout, check_layout, read_deployment
 from sealane.bundle.layout import read_layout
 from sealane.bundle.manifest import AGENT_ARTIFACT
+from sealane.bundle.types import Measure, Objective
 
 from sealane_manager.bundle.engines import require
 from sealane_manager.cli import bundle_release, producer, registry
@@ -32,6 +33,17 @@ ToleranceOption = Annotated[
 InstructionsOption = Annotated[
     list[str] | None,
     typer.Option(help="VARIANT=avx512,vnni: sets of instructions that it needs"),
+]
+BatchOption = Annotated[
+    int,
+    typer.Option(min=0, max=4096, help="rows of waiting requests for one call; 0: no joining"),
+]
+ObjectiveOption = Annotated[
+    Measure, typer.Option(help="by what a device chooses: latency, throughput or memory")
+]
+WithinOption = Annotated[
+    float,
+    typer.Option(min=0, help="95 of 100 inferences take no longer, else others go first; 0: any"),
 ]
 
 
@@ -64,10 +76,9 @@ def pack(
     label: Annotated[
         list[str] | None, typer.Option(help="name of a class; once for each, in order")
     ] = None,
-    batch_rows: Annotated[
-        int,
-        typer.Option(min=0, max=4096, help="rows of waiting requests for one call; 0: no joining"),
-    ] = 0,
+    batch_rows: BatchOption = 0,
+    objective: ObjectiveOption = Measure.LATENCY,
+    within_ms: WithinOption = 0,
     sign_with: Annotated[
         Path | None, typer.Option(help="its producer's private key (PEM, P-256), signs all files")
     ] = None,
@@ -93,6 +104,7 @@ def pack(
             batch_rows=batch_rows,
             sampling=sampling,
             agreement=agreement,
+            objective=Objective(objective, within_ms),
             key=producer.signing_key(sign_with, passphrase_file) if sign_with else None,
         )
         _emit_packed(packing.pack(order), out, output)
@@ -174,6 +186,7 @@ def _summary(manifest: Manifest, deployment: Deployment) -> dict[str, Any]:
         "outputs": ", ".join(f"{o.name} {o.datatype} {list(o.shape)}" for o in deployment.outputs),
         "variants": ", ".join(variant.name for variant in deployment.variants),
         "golden_rows": deployment.golden.rows,
+        "objective": str(deployment.objective),
         "probation": f"{deployment.probation.seconds:g} s",
     }
 
