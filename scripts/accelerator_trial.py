@@ -34,6 +34,7 @@ from sealane_agent.layout import LKG, Pointer, StateFolder
 from sealane_agent.runtimes.ability import ask_engine
 from sealane_agent.runtimes.cuda import judge_driver, read_driver
 from sealane_agent.runtimes.packs import VARIABLE, pack_folder
+from sealane_agent.serving.messages import Load
 from sealane_agent.serving.types import LoadFailed
 from serving_models import cnn
 from support.endpoints import endpoint
@@ -219,7 +220,7 @@ async def _prove(running: EndpointProcess, side: Side) -> Proved:
     """Once more, alone, for what only a proof measures."""
     link = EndpointLink(running.folder.control_socket)
     try:
-        proved = await link.load(side.slot, side.pointer, LOAD_S)
+        proved = await link.load(Load(side.slot, side.pointer, LOAD_S))
         await link.drop(side.slot, proved.worker)
     finally:
         await link.close()

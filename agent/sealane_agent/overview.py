@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     from sealane_agent.layout import StateFolder
     from sealane_agent.serving.control_codec import EndpointStatus
     from sealane_agent.serving.messages import SlotStatus
+    from sealane_agent.slot.state import SlotRecord
 
 
 @dataclass(frozen=True, slots=True)
 class SlotOverview:
-    """One slot, for people; releases are written `vision/defect@7`, empty means none."""
+    """One slot, for people; releases are written `vision/defect@7`, empty means none.
+
+    Attributes:
+        variant, why: of what serves, which one and why it was chosen; empty where not known.
+    """
 
     slot: str
     state: str
@@ -37,6 +42,8 @@ class SlotOverview:
     requests: int
     errors: int
     degraded: str = ""
+    variant: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ async def look(folder: StateFolder) -> Overview:
     journal = Journal(folder.journal)
     try:
         names = sorted({*journal.slots(), *folder.slots()})
-        slots = tuple(_slot(folder, journal, name, serving.get(name)) for name in names)
+        slots = tuple(slot_overview(folder, journal, name, serving.get(name)) for name in names)
         unsent = journal.pending()
     finally:
         journal.close()
@@ -87,9 +94,10 @@ async def _endpoint(folder: StateFolder) -> EndpointStatus | None:
         await link.close()
 
 
-def _slot(
+def slot_overview(
     folder: StateFolder, journal: Journal, name: SlotName, status: SlotStatus | None
 ) -> SlotOverview:
+    """One slot; `status`: as the endpoint says, None when it does not answer."""
     record = journal.read(name)
     attempt = record.attempt
     serves = status.active if status else None
@@ -104,7 +112,17 @@ def _slot(
         requests=status.traffic.requests if status else 0,
         errors=status.traffic.errors if status else 0,
         degraded=why_degraded(record, status, None) if serves else "",
+        variant=serves.variant if serves else "",
+        why=_why(record, serves),
     )
+
+
+def _why(record: SlotRecord, serves: Pointer | None) -> str:
+    """Of the attempt that staged what serves, as long as the journal has it."""
+    attempts = (record.attempt, record.committed, record.before)
+    staged = (each for each in attempts if each is not None and each.pointer == serves)
+    choices = (each.choice for each in staged if each.choice is not None)
+    return next((each.why for each in choices), "")
 
 
 def _version(folder: StateFolder, slot: SlotName) -> str:

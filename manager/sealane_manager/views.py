@@ -139,7 +139,7 @@ class PlannedView:
 
     Attributes:
         stage: in which it has its turn, from 0; None when it is not in the rollout.
-        variants: those that it would measure; the fastest wins.
+        variants: those that it would measure; the best by its objective wins.
         why: why it is not in it, would fail, or would have to wait.
     """
 

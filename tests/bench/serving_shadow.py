@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import serving_models
 from sealane_agent.layout import StateFolder
+from sealane_agent.serving.messages import Load
 from serving_overload import closed_loop, dense, quantiles, request_for
 from support.endpoints import SLOT, endpoint
 from support.under_load import linked
@@ -75,7 +76,7 @@ def asked(running: EndpointProcess) -> list[float]:
 
 async def mirrored(link: EndpointLink, pointer: Pointer) -> str:
     """Load the second release and give it copies; its worker."""
-    proved = await link.load(SLOT, pointer, LOAD_S)
+    proved = await link.load(Load(SLOT, pointer, LOAD_S))
     await link.mirror(SLOT, proved.worker)
     return proved.worker
 

@@ -20,6 +20,7 @@ from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.errors import Failed
 from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
 from sealane_agent.runtimes.ability import ask_engine
+from sealane_agent.serving.messages import Load
 from sealane_agent.serving.types import LoadFailed
 from support.endpoints import SLOT, EndpointProcess, endpoint, lay_out, tiny_pointer
 from support.gpu_bundles import GPU, gpu_files, gpu_manifest
@@ -110,7 +111,7 @@ def command(state: StateFolder, work: Callable[[EndpointLink], Awaitable[Any]]) 
 
 
 async def switch(link: EndpointLink, version: int, *, probation: bool) -> None:
-    proved = await link.load(SLOT, tiny_pointer(version), 60)
+    proved = await link.load(Load(SLOT, tiny_pointer(version), 60))
     await link.activate(SLOT, proved.worker, probation=probation)
 
 
@@ -246,7 +247,7 @@ def test_the_supervisor_sees_what_serves_and_where(
 ) -> None:
     async def look(link: EndpointLink) -> None:
         await switch(link, 2, probation=True)
-        standby = await link.load(SLOT, tiny_pointer(3), 60)
+        standby = await link.load(Load(SLOT, tiny_pointer(3), 60))
         seen = await link.whole_status()
         assert (seen.rest, seen.grpc) == (running.rest, running.grpc)
         (slot,) = seen.slots
@@ -268,7 +269,7 @@ def test_a_model_that_cannot_be_proved_changes_nothing(
 
     async def refused(link: EndpointLink) -> None:
         with pytest.raises(LoadFailed) as caught:
-            await link.load(SLOT, tiny_pointer(2), 60)
+            await link.load(Load(SLOT, tiny_pointer(2), 60))
         assert caught.value.failure.kind == "permanent"
         with pytest.raises(Failed):
             await link.activate(SLOT, "cam-9", probation=True)

@@ -17,6 +17,7 @@ from sealane.telemetry.merging import merge_models
 from sealane.telemetry.types import Arm, ErrorKind, ModelWindow, TelemetryAck
 from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.oip.wire import open_inference_pb2 as wire
+from sealane_agent.serving.messages import Load
 from sealane_agent.telemetry.collector import Collector, Times
 from sealane_agent.telemetry.host import Host
 from sealane_agent.telemetry.spool import Spool
@@ -46,7 +47,7 @@ def ask(address: str, times: int, content: object = GOOD, version: int = 0) -> N
 
 async def switch(folder: StateFolder, version: int, share: float = 1.0) -> None:
     link = EndpointLink(folder.control_socket)
-    proved = await link.load(SLOT, tiny_pointer(version), 60)
+    proved = await link.load(Load(SLOT, tiny_pointer(version), 60))
     await link.activate(SLOT, proved.worker, probation=True, share=share)
     await link.close()
 

@@ -17,6 +17,7 @@ from sealane.sampling.sealed import unseal
 from sealane.sampling.types import Trigger
 from sealane_agent.sampling.keeping import Samples
 from sealane_agent.sampling.orders import Order, encode
+from sealane_agent.serving.messages import Load
 from support.bundles import ROWS, WEIGHTS, tiny_deployment, tiny_onnx
 from support.endpoints import SLOT, EndpointProcess, endpoint, lay_out, tiny_pointer
 from support.samples import KEY, PUBLIC, some_terms
@@ -95,7 +96,7 @@ def test_while_inputs_drift_requests_are_kept(tmp_path: Path) -> None:
 
 def test_what_a_standby_answers_otherwise_is_kept_and_nothing_else(tmp_path: Path) -> None:
     async def mirror(link: EndpointLink) -> None:
-        proved = await link.load(SLOT, tiny_pointer(2), 60)
+        proved = await link.load(Load(SLOT, tiny_pointer(2), 60))
         await link.mirror(SLOT, proved.worker)
 
     folder = laid_out(tmp_path, some_terms(every=0, drift=True, disagreement=True), 1, 2)

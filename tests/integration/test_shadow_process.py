@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sealane.telemetry.codec import decode_windows
 from sealane.telemetry.types import Arm
+from sealane_agent.serving.messages import Load
 from sealane_agent.serving.shadow import WAITING
 from support.endpoints import SLOT, EndpointProcess, endpoint, lay_out, tiny_pointer
 from support.under_load import linked, workers
@@ -32,7 +33,7 @@ PATIENCE_S = 120
 
 
 async def mirror(link: EndpointLink) -> None:
-    proved = await link.load(SLOT, tiny_pointer(2), 60)
+    proved = await link.load(Load(SLOT, tiny_pointer(2), 60))
     await link.mirror(SLOT, proved.worker)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.client import Client
+from sealane_agent.serving.messages import Load
 from sealane_agent.worker.priority import LOWER, Priority, own_nice
 from support.bundles import ROWS
 from support.endpoints import COMMAND, SLOT, EndpointProcess, endpoint, lay_out, tiny_pointer
@@ -49,7 +50,7 @@ async def load(link: EndpointLink) -> str:
     addresses = await link.whole_status()
     with Client(addresses.rest) as client:
         client.infer(SLOT, {"x": ROWS})
-    return (await link.load(SLOT, tiny_pointer(2), LOAD_S)).worker
+    return (await link.load(Load(SLOT, tiny_pointer(2), LOAD_S))).worker
 
 
 @pytest.mark.parametrize("how", ["by privilege", "by limit"])

@@ -5,29 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from sealane_agent.serving.types import WorkerDied
 from sealane_agent.serving.worker_process import WorkerProcess
 from sealane_agent.worker.hands import WORTH_US
 from sealane_agent.worker.host import usable_processors
 from support.workers import (
-    BIAS,
-    CLASSES,
-    FEATURES,
     RUNTIMES,
-    WEIGHTS,
     Recipe,
     answer_of,
     array_of,
     expected,
     lay_out,
     load_order,
+    long_model,
     request,
     rows,
     workplace,
@@ -46,41 +41,7 @@ pytestmark = [
 ]
 
 PATIENT_S = 60.0
-SIDE, PRODUCTS = 512, 80
 MANY = 64
-
-
-def long_model() -> bytes:
-    """Answers as `linear_model` does, and makes many large products on the way that add nothing."""
-    names = ["h0", *(f"h{number}" for number in range(1, PRODUCTS))]
-    nodes = [
-        helper.make_node("MatMul", ["x", "E"], ["h0"]),
-        *(helper.make_node("MatMul", [given, "Q"], [made]) for given, made in pairwise(names)),
-        helper.make_node("MatMul", [names[-1], "Z"], ["nothing"]),
-        helper.make_node("MatMul", ["x", "W"], ["xw"]),
-        helper.make_node("Add", ["xw", "b"], ["y0"]),
-        helper.make_node("Add", ["y0", "nothing"], ["y"]),
-        helper.make_node("ArgMax", ["y"], ["label"], axis=1, keepdims=0),
-    ]
-    weights = {
-        "E": np.eye(FEATURES, SIDE, dtype=np.float32),
-        "Q": np.eye(SIDE, dtype=np.float32),
-        "Z": np.zeros((SIDE, CLASSES), np.float32),
-        "W": WEIGHTS,
-        "b": BIAS,
-    }
-    graph = helper.make_graph(
-        nodes,
-        "long",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", FEATURES])],
-        [
-            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", CLASSES]),
-            helper.make_tensor_value_info("label", TensorProto.INT64, ["rows"]),
-        ],
-        [numpy_helper.from_array(values, name) for name, values in weights.items()],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
 
 
 @pytest.fixture(params=RUNTIMES)

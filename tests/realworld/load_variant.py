@@ -10,6 +10,7 @@ from pathlib import Path
 from sealane.names import parse_slot
 from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.layout import ACTIVE, Pointer, StateFolder
+from sealane_agent.serving.messages import Load
 
 
 async def main(slot: str, variant: str) -> None:
@@ -17,7 +18,7 @@ async def main(slot: str, variant: str) -> None:
     folder, name = StateFolder(Path("/var/lib/sealane-agent")), parse_slot(slot)
     serving = Pointer.decode(folder.pointer(name, ACTIVE).read_bytes())
     link = EndpointLink(folder.control_socket)
-    proved = await link.load(name, replace(serving, variant=variant), 60)
+    proved = await link.load(Load(name, replace(serving, variant=variant), 60))
     await link.drop(name, proved.worker)
     await link.close()
     sys.stdout.write(f"{proved.runtime_version}, {proved.latency_us} us, {proved.load_ms} ms\n")

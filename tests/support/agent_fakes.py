@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sealane.failure import Failure, FailureKind
 from sealane.names import Digest, ReleaseName, SlotName
 from sealane.trust.documents import Lease, SlotAssignment
 from sealane_agent.layout import Pointer
-from sealane_agent.serving.messages import MEMORY, GivesWay, Proved, Shadowed, SlotStatus, Traffic
+from sealane_agent.serving.messages import (
+    MEMORY,
+    Bar,
+    GivesWay,
+    Load,
+    Proved,
+    Shadowed,
+    SlotStatus,
+    Traffic,
+)
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.uplink.fetch import SourceTrouble
 
@@ -59,6 +68,7 @@ class Died(Exception):  # noqa: N818 - the supervisor is killed at this point
 class FakeEndpoint:
     """Serves slots without processes; `bad` maps a variant or a manifest to why it never proves.
 
+    `measured`: by variant: what it measures beside its latency, by the names of `Proved`.
     `crowded`: slots in which there is memory for one model only.
     `dies_after` names a command after which the supervisor dies, once.
     """
@@ -70,7 +80,9 @@ class FakeEndpoint:
     statuses: dict[str, SlotStatus] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
     workers: int = 0
+    measured: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[tuple[str, GivesWay]] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
     crowded: set[str] = field(default_factory=set)
     interrupted: set[str] = field(default_factory=set)
     dies_after: str = ""
@@ -79,17 +91,17 @@ class FakeEndpoint:
         self._answer()
         return tuple(self.statuses.values())
 
-    async def load(
-        self, slot: str, pointer: Pointer, deadline_s: float, gives_way: GivesWay = GivesWay.IDLE
-    ) -> Proved:
+    async def load(self, load: Load) -> Proved:
         self._answer()
+        slot, pointer, gives_way = load.slot, load.pointer, load.gives_way
         self.asked.append((pointer.variant, gives_way))
+        self.bars.append(load.bar)
         if slot in self.crowded and self._slot(slot).active is not None:
             if gives_way is not GivesWay.SERVING:
                 no_room = failure(FailureKind.ENVIRONMENTAL, MEMORY, "it needs 9 MiB of memory")
                 raise LoadFailed(replace(no_room, element=pointer.variant))
             self.interrupted.add(slot)
-        assert deadline_s > 0
+        assert load.deadline_s > 0
         why = self.bad.get(pointer.variant) or self.bad.get(pointer.manifest)
         if why is not None:
             raise LoadFailed(why)
@@ -99,10 +111,11 @@ class FakeEndpoint:
         status = self._slot(slot)
         self.statuses[slot] = replace(status, standby=(*status.standby, worker))
         self._die("load")
-        return proved(worker, self.latency_us.get(pointer.variant, 100))
+        found = proved(worker, self.latency_us.get(pointer.variant, 100))
+        return replace(found, **self.measured.get(pointer.variant, {}))
 
     async def restore(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
-        return await self.load(slot, pointer, deadline_s, GivesWay.SERVING)
+        return await self.load(Load(slot, pointer, deadline_s, gives_way=GivesWay.SERVING))
 
     async def activate(
         self, slot: str, worker: str, *, probation: bool, share: float = 1.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sealane import receipt as receipts
 from sealane.audit.position import NOWHERE, Position
-from sealane.bundle.types import ProbationLimits
+from sealane.bundle.types import Objective, ProbationLimits
 from sealane.errors import TrustError
 from sealane.fleet import Assignment, DeviceFacts, Memory, MetadataFile, RuntimeFact
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
@@ -99,6 +99,7 @@ class Site:
     judge: FakeJudge = field(default_factory=FakeJudge)
     lines: Lines = field(default_factory=Lines)
     variants: tuple[str, ...] = ("onnx-fp32",)
+    objective: Objective = field(default_factory=Objective)
 
     def __post_init__(self) -> None:
         self.folder = StateFolder(self.root)
@@ -107,6 +108,7 @@ class Site:
     def bundle(self, version: int) -> Manifest:
         """Put a bundle into the source of blobs."""
         deployment = with_variants(tiny_deployment(self.probation), self.variants)
+        deployment = replace(deployment, objective=self.objective)
         manifest, files = manifest_of(tiny_files(version, deployment))
         self.blobs.contents |= {item.digest: files[item.path] for item in manifest.layers}
         return manifest

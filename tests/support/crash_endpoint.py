@@ -13,7 +13,7 @@ from sealane.telemetry.codec import encode_windows
 from sealane_agent.serving.app import read_pointer
 from sealane_agent.serving.footprint import Footprint
 from sealane_agent.serving.footprints import Footprints
-from sealane_agent.serving.messages import GivesWay, Traffic
+from sealane_agent.serving.messages import Traffic
 from sealane_agent.worker.contract import read_variant
 from support.agent_fakes import FakeEndpoint
 from support.crash_disk import Died
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sealane.names import Digest
     from sealane.telemetry.types import Window
     from sealane_agent.layout import Pointer, StateFolder
-    from sealane_agent.serving.messages import Proved, SlotStatus
+    from sealane_agent.serving.messages import Load, Proved, SlotStatus
     from support.crash_disk import FaultyDisk
 
 ENOUGH: Final = 10
@@ -86,14 +86,12 @@ class Endpoint(FakeEndpoint):
         name, window = self.windows[0]
         return name, encode_windows((window,))
 
-    async def load(
-        self, slot: str, pointer: Pointer, deadline_s: float, gives_way: GivesWay = GivesWay.IDLE
-    ) -> Proved:
+    async def load(self, load: Load) -> Proved:
         self._require_supervisor()
-        self._require_whole(pointer)
+        self._require_whole(load.pointer)
         if self.measures:
-            self._measure(pointer)
-        return await super().load(slot, pointer, deadline_s, gives_way)
+            self._measure(load.pointer)
+        return await super().load(load)
 
     async def activate(
         self, slot: str, worker: str, *, probation: bool, share: float = 1.0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sealane.failure import FailureKind
 from sealane_agent.endpoint.link import EndpointLink
-from sealane_agent.serving.messages import GivesWay
+from sealane_agent.serving.messages import GivesWay, Load
 from sealane_agent.serving.types import LoadFailed
 from support.endpoints import SLOT, endpoint, tiny_pointer
 
@@ -85,7 +85,7 @@ class Bench:
 
     async def load(self, slot: str, version: int, way: GivesWay = GivesWay.IDLE) -> str:
         """A standby of that version; its name."""
-        return (await self.link.load(slot, tiny_pointer(version), 60, way)).worker
+        return (await self.link.load(Load(slot, tiny_pointer(version), 60, gives_way=way))).worker
 
     async def serve(self, slot: str, version: int, *, probation: bool = False) -> SlotStatus:
         """Load a version and activate it."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 from sealane_agent.endpoint.link import EndpointLink
+from sealane_agent.serving.messages import Load
 from support.endpoints import SLOT, tiny_pointer
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def asking(running: EndpointProcess, clients: int = 8, think_s: float = 0.0) -> 
 
 async def swap(link: EndpointLink, version: int, *, probation: bool = False) -> str:
     """Load a version, send the requests to it; its worker's name."""
-    proved = await link.load(SLOT, tiny_pointer(version), LOAD_S)
+    proved = await link.load(Load(SLOT, tiny_pointer(version), LOAD_S))
     await link.activate(SLOT, proved.worker, probation=probation)
     return proved.worker
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 FEATURES = 4
 CLASSES = 3
 ROWS = 40
+SIDE, PRODUCTS = 512, 80
 MANIFEST = Digest("sha256:" + "a" * 64)
 RUNTIMES = ("onnxruntime", "openvino")
 
@@ -76,6 +78,39 @@ def linear_model(op: str = "Add") -> bytes:
             helper.make_tensor_value_info("label", TensorProto.INT64, ["rows"]),
         ],
         [numpy_helper.from_array(WEIGHTS, "W"), numpy_helper.from_array(BIAS, "b")],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+
+
+def long_model() -> bytes:
+    """Answers as `linear_model` does, and makes many large products on the way that add nothing."""
+    names = ["h0", *(f"h{number}" for number in range(1, PRODUCTS))]
+    nodes = [
+        helper.make_node("MatMul", ["x", "E"], ["h0"]),
+        *(helper.make_node("MatMul", [given, "Q"], [made]) for given, made in pairwise(names)),
+        helper.make_node("MatMul", [names[-1], "Z"], ["nothing"]),
+        helper.make_node("MatMul", ["x", "W"], ["xw"]),
+        helper.make_node("Add", ["xw", "b"], ["y0"]),
+        helper.make_node("Add", ["y0", "nothing"], ["y"]),
+        helper.make_node("ArgMax", ["y"], ["label"], axis=1, keepdims=0),
+    ]
+    weights = {
+        "E": np.eye(FEATURES, SIDE, dtype=np.float32),
+        "Q": np.eye(SIDE, dtype=np.float32),
+        "Z": np.zeros((SIDE, CLASSES), np.float32),
+        "W": WEIGHTS,
+        "b": BIAS,
+    }
+    graph = helper.make_graph(
+        nodes,
+        "long",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", FEATURES])],
+        [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", CLASSES]),
+            helper.make_tensor_value_info("label", TensorProto.INT64, ["rows"]),
+        ],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
     )
     opsets = [helper.make_opsetid("", 17)]
     return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())

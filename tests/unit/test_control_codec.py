@@ -9,6 +9,7 @@ from sealane.failure import Failure, FailureKind
 from sealane_agent.serving import control_codec as codec
 from sealane_agent.serving.messages import (
     Activate,
+    Bar,
     Drop,
     Load,
     Proved,
@@ -40,6 +41,7 @@ STATUS = SlotStatus(
     "command",
     [
         Load("cam", pointer(3), 12.5),
+        Load("cam", pointer(3), 12.5, bar=Bar(1200, 41.5)),
         Activate("cam", "cam-1", probation=True),
         Settle("cam"),
         Return("cam"),
@@ -50,6 +52,42 @@ STATUS = SlotStatus(
 )
 def test_a_command_survives_the_line(command: Command) -> None:
     assert codec.decode_command(codec.encode_command(7, command)) == (7, command)
+
+
+LOAD = json.loads(codec.encode_command(1, Load("cam", pointer(3), 12.5)))
+
+
+def test_a_supervisor_that_tells_of_nothing_to_beat_has_all_measured_to_the_end() -> None:
+    earlier = {name: value for name, value in LOAD.items() if name != "bar"}
+    _, command = codec.decode_command(json.dumps(earlier).encode())
+    assert isinstance(command, Load)
+    assert command.bar == Bar()
+
+
+@pytest.mark.parametrize(
+    "bar",
+    [
+        7,
+        {"latency_us": 1},
+        {"latency_us": -1, "rows_per_s": 0},
+        {"latency_us": float("inf"), "rows_per_s": 0},
+        {"latency_us": True, "rows_per_s": 0},
+        {"latency_us": 1, "rows_per_s": -1.0},
+        {"latency_us": 1, "rows_per_s": float("nan")},
+        {"latency_us": 1, "rows_per_s": []},
+    ],
+)
+def test_what_nothing_can_be_compared_with_is_refused(bar: object) -> None:
+    with pytest.raises(codec.ControlError):
+        codec.decode_command(json.dumps(LOAD | {"bar": bar}).encode())
+
+
+def test_an_endpoint_from_before_says_less_of_a_proof() -> None:
+    proof = Proved("cam-1", "1.32.0", 0.0, 100, 1000, 20)
+    said = codec.proved_fields(replace(proof, p95_us=120))["proved"]
+    for later in ("p95_us", "rows_per_s", "given_up"):
+        del said[later]
+    assert codec.read_proved({"proved": said}) == proof
 
 
 def test_a_field_that_nobody_knows_is_ignored() -> None:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sealane.bundle.types import Measure, Objective
 from sealane.failure import FailureKind
 from sealane.fleet import DeviceFacts, RuntimeFact, Winner
 from sealane.limits import MEASURED_US
@@ -20,6 +22,7 @@ from sealane_agent.slot.qualification import (
     is_settled,
     key_of,
     told_of,
+    why_again,
 )
 from sealane_agent.slot.state import Choice
 from support.agent_fakes import failure, proved
@@ -53,6 +56,12 @@ def test_another_engine_or_other_hardware_is_another_key(
     hardware: Hardware, facts: DeviceFacts
 ) -> None:
     assert key_of(hardware, facts) != key_of(HARDWARE, FACTS)
+
+
+def test_what_an_agent_remembers_that_knew_no_objective_is_of_another_class() -> None:
+    engines = [(ORT.name, ORT.version, list(ORT.accelerators))]
+    parts = json.dumps([FACTS.arch, asdict(HARDWARE), engines], sort_keys=True)
+    assert key_of(HARDWARE, FACTS) != sha256(parts.encode()).hexdigest()
 
 
 def test_where_the_endpoint_listens_does_not_matter_nor_in_which_order_engines_are_found() -> None:
@@ -90,14 +99,26 @@ def test_the_last_winner_is_measured_first_and_the_others_as_the_bundle_names_th
 def test_a_winner_that_is_clearly_slower_than_it_was_is_compared_again(
     best: Choice, *, settled: bool
 ) -> None:
-    assert is_settled(KNOWN, best) is settled
-    assert not is_settled(None, best)
+    assert is_settled(KNOWN, best, Objective()) is settled
+    assert not is_settled(None, best, Objective())
+
+
+def test_a_winner_that_misses_its_limit_is_compared_again() -> None:
+    assert is_settled(KNOWN, choice("int8", 900), Objective(Measure.MEMORY, within_ms=0.9))
+    assert not is_settled(KNOWN, choice("int8", 901), Objective(Measure.MEMORY, within_ms=0.9))
+
+
+def test_it_says_who_found_the_winner_that_is_not_compared_again() -> None:
+    now = proved("cam-1", 1234)
+    assert why_again(KNOWN, now) == "it won here before: 1.23 ms"
+    told = Qualified("", "int8", 1000)
+    assert why_again(told, now) == "it won on a device of its class before: 1.23 ms"
 
 
 def test_a_winner_of_microseconds_may_take_a_few_more() -> None:
     fast = replace(KNOWN, latency_us=5)
-    assert is_settled(fast, choice("int8", 205))
-    assert not is_settled(fast, choice("int8", 206))
+    assert is_settled(fast, choice("int8", 205), Objective())
+    assert not is_settled(fast, choice("int8", 206), Objective())
 
 
 def test_only_failures_that_would_come_again_are_remembered() -> None:

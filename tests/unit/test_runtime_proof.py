@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sealane.bundle.types import DataType
 from sealane.errors import BundleError
 from sealane.failure import Failure, FailureKind
+from sealane_agent.serving.messages import Bar
 from sealane_agent.serving.ring import Handles
 from sealane_agent.worker.orders import Evidence, Order, decode_answer, encode_answer
 from sealane_agent.worker.proof import (
@@ -20,10 +21,12 @@ from sealane_agent.worker.proof import (
     Golden,
     NotGolden,
     largest_error,
-    median_latency_us,
     one_row,
     read_golden,
+    rows_per_s,
+    times_us,
 )
+from sealane_agent.worker.timing import LEAST_RUNS
 from support.workers import ROWS, Recipe, deployment_of, expected, lay_out, load_order, rows
 
 if TYPE_CHECKING:
@@ -103,8 +106,16 @@ def test_an_output_without_a_tolerance_must_be_exact() -> None:
 
 def test_the_latency_is_that_of_one_row() -> None:
     model = HandMade()
-    assert median_latency_us(model, one_row(golden())) >= 1
+    taken = times_us(model, one_row(golden()), Bar())
     assert set(model.asked) == {1}
+    assert len(taken) == len(model.asked) >= LEAST_RUNS
+
+
+@pytest.mark.parametrize("hands", [1, 2])
+def test_the_throughput_is_that_of_all_hands_together(hands: int) -> None:
+    models = [HandMade() for _ in range(hands)]
+    assert rows_per_s(models, one_row(golden()), Bar(rows_per_s=1e12)) > 0
+    assert all(set(each.asked) == {1} for each in models)
 
 
 def test_golden_files_are_read_as_their_specifications_say(tmp_path: Path) -> None:

@@ -138,6 +138,10 @@ def test_a_missing_accelerator_does_not_make_a_release_bad(tmp_path: Path) -> No
 # What is written down and told
 
 WEAK = in_place_of(ON_GPU, "no driver answers")
+EARLIER_PROOF = {
+    *("worker", "runtime_version", "golden_max_error"),
+    *("latency_us", "memory_bytes", "load_ms"),
+}
 
 
 def staged(tmp_path: Path) -> Attempt:
@@ -147,14 +151,20 @@ def staged(tmp_path: Path) -> Attempt:
 
 def test_the_journal_keeps_it_where_an_earlier_version_does_not_stumble(tmp_path: Path) -> None:
     written = staged(tmp_path)
+    assert written.choice is not None
+    proved = replace(written.choice.proved, p95_us=200, rows_per_s=41.5)
+    written = replace(written, choice=replace(written.choice, proved=proved))
     text = encode_attempt(written)
     assert decode_attempt(text) == written
-    later = {"degraded", "hardware"}
-    assert later.isdisjoint(json.loads(text)["choice"])
-    earlier = {name: each for name, each in json.loads(text).items() if name not in later}
-    read = decode_attempt(json.dumps(earlier))
-    assert read.choice is not None
-    assert (read.choice.degraded, read.choice.hardware) == ("", "")
+    later = {"degraded", "hardware", "why", "measured"}
+    whole = json.loads(text)
+    assert later.isdisjoint(whole["choice"])
+    assert set(whole["choice"]["proved"]) == EARLIER_PROOF
+    earlier = {name: each for name, each in whole.items() if name not in later}
+    read = decode_attempt(json.dumps(earlier)).choice
+    assert read is not None
+    assert (read.degraded, read.hardware, read.why) == ("", "", "")
+    assert (read.proved.p95_us, read.proved.rows_per_s) == (0, 0.0)
 
 
 @pytest.mark.parametrize("why", ["", WEAK])

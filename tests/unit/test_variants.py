@@ -6,8 +6,7 @@ from sealane.bundle.types import Deployment, Golden, Layer, Variant
 from sealane.failure import FailureKind
 from sealane.fleet import DeviceFacts, RuntimeFact
 from sealane_agent.slot import variants
-from sealane_agent.slot.state import Choice
-from support.agent_fakes import digest, failure, proved
+from support.agent_fakes import digest, failure
 
 ORT = RuntimeFact("onnxruntime", "1.32.0", ("cpu",))
 FACTS = DeviceFacts("x86_64", "linux", 4, 8_000, (ORT,), "")
@@ -26,10 +25,6 @@ def variant(name: str, runtime: str = "onnxruntime", **changes: object) -> Varia
         {},
         int(str(fields["memory_bytes"])),
     )
-
-
-def choice(name: str, latency_us: int, memory_bytes: int = 1) -> Choice:
-    return Choice(name, "onnxruntime", "cpu", "fp32", proved(name, latency_us, memory_bytes))
 
 
 def test_only_what_the_device_can_run_is_eligible() -> None:
@@ -58,15 +53,6 @@ def test_files_of_other_variants_stay_away_and_all_else_comes() -> None:
     deployment = Deployment("m", (), (), (mine, other), Golden(1, {}, {}))
     needed = files_of(layers, deployment, (mine,))
     assert [layer.path for layer in needed] == ["deployment.json", "golden/in.bin", "mine/model"]
-
-
-def test_the_lower_latency_wins_then_the_smaller_memory_then_the_first() -> None:
-    fast, slow = choice("fast", 10), choice("slow", 20)
-    assert variants.faster(slow, fast) == (fast, slow)
-    small, large = choice("small", 10, 1), choice("large", 10, 2)
-    assert variants.faster(large, small) == (small, large)
-    first, second = choice("first", 10), choice("second", 10)
-    assert variants.faster(first, second) == (first, second)
 
 
 def test_a_bundle_is_at_fault_only_when_every_variant_is() -> None:

@@ -49,16 +49,19 @@ def _lines(overview: Overview) -> list[str]:
         f"unsent      {overview.unsent} events",
     ]
     for slot in overview.slots:
-        lines += ["", *_slot_lines(slot)]
+        lines += ["", *slot_lines(slot)]
     return lines
 
 
-def _slot_lines(slot: SlotOverview) -> list[str]:
+def slot_lines(slot: SlotOverview) -> list[str]:
+    """One slot for people, a line each."""
     lines = [
         f"slot        {slot.slot}: {slot.state}",
         f"  serves    {slot.serves or 'nothing'}  ({slot.requests} requests, {slot.errors} errors)",
         f"  last good {slot.last_good or 'none yet'}",
     ]
+    if slot.variant:
+        lines.append(f"  variant   {', '.join(filter(None, (slot.variant, slot.why)))}")
     if slot.degraded:
         lines.append(f"  degraded  {slot.degraded}")
     if slot.attempt:

@@ -87,18 +87,14 @@ class EndpointLink:
         """Every slot, and where the two doors listen."""
         return read_endpoint(await self._ask(Status()))
 
-    async def load(
-        self, slot: str, pointer: Pointer, deadline_s: float, gives_way: GivesWay = GivesWay.IDLE
-    ) -> Proved:
+    async def load(self, load: Load) -> Proved:
         """Start a standby worker and prove it; raises LoadFailed."""
-        load = Load(slot, pointer, deadline_s, gives_way=gives_way)
-        return read_proved(await self._ask(load, deadline_s))
+        return read_proved(await self._ask(load, load.deadline_s))
 
     async def restore(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
         """Start a standby of what was kept before; raises LoadFailed."""
         way = GivesWay.SERVING
-        load = Load(slot, pointer, deadline_s, gives_way=way, stand_in=True)
-        return read_proved(await self._ask(load, deadline_s))
+        return await self.load(Load(slot, pointer, deadline_s, gives_way=way, stand_in=True))
 
     async def activate(
         self, slot: str, worker: str, *, probation: bool, share: float = 1.0

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from sealane_agent.serving.messages import GivesWay
-
 if TYPE_CHECKING:
     from sealane_agent.layout import Pointer
-    from sealane_agent.serving.messages import Proved, SlotStatus
+    from sealane_agent.serving.messages import Load, Proved, SlotStatus
 
 
 class Endpoint(Protocol):
@@ -18,9 +16,7 @@ class Endpoint(Protocol):
         """Every slot as it serves."""
         ...
 
-    async def load(
-        self, slot: str, pointer: Pointer, deadline_s: float, gives_way: GivesWay = GivesWay.IDLE
-    ) -> Proved:
+    async def load(self, load: Load) -> Proved:
         """Start a standby worker and prove it; raises LoadFailed."""
         ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sealane.errors import SealaneError
@@ -19,6 +19,7 @@ from sealane.names import parse_slot
 from sealane_agent.layout import Pointer
 from sealane_agent.serving.messages import (
     Activate,
+    Bar,
     Drop,
     GivesWay,
     Load,
@@ -74,7 +75,7 @@ def encode_command(number: int, command: Command) -> bytes:
     """One command as a line."""
     content = {item.name: getattr(command, item.name) for item in fields(command)}
     if isinstance(command, Load):
-        content["pointer"] = pointer_fields(command.pointer)
+        content |= {"pointer": pointer_fields(command.pointer), "bar": asdict(command.bar)}
     return _line({"id": number, "op": _NAMES[type(command)], **content})
 
 
@@ -100,12 +101,20 @@ def _command(kind: type[Command], content: dict[str, Any]) -> Command:
         gives_way = GivesWay(content.get("gives_way", GivesWay.IDLE))
         pointer, deadline_s = _pointer(content["pointer"]), float(content["deadline_s"])
         kept = content.get("stand_in") is True
-        return Load(slot, pointer, deadline_s, gives_way=gives_way, stand_in=kept)
+        load = Load(slot, pointer, deadline_s, gives_way=gives_way, stand_in=kept)
+        return replace(load, bar=_bar(content["bar"])) if "bar" in content else load
     if kind is Activate:
         return Activate(slot, str(content["worker"]), content["probation"] is True, _share(content))
     if kind in {Drop, Mirror}:
         return kind(slot, str(content["worker"]))
     return Settle(slot) if kind is Settle else Return(slot)
+
+
+def _bar(content: dict[str, Any]) -> Bar:
+    latency_us, rows_per_s = content["latency_us"], float(content["rows_per_s"])
+    if type(latency_us) is not int or latency_us < 0 or not rows_per_s >= 0:
+        raise ValueError("what is to be beaten is not below 0")
+    return Bar(latency_us, rows_per_s)
 
 
 def _share(content: dict[str, Any]) -> float:
@@ -213,7 +222,14 @@ def _checked(read: Callable[[], _Read]) -> _Read:
 
 
 def _plain(kind: type[_Plain], content: dict[str, Any]) -> _Plain:
-    return kind(**{item.name: content[item.name] for item in fields(kind)})
+    """What came to it later may be missing in the words of an earlier version."""
+    return kind(
+        **{
+            item.name: content[item.name]
+            for item in fields(kind)
+            if item.name in content or item.default is MISSING
+        }
+    )
 
 
 def _status(content: dict[str, Any]) -> SlotStatus:

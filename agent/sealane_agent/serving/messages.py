@@ -31,6 +31,19 @@ class GivesWay(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """What a variant must beat: one that clearly does not is not measured to the end.
+
+    Attributes:
+        latency_us: that its inferences may take, in microseconds; 0: any.
+        rows_per_s: that it must compute at least.
+    """
+
+    latency_us: int = 0
+    rows_per_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """Start a standby worker for this variant, warm it up and prove its golden outputs.
 
@@ -42,6 +55,7 @@ class Load:
         stand_in: it was kept before, so that another variant may serve where its accelerator fails.
         at_most: bytes that its worker may hold while it loads; 0: as its bundle lets expect. No
             command says so either.
+        bar: of the best variant so far, to which this one is compared.
     """
 
     slot: str
@@ -51,6 +65,7 @@ class Load:
     gives_way: GivesWay = GivesWay.IDLE
     stand_in: bool = False
     at_most: int = 0
+    bar: Bar = Bar()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +79,10 @@ class Proved:
         latency_us: median of one warm inference on one golden row, in microseconds.
         memory_bytes: proportional set size of the worker after warm-up.
         load_ms: from start to proved.
+        p95_us: 95 of 100 such inferences took at most so long; 0 of earlier versions.
+        rows_per_s: with all requests at once that the worker computes; 0: its bundle does not rank
+            by it.
+        given_up: it had clearly lost, and was not measured to the end.
     """
 
     worker: str
@@ -72,6 +91,9 @@ class Proved:
     latency_us: int
     memory_bytes: int
     load_ms: int
+    p95_us: int = 0
+    rows_per_s: float = 0.0
+    given_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

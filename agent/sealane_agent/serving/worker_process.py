@@ -106,7 +106,7 @@ class WorkerProcess:
         limits = place.terms.while_loading(expected, load.at_most)
         try:
             shared = (ring.handles, place.bodies.of(load.slot).descriptor)
-            order = Order(view, variant.name, *shared, steps_back=not load.awaited)
+            order = Order(view, variant.name, *shared, not load.awaited, load.bar)
             child = _launch(name, order, lambda process: place.groups.enter(name, process, limits))
             evidence = await _await_proof(child, load, lambda: place.groups.leave(name))
         except BaseException:
@@ -117,8 +117,10 @@ class WorkerProcess:
         told = asdict(evidence)
         footprint = Footprint(told.pop("peak_bytes"), evidence.memory_bytes, taken)
         proved = Proved(worker=name, load_ms=taken, **told)
-        place.footprints.note(load.pointer, variant, footprint)
-        asyncio.get_running_loop().run_in_executor(None, place.footprints.keep)
+        # What was given up has not taken yet what it would.
+        if not proved.given_up:
+            place.footprints.note(load.pointer, variant, footprint)
+            asyncio.get_running_loop().run_in_executor(None, place.footprints.keep)
         limits = place.terms.once_proved(proved.memory_bytes, deployment.probation)
         place.groups.limit(name, limits)
         worker = cls(load, proved, deployment, (child, ring, place))

@@ -22,8 +22,11 @@ from sealane_agent.slot.state import Attempt, Choice, State
 if TYPE_CHECKING:
     from typing import Any
 
-_BESIDE: Final = ("degraded", "hardware")
+_BESIDE: Final = ("degraded", "hardware", "why")
 """What came later to a choice."""
+
+_MEASURED: Final = ("p95_us", "rows_per_s", "given_up")
+"""What came later to a proof."""
 
 
 def encode_attempt(attempt: Attempt) -> str:
@@ -32,6 +35,8 @@ def encode_attempt(attempt: Attempt) -> str:
     if attempt.choice is not None:
         # Beside the choice: an agent that goes back to a version without them reads what is here.
         fields |= {name: fields["choice"].pop(name) for name in _BESIDE}
+        proved = fields["choice"]["proved"]
+        fields["measured"] = {name: proved.pop(name) for name in _MEASURED}
     return json.dumps(fields, default=_moment, sort_keys=True)
 
 
@@ -99,7 +104,8 @@ def _moment(value: object) -> str:
 
 def _choice(choice: dict[str, Any], fields: dict[str, Any]) -> Choice:
     beside: dict[str, Any] = {name: str(fields.get(name, "")) for name in _BESIDE}
-    return Choice(**(choice | beside | {"proved": Proved(**choice["proved"])}))
+    proved = Proved(**choice["proved"], **fields.get("measured", {}))
+    return Choice(**(choice | beside | {"proved": proved}))
 
 
 def _failure(fields: dict[str, Any]) -> Failure:

@@ -1,8 +1,9 @@
 """Decides when a variant that won before, here or on such a device, is proved alone. Pure.
 
-What is measured holds for one bundle on this hardware with these engines. Where the key is another
-one, or the winner is clearly slower than it was, every eligible variant is measured again. What the
-manager tells of other devices is believed no further: it says which variant comes first.
+What is measured holds for one bundle, whose digest covers its objective, on this hardware with
+these engines. Where the key is another one, or the winner is clearly slower than it was, every
+eligible variant is measured again. What the manager tells of other devices is believed no further:
+it says which variant comes first.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sealane.failure import FailureKind
 from sealane.limits import MEASURED_US
 
+from sealane_agent.ranking import keeps_limit
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sealane.bundle.types import Variant
+    from sealane.bundle.types import Objective, Variant
     from sealane.failure import Failure
     from sealane.fleet import DeviceFacts, Winner
 
@@ -32,6 +35,10 @@ SLOWER: Final = 2.0
 SLOWER_US: Final = 200
 """A winner is as it was up to this ratio, and up to these microseconds more: a device is not always
 as idle as it was."""
+
+RANKED_BY: Final = "objective"
+"""How variants are ranked: devices that rank otherwise are of another class. Earlier versions of
+the agent, whose keys do not say it, knew latency alone."""
 
 LONGEST_US: Final = 3_600_000_000
 """An hour: nothing that takes longer was ever measured here, since no load has so much time."""
@@ -71,7 +78,7 @@ class Qualified:
 def key_of(hardware: Hardware, facts: DeviceFacts) -> str:
     """One word for a class of devices on which the same variant wins."""
     engines = [(each.name, each.version, sorted(each.accelerators)) for each in facts.runtimes]
-    parts = [facts.arch, asdict(hardware), sorted(engines)]
+    parts = [facts.arch, asdict(hardware), sorted(engines), RANKED_BY]
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -92,9 +99,17 @@ def in_order(known: Qualified | None, chosen: Sequence[Variant]) -> tuple[Varian
     return tuple(sorted(chosen, key=lambda variant: variant.name != name))
 
 
-def is_settled(known: Qualified | None, best: Choice) -> bool:
-    """Whether the best so far is the last winner, about as fast as it was."""
-    return known is not None and known.variant == best.variant and _as_before(known, best.proved)
+def is_settled(known: Qualified | None, best: Choice, objective: Objective) -> bool:
+    """Whether the best so far is the last winner, about as fast as it was and as it must be."""
+    if known is None or known.variant != best.variant:
+        return False
+    return _as_before(known, best.proved) and keeps_limit(objective, best.proved)
+
+
+def why_again(known: Qualified, proved: Proved) -> str:
+    """Why the last winner serves without a comparison, for people."""
+    where = "here" if known.key else "on a device of its class"
+    return f"it won {where} before: {proved.latency_us / 1000:.3g} ms"
 
 
 def _as_before(known: Qualified, proved: Proved) -> bool:

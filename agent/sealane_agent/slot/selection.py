@@ -1,4 +1,4 @@
-"""Measures variants of one attempt, each in its own worker, and keeps the fastest one loaded."""
+"""Measures variants of one attempt, each in its own worker, and keeps the best one loaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from sealane_agent.errors import Failed
 from sealane_agent.layout import Pointer
-from sealane_agent.serving.messages import GivesWay
+from sealane_agent.ranking import bar
+from sealane_agent.serving.messages import GivesWay, Load
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.slot import variants
 from sealane_agent.slot.state import Choice
@@ -14,7 +15,7 @@ from sealane_agent.slot.state import Choice
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sealane.bundle.types import Variant
+    from sealane.bundle.types import Objective, Variant
     from sealane.failure import Failure
 
     from sealane_agent.endpoint.seam import Endpoint
@@ -27,24 +28,25 @@ LOAD_DEADLINE_S: Final = 120.0
 
 
 class Selection:
-    """Of one staging.
+    """Of one staging, by a bundle's objective.
 
     Attributes:
-        best: the fastest that has proved itself; it stands by.
+        best: the best one that has proved itself; it stands by.
         failures: of those that did not.
         passed: the same variants, each with its reason.
         tried: how many were loaded, or should have been.
+        proved: how many of them proved themselves.
     """
 
-    def __init__(self, endpoint: Endpoint, attempt: Attempt) -> None:
-        self._endpoint, self._attempt = endpoint, attempt
+    def __init__(self, endpoint: Endpoint, attempt: Attempt, objective: Objective) -> None:
+        self._endpoint, self._attempt, self._objective = endpoint, attempt, objective
         self.best: Choice | None = None
         self.failures: list[Failure] = []
         self.passed: list[Passed] = []
-        self.tried = 0
+        self.tried = self.proved = 0
 
     async def measure(self, variant: Variant) -> None:
-        """Load one more; the slower of two goes. Raises ConnectionError."""
+        """Load one more; the worse of two goes. Raises ConnectionError."""
         self.tried += 1
         # What is only compared costs nobody a warm model.
         gives_way = GivesWay.IDLE if self.best is None else GivesWay.NOTHING
@@ -55,7 +57,7 @@ class Selection:
             self.passed.append((variant, error.failure.message))
             return
         # Never more than two on trial at once: each one takes the memory of a model.
-        self.best = found if self.best is None else await self._faster(self.best, found)
+        self.best = found if self.best is None else await self._better(self.best, found)
 
     async def instead(self, chosen: Iterable[Variant]) -> None:
         """Load one in the place of what serves; only one, since nobody serves meanwhile."""
@@ -73,15 +75,18 @@ class Selection:
             raise Failed(variants.worst(self.failures))
         return self.best
 
-    async def _faster(self, one: Choice, other: Choice) -> Choice:
-        winner, loser = variants.faster(one, other)
+    async def _better(self, one: Choice, other: Choice) -> Choice:
+        winner, loser = variants.better(self._objective, one, other)
         await self._endpoint.drop(self._attempt.slot, loser.proved.worker)
         return winner
 
     async def _load(self, variant: Variant, gives_way: GivesWay) -> Choice:
         attempt = self._attempt
         pointer = Pointer(attempt.release, attempt.manifest, variant.name)
-        proved = await self._endpoint.load(attempt.slot, pointer, LOAD_DEADLINE_S, gives_way)
+        best = bar(self._objective, self.best.proved if self.best else None)
+        load = Load(attempt.slot, pointer, LOAD_DEADLINE_S, gives_way=gives_way, bar=best)
+        proved = await self._endpoint.load(load)
+        self.proved += 1
         return _choice(variant, proved)
 
 

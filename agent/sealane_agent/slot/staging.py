@@ -1,4 +1,4 @@
-"""Fetches and stages one attempt: blobs, view, and the fastest variant that proves itself."""
+"""Fetches and stages one attempt: blobs, view, and the best variant that proves itself."""
 
 from __future__ import annotations
 
@@ -16,8 +16,15 @@ from sealane.failure import Failure, FailureKind
 from sealane.limits import DEPLOYMENT_BYTES, PATCH_BYTES
 
 from sealane_agent.errors import Failed
+from sealane_agent.ranking import why
 from sealane_agent.slot import variants
-from sealane_agent.slot.qualification import MEASURING_S, in_order, is_lasting, is_settled
+from sealane_agent.slot.qualification import (
+    MEASURING_S,
+    in_order,
+    is_lasting,
+    is_settled,
+    why_again,
+)
 from sealane_agent.slot.selection import Selection
 from sealane_agent.standing_in import SENTENCE_CHARS, degraded, lost_here
 from sealane_agent.uplink.fetch import Base, fetch_all
@@ -128,7 +135,7 @@ class Staging:
         }
 
     async def prove(self, attempt: Attempt, *, interrupts: bool = False) -> Choice:
-        """Measure the eligible variants; the fastest one stays loaded.
+        """Measure the eligible variants; the best one by the bundle's objective stays loaded.
 
         The one that won before, here or on such a device, is proved first, and alone where it is
         as fast as it was.
@@ -136,23 +143,26 @@ class Staging:
         """
         bundle = await asyncio.to_thread(self._viewed, attempt)
         known = await asyncio.to_thread(self._won, attempt)
-        order = in_order(known, bundle.chosen)
-        selection, begun = Selection(self.endpoint, attempt), self.monotonic()
+        order, objective = in_order(known, bundle.chosen), bundle.deployment.objective
+        selection, begun = Selection(self.endpoint, attempt, objective), self.monotonic()
         for variant in order:
             best = selection.best
             late = self.monotonic() - begun > MEASURING_S
-            if best is not None and (late or is_settled(known, best)):
+            if best is not None and (late or is_settled(known, best, objective)):
                 break
             await selection.measure(variant)
         if selection.best is None and interrupts:
             await selection.instead(order)
         best = selection.winner()
-        if not is_settled(known, best):
+        best = replace(best, why=why(objective, best.proved, selection.proved))
+        if known is not None and is_settled(known, best, objective):
+            best = replace(best, why=why_again(known, best.proved))
+        else:
             known = await asyncio.to_thread(self._keep, attempt, selection, best)
         lost = lost_here(bundle.deployment.variants, self.facts)
-        why = [*lost, *selection.passed, *_passed_before(known, bundle.chosen)]
+        passed = [*lost, *selection.passed, *_passed_before(known, bundle.chosen)]
         hardware = known.key if known else ""
-        return replace(best, degraded=degraded(best.accelerator, why), hardware=hardware)
+        return replace(best, degraded=degraded(best.accelerator, passed), hardware=hardware)
 
     def _won(self, attempt: Attempt) -> Qualified | None:
         return self.qualifications.of(attempt.manifest) if self.qualifications else None

@@ -59,6 +59,7 @@ class Choice:
     `degraded`: why no variant for an accelerator did, of those that the device could have run.
     `hardware`: class of devices on which it won against the bundle's others; empty where this
     device has not compared them.
+    `why`: it won, for people; empty in what earlier versions wrote.
     """
 
     variant: str
@@ -68,6 +69,7 @@ class Choice:
     proved: Proved
     degraded: str = ""
     hardware: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Hash every blob again, measure the eligible variants, keep the fastest proved one warm.
+    """Hash every blob again, measure the eligible variants, keep the best proved one warm.
 
     `interrupts`: what serves may end before it, where there is no memory for both.
     """

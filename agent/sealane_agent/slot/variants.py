@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING
 from sealane.bundle.fit import obstacles
 from sealane.failure import Failure, FailureKind
 
+from sealane_agent.ranking import rank
 from sealane_agent.serving.messages import MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sealane.bundle.types import Variant
+    from sealane.bundle.types import Objective, Variant
     from sealane.fleet import DeviceFacts
 
     from sealane_agent.slot.state import Choice
+
+
+def better(objective: Objective, one: Choice, other: Choice) -> tuple[Choice, Choice]:
+    """The winner and the loser; the first one where nothing tells them apart."""
+    ordered = sorted((one, other), key=lambda each: rank(objective, each.proved))
+    return ordered[0], ordered[1]
 
 
 def why_none(variants: Sequence[Variant], facts: DeviceFacts, element: str) -> Failure:
@@ -29,14 +36,6 @@ def why_none(variants: Sequence[Variant], facts: DeviceFacts, element: str) -> F
         message=f"no variant fits this device ({obstacles(variants, facts)})",
         hint="install a runtime that the bundle has a variant for, or add a variant to the bundle",
     )
-
-
-def faster(one: Choice, other: Choice) -> tuple[Choice, Choice]:
-    """The winner and the loser: lower measured latency, then less memory, then the first."""
-    ordered = sorted(
-        (one, other), key=lambda item: (item.proved.latency_us, item.proved.memory_bytes)
-    )
-    return ordered[0], ordered[1]
 
 
 def too_large(chosen: Iterable[Variant], failures: Iterable[Failure]) -> Variant | None:

@@ -17,6 +17,7 @@ from sealane.failure import Failure, FailureKind
 from sealane_agent.errors import Failed
 from sealane_agent.layout import Pointer
 from sealane_agent.packages import agent_version
+from sealane_agent.serving.messages import Load
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.slot.selection import LOAD_DEADLINE_S
 from sealane_agent.slot.staging import malformed
@@ -88,12 +89,12 @@ class AgentStaging:
     async def prove(self, attempt: Attempt, *, interrupts: bool = False) -> Choice:  # noqa: ARG002 - as in the protocol
         """Unpack the version and start it once; raises Failed, WrongBytes or ConnectionError."""
         if attempt.manifest == PACKAGE.manifest:
-            proved = await self.endpoint.load(attempt.slot, PACKAGE, LOAD_DEADLINE_S)
+            proved = await self.endpoint.load(Load(attempt.slot, PACKAGE, LOAD_DEADLINE_S))
             return Choice(PACKAGE.variant, "sealane-agent", "cpu", _here().arch, proved)
         said = await asyncio.to_thread(self._ready, attempt)
         pointer = Pointer(attempt.release, attempt.manifest, VARIANT)
         try:
-            proved = await self.endpoint.load(attempt.slot, pointer, LOAD_DEADLINE_S)
+            proved = await self.endpoint.load(Load(attempt.slot, pointer, LOAD_DEADLINE_S))
         except LoadFailed as error:
             raise Failed(error.failure) from error
         if proved.runtime_version != said.version:

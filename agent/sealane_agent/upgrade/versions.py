@@ -21,7 +21,7 @@ from sealane.errors import BundleError
 from sealane.failure import Failure, FailureKind
 from sealane.names import AGENT_SLOT, hex_of
 
-from sealane_agent.serving.messages import GivesWay, Proved, SlotStatus, Traffic
+from sealane_agent.serving.messages import Load, Proved, SlotStatus, Traffic
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.upgrade.folder import AGENT
 from sealane_agent.upgrade.interpreter import interpreter, place_interpreter
@@ -104,20 +104,19 @@ class Versions:
             ),
         )
 
-    async def load(
-        self, _slot: str, pointer: Pointer, deadline_s: float, _gives_way: GivesWay = GivesWay.IDLE
-    ) -> Proved:
+    async def load(self, load: Load) -> Proved:
         """Unpack a version and start it once; raises LoadFailed."""
+        pointer = load.pointer
         said, tree = "", self._folder.version(pointer.manifest)
         if pointer != PACKAGE:
             await asyncio.to_thread(self._unpack, pointer, tree)
-            said = await asyncio.to_thread(_version_said, pointer, tree, deadline_s)
+            said = await asyncio.to_thread(_version_said, pointer, tree, load.deadline_s)
         self._loaded = hex_of(pointer.manifest)
         return _proved(pointer, said)
 
     async def restore(self, slot: str, pointer: Pointer, deadline_s: float) -> Proved:
         """As `load`: a version has one variant."""
-        return await self.load(slot, pointer, deadline_s)
+        return await self.load(Load(slot, pointer, deadline_s))
 
     async def mirror(self, _slot: str, _worker: str) -> SlotStatus:
         """Nothing: a version of the agent answers no requests of which there could be copies."""

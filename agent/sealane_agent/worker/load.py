@@ -6,8 +6,9 @@ import gc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from sealane.bundle.types import Measure
 from sealane.errors import BundleError
 from sealane.failure import FailureKind
 
@@ -34,11 +35,13 @@ from sealane_agent.worker.orders import Evidence, load_failed
 from sealane_agent.worker.proof import (
     NotGolden,
     largest_error,
-    median_latency_us,
     one_row,
     read_golden,
     rows_again,
+    rows_per_s,
+    times_us,
 )
+from sealane_agent.worker.timing import has_too_few_rows, is_too_slow, middle_us, p95_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from sealane.bundle.types import Deployment, Variant
 
     from sealane_agent.runtimes.base import Model, Runtime
+    from sealane_agent.serving.messages import Bar
     from sealane_agent.worker.orders import Order
     from sealane_agent.worker.priority import Priority
     from sealane_agent.worker.proof import Golden
@@ -65,12 +69,19 @@ class Loaded:
 
 
 def load(order: Order, priority: Priority) -> Loaded:
-    """Load, warm up, prove, measure; raises LoadFailed."""
+    """Load, prove, warm up, measure; raises LoadFailed.
+
+    What has lost by then is proved like the others, but neither warmed up nor measured further.
+    """
     deployment, variant = read_variant(order.view, order.variant)
     model = _load_model(order.view, deployment, variant)
     with priority.as_usual():
-        golden, evidence = _prove(model, deployment, variant, order.view)
-    models = _warm_up(model, golden, (deployment, variant, evidence))
+        golden, evidence = _prove(model, deployment, variant, order)
+    models: tuple[Model, ...] = (model,)
+    if not evidence.given_up:
+        models = _warm_up(model, golden, (deployment, variant, evidence))
+        with priority.as_usual(), _told(variant):
+            evidence = replace(evidence, **_at_work(models, golden, deployment, order.bar))
     del golden
     gc.collect()
     gc.freeze()
@@ -125,16 +136,29 @@ def _find(variant: Variant) -> Runtime:
 
 
 def _prove(
-    model: Model, deployment: Deployment, variant: Variant, view: Path
+    model: Model, deployment: Deployment, variant: Variant, order: Order
 ) -> tuple[Golden, Evidence]:
     try:
         with _told(variant):
-            golden = read_golden(deployment, view)
+            golden = read_golden(deployment, order.view)
             error = largest_error(model, golden, variant)
-            latency_us = median_latency_us(model, one_row(golden))
+            taken = times_us(model, one_row(golden), order.bar)
     except (BundleError, NotGolden) as fault:
         raise load_failed(FailureKind.PERMANENT, "golden", variant.name, fault) from fault
-    return golden, Evidence(model.version, error, latency_us, 0)
+    lost = is_too_slow(taken, order.bar)
+    found = Evidence(model.version, error, middle_us(taken), 0, p95_us=p95_us(taken))
+    return golden, replace(found, given_up=lost)
+
+
+def _at_work(
+    models: tuple[Model, ...], golden: Golden, deployment: Deployment, bar: Bar
+) -> dict[str, Any]:
+    """What all hands compute at once, where variants are ranked by it."""
+    if deployment.objective.by is not Measure.THROUGHPUT:
+        return {}
+    batch = deployment.batch_rows if golden.divisible else 0
+    rows = rows_per_s(models, rows_again(golden, batch) if batch else one_row(golden), bar)
+    return {"rows_per_s": rows, "given_up": has_too_few_rows(rows, bar)}
 
 
 def _warm_up(

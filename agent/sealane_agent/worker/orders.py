@@ -6,12 +6,13 @@ Each is one JSON object in one packet of the socket pair between the two.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from sealane.failure import Failure, FailureKind
 
+from sealane_agent.serving.messages import Bar
 from sealane_agent.serving.ring import Handles
 from sealane_agent.serving.types import LoadFailed
 
@@ -28,6 +29,7 @@ class Order:
         variant: name in its deployment.json.
         ring, bodies: descriptors that the worker has inherited; the memory of bodies it may read.
         steps_back: nobody waits for it: it goes behind the workers that answer.
+        bar: what it must beat to be measured to the end.
     """
 
     view: Path
@@ -35,6 +37,7 @@ class Order:
     ring: Handles
     bodies: int
     steps_back: bool = False
+    bar: Bar = field(default_factory=Bar)
 
     def encode(self) -> bytes:
         """One packet."""
@@ -45,8 +48,8 @@ class Order:
         """Read an order; raises ValueError, KeyError or TypeError."""
         fields: dict[str, Any] = json.loads(packet)
         handles = Handles(**fields["ring"])
-        view, variant = Path(fields["view"]), fields["variant"]
-        return cls(view, variant, handles, fields["bodies"], fields["steps_back"])
+        view, variant, bar = Path(fields["view"]), fields["variant"], Bar(**fields["bar"])
+        return cls(view, variant, handles, fields["bodies"], fields["steps_back"], bar)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,9 @@ class Evidence:
     latency_us: int
     memory_bytes: int
     peak_bytes: int = 0
+    p95_us: int = 0
+    rows_per_s: float = 0.0
+    given_up: bool = False
 
 
 Answer = Evidence | Failure

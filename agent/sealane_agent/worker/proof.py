@@ -1,10 +1,11 @@
-"""Proves a loaded model: its golden outputs within tolerance, and what one warm row costs."""
+"""Proves a loaded model: its golden outputs within tolerance, and what warm rows cost."""
 
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from statistics import median
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,24 +14,22 @@ from sealane.bundle.golden import largest_deviation, read_tensor
 from sealane.bundle.types import Tolerance
 from sealane.errors import BundleError, SealaneError
 
+from sealane_agent.worker.timing import EARLY_US, MEASURED_US, has_too_few_rows, is_timed
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from sealane.bundle.types import DataType, Deployment, TensorSpec, Variant
 
     from sealane_agent.runtimes.base import Model
+    from sealane_agent.serving.messages import Bar
 
     Arrays = Mapping[str, NDArray[Any]]
 
 ROWS_AT_ONCE: Final = 32
 """Golden rows in one inference: an engine keeps the memory of its largest batch for ever."""
-
-MEASURED_RUNS: Final = 50
-MEASURED_S: Final = 0.3
-LEAST_RUNS: Final = 3
-
 
 _EXACT: Final = Tolerance(0, 0)
 """For an output whose tolerance the bundle forgot."""
@@ -97,15 +96,37 @@ def rows_again(golden: Golden, count: int) -> Arrays:
     return {name: array[np.arange(count) % golden.rows] for name, array in golden.inputs.items()}
 
 
-def median_latency_us(model: Model, row: Arrays) -> int:
-    """Of one warm inference, in microseconds."""
+def times_us(model: Model, row: Arrays, bar: Bar) -> Sequence[int]:
+    """What warm inferences of one row take, in microseconds, until that is known well enough."""
     taken: list[int] = []
-    end = time.monotonic() + MEASURED_S
-    while len(taken) < MEASURED_RUNS and (len(taken) < LEAST_RUNS or time.monotonic() < end):
+    while not is_timed(taken, bar):
         start = time.perf_counter_ns()
         model.infer(row)
-        taken.append(time.perf_counter_ns() - start)
-    return max(1, round(median(taken) / 1000))
+        taken.append(round((time.perf_counter_ns() - start) / 1000))
+    return taken
+
+
+def rows_per_s(models: Sequence[Model], inputs: Arrays, bar: Bar) -> float:
+    """Of these inputs, again and again, by all hands at once until that is known well enough."""
+    rows, spent_s, calls = len(next(iter(inputs.values()))), 0.0, 0
+    with ThreadPoolExecutor(len(models)) as pool:
+        for until_us in (EARLY_US, MEASURED_US):
+            begun = time.monotonic()
+            until = partial(_calls_until, begun + until_us / 1e6 - spent_s, inputs)
+            calls += sum(pool.map(until, models))
+            spent_s += time.monotonic() - begun
+            if has_too_few_rows(rows * calls / spent_s, bar):
+                break
+    return rows * calls / spent_s
+
+
+def _calls_until(end: float, inputs: Arrays, model: Model) -> int:
+    """One at least."""
+    calls = 0
+    while not calls or time.monotonic() < end:
+        model.infer(inputs)
+        calls += 1
+    return calls
 
 
 def _batches(golden: Golden) -> Iterator[tuple[Arrays, Arrays]]:

@@ -71,7 +71,7 @@ class Fate:
     """What the release would do on a kind of device.
 
     Attributes:
-        variants: those that it would measure; the fastest wins.
+        variants: those that it would measure; the best by its objective wins.
         trouble: why it would fail there; empty when it should not.
         layers: files that it needs.
     """
