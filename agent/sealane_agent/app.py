@@ -84,8 +84,6 @@ def run(settings: RunSettings) -> None:
 
     Raises NotEnrolled, AlreadyRunning, JournalDamaged or OSError.
     """
-    # The session says itself why it was lost.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with alone(settings.folder):
         asyncio.run(_run(settings))
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 ANY_PORT = "127.0.0.1:0"
 
-_ADDRESS: Final = r"\S+:\d{1,5}"
+_PORT: Final = r"6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4}"
+_ADDRESS: Final = rf"\S+:(?:{_PORT})"
 
 AGENT: Final = Catalogue(
     program="sealane-agent",

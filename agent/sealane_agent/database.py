@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sealane import fileio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -23,6 +23,23 @@ def open_database(path: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+@contextmanager
+def copied(path: Path) -> Iterator[Path]:
+    """The file, with what was not yet written into it, in a folder that lasts as long as the block.
+
+    SQLite reads no file in WAL mode whose folder cannot be written. Raises OSError.
+    """
+    import shutil  # noqa: PLC0415 - a supervisor never needs it
+    import tempfile  # noqa: PLC0415 - the same
+
+    with tempfile.TemporaryDirectory(prefix="sealane-") as folder:
+        copy = Path(folder) / path.name
+        for ending in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                shutil.copyfile(f"{path}{ending}", f"{copy}{ending}")
+        yield copy
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from sealane.names import AGENT_SLOT
 from sealane_agent.config import IdentityFiles
 from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.layout import ACTIVE, LKG, Pointer
-from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.journal import looked_into
 from sealane_agent.slot.reports import why_degraded
 from sealane_agent.slot.state import State
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sealane_agent.layout import StateFolder
     from sealane_agent.serving.control_codec import EndpointStatus
     from sealane_agent.serving.messages import SlotStatus
+    from sealane_agent.slot.journal import Journal
     from sealane_agent.slot.state import SlotRecord
 
 
@@ -65,13 +66,10 @@ async def look(folder: StateFolder) -> Overview:
     who = IdentityFiles(folder.identity).read()
     endpoint = await _endpoint(folder)
     serving = {status.slot: status for status in endpoint.slots} if endpoint else {}
-    journal = Journal(folder.journal)
-    try:
+    with looked_into(folder.journal) as journal:
         names = sorted({*journal.slots(), *folder.slots()})
         slots = tuple(slot_overview(folder, journal, name, serving.get(name)) for name in names)
         unsent = journal.pending()
-    finally:
-        journal.close()
     return Overview(
         device=who.device,
         fleet=who.fleet,

@@ -48,8 +48,7 @@ def parse_words(text: object, name: str, most: int) -> str:
 def check_length(length: timedelta) -> None:
     """Raise InvalidName when nobody may hold for so long from now on."""
     if not timedelta(0) < length <= LONGEST:
-        seconds = length.total_seconds()
-        raise InvalidName(f"a hold lasts at most {LONGEST.days} days, not {seconds:g} s")
+        raise InvalidName(f"a hold ends later than now, and within {LONGEST.days} days")
 
 
 def concerning(holds: Iterable[Hold], slot: str) -> tuple[Hold, ...]:

@@ -10,12 +10,15 @@ import pytest
 from cryptography import x509
 from sealane.trust.identity import load_certificate, make_csr, new_key, peer_of
 from sealane.wire.v1 import enrol_pb2
+from sealane_agent.cli.main import main
+from sealane_manager.identity.ca import Issuer
 from support.clock import MovableClock
 from support.device import apply, enrol
 from support.manager import running_manager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sealane.trust.token import JoinToken
     from support.manager import RunningManager
@@ -164,3 +167,19 @@ def test_a_name_outside_the_grammar_is_refused(manager: RunningManager, name: st
         enrol(manager.token(), name)
 
     assert refusal(call)[0] is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("which", ["authority", "name"])
+def test_who_does_not_prove_to_be_the_manager_is_not_said_to_be_away(
+    which: str, manager: RunningManager, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = manager.token()
+    if which == "authority":
+        token = replace(token, ca=Issuer.create(tmp_path / "ca", "other").certificate)
+    else:
+        token = replace(token, address=token.address.replace("127.0.0.1", "localhost"))
+    given = ["enroll", "--token", token.encode(), "--state", str(tmp_path / "state")]
+    assert main(given) == 4
+    said = capsys.readouterr().err
+    assert f"{token.address} does not prove to be this fleet's manager" in said
+    assert said.count("\n") == 2

@@ -98,6 +98,15 @@ def test_a_slot_is_asked_to_go_back_and_refuses_what_it_cannot(tmp_path: Path) -
     asyncio.run(story())
 
 
+def test_a_request_that_is_too_long_is_answered_so(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path) as (path, _):
+            with pytest.raises(Refused, match="at most 4096 bytes"):
+                await asks(path, {"hold": ASKED | {"reason": "x" * 5000}})
+
+    asyncio.run(story())
+
+
 def test_a_hold_is_asked_for_shown_and_released(tmp_path: Path) -> None:
     async def story() -> None:
         async with door(tmp_path, late=("cam", "gate")) as (path, holds):

@@ -110,5 +110,6 @@ def test_an_archive_is_its_owners_and_keeps_the_end_of_a_long_text(tmp_path: Pat
     assert texts["support/a.txt"].endswith("newest\n")
     assert "old" not in texts["support/a.txt"]
     assert texts["support/b.txt"] == STRUCK
-    with pytest.raises(Refused):
-        support.begin(path)
+    with pytest.raises(Refused), support.begin(path):
+        pass
+    assert path.exists()

@@ -98,3 +98,11 @@ def test_a_manifest_of_other_bytes_is_found(folder: StateFolder, manifest: Manif
     other, _ = manifest_of(tiny_files(2, tiny_deployment()))
     folder.blob(manifest.digest).write_bytes(other.content)
     assert "manifest has changed" in about(folder, "cam active").says
+
+
+def test_a_device_that_has_not_met_its_manager_yet_is_not_told_to_enrol_again(
+    folder: StateFolder,
+) -> None:
+    (found,) = verify(folder)
+    assert (found.check, found.level) == ("trust", Level.WARNING)
+    assert "start the agent" in found.hint

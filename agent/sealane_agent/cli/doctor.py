@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sealane_agent.cli.folder import add_state, state_folder
+from sealane_agent.config import IdentityFiles
 from sealane_agent.diagnosis.findings import EXIT_CODES, worst
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from sealane_agent.diagnosis.integrity import verify  # noqa: PLC0415 - TUF is slow to import
 
-    return _say(arguments, verify(state_folder(arguments)))
+    folder = state_folder(arguments)
+    IdentityFiles(folder.identity).read()
+    return _say(arguments, verify(folder))
 
 
 def _say(arguments: argparse.Namespace, findings: Iterable[Finding]) -> int:

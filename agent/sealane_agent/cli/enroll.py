@@ -71,7 +71,9 @@ def _wait() -> Callable[[Waiting], None]:
 def _text(arguments: argparse.Namespace) -> str:
     path: Path | None = arguments.token_file
     if path is not None:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8", errors="replace") as file:
             return file.read(JOIN_TOKEN_CHARS + 2)
     given = str(arguments.token)
-    return sys.stdin.read(JOIN_TOKEN_CHARS + 2) if given == "-" else given
+    if given != "-":
+        return given
+    return sys.stdin.buffer.read(JOIN_TOKEN_CHARS + 2).decode(errors="replace")

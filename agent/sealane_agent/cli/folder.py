@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from sealane.errors import InvalidName
 from sealane.service import become_owner
 
 from sealane_agent.cli.configured import add_config, add_option, configured
@@ -12,6 +14,9 @@ from sealane_agent.layout import StateFolder
 
 if TYPE_CHECKING:
     import argparse
+
+SOCKET_PATH_BYTES: Final = 107
+"""The longest path that Linux gives a unix socket."""
 
 
 def add_state(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +26,17 @@ def add_state(parser: argparse.ArgumentParser) -> None:
 
 
 def state_folder(arguments: argparse.Namespace) -> StateFolder:
-    """The folder that was named; root goes on as its owner."""
+    """The folder that was named; root goes on as its owner.
+
+    Raises InvalidName when the sockets in it would have longer paths than a socket can have.
+    """
     folder = StateFolder(Path(str(configured(arguments)["state"])).absolute())
+    room = SOCKET_PATH_BYTES - len(os.fsencode(folder.inference_socket))
+    if room < 0:
+        most = len(os.fsencode(folder.root)) + room
+        raise InvalidName(
+            f"the state folder's path is too long: its sockets leave room for {most} bytes",
+            hint="choose a shorter one with --state",
+        )
     become_owner(folder.root)
     return folder

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sealane.errors import InvalidName
+from sealane.names import parse_slot
 
 from sealane_agent.cli.configured import configured
 from sealane_agent.cli.folder import add_state, state_folder
 from sealane_agent.config import IdentityFiles
 from sealane_agent.diagnosis import logs
 from sealane_agent.log import plain_line
-from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.journal import looked_into
 from sealane_agent.zone import device_zone
 
 if TYPE_CHECKING:
-    import argparse
     from datetime import tzinfo
 
     from sealane_agent.diagnosis.loglines import LogLine
@@ -37,23 +39,29 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     said.set_defaults(handler=_logs)
     for parser in (history, said):
         add_state(parser)
-        parser.add_argument("--slot", default="", help="this slot only")
+        parser.add_argument("--slot", type=_slot, default="", help="this slot only")
         parser.add_argument("--lines", type=_count, default=100, help="how many (default 100)")
         parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if not 0 < count <= MOST:
-        raise ValueError(text)
-    return count
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MOST):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number from 1 to {MOST}")
+    return int(text)
+
+
+def _slot(text: str) -> str:
+    try:
+        return parse_slot(text) if text else ""
+    except InvalidName as error:
+        raise argparse.ArgumentTypeError(f"{error}: {error.hint}") from error
 
 
 def _history(arguments: argparse.Namespace) -> int:
     folder = state_folder(arguments)
     IdentityFiles(folder.identity).read()
     zone = device_zone(str(configured(arguments)["clock.zone"]))
-    with closing(Journal(folder.journal)) as journal:
+    with looked_into(folder.journal) as journal:
         lines = journal.history(arguments.slot, arguments.lines)
     for line in lines:
         _write(_object(line) if arguments.json else _text(line, zone))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from sealane.errors import KitError
 
 from sealane_agent.cli.folder import add_state, state_folder
 from sealane_agent.config import IdentityFiles
@@ -25,12 +27,19 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(handler=_import)
 
 
+def _opened(path: Path) -> BinaryIO:
+    """A file; of anything else there might be no end, or no beginning."""
+    if not path.is_file() and path.exists():
+        raise KitError(f"{path} is no file", hint="name the kit, not a folder or a device")
+    return path.open("rb")
+
+
 def _import(arguments: argparse.Namespace) -> int:
     from sealane_agent.kit.shelf import Shelf  # noqa: PLC0415 - other commands need no TUF
     from sealane_agent.store import Store  # noqa: PLC0415 - the same
 
     # Opened before root goes on as the service's user, who may not read the medium.
-    with arguments.kit.open("rb") as file:
+    with _opened(arguments.kit) as file:
         folder = state_folder(arguments)
         who = IdentityFiles(folder.identity).read()
         index = Shelf(folder).put(file, who.device, Store(folder))

@@ -7,12 +7,14 @@ agent does not answer, 5 warnings (doctor, verify).
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName, SealaneError, TokenError, TrustError
 
+from sealane_agent.cli.trouble import told
 from sealane_agent.errors import AlreadyEnrolled, Refused, Unreachable
 
 if TYPE_CHECKING:
@@ -53,13 +55,15 @@ _CODES: Final[tuple[tuple[type[SealaneError], int], ...]] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    parsed = _parser(words).parse_args(words)
+    # Each command says itself what became of its calls.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
+        parsed = _parser(words).parse_args(words)
         return int(parsed.handler(parsed))
     except SealaneError as error:
         return _complain(str(error), error.hint, _code(error))
     except OSError as error:
-        return _complain(str(error), "", 1)
+        return _complain(*told(error), 1)
     except KeyboardInterrupt:
         return 1
 

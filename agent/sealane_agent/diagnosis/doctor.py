@@ -17,7 +17,7 @@ from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.slot.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sealane_agent.diagnosis.findings import Finding
     from sealane_agent.diagnosis.reach import Way
@@ -31,15 +31,26 @@ def examine(folder: StateFolder, way: Way) -> Iterator[Finding]:
     """Every finding; changes nothing, and needs neither manager, supervisor nor endpoint."""
     identity, membership = measure.certificates(folder)
     yield from identity
-    yield measure.clock(folder)
-    yield measure.disk(folder)
-    yield measure.journal(folder)
-    yield from measure.runtimes(folder, _needed(folder))
+    if not folder.root.is_dir():
+        return
+    yield from _tried("clock", lambda: (measure.clock(folder),))
+    yield from _tried("disk", lambda: (measure.disk(folder),))
+    yield from _tried("journal", lambda: (measure.journal(folder),))
+    yield from _tried("runtimes", lambda: measure.runtimes(folder, _needed(folder)))
     yield from measure.worker_limits(folder)
-    with suppress(SealaneError):  # said above, by the part that is broken
+    with suppress(SealaneError, OSError):  # said above, by the part that is broken
         yield from judge_overview(asyncio.run(overview.look(folder)))
     if membership is not None:
         yield from reach.walk(way, membership)
+
+
+def _tried(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """What a look finds; what keeps it from looking is a finding, too."""
+    try:
+        yield from look()
+    except OSError as error:
+        hint = "the folder and all in it must belong to the service's user: chown -R"
+        yield failed(check, f"it cannot be looked at: {error}", hint)
 
 
 def judge_overview(seen: Overview) -> Iterator[Finding]:

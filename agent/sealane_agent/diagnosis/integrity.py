@@ -17,6 +17,7 @@ from sealane.bundle.fit import needed
 from sealane.bundle.manifest import DEPLOYMENT_PATH, layer_at, parse_manifest
 from sealane.errors import BundleError, InvalidName, TrustError
 from sealane.names import AGENT_SLOT, PACKAGE_MANIFEST, hex_of
+from sealane.trust.held import CACHE
 from sealane.trust.holdings import Holdings
 
 from sealane_agent.diagnosis.findings import failed, warning, well
@@ -50,7 +51,10 @@ def verify(folder: StateFolder) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="sealane-") as scratch:
         cache = Path(scratch)
         holdings = _holdings(folder, cache)
-        if isinstance(holdings, TrustError):
+        if not folder.slots() and not (folder.trust / CACHE / "timestamp.json").exists():
+            hint = "start the agent: it comes with its first session"
+            yield warning("trust", "there is no metadata of the release authority yet", hint)
+        elif isinstance(holdings, TrustError):
             yield failed("trust", str(holdings), holdings.hint or "enrol this device again")
         else:
             yield well("trust", "the release authority's metadata is signed and whole")

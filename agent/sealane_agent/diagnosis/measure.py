@@ -16,6 +16,7 @@ from sealane.trust.authorities import parse_authorities
 from sealane.trust.identity import BACKDATED
 
 from sealane_agent.config import IdentityFiles
+from sealane_agent.database import copied
 from sealane_agent.diagnosis.findings import (
     ClockReading,
     DiskReading,
@@ -39,6 +40,7 @@ from sealane_agent.store import RESERVE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from sealane.fleet import RuntimeFact
 
@@ -88,14 +90,21 @@ def journal(folder: StateFolder) -> Finding:
     if not folder.journal.is_file():
         return well("journal", "there is none yet")
     try:
-        with closing(sqlite3.connect(f"file:{folder.journal}?mode=ro", uri=True)) as database:
-            said = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
+        said = _checked(folder.journal)
+    except sqlite3.OperationalError:  # a disk that cannot be written keeps SQLite from looking
+        with copied(folder.journal) as copy:
+            said = _checked(copy)
     except sqlite3.Error as error:
         said = str(error)
     if said == "ok":
         return well("journal", "it is whole")
     hint = "move it away and start again: the slots' pointers keep the models serving"
     return failed("journal", f"it is damaged: {said}", hint)
+
+
+def _checked(path: Path) -> str:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
 
 
 def runtimes(folder: StateFolder, needed: Mapping[str, str]) -> tuple[Finding, ...]:

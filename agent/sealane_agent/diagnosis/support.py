@@ -10,7 +10,7 @@ import io
 import json
 import os
 import tarfile
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
@@ -42,13 +42,23 @@ _MACHINE: Final = ("/proc/meminfo", "/proc/loadavg", "/proc/uptime", "/proc/self
 _CUT: Final = "[the beginning is left out]\n"
 
 
-def begin(path: Path) -> BinaryIO:
-    """A new file for its owner's eyes; raises Refused when there is one already."""
+@contextmanager
+def begin(path: Path) -> Iterator[BinaryIO]:
+    """A new file for its owner's eyes, gone again when the block fails.
+
+    Raises Refused when there is one already.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
     except FileExistsError as error:
         raise Refused(f"{path} is there already", hint="name another file: -o") from error
-    return os.fdopen(descriptor, "wb")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def write(file: BinaryIO, parts: Iterable[tuple[str, str]]) -> None:

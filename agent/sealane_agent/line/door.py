@@ -92,9 +92,10 @@ class Door:
             while line := await reader.readline():
                 _say(writer, await self._answer(line, kept))
                 await writer.drain()
-        except (ConnectionError, ValueError, asyncio.CancelledError):
-            # Gone, or a line without an end, or the supervisor ends: the connection does too.
-            pass
+        except ValueError:
+            _say(writer, {"error": f"a request has at most {REQUEST_BYTES} bytes", "hint": ""})
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # gone, or the supervisor ends: the connection does too
         finally:
             self._open -= 1
             await self._forget(kept)

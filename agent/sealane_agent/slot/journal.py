@@ -7,7 +7,7 @@ event enters the outbox in the transaction of the change that it reports, so nei
 from __future__ import annotations
 
 import sqlite3
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -20,7 +20,7 @@ from sealane.limits import EVENTS_PER_MESSAGE, OUTBOX_EVENTS
 from sealane.names import Digest
 from sealane.trust.documents import Quarantined
 
-from sealane_agent.database import open_database, transaction
+from sealane_agent.database import copied, open_database, transaction
 from sealane_agent.errors import DiskTrouble, JournalDamaged
 from sealane_agent.slot import history
 from sealane_agent.slot.encoding import decode_attempt, decode_body, encode_attempt, encode_body
@@ -323,6 +323,19 @@ def _holds(rows: Iterable[tuple[str, str, str, str, str]]) -> tuple[Hold, ...]:
 
 def _hold_row(hold: Hold) -> tuple[str, str, str, str, str]:
     return hold.id, hold.slot, hold.owner, hold.reason, hold.until.isoformat()
+
+
+@contextmanager
+def looked_into(path: Path) -> Iterator[Journal]:
+    """A journal for who only reads; where its disk cannot be written, a copy of it elsewhere."""
+    try:
+        found = Journal(path)
+    except DiskTrouble:
+        with copied(path) as copy, closing(Journal(copy)) as journal:
+            yield journal
+        return
+    with closing(found) as journal:
+        yield journal
 
 
 def _opened(path: Path) -> sqlite3.Connection:

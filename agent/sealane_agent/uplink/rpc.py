@@ -63,6 +63,8 @@ _CHANNELS: Final = 2
 
 _OF_DATES: Final = ("certificate has expired", "certificate is not yet valid")
 
+_OF_OTHERS: Final = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
+
 _HINT_KEY: Final = "sealane-hint-bin"
 
 _UNREACHABLE: Final = frozenset(
@@ -351,6 +353,12 @@ def _unanswered(address: str, error: grpc.RpcError) -> Refused | Unreachable:
     if error.code() not in _UNREACHABLE:
         return Refused(_reason(error), hint=_hint(error))
     reason = _reason(error)
+    if any(words in reason for words in _OF_OTHERS) and not clock_hint(reason):
+        return Unreachable(
+            f"what answers at {address} does not prove to be this fleet's manager",
+            hint="is the address right? another manager, or something that intercepts TLS, answers"
+            " there; if the manager has another name or authority now, ask for a new join token",
+        )
     return Unreachable(
         f"the manager at {address} does not answer ({reason})",
         hint=clock_hint(reason)

@@ -99,7 +99,8 @@ def parse_index(content: bytes) -> Index:
             _sized(blobs, MAX_BLOBS, BLOB_BYTES),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SealaneError) as error:
-        raise KitError(f"its index is malformed: {error!r:.120}", hint=_HINT) from error
+        why = "it is no text" if isinstance(error, UnicodeDecodeError) else f"{error!r:.120}"
+        raise KitError(f"its index is malformed: {why}", hint=_HINT) from error
     if index.until.tzinfo is None:
         raise KitError("its index is malformed: a time without a zone", hint=_HINT)
     return index

@@ -83,7 +83,9 @@ class Terms:
         if not 0 < self.uses <= MAX_USES:
             raise SealaneError(f"a join token has 1 to {MAX_USES} uses, not {self.uses}")
         if not timedelta(0) < self.lifetime <= MAX_LIFETIME:
-            raise SealaneError(f"a join token lives at most {MAX_LIFETIME.days} days")
+            raise SealaneError(
+                f"a join token lives for some time, and at most {MAX_LIFETIME.days} days"
+            )
 
 
 @dataclass(frozen=True, slots=True)

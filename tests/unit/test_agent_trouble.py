@@ -1,0 +1,180 @@
+"""What goes wrong at a device is one line that says what to do, and never a traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from sealane import fileio
+from sealane.errors import KitError
+from sealane.fleet import SlotReport
+from sealane.kit.index import parse_index
+from sealane.names import DeviceId
+from sealane_agent.cli.folder import SOCKET_PATH_BYTES
+from sealane_agent.cli.main import main
+from sealane_agent.cli.trouble import told
+from sealane_agent.config import Identity, IdentityFiles
+from sealane_agent.diagnosis import doctor, support
+from sealane_agent.diagnosis.findings import Level
+from sealane_agent.diagnosis.reach import Way
+from sealane_agent.layout import StateFolder
+from sealane_agent.slot.journal import Entry, Journal, looked_into
+from support.agent_fakes import CAM, START
+from support.disks import FailingDisk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "hint"),
+    [
+        (OSError(errno.ENOENT, "No such file or directory", "/x"), "/x: no such file", ""),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on dev", "free some"),
+        (OSError(errno.EROFS, "Read-only file system", "/x"), "/x: read-only", "mount it"),
+        (PermissionError(errno.EACCES, "Permission denied", b"/x"), "/x: permission", "as root"),
+        (OSError("gone"), "gone", ""),
+    ],
+)
+def test_what_the_system_refused_is_said_with_its_file_and_what_to_do(
+    error: OSError, text: str, hint: str
+) -> None:
+    said = told(error)
+    assert said[0].startswith(text)
+    assert (hint in said[1]) if hint else said[1] == ""
+
+
+def test_a_token_file_of_any_bytes_is_no_token_and_no_crash(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(b"\xff\xfe\x00slj1_")
+    assert main(["enroll", "--state", str(tmp_path / "s"), "--token-file", str(path)]) == 2
+    assert "error: a join token begins with slj1_" in capsys.readouterr().err
+    assert main(["enroll", "--state", str(tmp_path / "s"), "--token-file", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}: is a directory\n"
+
+
+@pytest.mark.parametrize("command", ["status", "run", "history"])
+def test_a_state_folder_whose_sockets_could_not_be_made_is_refused_at_once(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longest = SOCKET_PATH_BYTES - len("/run/inference.sock")
+    fits = str(tmp_path / "x").ljust(longest, "x")
+    assert main([command, "--state", f"{fits}x"]) == 2
+    said = capsys.readouterr().err
+    assert f"its sockets leave room for {longest} bytes" in said
+    assert main([command, "--state", fits]) == 1
+    assert "holds no enrolled device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--lines", "0", "no number from 1 to 10000"),
+        ("--lines", "9" * 5000, "no number from 1 to 10000"),
+        ("--lines", "-1", "no number from 1 to 10000"),
+        ("--slot", "CAM", "not a slot name"),
+    ],
+)
+def test_a_wrong_option_of_history_is_a_usage_error_in_words(
+    option: str, value: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["history", f"{option}={value}"])
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["65536", "99999", "-1", "x"])
+def test_a_port_that_no_machine_has_is_refused_before_anything_starts(
+    port: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--state", str(tmp_path), "--rest", f"127.0.0.1:{port}"]) == 1
+    assert "must be host:port" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_device_is_said_to_be_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", "--state", str(tmp_path)]) == 1
+    assert "holds no enrolled device" in capsys.readouterr().err
+    (finding,) = doctor.examine(StateFolder(tmp_path / "nowhere"), nowhere())
+    assert (finding.check, finding.level) == ("certificates", Level.FAILED)
+
+
+def nowhere() -> Way:
+    def fail(*_: object) -> tuple[str, ...]:
+        raise AssertionError("nobody is asked")
+
+    return Way(fail, fail, fail, fail)
+
+
+def test_what_a_doctor_may_not_read_is_a_finding_and_it_looks_at_the_rest(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    (folder.trust / "highwater.json").mkdir(parents=True)
+    found = {each.check: each for each in doctor.examine(folder, nowhere())}
+    assert found["clock"].level is Level.FAILED
+    assert "chown -R" in found["clock"].hint
+    assert {"disk", "journal", "runtimes"} <= found.keys()
+
+
+def enrolled(tmp_path: Path) -> StateFolder:
+    folder = StateFolder(tmp_path)
+    folder.identity.mkdir()
+    IdentityFiles(folder.identity).description.write_bytes(
+        Identity(DeviceId("box-1"), "plant", "127.0.0.1:1").encode()
+    )
+    return folder
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Iterator[StateFolder]:
+    """A device whose journal has a line that only its WAL holds, on a disk that takes no more."""
+    folder = enrolled(tmp_path)
+    journal = Journal(folder.journal)
+    journal.write(Entry(CAM, None, START, SlotReport(CAM, "idle")))
+    with fileio.using(FailingDisk({"execute": 1})):
+        yield folder
+    journal.close()
+
+
+def test_a_journal_whose_disk_cannot_be_written_is_still_read(unwritable: StateFolder) -> None:
+    with looked_into(unwritable.journal) as journal:
+        assert journal.slots() == (CAM,)
+
+
+def test_status_is_shown_from_a_disk_that_cannot_be_written(
+    unwritable: StateFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--state", str(unwritable.root)]) == 0
+    assert "slot        cam: idle" in capsys.readouterr().out
+
+
+def test_half_an_archive_for_support_is_not_left_behind(tmp_path: Path) -> None:
+    path = tmp_path / "support.tar.gz"
+
+    def parts() -> Iterator[tuple[str, str]]:
+        yield "a.txt", "half"
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError, match="full"), support.begin(path) as file:
+        support.write(file, parts())
+    assert not path.exists()
+
+
+def test_what_is_no_file_is_no_kit_and_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    for path in (pipe, tmp_path):
+        assert main(["import", str(path), "--state", str(tmp_path)]) == 1
+        assert f"error: {path} is no file" in capsys.readouterr().err
+
+
+def test_a_kits_index_that_is_no_text_is_not_printed() -> None:
+    with pytest.raises(KitError) as refused:
+        parse_index(b'{"id":"\xff' + b"x" * 5000)
+    assert str(refused.value) == "its index is malformed: it is no text"
