@@ -133,10 +133,12 @@ class Machine:
             connection.close()
 
 
-def enrolled(manager: RunningManager, state: Path) -> Machine:
-    """A machine that has just become a device."""
-    token = manager.token().encode()
-    done = agent("enroll", "--state", str(state), "--name", "press-7", "--token", token)
+def enrolled(
+    manager: RunningManager, state: Path, name: str = "press-7", line: str = ""
+) -> Machine:
+    """A machine that has just become a device, of a line where one is named."""
+    token = manager.token({"line": line} if line else None).encode()
+    done = agent("enroll", "--state", str(state), "--name", name, "--token", token)
     assert done.returncode == 0, done.stderr
     return Machine(state)
 
