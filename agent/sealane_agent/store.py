@@ -186,7 +186,8 @@ class Store:
             target = building / layer.path
             fileio.make_folder(target.parent)
             fileio.link(self._folder.blob(layer.digest), target)
-        for folder in {(building / layer.path).parent for layer in layers} | {building}:
+        folders = {(building / layer.path).parent for layer in layers} | {building}
+        for folder in sorted(folders):  # in the same order each time, so that it can be repeated
             fileio.sync_folder(folder)
         fileio.remove_tree(view)
         fileio.rename(building, view)

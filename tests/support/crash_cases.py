@@ -1,4 +1,8 @@
-"""Every operation of every act, with every fault: runs the cases and says what went wrong."""
+"""Every operation of every act, with every fault: runs the cases and says what went wrong.
+
+Until its fault a case is what the act is without one. So a case that ends the process begins where
+that leaves it, which was noted in one pass over the act; `run_case` lives through it all.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 from sealane import fileio
 from sealane_agent.layout import StateFolder
 from support.crash_acts import ACTS
+from support.crash_deaths import Witness
 from support.crash_device import Device, Promises
-from support.crash_disk import CUTS, KILLS, Died, Fault, FaultyDisk
+from support.crash_disk import CUTS, ERRORS, KILLS, Died, Fault, FaultyDisk
 from support.crash_model import Image, Loss, Model
 from support.crash_plant import Plant, ca_folder
 from support.crash_promises import STATE, at_rest, scratch
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.crash_acts import Act
+    from support.crash_deaths import Death, Place
     from support.crash_disk import Operation
 
 _NO_CHANCE: Final = Random(0)  # noqa: S311 - a cut that takes everything draws nothing
@@ -95,16 +101,61 @@ def enumerate_act(name: str, faults: Collection[Fault]) -> Found:
     """Let every operation of an act fail in each of these ways, each in a case of its own."""
     operations, problems = operations_of(name), []
     cases = [
-        (operation.leaves(fault, at), Case(fault, at))
+        (operation.leaves(fault, at), (fault, at))
         for at, operation in enumerate(operations, 1)
         for fault in faults
         if operation.can(fault)
     ]
     distinct = dict(reversed(cases))
-    for case in distinct.values():
-        where = f"{name}, operation {case.at} ({operations[case.at - 1]}), {case.fault}"
-        problems += [f"{where}: {problem}" for problem in run_case(name, case)]
+    deaths = deaths_of(name, {*distinct.values()})
+    for fault, at in distinct.values():
+        where = f"{name}, operation {at} ({operations[at - 1]}), {fault}"
+        death = deaths.pop((fault, at), None)
+        found = run_case(name, Case(fault, at)) if death is None else live_on(name, death)
+        problems += [f"{where}: {problem}" for problem in found]
     return Found(len(operations), len(cases), len(distinct), tuple(problems))
+
+
+def deaths_of(name: str, wanted: Collection[Place]) -> dict[Place, Death]:
+    """What each of these faults leaves of a device; of those that do not end it, nothing."""
+    deadly = frozenset(place for place in wanted if place[0] not in ERRORS)
+    if not deadly:
+        return {}
+    start, plant = start_of(name), start_of(name).plant.copy()
+    with scratch() as root:
+        start.image.write(root / "a")
+        disk = Witness(Model(root / "a"), plant.clock, wanted=deadly)
+        device = Device(plant, StateFolder(root / "a" / STATE), disk, start.promises.copy())
+        disk.device = device
+        _run(act_named(name), device)
+        device.close()
+    assert [*map(str, disk.operations)] == [*map(str, operations_of(name))], f"{name} is by chance"
+    return disk.deaths
+
+
+def live_on(name: str, death: Death) -> list[str]:
+    """A device that has died is started again, up to the end of the act; what went wrong."""
+    act, plant = act_named(name), death.plant
+    with scratch() as root:
+        place = root / "b"
+        death.image.write(place)
+        model = death.model or Model(place)
+        model.root = place
+        disk = FaultyDisk(model, plant.clock)
+        device = Device(plant, StateFolder(place / STATE), disk, death.promises)
+        device.problems += at_rest(death.image, device)
+        _start_again(device, switched_on=death.model is None)
+        _run(act, device)
+        return judged(act, start_of(name), device)
+
+
+def died_of(name: str, case: Case) -> Device:
+    """The device of a case after its death, for looking at it: it lies nowhere any more."""
+    with scratch() as root:
+        device = _begin(start_of(name), root / "a", case)
+        _run(act_named(name), device)
+        device.close()
+        return device
 
 
 def run_case(name: str, case: Case) -> list[str]:
@@ -168,11 +219,18 @@ def _restarted(device: Device, root: Path, case: Case) -> Device:
         device.promises,
         device.problems,
     )
-    if disk.fault in CUTS:
-        again.plant.lines.clear()
-        again.plant.boots += 1
-        again.plant.endpoint.start()
+    _start_again(again, switched_on=disk.fault in CUTS)
     return again
+
+
+def _start_again(device: Device, *, switched_on: bool) -> None:
+    """What is new around a device when its process begins; `switched_on`: all its processes."""
+    plant = device.plant
+    if switched_on:
+        plant.lines.clear()
+        plant.boots += 1
+    if switched_on or plant.endpoint.keeping:
+        plant.endpoint.start()
 
 
 def _undo_closing(image: Image, root: Path) -> None:

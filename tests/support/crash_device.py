@@ -26,6 +26,7 @@ from sealane_agent.recollection import Recollection
 from sealane_agent.runtimes.ability import Ability, able
 from sealane_agent.slot.actions import Tools
 from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.qualification import Hardware
 from sealane_agent.slot.qualifications import Qualifications
 from sealane_agent.slot.reports import Speaker
 from sealane_agent.slot.staging import Staging
@@ -64,6 +65,11 @@ _FACTS = DeviceFacts(
     "x86_64", "linux", 2, 2**32, (RuntimeFact("onnxruntime", "1.32.0", ("cpu",)),), ""
 )
 _ENGINE = Ability(("cpu",), opset=26, ir_version=14)
+
+
+def _hardware(usable: int) -> Hardware:
+    """The same on every machine that runs this."""
+    return Hardware("a processor", usable, drivers="")
 
 
 class _Steady:
@@ -310,7 +316,8 @@ class Device:
         """Its engines are asked where it does not remember what they said."""
         remembered = Recollection(self.state.engines, self._log)
         runtimes = able(_FACTS.runtimes, remembered, lambda _: _ENGINE)
-        return Qualifications(self.state, replace(_FACTS, runtimes=runtimes), self._log)
+        facts = replace(_FACTS, runtimes=runtimes)
+        return Qualifications(self.state, facts, self._log, _hardware)
 
     def _telemetry(self, verifier: Verifier) -> Telemetry:
         plant = self.plant

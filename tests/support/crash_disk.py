@@ -146,63 +146,63 @@ class FaultyDisk(Disk):
     # The seam
 
     def make_folder(self, path: Path, mode: int) -> None:
-        with _Step(self, "make folder", path):
+        with Step(self, "make folder", path):
             super().make_folder(path, mode)
             self.model.made(path)
 
     def sync_folder(self, path: Path) -> None:
-        with _Step(self, "sync folder", path):
+        with Step(self, "sync folder", path):
             self.model.folder_synced(path)
 
     def open(self, path: Path, flags: int, mode: int) -> int:
-        with _Step(self, "open", path):
+        with Step(self, "open", path):
             descriptor = super().open(path, flags, mode)
             self.model.opened(path, descriptor)
             self._paths[descriptor] = path
         return descriptor
 
     def write(self, descriptor: int, content: ReadableBuffer) -> int:
-        half = memoryview(content)[: len(memoryview(content)) // 2]
-        with _Step(self, "write", self._paths[descriptor], lambda: os.write(descriptor, half)):
+        half = half_of(content)
+        with Step(self, "write", self._paths[descriptor], lambda: os.write(descriptor, half)):
             return super().write(descriptor, content)
 
     def sync(self, descriptor: int) -> None:
         path = self._paths[descriptor]
-        with _Step(self, "sync", path, lambda: self.model.sync_failed(descriptor)):
+        with Step(self, "sync", path, lambda: self.model.sync_failed(descriptor)):
             self.model.synced(descriptor)
 
     def link(self, source: Path, target: Path) -> None:
-        with _Step(self, "link", target):
+        with Step(self, "link", target):
             super().link(source, target)
             self.model.linked(source, target)
 
     def rename(self, source: Path, target: Path) -> None:
-        with _Step(self, "rename", target):
+        with Step(self, "rename", target):
             super().rename(source, target)
             self.model.renamed(source, target)
 
     def unlink(self, path: Path) -> None:
-        with _Step(self, "unlink", path):
+        with Step(self, "unlink", path):
             super().unlink(path)
             self.model.removed(path)
 
     def remove_folder(self, path: Path) -> None:
-        with _Step(self, "remove folder", path):
+        with Step(self, "remove folder", path):
             super().remove_folder(path)
             self.model.removed(path)
 
     def execute(self, database: Database, statement: str) -> None:
         assert isinstance(database, sqlite3.Connection)
-        path = Path(database.execute("PRAGMA database_list").fetchone()[2])
+        path = _path_of(database)
 
         def torn() -> None:
-            wal = path.with_name(f"{path.name}-wal")
+            wal = log_of(database)
             before = wal.read_bytes() if wal.exists() else b""
             database.execute(statement)
             if wal.exists():
-                self._torn_file = (wal, _half_way(before, wal.read_bytes()))
+                self._torn_file = (wal, half_way(before, wal.read_bytes()))
 
-        with _Step(self, "execute", path, torn):
+        with Step(self, "execute", path, torn):
             database.execute(statement)
             (synchronous,) = database.execute("PRAGMA synchronous").fetchone()
             self.model.committed(path, synchronous)
@@ -211,7 +211,7 @@ class FaultyDisk(Disk):
 
     _torn_file: tuple[Path, bytes] | None = None
 
-    def before(self, step: _Step) -> None:
+    def before(self, step: Step) -> None:
         """Count the operation, and fail before it has happened."""
         self.require_alive()
         path = _relative(step.path, self.model.root)
@@ -250,8 +250,7 @@ class FaultyDisk(Disk):
 
     def _what_is_left(self) -> Image:
         if self.fault in LOSSES:
-            luck = Random(self.at)  # noqa: S311 - which losses, the same in every run
-            return self.model.after_power_cut(LOSSES[self.fault], luck)
+            return self.model.after_power_cut(LOSSES[self.fault], luck(self.at))
         image = Image.of(self.model.root)
         if self._torn_file is not None:
             path, content = self._torn_file
@@ -259,7 +258,7 @@ class FaultyDisk(Disk):
             image.files[name] = (image.files[name][0], content)
         return image
 
-    def _raise(self, step: _Step) -> None:
+    def _raise(self, step: Step) -> None:
         assert self.fault is not None
         code, message = ERRORS[self.fault]
         if step.kind == "execute":
@@ -267,7 +266,7 @@ class FaultyDisk(Disk):
         raise OSError(code, os.strerror(code), str(step.path))
 
 
-class _Step:
+class Step:
     """One operation: what comes before it, and what comes after."""
 
     def __init__(
@@ -283,11 +282,34 @@ class _Step:
             self.disk.after()
 
 
+def luck(at: int) -> Random:
+    """Decides which losses a cut at that operation brings, the same in every run."""
+    return Random(at)  # noqa: S311 - see above
+
+
+def half_of(content: ReadableBuffer) -> memoryview:
+    """What a torn write brings to the disk."""
+    return memoryview(content)[: len(memoryview(content)) // 2]
+
+
+def log_of(database: Database) -> Path:
+    """The write-ahead log of a sqlite file; it may not exist."""
+    path = _path_of(database)
+    return path.with_name(f"{path.name}-wal")
+
+
+def _path_of(database: Database) -> Path:
+    assert isinstance(database, sqlite3.Connection)
+    return Path(database.execute("PRAGMA database_list").fetchone()[2])
+
+
 def _relative(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path.name)
+    below = len(root.parts)
+    inside = path.parts[:below] == root.parts
+    return "/".join(path.parts[below:]) if inside else os.path.relpath(path, root)
 
 
-def _half_way(before: bytes, after: bytes) -> bytes:
+def half_way(before: bytes, after: bytes) -> bytes:
     """The file when half of what changed had reached the disk."""
     padded = before.ljust(len(after), b"\0")[: len(after)]
     changed = np.flatnonzero(np.frombuffer(padded, np.uint8) != np.frombuffer(after, np.uint8))

@@ -16,7 +16,6 @@ from sealane_agent.serving.footprints import Footprints
 from sealane_agent.serving.messages import Traffic
 from sealane_agent.worker.contract import read_variant
 from support.agent_fakes import FakeEndpoint
-from support.crash_disk import Died
 from support.workers import MACHINE
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ class Endpoint(FakeEndpoint):
         held: versions that must not be activated now.
         measures: it writes down what models take of memory. Not in every act: each load would
             bring the same operations once more.
+        keeping: it writes that now: who dies here is its process, too.
     """
 
     state: StateFolder | None = None
@@ -50,6 +50,7 @@ class Endpoint(FakeEndpoint):
     wrong: list[str] = field(default_factory=list)
     windows: list[tuple[str, Window]] = field(default_factory=list)
     measures: bool = False
+    keeping: bool = False
 
     def copy(self) -> Endpoint:
         """The same processes, once more."""
@@ -68,7 +69,7 @@ class Endpoint(FakeEndpoint):
     def start(self) -> None:
         """Begin from the pointers, as after the device was switched on."""
         assert self.state is not None
-        self.loaded, self.statuses = {}, {}
+        self.loaded, self.statuses, self.keeping = {}, {}, False
         for slot in self.state.slots():
             pointer = read_pointer(self.state, slot)
             self.begin(slot, pointer)
@@ -126,11 +127,9 @@ class Endpoint(FakeEndpoint):
         _, variant = read_variant(self.state.view(pointer.manifest), pointer.variant)
         kept = Footprints(self.state, MACHINE)
         kept.note(pointer, variant, Footprint(peak=2000, steady=1000, load_ms=20))
-        try:
-            kept.keep()
-        except Died:
-            self.start()  # its process ended too, and begins again from the pointers
-            raise
+        self.keeping = True
+        kept.keep()
+        self.keeping = False
 
     def _require_supervisor(self) -> None:
         assert self.disk is not None

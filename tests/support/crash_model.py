@@ -7,14 +7,16 @@ was at its last commit under synchronous=FULL.
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from random import Random
 
 FULL = 2
@@ -84,13 +86,21 @@ class Image:
     def of(cls, root: Path) -> Image:
         """A real folder's content, everything kept."""
         image = cls()
-        for path in sorted(root.rglob("*")):
-            name = str(path.relative_to(root))
-            if path.is_dir():
+        for name, entry in _below(root):
+            if entry.is_dir():
                 image.folders.append(name)
-            elif path.is_file() and not name.endswith(_NOT_KEPT):
-                image.files[name] = (path.stat().st_ino, path.read_bytes())
+            elif entry.is_file() and not name.endswith(_NOT_KEPT):
+                image.files[name] = (entry.inode(), (root / name).read_bytes())
         return image
+
+
+def _below(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """All that is in a folder, by its path there; folders before what is in them, in order."""
+    for entry in sorted(os.scandir(root), key=attrgetter("name")):
+        yield entry.name, entry
+        if entry.is_dir():
+            for name, each in _below(root / entry.name):
+                yield f"{entry.name}/{name}", each
 
 
 class Model:
@@ -103,19 +113,25 @@ class Model:
         self._open: dict[int, File] = {}
         self._serial = 0
         nodes: dict[int, File] = {}
-        for path in sorted(root.rglob("*")):
+        for name, entry in _below(root):
             node: Node = Folder()
-            if path.is_file():
-                node = nodes.setdefault(path.stat().st_ino, self._new(path.read_bytes()))
-            parent = self._folder(path.parent)
+            if entry.is_file():
+                node = nodes.setdefault(entry.inode(), self._new((root / name).read_bytes()))
+            parent = self._folder(root / name, above=1)
             assert parent is not None
-            parent.names[path.name] = parent.synced[path.name] = node
+            parent.names[entry.name] = parent.synced[entry.name] = node
+
+    def copy(self) -> Model:
+        """The same at this moment; what is open stays open for nobody."""
+        twin = copy.copy(self)
+        twin._top, twin._open = copy.deepcopy(self._top), {}
+        return twin
 
     # What was done
 
     def made(self, path: Path) -> None:
         """A folder was made; it may have existed."""
-        if (parent := self._folder(path.parent)) is not None:
+        if (parent := self._folder(path, above=1)) is not None:
             parent.names.setdefault(path.name, Folder())
 
     def folder_synced(self, path: Path) -> None:
@@ -125,7 +141,7 @@ class Model:
 
     def opened(self, path: Path, descriptor: int) -> None:
         """A file was opened for writing, and made if it was not there."""
-        parent = self._folder(path.parent)
+        parent = self._folder(path, above=1)
         node = parent.names.setdefault(path.name, self._new()) if parent else self._new()
         assert isinstance(node, File)
         node.dirty = True
@@ -153,7 +169,7 @@ class Model:
 
     def removed(self, path: Path) -> None:
         """A name is gone."""
-        if (parent := self._folder(path.parent)) is not None:
+        if (parent := self._folder(path, above=1)) is not None:
             parent.names.pop(path.name, None)
 
     def committed(self, database: Path, synchronous: int) -> None:
@@ -211,22 +227,23 @@ class Model:
         for path in judge.strays(folder, prefix):
             image.files[path] = (hash(path), judge.stray_content(path))
 
-    def _folder(self, path: Path) -> Folder | None:
-        """The folder of that path; None outside of what is modelled."""
-        if not path.is_relative_to(self.root):
+    def _folder(self, path: Path, above: int = 0) -> Folder | None:
+        """The folder of that path, or so many above it; None outside of what is modelled."""
+        parts, root = path.parts, self.root.parts
+        if parts[: len(root)] != root or len(parts) - above < len(root):
             return None
         node: Node | None = self._top
-        for name in path.relative_to(self.root).parts:
+        for name in parts[len(root) : len(parts) - above]:
             node = node.names.get(name) if isinstance(node, Folder) else None
         return node if isinstance(node, Folder) else None
 
     def _take(self, path: Path) -> Node:
-        parent = self._folder(path.parent)
+        parent = self._folder(path, above=1)
         assert parent is not None
         return parent.names[path.name]
 
     def _put(self, path: Path, node: Node) -> None:
-        parent = self._folder(path.parent)
+        parent = self._folder(path, above=1)
         assert parent is not None
         parent.names[path.name] = node
 

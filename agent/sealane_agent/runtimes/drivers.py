@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _NODES: Final = ("dev/nvidia*", "dev/dri/renderD*", "dev/accel/accel*")
+_MULTIARCH: Final = "usr/lib/*-linux-gnu*"
 _LIBRARIES: Final = (
-    *("usr/lib/*/libcuda.so.1", "usr/lib64/libcuda.so.1", "usr/lib/libcuda.so.1"),
-    *("usr/lib/*/libOpenCL.so.1", "etc/OpenCL/vendors/*.icd", "usr/lib/*/libze_intel_*.so.1"),
+    *(f"{_MULTIARCH}/libcuda.so.1", "usr/lib64/libcuda.so.1", "usr/lib/libcuda.so.1"),
+    *(f"{_MULTIARCH}/libOpenCL.so.1", "etc/OpenCL/vendors/*.icd"),
+    f"{_MULTIARCH}/libze_intel_*.so.1",
 )
 _KERNEL: Final = "sys/module/nvidia/version"
 _BOOT: Final = "proc/sys/kernel/random/boot_id"

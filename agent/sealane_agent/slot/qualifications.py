@@ -20,6 +20,8 @@ from sealane_agent.slot.qualification import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealane.fleet import DeviceFacts, Winner
     from sealane.names import Digest
 
@@ -35,10 +37,17 @@ class Qualifications:
 
     Attributes:
         facts: what the device is.
+        look: says what measurements depend on, for so many processors; blocks.
     """
 
-    def __init__(self, folder: StateFolder, facts: DeviceFacts, log: Log | None = None) -> None:
-        self.facts, self._folder = facts, folder
+    def __init__(
+        self,
+        folder: StateFolder,
+        facts: DeviceFacts,
+        log: Log | None = None,
+        look: Callable[[int], Hardware] = hardware,
+    ) -> None:
+        self.facts, self._folder, self._look = facts, folder, look
         self._file = Recollection(folder.qualified, log)
         self._lock = Lock()
         self._known: dict[str, Qualified] | None = None
@@ -88,4 +97,4 @@ class Qualifications:
         usable = self.facts.cpus
         with suppress(OSError, ValueError, KeyError, TypeError):
             usable = int(json.loads(self._folder.endpoint_addresses.read_bytes())["processors"])
-        return hardware(usable)
+        return self._look(usable)
