@@ -173,8 +173,11 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         check(asked.file, asked.root, asked.older)
-    except (Wrong, OSError, ValueError, KeyError, TypeError) as error:
+    except (Wrong, ValueError, KeyError, TypeError) as error:
         print(f"WRONG: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"cannot be read: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     return 0
 

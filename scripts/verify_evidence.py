@@ -241,8 +241,11 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         check(asked.folder, asked.root)
-    except (Wrong, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (Wrong, ValueError, KeyError, TypeError, AttributeError) as error:
         print(f"WRONG: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"cannot be read: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     return 0
 

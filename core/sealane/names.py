@@ -31,6 +31,9 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _WORD: Final = r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?"
 _NAME: Final = re.compile(_WORD)
 _MODEL: Final = re.compile(rf"{_WORD}/{_WORD}")
+_LABEL_HINT: Final = (
+    "use up to 64 of a-z, A-Z, 0-9, '-', '_' and '.', beginning and ending with a letter or digit"
+)
 _LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 _MAX_VERSION: Final = 2**31 - 1
 
@@ -74,8 +77,9 @@ def parse_family(text: str) -> str:
 
 def _name(text: str, what: str) -> str:
     if not _NAME.fullmatch(text):
+        article = "an" if what[0] in "aeiou" else "a"
         raise InvalidName(
-            f"{text[:80]!r} is not a {what} name",
+            f"{text[:80]!r} is not {article} {what} name",
             hint="use up to 64 of a-z, 0-9, '-', '_' and '.', beginning and ending with a-z or 0-9",
         )
     return text
@@ -85,7 +89,7 @@ def parse_label(key: str, value: str) -> tuple[str, str]:
     """Return the label, or raise InvalidName."""
     _name(key, "label")
     if not _LABEL_VALUE.fullmatch(value):
-        raise InvalidName(f"{value[:80]!r} is not a value for label {key}")
+        raise InvalidName(f"{value[:80]!r} is not a value for label {key}", hint=_LABEL_HINT)
     return key, value
 
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 import threading
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,19 @@ if TYPE_CHECKING:
 
     from support.manager import RunningManager
     from typer.testing import Result
+
+
+@contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """No file may grow beyond that, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signals = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, signals)
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +270,7 @@ def test_a_device_is_held_shown_and_released_and_a_wrong_end_is_a_sentence(
     wrong = sealane("device", "hold", "held-1", "--until", "tonight", "--reason", "x")
     assert "'tonight' is no moment" in wrong.stderr
     nobody = sealane("device", "hold", "site=oslo", "--until", "1h", "--reason", "x")
-    assert nobody.stderr.splitlines()[0] == "error: that means no device"
+    assert nobody.stderr.splitlines()[0] == "error: no device matches 'site=oslo'"
 
 
 def test_a_device_whose_slot_had_nothing_before_is_not_rolled_back(
@@ -282,3 +298,41 @@ def test_a_calendar_is_set_shown_and_removed_and_a_wrong_one_is_a_sentence(
     assert "is no time zone" in wrong.stderr
     assert sealane("calendar", "remove", "porto", "--reason", "over").exit_code == 0
     assert parsed(sealane("calendar", "list", "-o", "json")) == []
+
+
+def test_an_export_that_is_cut_off_leaves_nothing(
+    manager: RunningManager, sealane: Callable[..., Result], tmp_path: Path
+) -> None:
+    del manager
+    kept = tmp_path / "log"
+    kept.write_text("the one of yesterday")
+    with limited_files(256):
+        done = sealane("audit", "export", str(kept))
+    assert done.exit_code == 1
+    assert kept.read_text() == "the one of yesterday"
+    assert list(tmp_path.iterdir()) == [kept]
+    assert sealane("audit", "export", str(kept)).exit_code == 0
+    assert kept.read_bytes().count(b"\n") > 1
+
+
+def test_the_gate_of_a_rollout_that_it_never_moved_says_so(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    manager.enrolled("unjudged", {"test": "unjudged"})
+    started = parsed(
+        sealane(
+            *("rollout", "start", "demo/tiny@1", "--slot", "cam", "--selector", "test=unjudged"),
+            *("--stages", "100%", "-o", "json"),
+        )
+    )
+    done = sealane("gate", "explain", started["id"])
+    assert "has judged nothing so far" in done.stderr
+    assert sealane("rollout", "abort", started["id"]).exit_code == 0
+
+
+def test_a_password_is_not_asked_for_where_nobody_sits(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    done = sealane("user", "add", "ada", "--state", str(manager.state.root))
+    assert done.exit_code == 3
+    assert "--password-stdin" in done.stderr

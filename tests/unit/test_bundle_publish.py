@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,22 @@ def test_a_version_that_is_listed_is_refused_before_anything_is_sent(tmp_path: P
     with pytest.raises(Refused, match="listed already"):
         publish(order(tiny_bundle(tmp_path / "two", 2)), desk, SIGNER, silent)
     assert desk.calls == []
+
+
+@pytest.mark.parametrize(
+    ("slots", "requires"), [((), {"cpus": 2}), ((SlotName("cam"),), {}), ((), {})]
+)
+def test_a_listed_release_keeps_its_slots_and_requirements(
+    tmp_path: Path, slots: tuple[SlotName, ...], requires: dict[str, int]
+) -> None:
+    desk, folder = FakeDesk(), tiny_bundle(tmp_path / "one")
+    first = replace(order(folder), requires={"cpus": 2})
+    publish(first, desk, SIGNER, silent)
+    before = desk.metadata
+    with pytest.raises(Refused, match="listed already, for slot cam, requiring cpus=2"):
+        publish(replace(first, slots=slots, requires=requires), desk, SIGNER, silent)
+    assert desk.metadata == before
+    publish(first, desk, SIGNER, silent)
 
 
 def test_a_release_of_another_model_is_refused(tmp_path: Path) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sealane_manager.cli.output import Format, emit
-
-if TYPE_CHECKING:
-    import pytest
+import pytest
+import typer
+from sealane_manager.cli.output import Exit, Format, emit, reported
 
 COLUMNS = ("id", "end_of_lease", "reason")
 
@@ -25,3 +22,21 @@ def test_into_a_pipe_a_row_is_one_line_however_long(capsys: pytest.CaptureFixtur
 def test_a_table_without_rows_has_its_heads(capsys: pytest.CaptureFixture[str]) -> None:
     emit([], COLUMNS, Format.TABLE)
     assert capsys.readouterr().out.split() == ["ID", "END", "OF", "LEASE", "REASON"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "hint: free some space first"),
+        (OSError(2, "No such file or directory", "x.npz"), "No such file or directory: x.npz"),
+    ],
+)
+def test_what_the_system_did_not_do_is_one_line_with_what_to_do(
+    error: OSError, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended, reported():
+        raise error
+    assert ended.value.exit_code == Exit.FAILED
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Errno" not in told

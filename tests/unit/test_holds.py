@@ -12,7 +12,7 @@ import pytest
 from sealane.errors import InvalidName
 from sealane.holds import Hold
 from sealane.settings import ConfigurationError
-from sealane_agent.cli.hold import until
+from sealane_agent.cli.hold import hold_line, until
 from sealane_agent.errors import DiskTrouble, Refused
 from sealane_agent.line.holds import MAX_HOLDS, Holds
 from sealane_agent.line.requests import Ask, Release, Show, parse_request
@@ -213,3 +213,9 @@ def test_the_devices_zone_is_the_one_that_is_set_or_the_machines(tmp_path: Path)
     assert moment.astimezone(device_zone("", tmp_path / "missing")).hour == 0
     with pytest.raises(ConfigurationError, match=r"Mars/Olympus"):
         device_zone("Mars/Olympus")
+
+
+def test_a_hold_is_shown_with_the_minute_that_was_asked_for() -> None:
+    hold = {"id": "h1", "slot": "cam", "owner": "press 7", "reason": "batch 12"}
+    shown = hold_line(hold | {"until": "2026-11-27T21:59:59.981+00:00"}, ZoneInfo("UTC"))
+    assert shown == "h1  cam until 2026-11-27 22:00  press 7: batch 12"

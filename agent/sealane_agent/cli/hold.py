@@ -9,7 +9,7 @@ import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sealane.errors import InvalidName
+from sealane.errors import InvalidName, SealaneError
 
 from sealane_agent.cli.configured import configured
 from sealane_agent.cli.folder import add_state, state_folder
@@ -55,7 +55,7 @@ def _hold(arguments: argparse.Namespace) -> int:
     }
     answer = ask(state_folder(arguments).line_socket, {"hold": asked})
     late = ", ".join(answer.pop("too_late"))
-    _print(arguments, answer | {"too_late": late}, [_line(answer, zone)])
+    _print(arguments, answer | {"too_late": late}, [hold_line(answer, zone)])
     if late:
         sys.stderr.write(f"too late for {late}: a release is being activated there\n")
     return 0
@@ -64,14 +64,16 @@ def _hold(arguments: argparse.Namespace) -> int:
 def _holds(arguments: argparse.Namespace) -> int:
     zone = device_zone(str(configured(arguments)["clock.zone"]))
     answer = ask(state_folder(arguments).line_socket, {"holds": True})
-    _print(arguments, answer, [_line(hold, zone) for hold in answer["holds"]])
+    _print(arguments, answer, [hold_line(hold, zone) for hold in answer["holds"]])
     return 0
 
 
 def _release(arguments: argparse.Namespace) -> int:
     answer = ask(state_folder(arguments).line_socket, {"release": arguments.id})
     if not answer["released"]:
-        raise InvalidName(f"there is no hold {arguments.id[:40]!r}", hint="see `holds`")
+        raise SealaneError(
+            f"there is no hold {arguments.id[:40]!r}", hint="see `sealane-agent holds`"
+        )
     _print(arguments, answer, [f"{arguments.id} is released"])
     return 0
 
@@ -105,7 +107,9 @@ def _print(arguments: argparse.Namespace, answer: dict[str, Any], lines: list[st
         sys.stdout.write(f"{text}\n")
 
 
-def _line(hold: dict[str, Any], zone: tzinfo) -> str:
-    until_text = datetime.fromisoformat(hold["until"]).astimezone(zone).strftime("%Y-%m-%d %H:%M")
+def hold_line(hold: dict[str, Any], zone: tzinfo) -> str:
+    """One hold as people read it; its end to the nearest minute."""
+    end = datetime.fromisoformat(hold["until"]) + timedelta(seconds=30)
+    until_text = f"{end.astimezone(zone):%Y-%m-%d %H:%M}"
     where = hold["slot"] or "every slot"
     return f"{hold['id']}  {where} until {until_text}  {hold['owner']}: {hold['reason']}"

@@ -23,6 +23,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add_state(parser)
     parser.add_argument("--output", "-o", choices=("text", "json"), default="text")
     parser.add_argument(
+        "--json", action="store_const", dest="output", const="json", help="print JSON"
+    )
+    parser.add_argument(
         "--check",
         action="store_true",
         help="end with code 1 unless the supervisor runs and the endpoint answers",

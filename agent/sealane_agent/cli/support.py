@@ -25,7 +25,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "support", help="write what helps to understand this device, without secrets"
     )
     add_state(parser)
-    parser.add_argument("--output", "-o", type=Path, help="file (default: support-DEVICE-TIME)")
+    parser.add_argument(
+        "--output", "-o", type=Path, help="file (default: support-DEVICE-TIME.tar.gz)"
+    )
     parser.set_defaults(handler=_support)
 
 

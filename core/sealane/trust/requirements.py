@@ -73,3 +73,6 @@ _JUDGES: Final[Mapping[str, Callable[..., str | None]]] = {
 }
 """Every key that may stand in `requires`. A list is met by one of its values, but that of
 instructions by all."""
+
+KNOWN: Final = tuple(sorted(_JUDGES))
+"""What agents of this version can judge."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 from sealane import fileio
@@ -90,11 +90,27 @@ def export(
         found = _verified(manager, root, context_folder(context) / SEEN)
         out = sys.stdout.buffer
         if file != Path("-"):
-            out = stack.enter_context(file.open("wb"))
+            out = stack.enter_context(_whole(file))
         for line in _exported(manager, found, root):
             out.write(line + b"\n")
     if file != Path("-"):
         typer.echo(f"wrote {found.entries} entries to {file}")
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[BinaryIO]:
+    """A file that appears when it is whole; what is no ordinary file is written into as it is."""
+    partial = file.with_name(f"{file.name}.partial")
+    if file.exists() and not file.is_file():
+        partial = file
+    try:
+        with partial.open("wb") as out:
+            yield out
+        if partial != file:
+            partial.replace(file)
+    finally:
+        if partial != file:
+            partial.unlink(missing_ok=True)
 
 
 @app.command("declare-loss")

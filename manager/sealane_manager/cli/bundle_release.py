@@ -12,6 +12,7 @@ from sealane.bundle.check import check_agent_layout, check_layout
 from sealane.bundle.layout import read_layout
 from sealane.bundle.manifest import AGENT_ARTIFACT
 from sealane.names import ReleaseName, hex_of, parse_slot
+from sealane.trust.requirements import KNOWN
 
 from sealane_manager.bundle import publish as publishing
 from sealane_manager.cli import changes as words
@@ -161,6 +162,13 @@ def _order(
 ) -> publishing.PublishOrder:
     slots, requires = where
     needs = {key: _requirement(value) for key, value in parse_labels(requires or []).items()}
+    for key in sorted({*needs} - {*KNOWN}):
+        errors.print(
+            f"warning: agents of this version do not know the requirement {shown(key)!r},"
+            f" so none of them runs the release; they know {', '.join(KNOWN)}",
+            style="yellow",
+            markup=False,
+        )
     with reported():
         name = ReleaseName.parse(release)
         places = tuple(parse_slot(text) for text in slots or ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -100,7 +101,11 @@ def canonical(value: object) -> bytes:
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise SealaneError(f"{folder} is not empty", hint="name a new folder")
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    try:
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    except BaseException:  # nobody takes the half for the whole
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

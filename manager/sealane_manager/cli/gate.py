@@ -73,6 +73,11 @@ def _compared(said: JudgementRecord) -> str:
 
 
 def _chosen(rollout: str, judgements: tuple[JudgementRecord, ...], number: int) -> JudgementRecord:
+    if not judgements:
+        raise SealaneError(
+            f"the gate of {rollout} has judged nothing so far",
+            hint="it speaks when it moves a rollout: see `sealane rollout show`",
+        )
     if number >= len(judgements):
         raise SealaneError(
             f"the gate of {rollout} has said {len(judgements)} things so far",

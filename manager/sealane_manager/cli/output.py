@@ -5,13 +5,14 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by policy, 4 unreachable, 5 somet
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sys
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -23,6 +24,9 @@ from sealane_manager.errors import Refused, Unreachable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
+
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Exit(IntEnum):
@@ -88,8 +92,8 @@ def reported() -> Iterator[None]:
         _end(error, Exit.FAILED)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        errors.print(f"error: {error.strerror or error}{where}", markup=False)
-        raise typer.Exit(Exit.FAILED) from error
+        hint = "free some space first" if error.errno in _FULL else ""
+        _end(SealaneError(f"{error.strerror or error}{where}", hint=hint), Exit.FAILED)
 
 
 def _end(error: SealaneError, code: Exit) -> None:

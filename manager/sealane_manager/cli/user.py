@@ -11,6 +11,7 @@ from sealane.clock import SystemClock
 
 from sealane_manager.cli.output import Format, OutputOption, emit, reported
 from sealane_manager.cli.people import NameArgument, SitesOption, StateOption, here, kept
+from sealane_manager.errors import Refused
 from sealane_manager.people.access import Role, parse_grant
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ def _accounts(state: Path) -> Iterator[Accounts]:
 def _password(*, stdin: bool) -> str:
     if stdin:
         return sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty():
+        raise Refused(
+            "there is nobody to ask for the password",
+            hint="let --password-stdin read it from the standard input",
+        )
     asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     return asked
 
@@ -55,8 +61,8 @@ def add(
     password_stdin: StdinOption = False,
 ) -> None:
     """Let somebody log in."""
-    password = _password(stdin=password_stdin)
     with reported(), _accounts(state) as accounts:
+        password = _password(stdin=password_stdin)
         grant = parse_grant(role, site or ())
         accounts.add_user(name, grant, password, here())
     typer.echo(f"{name} may log in as {grant}")
@@ -65,8 +71,8 @@ def add(
 @app.command()
 def password(name: NameArgument, state: StateOption, password_stdin: StdinOption = False) -> None:
     """Give a user another password; ends the user's sessions."""
-    new = _password(stdin=password_stdin)
     with reported(), _accounts(state) as accounts:
+        new = _password(stdin=password_stdin)
         accounts.set_password(name, new, here())
     typer.echo(f"{name} has a new password")
 

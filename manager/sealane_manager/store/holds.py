@@ -75,7 +75,9 @@ class Holds(Sight):
         with self._database.write() as session:
             concerned = _meant(session, order.selector)
             if not concerned:
-                raise NotKnown("that means no device", hint="see `sealane device list`")
+                raise NotKnown(
+                    f"no device matches {order.selector!r}", hint="see `sealane device list`"
+                )
             session.connection().execute(delete(HoldRow).where(col(HoldRow.until) <= by.at))
             count = session.connection().execute(select(func.count()).select_from(HoldRow))
             if int(count.scalar() or 0) >= MAX_HOLDS:

@@ -45,7 +45,8 @@ def with_release(  # noqa: PLR0913, PLR0917 - the parts of one signed statement,
     metadata = submission.parse(Targets, current)
     path = release.target_path
     listed = metadata.signed.targets.get(path)
-    if listed is not None and listed.hashes != {"sha256": hex_of(manifest.digest)}:
+    hashes = {"sha256": hex_of(manifest.digest)}
+    if listed is not None and listed.hashes != hashes:
         raise Refused(
             f"{release} is listed already",
             hint="a release never changes: publish the new bytes under the next version",
@@ -55,10 +56,25 @@ def with_release(  # noqa: PLR0913, PLR0917 - the parts of one signed statement,
         "requires": dict(requires),
         "size": manifest.config.size + sum(layer.size for layer in manifest.layers),
     }
-    hashes = {"sha256": hex_of(manifest.digest)}
+    if listed is not None and listed.custom != custom:
+        raise Refused(
+            f"{release} is listed already, for {_terms(listed.custom or {})}",
+            hint="a release never changes: name the same, or publish it under the next version",
+        )
     target = TargetFile(len(manifest.content), hashes, path, {"custom": custom})
     metadata.signed.targets[path] = target
     return _next(metadata, signer)
+
+
+def _terms(custom: Mapping[str, Any]) -> str:
+    slots, requires = custom.get("slots", []), custom.get("requires", {})
+    where = "any slot" if ANY_SLOT in slots else f"slot {', '.join(map(str, slots))}"
+    needs = (f"{key}={_listed(value)}" for key, value in sorted(requires.items()))
+    return f"{where}, requiring {', '.join(needs)}" if requires else where
+
+
+def _listed(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def without_release(current: bytes, release: ReleaseName, signer: Signer | None) -> bytes:
