@@ -6,7 +6,7 @@ import asyncio
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sealane import fileio
@@ -459,5 +459,28 @@ def test_a_hold_of_the_manager_keeps_a_release_waiting_until_the_manager_ends_it
             site.want(site.wish(2), holds=())
             assert await run.hear()
             await run.settled((2, 2))
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("news", [{"degraded": "its card is gone"}, {"active": None}])
+def test_what_serves_changes_without_a_transition_and_is_said_at_once(
+    site: Site, news: dict[str, Any]
+) -> None:
+    async def story() -> None:
+        await serve(site, 1)
+        async with site.supervisor() as run:
+            await run.settled((1, 1))
+            await run.wait_for(
+                lambda: any(each.active_release for each in run.supervisor.reports())
+            )
+            pending = run.journal.pending()
+            site.said.clear()
+            site.endpoint.statuses[CAM] = replace(site.endpoint.statuses[CAM], **news)
+            run.supervisor.look()
+            await asyncio.wait_for(site.said.wait(), 60)
+            assert run.journal.pending() == pending
+            (told,) = run.supervisor.reports()
+            assert told.degraded == news.get("degraded", "")
 
     asyncio.run(story())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,6 +90,7 @@ class FakeDevice:
     """Takes up the documents that it is told to; notes the others too."""
 
     useful: bool = True
+    report: SlotReport = REPORT
     accepted: list[tuple[bytes, str]] = field(default_factory=list)
     nonces: int = 0
 
@@ -97,7 +98,7 @@ class FakeDevice:
         return HELLO
 
     def reports(self) -> tuple[SlotReport, ...]:
-        return (REPORT,)
+        return (self.report,)
 
     def new_nonce(self) -> str:
         self.nonces += 1
@@ -232,6 +233,56 @@ def test_heartbeats_come_at_the_managers_pace(talk: Talk) -> None:
             line.answer(welcome(heartbeat_s=0.1))
             beats = await line.has_said(Heartbeat, 2)
             assert beats[0] == Heartbeat((REPORT,))
+
+    asyncio.run(story())
+
+
+def test_what_no_event_tells_is_told_at_once_and_only_when_it_is_news(talk: Talk) -> None:
+    async def story() -> None:
+        async with talk.running() as line:
+            line.answer(welcome(heartbeat_s=3600.0))
+            await line.has_said(AssignmentRequest)
+            talk.session.said()  # nothing is different
+            talk.device.report = replace(REPORT, degraded="its card is gone")
+            talk.session.said()
+            (told,) = await line.has_said(Heartbeat)
+            assert told == Heartbeat((talk.device.report,))
+
+    asyncio.run(story())
+
+
+def test_what_an_event_has_told_is_not_told_again(talk: Talk) -> None:
+    async def story() -> None:
+        async with talk.running() as line:
+            line.answer(welcome(heartbeat_s=3600.0))
+            await line.has_said(AssignmentRequest)
+            talk.device.report = SlotReport(CAM, "staged")
+            talk.journal.write(Entry(CAM, None, START, talk.device.report))
+            talk.session.said()
+            await line.has_said(Events)
+            talk.device.report = SlotReport(CAM, "staged", degraded="its card is gone")
+            talk.session.said()
+            (told,) = await line.has_said(Heartbeat)
+            assert told == Heartbeat((talk.device.report,))
+
+    asyncio.run(story())
+
+
+def test_what_flickers_costs_one_heartbeat_more_between_two_that_are_due(talk: Talk) -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        async with talk.running() as line:
+            line.answer(welcome(heartbeat_s=2.0))
+            await line.has_said(AssignmentRequest)
+            talk.device.report = replace(REPORT, degraded="its card is gone")
+            talk.session.said()
+            await line.has_said(Heartbeat)
+            early = loop.time()
+            talk.device.report = REPORT
+            talk.session.said()
+            beats = await line.has_said(Heartbeat, 2)
+            assert loop.time() - early > 1.5, "the next keeps its time: 2 s, less a fifth"
+            assert beats[1] == Heartbeat((REPORT,))
 
     asyncio.run(story())
 

@@ -104,6 +104,7 @@ class Site:
     def __post_init__(self) -> None:
         self.folder = StateFolder(self.root)
         self.key = new_key()
+        self.said = asyncio.Event()
 
     def bundle(self, version: int) -> Manifest:
         """Put a bundle into the source of blobs."""
@@ -169,7 +170,7 @@ class Site:
             now=lambda: datetime.now(UTC),
             chance=lambda: 0.0,
             pause=lambda _: None,
-            said=lambda: None,
+            said=self.said.set,
             address=lambda: "127.0.0.1:8000",
             holds=holds.of,
             order_holds=holds.order,

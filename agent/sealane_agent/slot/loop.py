@@ -16,7 +16,7 @@ from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.serving.messages import SlotStatus, Traffic
 from sealane_agent.slot.going_back import by_operator, obstacle
 from sealane_agent.slot.plan import plan, resumed
-from sealane_agent.slot.reports import report, why_degraded
+from sealane_agent.slot.reports import report, told, why_degraded
 from sealane_agent.slot.state import ENDED, AskDocument, Enter, Observed, Rest, SlotRecord, State
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class SlotLoop:
         self._trouble = 0
         self._resumed, self._doubt = False, True
         self._acted: Action | None = None
+        self._noticed: object = None
         self._turned, self._patience = asyncio.get_running_loop().time(), STUCK_S
         self.record = SlotRecord(slot)
         # Said in the first Hello, which does not wait for the first look.
@@ -162,6 +163,14 @@ class SlotLoop:
             degraded=why_degraded(self.record, serving, active),
         )
         self.seen = replace(self.seen, quiet_s=self._quiet())
+        self._notice()
+
+    def _notice(self) -> None:
+        """Tell of what no transition tells: what serves, on what, and what the slot waits for."""
+        now = told(self.report)
+        if now != self._noticed:
+            self._noticed = now
+            self._tools.said()
 
     def _pointers(self) -> tuple[Pointer | None, Pointer | None]:
         folder = self._tools.folder.pointer(self.slot, ACTIVE).parent

@@ -51,6 +51,11 @@ def report(slot: SlotName, attempt: Attempt | None, seen: Observed, now: datetim
     )
 
 
+def told(said: SlotReport) -> object:
+    """What the manager must hear at once when it is different: all but the last known good."""
+    return (said.state, said.active_release, said.attempt_release, said.failure, said.degraded)
+
+
 def why_degraded(record: SlotRecord, serving: SlotStatus | None, active: Pointer | None) -> str:
     """Why what serves is on the CPU and not where it should be; empty when it is.
 

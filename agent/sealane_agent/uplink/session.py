@@ -20,19 +20,22 @@ from sealane.fleet import (
     EventsAck,
     Heartbeat,
     MetadataWanted,
+    SlotReport,
     Welcome,
 )
 from sealane.telemetry.types import TelemetryAck
 
+from sealane_agent.slot.reports import told
 from sealane_agent.uplink.dialling import Ended, Link, after
 from sealane_agent.uplink.profile import DEFAULT
 from sealane_agent.uplink.rpc import SessionEnded, clock_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sealane.audit.position import Position
-    from sealane.fleet import DeviceMessage, Hello, ManagerMessage, MetadataFile, SlotReport
+    from sealane.fleet import DeviceMessage, Hello, ManagerMessage, MetadataFile
+    from sealane.names import SlotName
 
     from sealane_agent.log import Log
     from sealane_agent.slot.journal import Journal
@@ -55,6 +58,9 @@ REDIAL_FIRST_S: Final = 1.0
 REDIAL_MAX_S: Final = 30.0
 REDIAL_REFUSED_S: Final = 300.0
 """Longest pauses between dials: doubled each time, full jitter; long when the manager refuses."""
+
+SETTLE_S: Final = 1.0
+"""What changed is told so much later: several changes at once are one message."""
 
 ASK_AGAIN_S: Final = 5.0
 """Pause after a document that could not be used; doubled each time, full jitter."""
@@ -145,9 +151,10 @@ class Session:
         self._redial.set()
 
     def said(self) -> None:
-        """The outbox has something new."""
+        """The outbox, or a slot, has something new."""
         if self._talk:
             self._talk.outbox.set()
+            self._talk.changed.set()
 
     def ask(self) -> None:
         """A new document is needed."""
@@ -207,6 +214,7 @@ class Session:
             self._log("session open", device=welcome.device, by=self.link.by)
             self._talk = _Talk(line, device, self._journal, chance)
             self._talk.sending, self._talk.refresh_s = self._sending, self.profile.refresh_s
+            self._talk.note(hello.slots)
             self._welcomed = True
             self._opened.set()
             await self._talk.run(welcome)
@@ -238,6 +246,8 @@ class _Talk:
         self._answers: asyncio.Queue[Assignment] = asyncio.Queue(maxsize=4)
         self.wanted: asyncio.Queue[Mapping[str, int]] = asyncio.Queue(maxsize=1)
         self.outbox = asyncio.Event()
+        self.changed = asyncio.Event()
+        self._noted: dict[SlotName, object] = {}
         self.questions = asyncio.Event()
         self.sending: Sending | None = None
         self.refresh_s = DEFAULT.refresh_s
@@ -293,19 +303,48 @@ class _Talk:
                 await self._say(file)
 
     async def _beat(self, interval_s: float) -> None:
+        early = False
         while True:
-            await asyncio.sleep(max(0.1, interval_s) * (0.8 + 0.2 * self._chance()))
-            await self._say(Heartbeat(self._device.reports()))
+            pause = max(0.1, interval_s) * (0.8 + 0.2 * self._chance())
+            early = await self._rest(pause, may_end_early=not early)
+            reports = self._device.reports()
+            await self._say(Heartbeat(reports))
+            self.note(reports)
+
+    async def _rest(self, pause_s: float, *, may_end_early: bool) -> bool:
+        """Until the next heartbeat; whether it comes early, for news that no event has told.
+
+        Of two in a row one keeps its time: what flickers may cost twice as many, and no more.
+        """
+        if not may_end_early:
+            await asyncio.sleep(pause_s)
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                while True:
+                    await self.changed.wait()
+                    await asyncio.sleep(SETTLE_S)
+                    self.changed.clear()
+                    if any(
+                        self._noted.get(each.slot) != told(each) for each in self._device.reports()
+                    ):
+                        return True
+        return False
+
+    def note(self, reports: Iterable[SlotReport]) -> None:
+        """The manager is told this of these slots."""
+        self._noted.update({each.slot: told(each) for each in reports})
 
     async def _report(self, acked: int) -> None:
         await asyncio.to_thread(self._journal.forget, acked)
-        told = acked
+        last = acked
         while True:
             await self.outbox.wait()
             self.outbox.clear()
-            while events := await asyncio.to_thread(self._journal.events, told):
+            while events := await asyncio.to_thread(self._journal.events, last):
                 await self._say(Events(events))
-                told = events[-1].sequence
+                self.note(each.body for each in events if isinstance(each.body, SlotReport))
+                last = events[-1].sequence
 
     async def _ask(self) -> None:
         useless = 0
