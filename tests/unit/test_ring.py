@@ -53,6 +53,25 @@ def test_slots_come_out_in_the_order_in_which_they_went_in(ends: tuple[Ring, Rin
     assert [worker.requests.take() for _ in range(4)] == [2, 0, 3, None]
 
 
+def test_all_that_waits_comes_out_at_once_and_in_order(ends: tuple[Ring, Ring]) -> None:
+    endpoint, worker = ends
+    for turn in range(MAX_SLOTS):
+        for slot in (2, 0, 3):
+            endpoint.requests.put(slot)
+        assert worker.requests.take_all() == [2, 0, 3], turn
+        assert worker.requests.take_all() == []
+    endpoint.requests.put(1)
+    assert worker.requests.take() == 1
+
+
+def test_a_line_that_claims_more_than_all_slots_is_damaged(ends: tuple[Ring, Ring]) -> None:
+    endpoint, worker = ends
+    for _ in range(MAX_SLOTS + 1):
+        endpoint.requests.append(0)
+    with pytest.raises(RingDamaged, match="more slots"):
+        worker.requests.take_all()
+
+
 def test_the_bytes_of_a_slot_are_the_same_on_both_ends(ends: tuple[Ring, Ring]) -> None:
     endpoint, worker = ends
     endpoint.slot(1)[:5] = b"hello"

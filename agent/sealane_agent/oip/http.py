@@ -24,7 +24,7 @@ from sealane_agent.oip.peers import UNIX
 from sealane_agent.serving.bodies import SlotBodies
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     Begin = Callable[[Request, Callable[["Response"], None]], Callable[[], None] | None]
 
@@ -71,7 +71,7 @@ class Response(NamedTuple):
     """
 
     status: int
-    parts: tuple[bytes | memoryview, ...] = ()
+    parts: Sequence[bytes | memoryview] = ()
     headers: tuple[tuple[str, str], ...] = ()
     opening: bytes = b""
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sealane.bundle.elements import COPIED_BYTES
 from sealane.bundle.types import DataType
 from sealane.limits import KIB
 
@@ -63,24 +64,28 @@ class Plans:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Plan] = {}
+        self._last: tuple[bytes, Plan | None] = (b"", None)
 
     def find(self, body: bytes | memoryview, json_bytes: int | None) -> RestInference | None:
         """A request whose JSON was read before; None when it has to be read."""
         if json_bytes is None or json_bytes > PLAN_BYTES:
             return None
-        key, request_id = _cut(body, json_bytes)
-        plan = self._known.get(key)
+        key, plan = self._last
+        request_id = ""
+        if len(key) != json_bytes or body[:json_bytes] != key:
+            key, request_id = _cut(body, json_bytes)
+            plan = self._known.get(key)
+            if plan is not None and not request_id:
+                self._last = key, plan
         if plan is None or plan.size != len(body) - json_bytes:
             return None
-        view = memoryview(body)
-        inputs = tuple(
-            [
-                Tensor(name, datatype, shape, view[json_bytes + start : json_bytes + stop])
-                for (name, datatype, shape, _), start, stop in plan.tensors
-            ]
-        )
+        view = body if len(body) <= COPIED_BYTES else memoryview(body)
+        inputs = []
+        for (name, datatype, shape, _), start, stop in plan.tensors:
+            data = view[json_bytes + start : json_bytes + stop]
+            inputs.append(Tensor(name, datatype, shape, data))
         asked = plan.asked._replace(request_id=request_id) if request_id else plan.asked
-        return RestInference(Inference(inputs, plan.outputs, plan.form), asked)
+        return RestInference(Inference(tuple(inputs), plan.outputs, plan.form), asked)
 
     def read(self, body: bytes | memoryview, json_bytes: int | None, find: Find) -> RestInference:
         """Read a request as `decode_infer` does, to find the next one like it."""
@@ -146,11 +151,15 @@ class Answers:
         outputs: tuple[Tensor, ...],
     ) -> AnswerForm | None:
         """The form of an answer that a model computed; None when its JSON is not just repeated."""
-        inference, (_, wish, _) = request
-        if inference.form is None or not wish.plain:
+        (_, _, repeated, _), asked = request
+        wish = asked.wish
+        if repeated is None or not wish.plain:
             return None
-        key = (model, wish, *[(tensor[:3], len(tensor.data)) for tensor in outputs])
-        return self._known.get(key) or self._remember(key, request.asked, outputs)
+        described: list[Any] = [model, wish]
+        for name, datatype, shape, data in outputs:
+            described += name, datatype, shape, len(data)
+        key = tuple(described)
+        return self._known.get(key) or self._remember(key, asked, outputs)
 
     def _remember(self, key: Any, asked: Asked, outputs: tuple[Tensor, ...]) -> AnswerForm | None:
         answer = encode_infer(Computed(*key[0]), asked._replace(request_id=""), outputs)

@@ -154,7 +154,7 @@ class Exchange:
         except InvalidInference as error:
             done(error)
             return nothing
-        waiting = len(self._line)
+        waiting = self._line.count
         if waiting >= WAITING:
             done(Overloaded(f"{WAITING} requests wait for this model", hint="come back later"))
             return nothing
@@ -165,7 +165,7 @@ class Exchange:
             return nothing
         request = _Request(layout, inference, done, timeout_s, now, now)
         if self._free and not waiting:
-            self._submit(request, self._free.pop())
+            self._submit(request, self._free.pop(), now)
         else:
             self._line.put(request, terms.priority)
             self._advance()
@@ -252,7 +252,7 @@ class Exchange:
         while self._line and self._free:
             request = self._line.pop()
             if request.done is not None:
-                self._submit(request, self._free.pop())
+                self._submit(request, self._free.pop(), time.monotonic())
         self._note_inside()
 
     def _note_inside(self) -> None:
@@ -264,17 +264,16 @@ class Exchange:
         elif not self._line:
             self._idle.set()
 
-    def _submit(self, request: _Request, number: int) -> None:
+    def _submit(self, request: _Request, number: int, now_s: float) -> None:
         inference = request.inference
-        request.since_s = now = time.monotonic()
+        request.since_s = now_s
         deadline_s = inference.terms.deadline_s
-        if deadline_s <= now:
+        if deadline_s <= now_s:
             self._free.append(number)
             request.finish(_expired())
             return
-        slot, pieces = self._ring.slot(number), [tensor.data for tensor in inference.inputs]
         try:
-            write_request(slot, request.layout, pieces, deadline_s)
+            write_request(self._ring.slot(number), request.layout, inference.inputs, deadline_s)
         except FrameTooLarge as error:
             self._free.append(number)
             request.finish(
@@ -325,15 +324,17 @@ class Exchange:
 
     def _take_answers(self) -> None:
         try:
-            while not self._broken and (number := self._ring.answers.take()) is not None:
-                self._settle(number)
+            while not self._broken and (numbers := self._ring.answers.take_all()):
+                now_s = time.monotonic()
+                for number in numbers:
+                    self._settle(number, now_s)
         except (DamagedFrame, RingDamaged) as error:
             self._broken = True
             self._stuck(f"broke the rules of its ring: {error}")
             return
         self._advance()
 
-    def _settle(self, number: int) -> None:
+    def _settle(self, number: int, now_s: float) -> None:
         request = self._inside.get(number)
         if request is None:
             raise RingDamaged(f"slot {number} was not inside")
@@ -342,19 +343,18 @@ class Exchange:
             # A frame that cannot be read leaves the request inside: it fails with all the others.
             answer = self._read(self._ring.slot(number))
             if not isinstance(answer, ModelFailed):
-                self._record(number, request)
+                self._record(number, request, now_s)
         del self._inside[number]
         self._free.append(number)
         if answer is not None:
             request.finish(answer)
 
-    def _record(self, number: int, request: _Request) -> None:
+    def _record(self, number: int, request: _Request, now_s: float) -> None:
         taken_s, totals = self._ring.taken_s(number), self.totals
         waited_s = taken_s - request.arrived_s
         totals.waited_s += waited_s
-        now = time.monotonic()
-        totals.computed_s += now - taken_s
-        self._waited_s = now - request.since_s
+        totals.computed_s += now_s - taken_s
+        self._waited_s = now_s - request.since_s
         totals.calls += 1
         if self.waits is not None:
             self.waits.append(waited_s)
@@ -363,12 +363,10 @@ class Exchange:
         known = self._known.get(read_table(slot, self._table_bytes))
         if known is None:
             return self._read_frame(slot)
-        return tuple(
-            [
-                Tensor(name, datatype, shape, slot[start:stop].tobytes())
-                for name, datatype, shape, start, stop in known
-            ]
-        )
+        answer = []
+        for name, datatype, shape, start, stop in known:
+            answer.append(Tensor(name, datatype, shape, slot[start:stop].tobytes()))
+        return tuple(answer)
 
     def _read_frame(self, slot: memoryview) -> Answer | ModelFailed:
         frame = read_frame(slot)

@@ -122,7 +122,7 @@ class Request:
         if place is None or not place.is_up:
             self._go_on(NotReady(f"{self._slot.name} serves nothing now"))
         else:
-            self._try(place)
+            self._ask(place, forgiven=self._probation and place is self._active)
 
     def cancel(self) -> None:
         """Nobody waits for it any longer."""
@@ -136,7 +136,10 @@ class Request:
 
     def _try(self, place: Place) -> None:
         active, _, probation = self._slot.activation
-        self._trying, self._forgiven = place, probation and place is active
+        self._ask(place, forgiven=probation and place is active)
+
+    def _ask(self, place: Place, *, forgiven: bool) -> None:
+        self._trying, self._forgiven = place, forgiven
         self._take_back = None
         take_back = place.begin(self._inference, self._heard)
         if self._trying is place and self._take_back is None:

@@ -142,6 +142,18 @@ class Line:
         self._taken = taken + 1
         return self._words[self._entries_at + taken % MAX_SLOTS]
 
+    def take_all(self) -> list[int]:
+        """All slots that are in the line now; raises RingDamaged when there are too many."""
+        taken, words, entries_at = self._taken, self._words, self._entries_at
+        tail = words[self._tail_at]
+        if taken == tail:
+            return []
+        if not 0 < tail - taken <= MAX_SLOTS:
+            raise RingDamaged("more slots are in a line than there are")
+        self._barrier()
+        self._taken = self._seen = tail
+        return [words[entries_at + each % MAX_SLOTS] for each in range(taken, tail)]
+
     def sleep(self) -> bool:
         """Announce that the reader waits for its bell; False when something came meanwhile."""
         self._words[self._sleeps_at] = 1

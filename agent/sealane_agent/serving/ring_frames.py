@@ -18,11 +18,12 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from sealane.limits import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
+    from collections.abc import Iterator, Sequence
 ALIGNMENT: Final = 64
 """Bytes: a cache line, and more than any element type asks for."""
 
@@ -31,6 +32,9 @@ MAX_DIMENSIONS: Final = 16
 
 MAX_PIECES: Final = 1024
 """Tensors in one frame."""
+
+SMALL_BYTES: Final = 4 * KIB
+"""Frames up to here are put together first: one write into the slot costs less than two."""
 
 _WANTED: Final = struct.Struct("<Q")
 _SOME_TIME: Final = _WANTED.pack(1)
@@ -94,11 +98,20 @@ class Frame:
     chosen: tuple[int, ...] = ()
 
 
+class Content(Protocol):
+    """A tensor of a request, as far as it is written here."""
+
+    @property
+    def data(self) -> bytes | memoryview:
+        """Its bytes."""
+        ...
+
+
 class Layout(NamedTuple):
     """Where everything of a frame lies: the same for all frames of one kind, shapes and lengths.
 
     Attributes:
-        table: what stands before the tensors' bytes.
+        table: what stands before the tensors' bytes, up to the first of them.
         places: where each tensor begins; 0: it is not in the slot.
         needed: bytes of the whole, with those that are not in the slot: where a request lies does
             not decide whether it is too large.
@@ -114,11 +127,14 @@ def write_frame(slot: memoryview, frame: Frame) -> None:
     write_laid_out(slot, lay_out(frame), [piece.data for piece in frame.pieces])
 
 
-def write_laid_out(slot: memoryview, layout: Layout, pieces: Iterable[bytes | memoryview]) -> None:
+def write_laid_out(slot: memoryview, layout: Layout, pieces: Sequence[bytes | memoryview]) -> None:
     """Write a frame whose layout is known; raises FrameTooLarge, and then has written nothing."""
     table, places, needed = layout
     if needed > len(slot):
         raise FrameTooLarge(needed, len(slot))
+    if needed <= SMALL_BYTES and len(places) == 1 and places[0]:
+        slot[_HEAD_AT:needed] = b"".join((table, pieces[0]))
+        return
     slot[_HEAD_AT : _HEAD_AT + len(table)] = table
     for place, data in zip(places, pieces, strict=True):
         if place:
@@ -126,7 +142,7 @@ def write_laid_out(slot: memoryview, layout: Layout, pieces: Iterable[bytes | me
 
 
 def write_request(
-    slot: memoryview, layout: Layout, pieces: Iterable[bytes | memoryview], deadline_s: float
+    slot: memoryview, layout: Layout, inputs: Sequence[Content], deadline_s: float
 ) -> None:
     """Write a request whose layout is known, and until when its answer is wanted.
 
@@ -135,10 +151,13 @@ def write_request(
     table, places, needed = layout
     if needed > len(slot):
         raise FrameTooLarge(needed, len(slot))
-    slot[: _HEAD_AT + len(table)] = _SOME_TIME + table
-    for place, data in zip(places, pieces, strict=True):
-        if place:
-            slot[place : place + len(data)] = data
+    if needed <= SMALL_BYTES and len(places) == 1 and places[0]:
+        slot[:needed] = b"".join((_SOME_TIME, table, inputs[0].data))
+    else:
+        slot[: _HEAD_AT + len(table)] = _SOME_TIME + table
+        for place, tensor in zip(places, inputs, strict=True):
+            if place:
+                slot[place : place + len(tensor.data)] = tensor.data
     if deadline_s != inf:
         set_wanted(slot, deadline_s)
 
@@ -160,7 +179,9 @@ def lay_out(frame: Frame) -> Layout:
         parts.append(struct.pack(f"<{dimensions}q", *piece.shape))
         places.append(at if body is None else 0)
         at += size
-    return Layout(b"".join(parts), tuple(places), at)
+    table = b"".join(parts)
+    first = next(filter(None, places), 0)
+    return Layout(table.ljust(first - _HEAD_AT, b"\0"), tuple(places), at)
 
 
 def read_table(slot: memoryview, length: int) -> bytes:

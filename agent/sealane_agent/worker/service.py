@@ -283,7 +283,7 @@ class Responder:
         layout = self._layouts.get(key)
         if layout is None:
             layout = self._lay_out(key, chosen, arrays)
-        write_laid_out(slot, layout, map(bytes_of, arrays))
+        write_laid_out(slot, layout, [bytes_of(array) for array in arrays])
 
     def _look(self, number: int, slot: memoryview) -> Seen:
         """Lay arrays over a request that is not known from before."""
