@@ -12,7 +12,7 @@ from sealane_agent.config import IdentityFiles
 from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.slot.journal import looked_into
-from sealane_agent.slot.reports import why_degraded
+from sealane_agent.slot.reports import chosen, why_degraded
 from sealane_agent.slot.state import State
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sealane_agent.serving.control_codec import EndpointStatus
     from sealane_agent.serving.messages import SlotStatus
     from sealane_agent.slot.journal import Journal
-    from sealane_agent.slot.state import SlotRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class SlotOverview:
     """One slot, for people; releases are written `vision/defect@7`, empty means none.
 
     Attributes:
-        variant, why: of what serves, which one and why it was chosen; empty where not known.
+        chosen: which variant serves and why; empty where that is not known.
     """
 
     slot: str
@@ -43,8 +42,7 @@ class SlotOverview:
     requests: int
     errors: int
     degraded: str = ""
-    variant: str = ""
-    why: str = ""
+    chosen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +108,8 @@ def slot_overview(
         requests=status.traffic.requests if status else 0,
         errors=status.traffic.errors if status else 0,
         degraded=why_degraded(record, status, None) if serves else "",
-        variant=serves.variant if serves else "",
-        why=_why(record, serves),
+        chosen=chosen(record, status, None),
     )
-
-
-def _why(record: SlotRecord, serves: Pointer | None) -> str:
-    """Of the attempt that staged what serves, as long as the journal has it."""
-    attempts = (record.attempt, record.committed, record.before)
-    staged = (each for each in attempts if each is not None and each.pointer == serves)
-    choices = (each.choice for each in staged if each.choice is not None)
-    return next((each.why for each in choices), "")
 
 
 def _version(folder: StateFolder, slot: SlotName) -> str:

@@ -275,6 +275,7 @@ def slot_to_wire(report: fleet.SlotReport) -> wire.SlotReport:
         failure=_failure_to_wire(report.failure) if report.failure else None,
         attempt=report.attempt,
         degraded=report.degraded,
+        chosen=report.chosen,
     )
 
 
@@ -290,6 +291,7 @@ def slot_from_wire(report: wire.SlotReport) -> fleet.SlotReport:
         failure=_failure_from_wire(report.failure) if report.HasField("failure") else None,
         attempt=report.attempt,
         degraded=report.degraded[:SENTENCE_CHARS],
+        chosen=report.chosen[:SENTENCE_CHARS],
     )
 
 

@@ -62,7 +62,8 @@ class SlotReport:
 
     `state` is a word of the agent's state machine (`sealane_agent.slot.state`). Releases are
     written `vision/defect@7`; empty means none. `attempt` is the number of the attempt within its
-    rollout, from 0. `degraded` says why it serves on the CPU what should be on an accelerator.
+    rollout, from 0. `degraded` says why it serves on the CPU what should be on an accelerator;
+    `chosen`, which variant serves and why it was chosen.
     """
 
     slot: SlotName
@@ -74,6 +75,7 @@ class SlotReport:
     failure: Failure | None = None
     attempt: int = 0
     degraded: str = ""
+    chosen: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def test_the_winner_of_two_engines_is_proved_alone_by_the_second_device_of_a_cla
     assert taken.why.startswith("it won on a device of its class before: ")
     assert (won.hardware != "", taken.hardware) == (True, "")
     assert taken.proved.golden_max_error <= GOLDEN
-    assert line.second.slots()[SLOT].why == taken.why
+    assert line.second.slots()[SLOT].chosen == f"{taken.variant}, {taken.why}"
     assert line.first.ask() == line.second.ask() == (200, answer(1))
 
 

@@ -5,6 +5,7 @@ import resource
 import signal
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def test_devices_are_listed_as_a_table_and_as_json(
     device = manager.enrolled("listed", {"site": "porto"})
     report = SlotReport(SLOT, "committed", active_release="demo/tiny@1", lkg_release="demo/tiny@1")
     with device.session() as session:
-        session.greet(report)
+        session.greet(replace(report, chosen="int8, lowest latency of 3: 1.2 ms"))
         (row,) = parsed(sealane("device", "list", "--selector", "site=porto", "-o", "json"))
         table = sealane("device", "list", "--selector", "site=porto").stdout
         shown = sealane("device", "show", "listed").stdout
@@ -85,7 +86,8 @@ def test_devices_are_listed_as_a_table_and_as_json(
     assert "site=porto" in table
     assert "cam: demo/tiny@1" in table
     assert "onnxruntime 1.32.0 (cpu)" in shown
-    assert "committed, serves demo/tiny@1" in shown
+    assert "committed, serves demo/tiny@1 by int8, lowest latency of 3: 1.2 ms" in shown
+    assert row["slots"][0]["chosen"] == "int8, lowest latency of 3: 1.2 ms"
 
 
 def test_labels_are_set_with_equals_and_removed_with_a_dash(

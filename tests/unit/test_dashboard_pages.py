@@ -228,8 +228,12 @@ def test_a_slot_that_serves_on_the_cpu_for_a_lost_gpu_makes_its_device_degraded(
     assert EVIL not in page
     assert "no driver answers" in admin.text("/")
     assert 'href="/devices/edge-1"' in admin.text("/devices?status=degraded")
-    well = a_report("committed", active_release=str(OLD))
+    why = f"int8, lowest latency of 3: 1 ms {EVIL}"
+    well = a_report("committed", active_release=str(OLD), chosen=why)
     dashboard.store.devices.report(EDGE, (well,), dashboard.clock.now())
+    page = admin.text("/devices/edge-1")
+    assert "int8, lowest latency of 3: 1 ms" in page
+    assert EVIL not in page
     assert 'href="/devices/edge-1"' not in admin.text("/devices?status=degraded")
 
 

@@ -15,7 +15,7 @@ from sealane import receipt as receipts
 from sealane.bundle.deployment import ACCELERATORS
 from sealane.failure import FailureKind
 from sealane.fleet import RuntimeFact, SlotReport
-from sealane.names import ReleaseName
+from sealane.names import AGENT_SLOT, ReleaseName
 from sealane.receipt import SignedReceipt
 from sealane_agent.diagnosis.doctor import judge_slot
 from sealane_agent.diagnosis.findings import Level
@@ -28,7 +28,7 @@ from sealane_agent.serving.messages import Load, SlotStatus, Traffic
 from sealane_agent.serving.stand_in import SHARE, StandIns
 from sealane_agent.serving.types import LoadFailed
 from sealane_agent.slot.encoding import decode_attempt, decode_body, encode_attempt, encode_body
-from sealane_agent.slot.reports import Speaker, as_it_serves, receipt, why_degraded
+from sealane_agent.slot.reports import Speaker, as_it_serves, chosen, receipt, why_degraded
 from sealane_agent.slot.staging import Staging
 from sealane_agent.slot.state import Attempt, SlotRecord, State
 from sealane_agent.standing_in import SENTENCE_CHARS, degraded, in_place_of, lost_here, stand_ins
@@ -167,11 +167,11 @@ def test_the_journal_keeps_it_where_an_earlier_version_does_not_stumble(tmp_path
     assert (read.proved.p95_us, read.proved.rows_per_s) == (0, 0.0)
 
 
-@pytest.mark.parametrize("why", ["", WEAK])
-def test_a_report_says_it_on_every_way(why: str) -> None:
-    report = SlotReport(CAM, "committed", degraded=why)
+@pytest.mark.parametrize(("why", "chosen"), [("", ""), (WEAK, ""), ("", "int8, the only one")])
+def test_a_report_says_it_on_every_way(why: str, chosen: str) -> None:
+    report = SlotReport(CAM, "committed", degraded=why, chosen=chosen)
     assert decode_body(encode_body(report)) == report
-    assert "degraded" not in json.loads(encode_body(report))["report"]
+    assert {"degraded", "chosen"}.isdisjoint(json.loads(encode_body(report))["report"])
     assert codec.slot_from_wire(codec.slot_to_wire(report)) == report
 
 
@@ -200,6 +200,20 @@ def test_what_stands_in_now_goes_before_what_was_staged(tmp_path: Path) -> None:
     assert why_degraded(record, status(weak.pointer, "now"), None) == "now"
     assert why_degraded(record, status(replace(POINTER, variant="other")), None) == ""
     assert why_degraded(SlotRecord(CAM), None, None) == ""
+
+
+def test_the_variant_that_serves_is_told_with_why_until_another_stands_in_for_it(
+    tmp_path: Path,
+) -> None:
+    weak = staged(tmp_path)
+    record = SlotRecord(CAM, weak, committed=weak)
+    told = f"{ON_CPU.name}, the only one that proved itself, 0.1 ms"
+    assert chosen(record, status(weak.pointer), None) == told
+    assert chosen(record, None, weak.pointer) == told
+    assert chosen(record, status(weak.pointer, "now"), None) == ""
+    assert chosen(record, status(replace(POINTER, variant="other")), None) == "other"
+    assert chosen(SlotRecord(CAM), None, None) == ""
+    assert chosen(replace(record, slot=AGENT_SLOT), None, weak.pointer) == ""
 
 
 def test_a_receipt_knows_what_the_endpoint_stands_in_for(tmp_path: Path) -> None:

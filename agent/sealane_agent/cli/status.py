@@ -63,8 +63,8 @@ def slot_lines(slot: SlotOverview) -> list[str]:
         f"  serves    {slot.serves or 'nothing'}  ({slot.requests} requests, {slot.errors} errors)",
         f"  last good {slot.last_good or 'none yet'}",
     ]
-    if slot.variant:
-        lines.append(f"  variant   {', '.join(filter(None, (slot.variant, slot.why)))}")
+    if slot.chosen:
+        lines.append(f"  variant   {slot.chosen}")
     if slot.degraded:
         lines.append(f"  degraded  {slot.degraded}")
     if slot.attempt:

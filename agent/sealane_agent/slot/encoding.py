@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _BESIDE: Final = ("degraded", "hardware", "why")
 """What came later to a choice."""
 
+_SAID: Final = ("degraded", "chosen")
+"""What came later to a report."""
+
 _MEASURED: Final = ("p95_us", "rows_per_s", "given_up")
 """What came later to a proof."""
 
@@ -76,9 +79,8 @@ def encode_body(body: SlotReport | SignedReceipt) -> str:
         if not body.attempt:
             # An agent that goes back to a version without attempts reads what this one wrote.
             del fields["attempt"]
-        said = {"report": fields, "degraded": fields.pop("degraded")}
-        if not body.degraded:
-            del said["degraded"]
+        later = {name: fields.pop(name) for name in _SAID}
+        said = {"report": fields} | {name: text for name, text in later.items() if text}
         return json.dumps(said, sort_keys=True)
     signed = {name: b64encode(value).decode() for name, value in asdict(body).items()}
     return json.dumps({"receipt": signed}, sort_keys=True)
@@ -92,7 +94,7 @@ def decode_body(text: str) -> SlotReport | SignedReceipt:
     report = fields["report"]
     failure = report.pop("failure")
     slot = parse_slot(report.pop("slot"))
-    report["degraded"] = str(fields.get("degraded", ""))
+    report |= {name: str(fields.get(name, "")) for name in _SAID}
     return SlotReport(slot=slot, failure=_failure(failure) if failure else None, **report)
 
 

@@ -16,7 +16,7 @@ from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.serving.messages import SlotStatus, Traffic
 from sealane_agent.slot.going_back import by_operator, obstacle
 from sealane_agent.slot.plan import plan, resumed
-from sealane_agent.slot.reports import report, told, why_degraded
+from sealane_agent.slot.reports import chosen, report, told, why_degraded
 from sealane_agent.slot.state import ENDED, AskDocument, Enter, Observed, Rest, SlotRecord, State
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ class SlotLoop:
             spare=await asyncio.to_thread(self._spare) if self.record.ordered else None,
             go_back=self._desires.going_back.get(self.slot),
             degraded=why_degraded(self.record, serving, active),
+            chosen=chosen(self.record, serving, active),
         )
         self.seen = replace(self.seen, quiet_s=self._quiet())
         self._notice()

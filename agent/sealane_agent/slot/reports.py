@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sealane.failure import Failure, FailureKind
 from sealane.fleet import SlotReport
+from sealane.names import AGENT_SLOT
 from sealane.receipt import Receipt
 
 from sealane_agent.serving.messages import MEMORY
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from sealane_agent.layout import Pointer
     from sealane_agent.serving.messages import SlotStatus
-    from sealane_agent.slot.state import Attempt, Observed, SlotRecord
+    from sealane_agent.slot.state import Attempt, Choice, Observed, SlotRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,8 @@ def report(slot: SlotName, attempt: Attempt | None, seen: Observed, now: datetim
     """What the slot does now; while it waits, for what."""
     serving = seen.serving.active if seen.serving else seen.active
     if attempt is None:
-        return SlotReport(
-            slot, State.IDLE, _release(serving), _release(seen.lkg), degraded=seen.degraded
-        )
+        idle = SlotReport(slot, State.IDLE, _release(serving), _release(seen.lkg))
+        return replace(idle, degraded=seen.degraded, chosen=seen.chosen)
     return SlotReport(
         slot=slot,
         state=attempt.state,
@@ -48,6 +48,7 @@ def report(slot: SlotName, attempt: Attempt | None, seen: Observed, now: datetim
         failure=_failure(attempt, serving) or _waits_for(attempt, seen, now),
         attempt=attempt.number,
         degraded=seen.degraded,
+        chosen=seen.chosen,
     )
 
 
@@ -63,11 +64,27 @@ def why_degraded(record: SlotRecord, serving: SlotStatus | None, active: Pointer
     """
     if serving is not None and serving.degraded:
         return serving.degraded
+    choice = _choice(record, serving.active if serving is not None else active)
+    return choice.degraded if choice is not None else ""
+
+
+def chosen(record: SlotRecord, serving: SlotStatus | None, active: Pointer | None) -> str:
+    """Which variant serves and why, as far as the journal knows; empty while another stands in."""
     serves = serving.active if serving is not None else active
+    stands_in = serving is not None and bool(serving.degraded)
+    if serves is None or stands_in or record.slot == AGENT_SLOT:
+        return ""
+    choice = _choice(record, serves)
+    why = choice.why if choice is not None else ""
+    return ", ".join(filter(None, (serves.variant, why)))
+
+
+def _choice(record: SlotRecord, serves: Pointer | None) -> Choice | None:
+    """That of the attempt which staged what serves, while the journal has it."""
     for each in (record.attempt, record.committed, record.before):
         if each is not None and each.choice is not None and each.pointer == serves:
-            return each.choice.degraded
-    return ""
+            return each.choice
+    return None
 
 
 def _failure(attempt: Attempt, serving: Pointer | None) -> Failure | None:

@@ -184,6 +184,7 @@ class Observed:
         spare: what was kept before the last known good model, while its files are here.
         go_back: ordered at the device, and not done yet.
         degraded: why what serves is on the CPU and not where it should be; empty when it is.
+        chosen: which variant serves and why; empty where nobody knows.
     """
 
     heard: bool
@@ -199,6 +200,7 @@ class Observed:
     spare: Pointer | None = None
     go_back: RollBack | None = None
     degraded: str = ""
+    chosen: str = ""
 
 
 @dataclass(frozen=True, slots=True)

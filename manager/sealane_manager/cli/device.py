@@ -169,6 +169,8 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 def _slot(slot: SlotReport) -> str:
     line = f"{slot.state}, serves {slot.active_release or 'nothing'}"
+    if slot.chosen:
+        line += f" by {slot.chosen}"
     if slot.attempt_release not in {"", slot.active_release}:
         line += f", tries {slot.attempt_release}"
     if slot.degraded:

@@ -368,6 +368,7 @@ def _slot_line(key: tuple[str, str], wanted: DesiredRow | None, said: SlotRow | 
         attempt=report.attempt_release if report else "",
         failure=report.failure if report else None,
         degraded=report.degraded if report else "",
+        chosen=report.chosen if report else "",
         reported_at=said.reported_at if said else None,
     )
 

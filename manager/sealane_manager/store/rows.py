@@ -62,6 +62,7 @@ def slot_row(device: DeviceId, report: SlotReport, now: datetime) -> SlotRow:
         rollout=report.rollout[:MAX_WORD],
         failure=_failure_fields(report.failure) if report.failure else None,
         degraded=report.degraded[:MAX_SENTENCE],
+        chosen=report.chosen[:MAX_SENTENCE],
         reported_at=now,
     )
 
@@ -77,6 +78,7 @@ def slot_report(row: SlotRow) -> SlotReport:
         rollout=row.rollout,
         failure=_failure(row.failure) if row.failure else None,
         degraded=row.degraded,
+        chosen=row.chosen,
     )
 
 

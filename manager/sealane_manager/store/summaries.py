@@ -79,6 +79,7 @@ class SlotLine:
     failure: Failure | None
     reported_at: datetime | None
     degraded: str = ""
+    chosen: str = ""
 
     @property
     def differs(self) -> bool:

@@ -285,6 +285,7 @@ class SlotReport(google.protobuf.message.Message):
     FAILURE_FIELD_NUMBER: builtins.int
     ATTEMPT_FIELD_NUMBER: builtins.int
     DEGRADED_FIELD_NUMBER: builtins.int
+    CHOSEN_FIELD_NUMBER: builtins.int
     slot: builtins.str
     state: builtins.str
     active_release: builtins.str
@@ -295,6 +296,8 @@ class SlotReport(google.protobuf.message.Message):
     """Number of the attempt within its rollout, from 0."""
     degraded: builtins.str
     """Why it serves on the CPU what should be on an accelerator; empty when that is as it should be."""
+    chosen: builtins.str
+    """Which variant serves, and why it was chosen among the bundle's others, for people."""
     @property
     def failure(self) -> global___Failure: ...
     def __init__(
@@ -309,9 +312,10 @@ class SlotReport(google.protobuf.message.Message):
         failure: global___Failure | None = ...,
         attempt: builtins.int = ...,
         degraded: builtins.str = ...,
+        chosen: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["failure", b"failure"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["active_release", b"active_release", "attempt", b"attempt", "attempt_release", b"attempt_release", "degraded", b"degraded", "failure", b"failure", "lkg_release", b"lkg_release", "rollout", b"rollout", "slot", b"slot", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["active_release", b"active_release", "attempt", b"attempt", "attempt_release", b"attempt_release", "chosen", b"chosen", "degraded", b"degraded", "failure", b"failure", "lkg_release", b"lkg_release", "rollout", b"rollout", "slot", b"slot", "state", b"state"]) -> None: ...
 
 global___SlotReport = SlotReport
 

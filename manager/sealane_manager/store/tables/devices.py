@@ -88,6 +88,7 @@ class SlotRow(Table, table=True):
     rollout: str
     failure: dict[str, str] | None = Field(default=None, sa_type=JSON)
     degraded: str = ""
+    chosen: str = ""
     reported_at: datetime
 
 
