@@ -28,7 +28,7 @@ from sealane.trust.documents import SamplingOrder
 
 from sealane_manager.errors import NoSpace, NotAllowed, NotKnown, Refused
 from sealane_manager.selector import parse
-from sealane_manager.store.records import By, SampleRecord, SampleWish
+from sealane_manager.store.records import By, SampleRecord, SampleWish, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -85,7 +85,8 @@ class Sampling:
         if not timedelta(0) <= wish.lasts <= LONGEST:
             raise Refused(f"samples are ordered for at most {LONGEST.days} days at a time")
         slot, now = parse_slot(wish.slot), self.clock.now()
-        found = [record.id for record in self.store.devices.list(parse(wish.selector))]
+        meant = self.store.devices.list(parse(wish.selector))
+        found = [record.id for record in meant if record.state is not Standing.REVOKED]
         if not found:
             raise NotKnown("the selector picks no device", hint="see `sealane device list`")
         self._key(make=True)

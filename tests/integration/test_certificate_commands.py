@@ -89,3 +89,14 @@ def test_what_is_no_request_is_refused(
 def listed(manager: RunningManager) -> list[dict[str, str]]:
     found: list[dict[str, str]] = json.loads(sealane(manager, "operator", "list", "-o", "json"))
     return found
+
+
+def test_whoever_revokes_the_last_administrator_is_told_how_to_come_back(tmp_path: Path) -> None:
+    with running_manager(tmp_path) as alone:
+        words = ["operator", "revoke", "admin", "--state", str(alone.state.root)]
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0
+        assert "sealane operator issue NAME FOLDER --role admin" in done.output
+        context = certified(alone, tmp_path / "again", "admin")
+        with Operator(context) as operator:
+            assert operator.list_releases() == ()

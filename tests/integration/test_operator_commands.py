@@ -302,6 +302,36 @@ def test_a_calendar_is_set_shown_and_removed_and_a_wrong_one_is_a_sentence(
     assert parsed(sealane("calendar", "list", "-o", "json")) == []
 
 
+def test_a_device_that_was_revoked_is_neither_held_nor_sampled(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    for name in ("stays", "left"):
+        manager.enrolled(name, {"test": "members"})
+    assert sealane("device", "revoke", "left", "--reason", "sold").exit_code == 0
+    reason = ("--reason", "the lens is cleaned")
+    held = sealane("device", "hold", "test=members", "--until", "1h", *reason)
+    assert "holds 1 devices" in held.stdout
+    assert sealane("device", "hold", "left", "--until", "1h", *reason).exit_code == 1
+    wanted = ("--slot", "cam", "--selector", "test=members", "--for", "1h", *reason)
+    assert sealane("sample", "on", *wanted).stdout == "1 devices\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("device", "list", "--selector", "site=\udcff"),
+        ("device", "hold", "listed", "--until", "1h", "--reason", "K\udcf6ln"),
+        ("audit", "list", "--text", "\udcff"),
+    ],
+)
+def test_what_is_no_text_is_refused_with_one_line(
+    sealane: Callable[..., Result], command: tuple[str, ...]
+) -> None:
+    done = sealane(*command)
+    assert done.exit_code == 1
+    assert "is not text in UTF-8" in done.stderr
+
+
 def test_an_export_that_is_cut_off_leaves_nothing(
     manager: RunningManager, sealane: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ ReasonOption = Annotated[str, typer.Option(help="why, for the audit log")]
 
 _COLUMNS: Final = ("name", "role", "sites", "key", "issued_at", "expires_at", "state")
 _KEY_CHARS: Final = 16
+_COUNTS: Final = "counts"
 
 
 @app.command()
@@ -83,7 +84,11 @@ def revoke(
     with reported(), kept(state) as store:
         by = By(here(), reason, SystemClock().now())
         count = store.certificates.revoke(name, key, by)
+        rows, before = _rows(store, Format.JSON), store.certificates.unlisted_before()
     typer.echo(f"{count} of {name} revoked")
+    if not before and (Role.ADMIN, _COUNTS) not in {(each["role"], each["state"]) for each in rows}:
+        typer.echo("no administrator's certificate counts now; next:")
+        typer.echo("        sealane operator issue NAME FOLDER --role admin")
 
 
 @app.command()
@@ -151,5 +156,5 @@ def _row(each: OperatorCertificate, user: User | None, output: Format) -> dict[s
         "key": each.key if output is Format.JSON else each.key[:_KEY_CHARS],
         "issued_at": each.issued_at,
         "expires_at": each.expires_at,
-        "state": "revoked" if each.revoked_at else "expired" if over else "counts",
+        "state": "revoked" if each.revoked_at else "expired" if over else _COUNTS,
     }

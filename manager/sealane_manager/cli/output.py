@@ -90,6 +90,12 @@ def reported() -> Iterator[None]:
         _end(error, Exit.UNREACHABLE)
     except SealaneError as error:
         _end(error, Exit.FAILED)
+    except UnicodeEncodeError as error:
+        text = f"{error.object[:80]!r} is not text in UTF-8"
+        hint = "write names and reasons in UTF-8, in a locale such as C.UTF-8"
+        _end(SealaneError(text, hint=hint), Exit.FAILED)
+    except BrokenPipeError as error:  # who reads has seen enough, and there is nobody to tell
+        raise typer.Exit(Exit.FAILED) from error
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         hint = "free some space first" if error.errno in _FULL else ""

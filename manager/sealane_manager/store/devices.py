@@ -251,11 +251,13 @@ def _by_device(term: Term) -> ColumnElement[bool]:
 
 
 def chosen(session: Session, selector: Selector) -> list[DeviceId]:
-    """The devices that the selector means, by id, whatever state they are in.
+    """The devices that the selector means, by id, whatever state they are in but revoked.
 
     They come as one JSON text: a row for each of a hundred thousand costs ten times as much.
     """
-    names = core_select(func.json_group_array(col(DeviceRow.id))).where(*conditions(selector))
+    names = core_select(func.json_group_array(col(DeviceRow.id))).where(
+        *conditions(selector), col(DeviceRow.state) != str(Standing.REVOKED)
+    )
     return sorted(json.loads(session.connection().execute(names).scalar_one()))
 
 
