@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import InvalidName
@@ -82,6 +83,7 @@ def _around(
                 yield _occurrence(window, day, zone)
 
 
+@lru_cache(maxsize=1024)  # whoever asks asks again a moment later, for the same days
 def _occurrence(window: Window, day: date, zone: tzinfo) -> tuple[datetime, datetime]:
     begins = datetime.combine(day, time()) + window.start * _MINUTE
     length = window.minutes * _MINUTE

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -166,13 +167,15 @@ def _midnight_after(moment: datetime, zone: ZoneInfo) -> datetime:
 
 
 class Closings:
-    """The calendars that are closed now, and which device each means."""
+    """The calendars that are closed now, and which device each means; judged when first asked."""
 
     def __init__(self, calendars: Iterable[Calendar], now: datetime) -> None:
-        found = ((each, closed(each, now)) for each in calendars)
-        self._closed: tuple[tuple[Selector, Closed], ...] = tuple(
-            (parse(each.selector), why) for each, why in found if why
-        )
+        self._calendars, self._now = tuple(calendars), now
+
+    @cached_property
+    def _closed(self) -> tuple[tuple[Selector, Closed], ...]:
+        found = ((each, closed(each, self._now)) for each in self._calendars)
+        return tuple((parse(each.selector), why) for each, why in found if why)
 
     def of(self, device: str, labels: Mapping[str, str]) -> Closed | None:
         """What keeps a device from being given a place; of several, what opens last."""

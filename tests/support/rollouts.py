@@ -304,17 +304,14 @@ class Fleet:
 
     def seen(self) -> Rollout:
         """The rollout as the controller would hand it to a decision."""
-        return replace(
-            self.rollout,
-            devices=tuple(
-                replace(
-                    each,
-                    reachable=self.agents[each.device].reachable,
-                    heard_at=self.now if self.agents[each.device].reachable else each.heard_at,
-                )
-                for each in self.rollout.devices
-            ),
-        )
+        return replace(self.rollout, devices=tuple(map(self._as_seen, self.rollout.devices)))
+
+    def _as_seen(self, device: RolloutDevice) -> RolloutDevice:
+        here = self.agents[device.device].reachable
+        heard = self.now if here else device.heard_at
+        if (here, heard) == (device.reachable, device.heard_at):
+            return device
+        return replace(device, reachable=here, heard_at=heard)
 
 
 def view_of(rollout: Rollout, decisions: Sequence[DecisionRecord] = ()) -> RolloutView:
