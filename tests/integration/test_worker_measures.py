@@ -31,6 +31,7 @@ from support.workers import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sealane_agent.layout import StateFolder
     from sealane_agent.serving.messages import Proved
 
 pytestmark = pytest.mark.slow
@@ -40,11 +41,17 @@ LONG = Recipe(long_model())
 HARD = Bar(latency_us=1)
 
 
-def started(root: Path, recipe: Recipe, bar: Bar, by: Measure = Measure.LATENCY) -> Proved:
-    """What the proof measured; the worker answers as it should, whatever that was."""
-    state = lay_out(root, recipe)
-    contract = replace(deployment_of(recipe), objective=Objective(by))
+@pytest.fixture
+def state(tmp_path: Path) -> StateFolder:
+    """With a bundle of a long model that ranks by throughput."""
+    state = lay_out(tmp_path, LONG)
+    contract = replace(deployment_of(LONG), objective=Objective(Measure.THROUGHPUT))
     (state.view(MANIFEST) / "deployment.json").write_bytes(encode_deployment(contract))
+    return state
+
+
+def started(state: StateFolder, bar: Bar) -> Proved:
+    """What the proof measured; the worker answers as it should, whatever that was."""
 
     async def whole() -> Proved:
         async with asyncio.timeout(PATIENT_S):
@@ -60,25 +67,27 @@ def started(root: Path, recipe: Recipe, bar: Bar, by: Measure = Measure.LATENCY)
     return asyncio.run(whole())
 
 
-def test_where_variants_are_ranked_by_their_throughput_it_is_measured(tmp_path: Path) -> None:
-    proved = started(tmp_path, LONG, Bar(), Measure.THROUGHPUT)
+def test_where_variants_are_ranked_by_their_throughput_it_is_measured(state: StateFolder) -> None:
+    proved = started(state, Bar())
     assert proved.rows_per_s > 0
     assert proved.p95_us >= proved.latency_us > 1
     assert not proved.given_up
-    assert (tmp_path / "footprints.json").is_file()
+    assert state.footprints.is_file()
 
 
 def test_what_has_clearly_lost_is_given_up_and_its_memory_is_not_remembered(
-    tmp_path: Path,
+    state: StateFolder,
 ) -> None:
-    proved = started(tmp_path, LONG, HARD, Measure.THROUGHPUT)
+    proved = started(state, HARD)
     assert proved.given_up
     assert not proved.rows_per_s
     assert 0 <= proved.golden_max_error < 1e-3
-    assert not (tmp_path / "footprints.json").exists()
+    assert not state.footprints.exists()
 
 
-def test_what_has_lost_must_meet_its_golden_outputs_all_the_same(tmp_path: Path) -> None:
+def test_what_has_lost_must_meet_every_golden_row_all_the_same(state: StateFolder) -> None:
+    golden = state.view(MANIFEST) / "golden" / "y"
+    golden.write_bytes(golden.read_bytes()[:-4] + np.float32(1e3).tobytes())
     with pytest.raises(LoadFailed, match="deviates") as refused:
-        started(tmp_path, replace(LONG, golden_offset=1.0), HARD)
+        started(state, HARD)
     assert refused.value.failure.component == "golden"
