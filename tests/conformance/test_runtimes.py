@@ -8,20 +8,22 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from sealane_agent.runtimes.base import Hints, InferenceFailed, ModelRefused
+from sealane_agent.runtimes.base import Binds, Hints, InferenceFailed, ModelRefused
 from sealane_agent.runtimes.inventory import installed_runtimes
+from sealane_agent.runtimes.onnxruntime import OnnxRuntime
 from sealane_agent.runtimes.registry import find_runtime
 from sealane_agent.runtimes.threads import never_push_in, own_threads
-from support.workers import FEATURES, RUNTIMES, expected, linear_model, rows
+from support.workers import CLASSES, FEATURES, RUNTIMES, expected, linear_model, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from sealane_agent.runtimes.base import Model, Runtime
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -132,6 +134,30 @@ def test_a_shared_model_answers_as_the_first_one_and_both_at_once(model: Model) 
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(ask, range(200)))
+
+
+def test_bound_to_memory_it_answers_what_lies_there_bit_for_bit(path: Path) -> None:
+    model = OnnxRuntime().load(path, HINTS)
+    given = rows(3)
+    answer = {name: np.empty_like(array) for name, array in model.infer({"x": given}).items()}
+    compute = model.bind({"x": given}, answer)
+    assert compute is not None
+    for seed in range(5):
+        given[...] = rows(3, seed)
+        compute()
+        for name, array in model.infer({"x": given}).items():
+            np.testing.assert_array_equal(answer[name], array)
+
+
+def test_bound_to_memory_of_another_shape_it_refuses(path: Path) -> None:
+    model = OnnxRuntime().load(path, HINTS)
+    assert isinstance(model, Binds)
+    answer: dict[str, NDArray[Any]] = {"y": np.empty((2, CLASSES), np.float32)}
+    answer["label"] = np.empty(3, np.int64)
+    compute = model.bind({"x": rows(3)}, answer)
+    assert compute is not None
+    with pytest.raises(InferenceFailed):
+        compute()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from sealane.errors import SealaneError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -80,6 +80,21 @@ class Model(Protocol):
 
         Raises InferenceFailed; MemoryError where the accelerator's memory is full;
         AcceleratorFailed where it is lost, so that no further inference can succeed.
+        """
+        ...
+
+
+@runtime_checkable
+class Binds(Protocol):
+    """A model that can be bound to memory, which costs less than to give it arrays each time."""
+
+    def bind(
+        self, tensors: Mapping[str, NDArray[Any]], answer: Mapping[str, NDArray[Any]]
+    ) -> Callable[[], None] | None:
+        """What computes, at each call, what then lies in `tensors`, into the arrays of `answer`.
+
+        Both have to stay where they are, and what computes is not stopped by `cancel`. None where
+        the engine cannot; raises, and what is returned raises, InferenceFailed.
         """
         ...
 

@@ -24,6 +24,7 @@ from sealane.limits import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
 ALIGNMENT: Final = 64
 """Bytes: a cache line, and more than any element type asks for."""
 

@@ -38,6 +38,8 @@ from sealane_agent.worker.arrays import (
     to_array,
     to_piece,
 )
+from sealane_agent.worker.binding import Binder
+from sealane_agent.worker.hands import WORTH_US as ONE_HAND_US
 from sealane_agent.worker.host import usable_processors
 from sealane_agent.worker.load import load
 from sealane_agent.worker.orders import Order, encode_answer
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
     from sealane_agent.runtimes.base import Model
     from sealane_agent.serving.ring_frames import Layout
+    from sealane_agent.worker.binding import Bound
     from sealane_agent.worker.load import Loaded
     from sealane_agent.worker.priority import Priority
 
@@ -88,6 +91,8 @@ class _Service:
     ) -> None:
         self._ring = ring
         self._responders = [Responder(model, loaded.deployment, bodies) for model in loaded.models]
+        if loaded.evidence.latency_us < ONE_HAND_US:
+            self._responders[0].bind_to_slots()
         self._batch_rows = loaded.deployment.batch_rows if divisible(loaded.deployment) else 0
         self._front, self._back = threading.Lock(), threading.Lock()
         processors = usable_processors() if len(loaded.models) == 1 else 1
@@ -197,6 +202,12 @@ class Responder:
         self._seen: dict[tuple[int, bytes], Seen] = {}
         self._table_bytes = 0
         self._layouts: dict[Any, Layout] = {}
+        self._binder: Binder | None = None
+        self._bound: dict[tuple[int, bytes], Bound | None] = {}
+
+    def bind_to_slots(self) -> None:
+        """Bind the engine to requests that repeat themselves; they cannot be stopped then."""
+        self._binder = None if self._texts_out else Binder(self._model)
 
     def respond(self, number: int, slot: memoryview) -> None:
         """Answer, say why not, or skip what nobody waits for any longer."""
@@ -265,8 +276,29 @@ class Responder:
         return True
 
     def _answer(self, number: int, slot: memoryview) -> None:
-        tensors, chosen = self._seen_or_read(number, slot)
-        self._write(slot, self._model.infer(tensors), chosen)
+        key = number, read_table(slot, self._table_bytes)
+        bound = self._bound.get(key)
+        if bound is not None and bound.answer(slot):
+            return
+        seen = self._seen.get(key)
+        tensors, chosen = seen or self._look(number, slot)
+        answer = self._model.infer(tensors)
+        if seen is not None and self._binder is not None:
+            self._bind(key, seen, answer)
+        self._write(slot, answer, chosen)
+
+    def _bind(self, key: tuple[int, bytes], seen: Seen, answer: Mapping[str, NDArray[Any]]) -> None:
+        """Bind to a request that was seen before; never again to one whose answer came otherwise.
+
+        Its tensors still lie in its slot, where the answer is going to be.
+        """
+        bound = None
+        if self._binder is not None and key not in self._bound:
+            tensors, chosen = seen
+            names = [self._outputs[position].name for position in chosen]
+            layout = self._layout(chosen, [answer[name] for name in names])
+            bound = self._binder.bind(tensors, answer, names, layout)
+        self._bound[key] = bound
 
     def _seen_or_read(self, number: int, slot: memoryview) -> Seen:
         seen = self._seen.get((number, read_table(slot, self._table_bytes)))
@@ -279,10 +311,7 @@ class Responder:
         if self._texts_out:
             write_frame(slot, Frame(Kind.ANSWER, self._pieces(chosen, arrays)))
             return
-        key = (chosen, *[(array.shape, array.dtype.num) for array in arrays])
-        layout = self._layouts.get(key)
-        if layout is None:
-            layout = self._lay_out(key, chosen, arrays)
+        layout = self._layout(chosen, arrays)
         write_laid_out(slot, layout, [bytes_of(array) for array in arrays])
 
     def _look(self, number: int, slot: memoryview) -> Seen:
@@ -299,8 +328,13 @@ class Responder:
         self._table_bytes = table_bytes(frame)
         if len(self._seen) >= SEEN:
             self._seen.clear()
+            self._bound.clear()
         self._seen[number, read_table(slot, self._table_bytes)] = tensors, chosen
         return tensors, chosen
+
+    def _layout(self, chosen: tuple[int, ...], arrays: Sequence[NDArray[Any]]) -> Layout:
+        key = (chosen, *[(array.shape, array.dtype.num) for array in arrays])
+        return self._layouts.get(key) or self._lay_out(key, chosen, arrays)
 
     def _lay_out(self, key: Any, chosen: tuple[int, ...], arrays: Sequence[NDArray[Any]]) -> Layout:
         if len(self._layouts) >= SEEN:
