@@ -59,13 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         parsed = _parser(words).parse_args(words)
-        return int(parsed.handler(parsed))
+        code = int(parsed.handler(parsed))
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read the answer has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except SealaneError as error:
         return _complain(str(error), error.hint, _code(error))
     except OSError as error:
         return _complain(*told(error), 1)
     except KeyboardInterrupt:
         return 1
+    return code
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
