@@ -109,6 +109,8 @@ class Catalogue:
         text = _text(content, file)
         try:
             found = dict(_flat(tomllib.loads(text)))
+        except RecursionError as error:
+            raise ConfigurationError(f"{file}: it is nested too deeply") from error
         except tomllib.TOMLDecodeError as error:
             match = _AT_LINE.match(str(error))
             line, what = (match[2], match[1]) if match else (str(text.count("\n") + 1), str(error))

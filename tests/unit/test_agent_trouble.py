@@ -16,13 +16,16 @@ from sealane_agent.cli.folder import SOCKET_PATH_BYTES
 from sealane_agent.cli.main import main
 from sealane_agent.cli.trouble import told
 from sealane_agent.config import Identity, IdentityFiles
-from sealane_agent.diagnosis import doctor, support
+from sealane_agent.diagnosis import doctor, measure, support
 from sealane_agent.diagnosis.findings import Level
 from sealane_agent.diagnosis.reach import Way
+from sealane_agent.errors import NotEnrolled
+from sealane_agent.identity.passport import Passport
 from sealane_agent.layout import StateFolder
 from sealane_agent.slot.journal import Entry, Journal, looked_into
 from support.agent_fakes import CAM, START
 from support.disks import FailingDisk
+from support.passports import WHO, Office
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +126,7 @@ def test_what_a_doctor_may_not_read_is_a_finding_and_it_looks_at_the_rest(tmp_pa
 
 def enrolled(tmp_path: Path) -> StateFolder:
     folder = StateFolder(tmp_path)
-    folder.identity.mkdir()
+    folder.identity.mkdir(parents=True)
     IdentityFiles(folder.identity).description.write_bytes(
         Identity(DeviceId("box-1"), "plant", "127.0.0.1:1").encode()
     )
@@ -178,3 +181,44 @@ def test_a_kits_index_that_is_no_text_is_not_printed() -> None:
     with pytest.raises(KitError) as refused:
         parse_index(b'{"id":"\xff' + b"x" * 5000)
     assert str(refused.value) == "its index is malformed: it is no text"
+
+
+def test_a_device_that_forgot_what_it_has_seen_is_told_so_by_its_doctor(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.trust.mkdir()
+    (folder.trust / "highwater.json").write_bytes(b"junk")
+    (found,) = measure.trust(folder)
+    assert (found.check, found.level) == ("trust", Level.FAILED)
+    assert "enrol the device again" in found.hint
+
+
+@pytest.mark.parametrize("content", [None, b"", b"junk"])
+def test_a_device_that_lost_its_authorities_says_where_they_can_be_had(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    files = Office(tmp_path).enrolled(tmp_path)
+    files.ca.unlink()
+    if content is not None:
+        files.ca.write_bytes(content)
+    with pytest.raises(NotEnrolled, match="whom this device believes") as refused:
+        Passport(files, WHO)
+    assert "from another device of the fleet" in refused.value.hint
+
+
+def test_support_is_written_for_a_device_whose_description_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = enrolled(tmp_path / "state")
+    IdentityFiles(folder.identity).description.write_bytes(b"{")
+    monkeypatch.chdir(tmp_path)
+    assert main(["support", "--state", str(folder.root)]) == 0
+    assert capsys.readouterr().out.startswith("support-unknown-")
+
+
+def test_a_configuration_that_is_nested_without_end_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("x = " + "[" * 20_000)
+    assert main(["check-config", str(path)]) == 1
+    assert "nested too deeply" in capsys.readouterr().err

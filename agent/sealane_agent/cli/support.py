@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from sealane_agent.cli.configured import configured
 from sealane_agent.cli.folder import add_state, state_folder
 from sealane_agent.config import IdentityFiles
+from sealane_agent.errors import NotEnrolled
 from sealane_agent.layout import StateFolder
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+
+    from sealane.settings import Value
 
     from sealane_agent.diagnosis.findings import Finding
 
@@ -41,8 +44,7 @@ def _support(arguments: argparse.Namespace) -> int:
     from sealane_agent.uplink.rpc import greet  # noqa: PLC0415 - the same
 
     config = configured(arguments)
-    who = IdentityFiles(StateFolder(Path(str(config["state"]))).identity).read()
-    named = f"support-{who.device}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
+    named = f"support-{_device(config)}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
     path = arguments.output or Path(named)
     way = reach.Way(reach.resolve, reach.connect, reach.handshake, greet)
     # Before root goes on as the service's user, who may neither read the journal nor write here.
@@ -56,3 +58,14 @@ def _support(arguments: argparse.Namespace) -> int:
         support.write(file, support.parts(folder, config, looks, said))
     sys.stdout.write(f"{path}\n")
     return 0
+
+
+def _device(config: Mapping[str, Value]) -> str:
+    """Its name, as far as that can be read; raises NotEnrolled where no device is."""
+    files = IdentityFiles(StateFolder(Path(str(config["state"]))).identity)
+    try:
+        return files.read().device
+    except NotEnrolled:
+        if files.description.exists():  # damaged: the more there is to look at
+            return "unknown"
+        raise

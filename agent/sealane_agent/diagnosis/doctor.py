@@ -33,6 +33,8 @@ def examine(folder: StateFolder, way: Way) -> Iterator[Finding]:
     yield from identity
     if not folder.root.is_dir():
         return
+    if membership is not None:
+        yield from _tried("trust", lambda: measure.trust(folder))
     yield from _tried("clock", lambda: (measure.clock(folder),))
     yield from _tried("disk", lambda: (measure.disk(folder),))
     yield from _tried("journal", lambda: (measure.journal(folder),))

@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from sealane.errors import SealaneError
-from sealane.trust import anchor
+from sealane.errors import SealaneError, TrustError
+from sealane.trust import anchor, highwater
 from sealane.trust.authorities import parse_authorities
 from sealane.trust.identity import BACKDATED
 
@@ -74,6 +74,15 @@ def certificates(folder: StateFolder) -> tuple[tuple[Finding, ...], Membership |
     life = lifetime(own.not_valid_before_utc + BACKDATED, own.not_valid_after_utc, _LATEST)
     now = max(datetime.now(UTC), _floor(folder))
     return judge_certificate(life, now, ends), passport.membership
+
+
+def trust(folder: StateFolder) -> tuple[Finding, ...]:
+    """Whether the device still knows what it has seen; without that it accepts nothing new."""
+    try:
+        highwater.load(folder.trust / anchor.MARKS_FILE)
+    except TrustError as error:
+        return (failed("trust", str(error), error.hint),)
+    return ()
 
 
 def disk(folder: StateFolder) -> Finding:

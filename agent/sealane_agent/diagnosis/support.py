@@ -10,7 +10,7 @@ import io
 import json
 import os
 import tarfile
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
@@ -24,7 +24,7 @@ from sealane_agent.diagnosis import logs
 from sealane_agent.diagnosis.redaction import redacted
 from sealane_agent.errors import Refused, Unreachable
 from sealane_agent.facts import device_facts
-from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.journal import looked_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -117,13 +117,13 @@ def _findings(look: Callable[[], Iterable[Finding]]) -> Callable[[], str]:
 
 
 def _history(folder: StateFolder) -> str:
-    with closing(Journal(folder.journal)) as journal:
+    with looked_into(folder.journal) as journal:
         lines = journal.history()
     return "".join(json.dumps(asdict(line), default=str) + "\n" for line in lines)
 
 
 def _quarantine(folder: StateFolder) -> str:
-    with closing(Journal(folder.journal)) as journal:
+    with looked_into(folder.journal) as journal:
         slots = journal.slots()
         away = journal.read(slots[0]).quarantined if slots else {}
         return _json({"unsent": journal.pending(), "quarantined": dict(away)})

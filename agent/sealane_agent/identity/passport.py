@@ -62,9 +62,21 @@ class Passport:
             self._who.address,
             self.key,
             pem,
-            self._files.ca.read_bytes(),
+            self._authorities(),
             self._who.enrol_address,
         )
+
+    def _authorities(self) -> bytes:
+        """Whom the device believes to be its manager; raises NotEnrolled."""
+        try:
+            content = self._files.ca.read_bytes()
+            parse_authorities(content)
+        except (FileNotFoundError, SealaneError) as error:
+            raise NotEnrolled(
+                f"{self._files.ca} does not say whom this device believes",
+                hint="copy that file from another device of the fleet: it is the same on all",
+            ) from error
+        return content
 
     def request(self) -> bytes:
         """A request (PKCS #10, DER) for the next key, the same one until it is certified."""
