@@ -17,7 +17,8 @@ def pack_arguments(folder: Path) -> list[str]:
 
 
 def test_pack_prints_the_digest_and_what_was_proven(tmp_path: Path) -> None:
-    result = RUNNER.invoke(app, [*pack_arguments(tmp_path), "--label", "good", "--label", "bad"])
+    names = ("--label", "good", "--label", "bad", "--label", "ugly")
+    result = RUNNER.invoke(app, [*pack_arguments(tmp_path), *names])
     assert result.exit_code == 0
     assert "sha256:" in result.stdout
     assert "off by 0" in result.stdout

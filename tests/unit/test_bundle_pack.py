@@ -345,3 +345,11 @@ def test_a_packed_reference_is_one_that_devices_can_count(tmp_path: Path) -> Non
     reference = pack(order(tmp_path)).deployment.reference
     assert [bins.input for bins in reference] == ["x", "x[0]", "x[1]", "x[2]", "x[3]"]
     assert check_layout(tmp_path / "bundle")[1].reference == reference
+
+
+@pytest.mark.parametrize("names", [("good",), ("a", "b"), ("a", "b", "c", "d")])
+def test_names_for_other_classes_than_the_answer_has_are_refused(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    with pytest.raises(BundleError, match=f"has 3 classes, and --label names {len(names)}"):
+        pack(order(tmp_path, labels=names))

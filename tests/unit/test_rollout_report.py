@@ -8,13 +8,14 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
+import pytest
 from sealane.names import DeviceId
 from sealane_manager.gate.outcomes import Outcomes
 from sealane_manager.gate.record import digest, record
 from sealane_manager.gate.ruling import Case, Facts
 from sealane_manager.gate.types import Checks, Seen
 from sealane_manager.report import contents
-from sealane_manager.report.page import page
+from sealane_manager.report.page import lasted, page
 from sealane_manager.rollout.types import DeviceState, RolloutState
 from sealane_manager.store.records import DecisionRecord, JudgementRecord
 from support.rollouts import START, a_device, a_rollout, a_spec, devices, view_of
@@ -125,3 +126,28 @@ def test_a_rollout_that_has_just_begun_has_a_report_too() -> None:
     text = page(contents.report(view, ()), LATER)
     assert "not yet" in text
     assert "The gate has not moved this rollout." in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (13.78374, "14 s"),
+        (185, "3 min 5 s"),
+        (3600, "1 h"),
+        (3605, "1 h"),
+        (187200, "2 d 4 h"),
+    ],
+)
+def test_how_long_it_took_is_said_in_two_units_at_most(seconds: float, said: str) -> None:
+    assert lasted(timedelta(seconds=seconds)) == said
+
+
+def test_what_became_of_a_device_is_not_explained_as_what_became_of_the_rollout() -> None:
+    log = (
+        DecisionRecord(START, "r-1", "device d1", "failed", "it answers otherwise", ""),
+        DecisionRecord(LATER, "r-1", "controller", "failed", "", ""),
+    )
+    of_device, of_rollout = contents.report(view_of(a_rollout(a_spec("1"), ()), log), ()).timeline
+    assert of_device.meaning == "nothing changed there"
+    assert of_rollout.meaning == "no device was left to prove the release"

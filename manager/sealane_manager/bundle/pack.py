@@ -167,11 +167,23 @@ def _deployment(order: PackOrder, material: _Material) -> Deployment:
         reference=reference_bins(_numbers(material.data, model.inputs)),
         probation=order.probation,
         batch_rows=order.batch_rows,
-        labels=order.labels,
+        labels=_labels(order.labels, model.outputs),
         sampling=_sampling(order.sampling, model.inputs),
         agreement=_agreement(order.agreement),
         objective=order.objective,
     )
+
+
+def _labels(names: tuple[str, ...], outputs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """The names of the classes; raises BundleError when no output has so many."""
+    classes = {spec.shape[-1] for spec in outputs if len(spec.shape) > 1 and spec.shape[-1] > 1}
+    if names and classes and len(names) not in classes:
+        many = " or ".join(map(str, sorted(classes)))
+        raise BundleError(
+            f"the answer has {many} classes, and --label names {len(names)}",
+            hint="name each class once, in the order of the model's answer",
+        )
+    return names
 
 
 def _numbers(data: Tensors, inputs: Sequence[TensorSpec]) -> Tensors:

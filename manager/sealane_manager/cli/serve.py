@@ -46,7 +46,7 @@ def command(
     from sealane_manager.parts import ManagerSettings  # noqa: PLC0415 - the same
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for chatty in ("alembic", "apscheduler", "uvicorn"):
+    for chatty in ("alembic", "apscheduler", "tuf", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     with reported():
         settings = ManagerSettings(

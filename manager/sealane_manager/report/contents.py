@@ -51,6 +51,13 @@ _MEANINGS: Final[Mapping[str, str]] = {
 }
 """What an action of the log means, for who does not know Sealane."""
 
+_OF_DEVICES: Final[Mapping[str, str]] = {
+    "failed": "nothing changed there",
+    "rolled_back": "the previous release answers there",
+    "serving": "its receipt is here",
+}
+"""The same of what a device came to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -132,7 +139,8 @@ def _timeline(decisions: Iterable[DecisionView]) -> Iterator[Moment]:
     for each in decisions:
         judged += each.action == JUDGE
         number = judged if each.action == JUDGE else 0
-        meaning = _MEANINGS.get(each.action, "")
+        of_device = each.actor.startswith("device ") and each.action in _OF_DEVICES
+        meaning = (_OF_DEVICES if of_device else _MEANINGS).get(each.action, "")
         yield Moment(each.at, each.actor, each.action, meaning, each.detail, number)
 
 
