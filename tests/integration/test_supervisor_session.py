@@ -247,6 +247,9 @@ def test_what_no_event_tells_is_told_at_once_and_only_when_it_is_news(talk: Talk
             talk.session.said()
             (told,) = await line.has_said(Heartbeat)
             assert told == Heartbeat((talk.device.report,))
+            talk.device.report = REPORT
+            talk.session.said()
+            assert (await line.has_said(Heartbeat, 2))[1] == Heartbeat((REPORT,))
 
     asyncio.run(story())
 
@@ -268,7 +271,7 @@ def test_what_an_event_has_told_is_not_told_again(talk: Talk) -> None:
     asyncio.run(story())
 
 
-def test_what_flickers_costs_one_heartbeat_more_between_two_that_are_due(talk: Talk) -> None:
+def test_what_flickers_is_told_less_and_less_often_down_to_the_ordinary_pace(talk: Talk) -> None:
     async def story() -> None:
         loop = asyncio.get_running_loop()
         async with talk.running() as line:

@@ -303,33 +303,35 @@ class _Talk:
                 await self._say(file)
 
     async def _beat(self, interval_s: float) -> None:
-        early = False
+        gap = SETTLE_S
         while True:
             pause = max(0.1, interval_s) * (0.8 + 0.2 * self._chance())
-            early = await self._rest(pause, may_end_early=not early)
+            stirred = await self._rest(pause, gap)
+            gap = min(2 * gap, interval_s) if stirred else SETTLE_S
+            self.changed.clear()
             reports = self._device.reports()
             await self._say(Heartbeat(reports))
             self.note(reports)
 
-    async def _rest(self, pause_s: float, *, may_end_early: bool) -> bool:
-        """Until the next heartbeat; whether it comes early, for news that no event has told.
+    async def _rest(self, pause_s: float, gap_s: float) -> bool:
+        """Until the next heartbeat, which comes early for news that no event has told.
 
-        Of two in a row one keeps its time: what flickers may cost twice as many, and no more.
+        Returns whether anything stirred: as long as it does, the next news waits longer, so that
+        what flickers for ever costs no more than heartbeats do.
         """
-        if not may_end_early:
-            await asyncio.sleep(pause_s)
-            return False
+        stirred = False
         with suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 while True:
                     await self.changed.wait()
-                    await asyncio.sleep(SETTLE_S)
+                    stirred = True
+                    await asyncio.sleep(gap_s)
                     self.changed.clear()
                     if any(
                         self._noted.get(each.slot) != told(each) for each in self._device.reports()
                     ):
-                        return True
-        return False
+                        break
+        return stirred
 
     def note(self, reports: Iterable[SlotReport]) -> None:
         """The manager is told this of these slots."""
