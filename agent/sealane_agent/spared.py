@@ -1,33 +1,140 @@
-"""What a supervisor is spared: optional parts of its libraries that it would never call.
+"""What a supervisor is spared: parts of its libraries that it would never call.
 
-Each of these libraries does without the part where it is not installed, so it is made to look as if
-it were not while they are imported. Whoever really needs it later imports it as ever: a key in a
-token, for one.
+Each way leaves the libraries as they are, and a library that comes to need more gets more:
+* Where a library does without a part that is not installed, the part is made to look as if it were
+  not while the supervisor is imported. Whoever really needs it later imports it as ever: a key in a
+  token, for one.
+* Where a library imports a whole module that it calls only on other machines, the module is read
+  at the first look into it.
+* Where it takes from a package what the standard library has, it gets the standard library's.
+* What the standard library makes anew for each frozen class is shared among them.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
+import typing
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from dataclasses import FrozenInstanceError
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import LazyLoader, find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from importlib.machinery import ModuleSpec
 
 PARTS: Final = (
     "pkcs11",  # securesystemslib signs with it; a supervisor only verifies: 2.4 MB
     "ssl",  # asyncio's TLS; all TLS here is gRPC's: 0.8 MB
 )
+HASHES: Final = "_hashlib"
+"""The standard library's OpenSSL; models are hashed by another (`hashing.py`): 0.5 MB, and 3 MB of
+its pages.
+"""
+POSTPONED: Final = frozenset(
+    {"google.protobuf.internal.python_message"}  # messages where they are not made in C: 0.6 MB
+)
+NEWER: Final = "typing_extensions"
+SAME: Final = frozenset({"Self"})  # gRPC wants no more of it: 0.3 MB
+_OWN_HASHES: Final = (
+    *("_md5", "_sha1", "_sha3", "_blake2"),
+    *(("_sha2",) if sys.version_info >= (3, 12) else ("_sha256", "_sha512")),
+)
+_OWN: Final = ("sealane.", "sealane_agent.")
 
 
 @contextmanager
 def spared() -> Iterator[None]:
     """Import the supervisor inside, before anything else imports these parts."""
-    barred = [name for name in PARTS if name not in sys.modules]
+    barred = [name for name in _parts() if name not in sys.modules]
     for name in barred:
         sys.modules[name] = None  # type: ignore[assignment]  # None bars the import
+    newer = sys.modules.setdefault(NEWER, _Newer(NEWER))
+    sys.meta_path.insert(0, _Postponing)
     try:
         yield
     finally:
+        if isinstance(newer, _Newer):
+            newer.leave()
+        sys.meta_path.remove(_Postponing)
         for name in barred:
             del sys.modules[name]
+
+
+def _parts() -> Iterator[str]:
+    """A standard library that was built to hash by OpenSSL alone keeps it."""
+    yield from PARTS
+    if all(find_spec(name) is not None for name in _OWN_HASHES):
+        yield HASHES
+
+
+class _Newer(ModuleType):
+    """In the place of the package of newer types; whoever asks for more of it gets the package."""
+
+    def __getattr__(self, name: str) -> object:
+        """A name that somebody imports from here."""
+        if name in SAME:
+            return getattr(typing, name)
+        if name.startswith("__"):  # the import system's own questions
+            raise AttributeError(name)
+        self.leave()
+        return getattr(import_module(NEWER), name)
+
+    def leave(self) -> None:
+        """Free the place."""
+        if sys.modules.get(NEWER) is self:
+            del sys.modules[NEWER]
+
+
+class _Postponing:
+    """Finds the modules that are to be read at the first look into them."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """What the import system asks each finder; None leaves it to the others."""
+        if name not in POSTPONED:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+def share_refusals() -> None:
+    """Give the frozen classes two methods in common that refuse changes: 0.7 MB.
+
+    Each has its own otherwise. With slots these also keep alive the class that the standard library
+    made first, without slots, for they name it. A class that others extend keeps its own: those may
+    have attributes that can be set.
+    """
+    for each in _frozen_classes():
+        each.__setattr__ = _refuse_setting  # type: ignore[assignment]
+        each.__delattr__ = _refuse_deleting  # type: ignore[assignment]
+    gc.collect()
+
+
+def _frozen_classes() -> Iterator[type]:
+    for name, module in list(sys.modules.items()):
+        for each in list(vars(module).values()) if name.startswith(_OWN) else ():
+            if isinstance(each, type) and each.__module__ == name and _is_last_and_frozen(each):
+                yield each
+
+
+def _is_last_and_frozen(own: type) -> bool:
+    parameters = vars(own).get("__dataclass_params__")
+    slotted = "__slots__" in vars(own)
+    return slotted and parameters is not None and parameters.frozen and not own.__subclasses__()
+
+
+def _refuse_setting(_: object, name: str, _value: object) -> NoReturn:
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _refuse_deleting(_: object, name: str) -> NoReturn:
+    raise FrozenInstanceError(f"cannot delete field {name!r}")

@@ -10,7 +10,7 @@ import errno
 import shutil
 from collections import defaultdict
 from contextlib import contextmanager, suppress
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -20,15 +20,16 @@ from sealane.limits import MIB
 from sealane.names import hex_of
 
 from sealane_agent.errors import Failed
+from sealane_agent.hashing import file_sha256
 
 if TYPE_CHECKING:
-    from _hashlib import HASH
     from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from sealane.bundle.types import Layer
     from sealane.names import Digest
 
+    from sealane_agent.hashing import Sha256
     from sealane_agent.layout import StateFolder
 
 RESERVE_BYTES: Final = 64 * MIB
@@ -167,7 +168,7 @@ class Store:
         if not path.is_file():
             raise WrongBytes(layer.digest)
         with path.open("rb") as blob:
-            found = file_digest(blob, "sha256").hexdigest()
+            found = file_sha256(blob).hexdigest()
         if found != hex_of(layer.digest):
             fileio.remove(path)
             raise WrongBytes(layer.digest)
@@ -211,10 +212,10 @@ class Store:
         self._doubted.discard(partial)
 
 
-def _begun(partial: Path) -> tuple[HASH, int]:
+def _begun(partial: Path) -> tuple[Sha256, int]:
     """The hash and the length of what arrived before."""
     with partial.open("rb") as file:
-        return file_digest(file, sha256), file.tell()
+        return file_sha256(file), file.tell()
 
 
 def _free(path: Path) -> int:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from sealane_agent.cli.configured import add_option, configured
 from sealane_agent.cli.folder import add_state, state_folder
 from sealane_agent.config import RunSettings
-from sealane_agent.spared import spared
-from sealane_agent.upgrade.fitness import Rules
-from sealane_agent.upgrade.folder import AGENT
-from sealane_agent.upgrade.launch import launch, relaunch
-from sealane_agent.upgrade.launched import Launched, Relaunch
+from sealane_agent.spared import share_refusals, spared
+
+with spared():
+    from sealane_agent.upgrade.fitness import Rules
+    from sealane_agent.upgrade.folder import AGENT
+    from sealane_agent.upgrade.launch import launch, relaunch
+    from sealane_agent.upgrade.launched import Launched, Relaunch
 
 if TYPE_CHECKING:
     import argparse
@@ -52,6 +54,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with spared():
         from sealane_agent.app import run  # noqa: PLC0415 - other commands need no gRPC
 
+    share_refusals()
     try:
         run(_settings(arguments, settings, folder, (upgrade, launched)))
     except Relaunch:

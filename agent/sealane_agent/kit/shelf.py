@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from sealane import fileio
@@ -16,6 +15,7 @@ from sealane.errors import KitError
 from sealane.kit.file import Kit, contents
 from sealane.names import hex_of
 
+from sealane_agent.hashing import Sha256
 from sealane_agent.uplink.fetch import SourceTrouble
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _from(kit: Kit, digest: Digest, offset: int) -> Iterator[bytes]:
 def _check(kit: Kit, index: Index) -> None:
     """Before anything is written: every blob is what its digest says."""
     for digest in index.blobs:
-        found = sha256()
+        found = Sha256()
         for chunk in kit.blob(digest):
             found.update(chunk)
         if found.hexdigest() != hex_of(digest):
