@@ -114,8 +114,8 @@ def share_refusals() -> None:
     have attributes that can be set.
     """
     for each in _frozen_classes():
-        each.__setattr__ = _refuse_setting  # type: ignore[assignment]
-        each.__delattr__ = _refuse_deleting  # type: ignore[assignment]
+        for name, refusal in _REFUSALS.items():
+            setattr(each, name, refusal)
     gc.collect()
 
 
@@ -138,3 +138,6 @@ def _refuse_setting(_: object, name: str, _value: object) -> NoReturn:
 
 def _refuse_deleting(_: object, name: str) -> NoReturn:
     raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+
+_REFUSALS: Final = {"__setattr__": _refuse_setting, "__delattr__": _refuse_deleting}
