@@ -108,3 +108,12 @@ def test_what_could_not_start_is_refused_in_a_plan_too(
     done = sealane("rollout", "plan", "demo/tiny@2", "--slot", "cam", *flags)
     assert done.exit_code != 0
     assert says in done.output
+
+
+@pytest.mark.parametrize("words", [(), ("demo/tiny@1",), ("--slot", "cam")])
+def test_a_plan_of_nothing_in_particular_says_what_it_takes(
+    sealane: Sealane, words: tuple[str, ...]
+) -> None:
+    done = sealane("rollout", "plan", *words)
+    assert done.exit_code == 2
+    assert "--file" in done.stderr

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 from sealane.names import DeviceId, ReleaseName, SlotName
-from sealane_manager.cli.watch import RETRIES, RETRY_S, lasting, new_lines, picture, standing
+from sealane_manager.cli.watch import (
+    RETRIES,
+    RETRY_S,
+    follow_lines,
+    lasting,
+    new_lines,
+    picture,
+    standing,
+)
 from sealane_manager.errors import Unreachable
 from sealane_manager.rollout.types import DeviceState, Phase, RolloutState
 from sealane_manager.views import DecisionView, RolloutDeviceView, RolloutView
@@ -95,6 +103,25 @@ def test_the_picture_shows_devices_and_the_last_decisions_in_the_users_words() -
     assert "vision/defect@7 running" in drawn
     assert "box-1" in drawn
     assert "admin: start try it" in drawn
+
+
+def test_what_others_wrote_is_neither_markup_nor_an_order_to_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = "[/Gemm_3] [red]x[/] \x1b[2Jgone\nnext"
+    shown = "[/Gemm_3] [red]x[/] ?[2Jgone?next"
+    hostile = replace(
+        a_rollout(),
+        reason=words,
+        devices=(a_device("box-1", DeviceState.FAILED, words),),
+        decisions=(DecisionView(NOW, "admin", "start", words),),
+    )
+    console = Console(file=StringIO(), width=200)
+    console.print(picture(hostile))
+    drawn = console.file.getvalue() if isinstance(console.file, StringIO) else ""
+    assert drawn.count(shown) == 3
+    follow_lines([hostile])
+    assert capsys.readouterr().out.count(shown) == 3
 
 
 class RestartedManager:

@@ -10,6 +10,7 @@ from sealane.errors import SealaneError
 from sealane_manager.cli.backtest import backtest
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Exit, Format, OutputOption, emit, reported
+from sealane_manager.cli.table import word
 from sealane_manager.gate.explain import explained, replayed
 from sealane_manager.gate.record import digest
 
@@ -40,7 +41,7 @@ def explain(
         if output is Format.TABLE:
             typer.echo(
                 f"{judgement.at:%Y-%m-%d %H:%M:%S}  stage {judgement.stage + 1}"
-                f"  {judgement.verdict}: {judgement.reason}\n"
+                f"  {judgement.verdict}: {word(judgement.reason)}\n"
             )
         emit(rows, _CHECKS, output)
 

@@ -22,6 +22,7 @@ from sealane_manager.cli.arguments import (
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Exit, Format, OutputOption, emit, emit_one, reported
 from sealane_manager.cli.plan import show as show_plan
+from sealane_manager.cli.table import word
 from sealane_manager.cli.watch import SHOWN_DEVICES, follow, follow_lines, foremost, lasting
 from sealane_manager.gate.types import ALPHA, CHECKS, Check, Checks, Kind, Mode
 from sealane_manager.rollout.forecast import Lines
@@ -194,6 +195,8 @@ def plan(
 
     Everything else that a rollout can be asked to be stands in a file.
     """
+    if not (file or (release and slot)):
+        raise typer.BadParameter("name a release and its --slot, or a file with --file")
     limits = tuple(parse_limit(text) for text in limit or ())
     soaked, tried = parse_duration(soak), parse_trial(split, "", "")
     with reported(), connect(context) as manager:
@@ -284,7 +287,7 @@ def write_off(
     """Give up one lost device: its place is free, and it goes back when it is seen."""
     with reported(), connect(context) as manager:
         found = manager.control_rollout(rollout, Operation.WRITE_OFF, reason, device)
-        typer.echo(f"{found.id}  {found.state}  {found.reason}".rstrip())
+        typer.echo(_standing(found))
 
 
 @app.command()
@@ -302,7 +305,11 @@ def revert(rollout: str, reason: ReasonOption = "", context: ContextOption = Non
 def _control(rollout: str, operation: Operation, reason: str, context: Path | None) -> None:
     with reported(), connect(context) as manager:
         found = manager.control_rollout(rollout, operation, reason)
-        typer.echo(f"{found.id}  {found.state}  {found.reason}".rstrip())
+        typer.echo(_standing(found))
+
+
+def _standing(found: RolloutView) -> str:
+    return f"{found.id}  {found.state}  {word(found.reason)}".rstrip()
 
 
 def _row(rollout: RolloutView) -> dict[str, Any]:

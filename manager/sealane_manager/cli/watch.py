@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sealane_manager.cli.table import word
 from sealane_manager.errors import Unreachable
 from sealane_manager.rollout.types import IN_FLIGHT, LOST, DeviceState
 
@@ -49,7 +50,7 @@ def follow_lines(changes: Iterable[RolloutView]) -> RolloutView | None:
     last = None
     for rollout in changes:
         for line in new_lines(last, rollout):
-            typer.echo(line)
+            typer.echo(word(line))
         last = rollout
     return last
 
@@ -114,12 +115,12 @@ def picture(rollout: RolloutView) -> Group:
         style = _style(device.state)
         table.add_row(
             *(device.name, str(device.stage + 1), Text(device.state, style)),
-            *(str(device.requests), device.detail),
+            *(str(device.requests), Text(word(device.detail))),
         )
-    recent = (_decision_line(decision) for decision in rollout.decisions[-_SHOWN_DECISIONS:])
+    recent = (word(_decision_line(each)) for each in rollout.decisions[-_SHOWN_DECISIONS:])
     more = f"and {len(rollout.devices) - len(shown)} more" if shown != rollout.devices else ""
     log = Text("\n".join(recent), "dim")
-    return Group(Text(standing(rollout), "bold"), "", table, more, log)
+    return Group(Text(word(standing(rollout)), "bold"), "", table, more, log)
 
 
 def foremost(devices: Sequence[RolloutDeviceView], most: int) -> tuple[RolloutDeviceView, ...]:

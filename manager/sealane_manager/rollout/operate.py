@@ -64,8 +64,9 @@ def operate(rollout: Rollout, word: Word, now: datetime) -> Step:
     """Do what the operator asks; raises Refused when the rollout's state does not allow it."""
     states, act = _ALLOWED[word.operation]
     if rollout.state not in states:
+        wanted = word.operation.replace("_", "-")
         raise Refused(
-            f"rollout {rollout.id} is {rollout.state}, so it cannot {word.operation}",
+            f"rollout {rollout.id} is {rollout.state}, so it cannot {wanted}",
             hint=_hint(rollout),
         )
     return act(Asked(rollout, word, now))
