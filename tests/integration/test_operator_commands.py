@@ -362,6 +362,21 @@ def test_the_gate_of_a_rollout_that_it_never_moved_says_so(
     assert sealane("rollout", "abort", started["id"]).exit_code == 0
 
 
+def test_a_wrong_order_is_named_as_the_command_is(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    manager.enrolled("written", {"test": "written"})
+    started = parsed(
+        sealane(
+            *("rollout", "start", "demo/tiny@1", "--slot", "cam", "--selector", "test=written"),
+            *("--stages", "100%", "-o", "json"),
+        )
+    )
+    assert sealane("rollout", "abort", started["id"]).exit_code == 0
+    done = sealane("rollout", "write-off", started["id"], "written")
+    assert "so it cannot write-off" in done.stderr
+
+
 def test_a_password_is_not_asked_for_where_nobody_sits(
     manager: RunningManager, sealane: Callable[..., Result]
 ) -> None:

@@ -318,18 +318,30 @@ def test_channels_are_read_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "why"),
     [
-        "{",
-        "[]",
-        '{"webhooks": [{"name": "ops"}]}',
-        '{"webhooks": [{"name": "ops", "url": "https://x", "secret": "short"}]}',
-        '{"alertmanagers": [{"name": "am", "url": "file:///etc/passwd"}]}',
-        '{"alertmanagers": [{"name": "a", "url": "http://x"}, {"name": "a", "url": "http://y"}]}',
+        ("{", "line 1 column 2"),
+        ("[]", "of another kind"),
+        ('{"webhooks": [{"name": "ops"}]}', "lacks 'secret'"),
+        (
+            '{"webhooks": [{"name": "ops", "url": "https://x", "secret": "short"}]}',
+            "the secret of ops needs 16 characters",
+        ),
+        ('{"webhooks": [7]}', "of another kind"),
+        ('{"webhook": []}', "'webhook' means nothing there; known are webhooks"),
+        ('{"mail": [{"name": "m", "host": "h", "from": "a@b", "to": "c@d"}]}', "of another kind"),
+        ('{"alertmanagers": [{"name": "am", "url": "file:///etc/passwd"}]}', "no address"),
+        (
+            '{"alertmanagers": [{"name": "a", "url": "http://x"}, {"name": "a", "url": "http://y"}]}',
+            "the same name",
+        ),
     ],
 )
-def test_a_file_of_channels_that_is_wrong_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_file_of_channels_that_is_wrong_is_refused_in_words(
+    tmp_path: Path, content: str, why: str
+) -> None:
     path = tmp_path / "alerts.json"
     path.write_text(content)
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match=why) as refused:
         load(path)
+    assert "Error(" not in str(refused.value)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
+from dataclasses import replace
 
 import grpc
 import pytest
-from sealane_manager.rpc.servers import Port, not_opened
+from sealane.errors import SealaneError
+from sealane_manager.rpc.servers import Port, not_opened, open_port
 
 PORT = Port("fleet", "10.9.9.9", 7443, grpc.ssl_server_credentials([(b"", b"")]), 1024)
 
@@ -25,3 +28,11 @@ def test_the_hint_follows_from_what_is_wrong(error: Exception, hint: str) -> Non
     found = not_opened(PORT, error)
     assert str(found).startswith("the fleet port 10.9.9.9:7443 cannot be opened: ")
     assert hint in found.hint
+
+
+@pytest.mark.parametrize("number", [0, 7443])
+def test_an_address_that_is_not_this_machines_is_told_also_for_any_free_port(number: int) -> None:
+    wanted = replace(PORT, listen="192.0.2.77", number=number)
+    with pytest.raises(SealaneError, match="Cannot assign requested address") as refused:
+        asyncio.run(open_port(wanted))
+    assert "--listen" in refused.value.hint

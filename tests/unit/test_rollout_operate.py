@@ -130,7 +130,8 @@ def test_a_device_that_had_nothing_before_is_back_at_once() -> None:
 @pytest.mark.parametrize("operation", Operation)
 def test_an_ended_rollout_takes_no_orders(operation: Operation, state: RolloutState) -> None:
     ended = a_rollout(a_spec(), devices(SERVING), state=state, ended_at=START)
-    with pytest.raises(Refused, match=f"is {state}, so it cannot {operation}") as refused:
+    words = operation.replace("_", "-")
+    with pytest.raises(Refused, match=f"is {state}, so it cannot {words}") as refused:
         say(operation, ended)
     assert refused.value.hint
 

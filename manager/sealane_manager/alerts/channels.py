@@ -19,7 +19,7 @@ from sealane_manager.alerts import messages
 from sealane_manager.errors import Refused, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
     from pathlib import Path
 
@@ -156,18 +156,30 @@ def load(path: Path) -> tuple[Channel, ...]:
         every = _channels(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(
-            f"{path} is not as it should be: {error!r}", hint="see docs/alerts.md"
+            f"{path} is not as it should be: {_why(error)}", hint="see docs/alerts.md"
         ) from error
     _check_names(every)
     return every
 
 
+def _why(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"a channel lacks {error.args[0]!r}"
+    if isinstance(error, TypeError | AttributeError):
+        return "something in it is of another kind than it should be"
+    return str(error)
+
+
 def _channels(found: dict[str, Any]) -> tuple[Channel, ...]:
-    webhooks: list[Channel] = [_webhook(fields) for fields in found.get("webhooks", [])]
-    managers: list[Channel] = [_alertmanager(fields) for fields in found.get("alertmanagers", [])]
-    mails: list[Channel] = [_mail(fields) for fields in found.get("mail", [])]
-    services: list[Channel] = [_service(fields) for fields in found.get("apprise", [])]
-    return (*webhooks, *managers, *mails, *services)
+    made: dict[str, Callable[[dict[str, Any]], Channel]] = {
+        "webhooks": _webhook,
+        "alertmanagers": _alertmanager,
+        "mail": _mail,
+        "apprise": _service,
+    }
+    if unknown := sorted(found.keys() - made.keys()):
+        raise ValueError(f"{unknown[0]!r} means nothing there; known are {', '.join(made)}")
+    return tuple(make(fields) for kind, make in made.items() for fields in found.get(kind, []))
 
 
 def _check_names(channels: Iterable[Channel]) -> None:
@@ -187,6 +199,8 @@ def _alertmanager(fields: dict[str, Any]) -> Alertmanager:
 
 
 def _mail(fields: dict[str, Any]) -> Mail:
+    if not isinstance(fields["to"], list):
+        raise TypeError
     return Mail(
         name=str(fields["name"]),
         host=str(fields["host"]),

@@ -115,8 +115,6 @@ def address(host: str, number: int) -> str:
 
 def _check_free(port: Port) -> None:
     """Ask the system itself: its answer says why, that of gRPC does not."""
-    if not port.number:
-        return
     family = socket.AF_INET6 if ":" in port.listen else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
