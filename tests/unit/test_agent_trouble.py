@@ -95,7 +95,8 @@ def test_a_wrong_option_of_history_is_a_usage_error_in_words(
 def test_a_port_that_no_machine_has_is_refused_before_anything_starts(
     port: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", "--state", str(tmp_path), "--rest", f"127.0.0.1:{port}"]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "--state", str(tmp_path), "--rest", f"127.0.0.1:{port}"])
     assert "must be host:port" in capsys.readouterr().err
 
 
@@ -189,7 +190,7 @@ def test_a_device_that_forgot_what_it_has_seen_is_told_so_by_its_doctor(tmp_path
     (folder.trust / "highwater.json").write_bytes(b"junk")
     (found,) = measure.trust(folder)
     assert (found.check, found.level) == ("trust", Level.FAILED)
-    assert "enrol the device again" in found.hint
+    assert "`sealane-agent enroll` here once more" in found.hint
 
 
 @pytest.mark.parametrize("content", [None, b"", b"junk"])

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from sealane.names import DeviceId
+from sealane.trust import anchor
 from sealane.trust.token import JoinToken
 from sealane_agent.cli.main import main
 from sealane_agent.config import Identity, IdentityFiles
-from sealane_agent.errors import Refused
+from sealane_agent.errors import AlreadyEnrolled, Refused
 from sealane_agent.identity.enroll import Enrolment
+from sealane_agent.identity.membership import Admission
 from sealane_agent.layout import StateFolder
+from support.agent_fakes import CAM
+from support.passports import WHO, Office
+from support.trust import Simulator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sealane_agent.identity.membership import Admission, Application
+    from sealane_agent.identity.membership import Application
 
 TOKEN = JoinToken("127.0.0.1:1", b"ca", bytes(32), "1.t", "secret")
 
@@ -79,3 +86,33 @@ def test_a_device_on_which_nothing_runs_fails_its_check(
     assert main(["status", "--state", str(tmp_path)]) == 0
     assert main(["status", "--state", str(tmp_path), "--check"]) == 1
     assert "does not run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lost", ["highwater.json", "bootstrap-root.json"])
+def test_a_device_that_forgot_what_it_has_seen_is_enrolled_once_more_where_it_is(
+    tmp_path: Path, lost: str
+) -> None:
+    office, root = Office(tmp_path), Simulator().first_root
+    files, folder = office.enrolled(tmp_path), StateFolder(tmp_path)
+    digest = hashlib.sha256(root).digest()
+    token = replace(TOKEN, ca=office.issuer.certificate, root_sha256=digest)
+    anchor.bootstrap(folder.trust, root, token.root_sha256)
+    asked: list[Application] = []
+
+    def ask(_address: str, _ca: bytes, application: Application) -> Admission:
+        asked.append(application)
+        return Admission(WHO.device, WHO.fleet, office.sign(application.csr), WHO.address, root)
+
+    enrolment = Enrolment(folder, ask, office.clock)
+    with pytest.raises(AlreadyEnrolled):
+        enrolment.run(token, "")
+    key, slot = files.key.read_bytes(), folder.pointer(CAM, "lkg")
+    slot.parent.mkdir(parents=True)
+    slot.write_bytes(b"what serves")
+    (folder.trust / lost).unlink()
+    assert enrolment.run(token, "").device == WHO.device
+    assert [application.name for application in asked] == [WHO.device]
+    assert (files.key.read_bytes(), slot.read_bytes()) == (key, b"what serves")
+    assert anchor.remembers(folder.trust)
+    with pytest.raises(AlreadyEnrolled):
+        enrolment.run(token, "")

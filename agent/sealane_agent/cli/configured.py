@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sealane.settings import ConfigurationError
-
 from sealane_agent.config import AGENT
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping
 
     from sealane.settings import Value
@@ -31,7 +29,13 @@ def add_option(parser: argparse.ArgumentParser, option: str, name: str) -> None:
     key = next(key for key in AGENT.keys if key.name == name)
     word = name.rpartition(".")[2].upper()
     said = f"{key.says} (default {key.default})"
-    parser.add_argument(option, dest=name, metavar=word, help=said)
+
+    def checked(text: str) -> str:
+        if complaint := key.complaint(text):
+            raise argparse.ArgumentTypeError(complaint)
+        return text
+
+    parser.add_argument(option, dest=name, metavar=word, help=said, type=checked)
 
 
 def configured(arguments: argparse.Namespace) -> Mapping[str, Value]:
@@ -41,8 +45,4 @@ def configured(arguments: argparse.Namespace) -> Mapping[str, Value]:
         for key in AGENT.keys
         if (value := getattr(arguments, key.name, None)) is not None
     }
-    for name, value in given.items():
-        key = next(key for key in AGENT.keys if key.name == name)
-        if complaint := key.complaint(value):
-            raise ConfigurationError(complaint)
     return AGENT.load(arguments.config, os.environ) | given

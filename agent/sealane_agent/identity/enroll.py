@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sealane import fileio
 from sealane.clock import SystemClock
 from sealane.names import parse_device
-from sealane.trust import identity
+from sealane.trust import anchor, identity
 from sealane.trust.verifier import Verifier
 
 from sealane_agent.config import Identity, IdentityFiles
@@ -81,12 +81,14 @@ class Enrolment:
         return self._keep(token, answer, files.certificate)
 
     def _again(self, token: JoinToken, files: IdentityFiles) -> Identity:
-        """A new certificate for a device whose own has expired: its key proves who it is.
+        """A new certificate for a device whose own has expired, or that forgot what it has seen.
 
+        Its key proves who it is, and what serves stays; the token says again where trust begins.
         When the answer to the last renewal was lost, the manager knows the next key instead.
         """
         who, passport = files.read(), Passport(files, files.read())
-        if passport.certificate.not_valid_after_utc > self.clock.now():
+        lives = passport.certificate.not_valid_after_utc > self.clock.now()
+        if lives and anchor.remembers(self.folder.trust):
             raise AlreadyEnrolled(
                 f"this machine is enrolled already, as device {who.device}",
                 hint="use another --state folder, or move this one away to enrol anew",

@@ -56,6 +56,15 @@ def read_root(folder: Path) -> bytes:
         ) from error
 
 
+def remembers(folder: Path) -> bool:
+    """Whether a device still knows where its trust began, and what it has seen since."""
+    try:
+        highwater.load(folder / MARKS_FILE)
+    except TrustError:
+        return False
+    return (folder / ROOT_FILE).is_file()
+
+
 def known_floor(folder: Path) -> int:
     """Seconds since 1970 that have passed for certain; 0 when the marks cannot be read."""
     try:
@@ -75,8 +84,4 @@ def _self_signed(root: bytes) -> int:
 
 
 def _trusts_already(folder: Path, root: bytes) -> bool:
-    try:
-        highwater.load(folder / MARKS_FILE)
-    except TrustError:
-        return False
-    return (folder / ROOT_FILE).is_file() and (folder / ROOT_FILE).read_bytes() == root
+    return remembers(folder) and (folder / ROOT_FILE).read_bytes() == root

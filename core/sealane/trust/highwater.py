@@ -85,7 +85,8 @@ def load(path: Path) -> HighWater:
         raise TrustError(
             _STEP,
             f"{path.name} is missing or damaged, so this device no longer knows what it has seen",
-            hint="the running models keep serving; enrol the device again for new releases",
+            hint="what serves goes on; for new releases run `sealane-agent enroll` here once more,"
+            " with a new join token",
         ) from error
 
 
