@@ -148,7 +148,7 @@ class Plant:
         endpoint = psutil.Process(int(self.endpoint(device)["pid"]))
         return wait_for(f"a worker on {device}", lambda: _last_worker(endpoint))
 
-    def start_traffic(self, data: Path, devices: Iterable[str]) -> Path:
+    def start_traffic(self, data: Path, devices: Iterable[str], pause_ms: float = 20) -> Path:
         """The stock client sends rows of `data` to every device; returns its log."""
         targets = [self._target(number, device) for number, device in enumerate(devices)]
         listed = self.folder / "targets.json"
@@ -157,7 +157,7 @@ class Plant:
         self.processes.start(
             "traffic",
             *(sys.executable, "-m", "demo_story.traffic", "--log", str(log)),
-            *("--targets", str(listed), "--data", str(data)),
+            *("--targets", str(listed), "--data", str(data), "--pause-ms", str(pause_ms)),
         )
         self.processes.wait_for(
             "traffic", lambda: (log.exists() and log.stat().st_size > 0) or None

@@ -69,7 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             plant.start_agent(device)
         plant.wait_connected(len(SITES))
         plant.wait_ended(plant.start_rollout(1, "100%", "--soak", "0s"))
-        plant.start_traffic(models.traffic, SITES)
+        plant.start_traffic(models.traffic, SITES, pause_ms=100)
         yield Site(plant)
     finally:
         plant.stop()
