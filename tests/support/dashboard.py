@@ -28,10 +28,10 @@ from sealane_manager.rollouts import Rollouts
 from sealane_manager.trust.ceremony import init_development
 from starlette.testclient import TestClient
 from support.rollouts import MANIFEST, NEW, OLD, OLD_MANIFEST, START, FakeClock
-from support.stores import a_new_store, in_memory
+from support.stores import a_new_store, in_memory, nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from httpx2 import Response
     from sealane.names import Digest, ReleaseName
@@ -127,14 +127,22 @@ def _template() -> Path:
 
 
 @contextmanager
-def a_dashboard(references: Scales | None = None, *, on_disk: bool = False) -> Iterator[Dashboard]:
-    """A dashboard on a new fleet; vision/defect@1 and @2 are listed for slot cam."""
+def a_dashboard(
+    references: Scales | None = None,
+    *,
+    on_disk: bool = False,
+    fill: Callable[[Store], None] = nothing,
+) -> Iterator[Dashboard]:
+    """A dashboard on a new fleet; vision/defect@1 and @2 are listed for slot cam.
+
+    `fill`: puts into the store what it begins with, once a process.
+    """
     with TemporaryDirectory() if on_disk else in_memory() as place:
         folder = Path(place)
         state = StateFolder(folder / "state")
         shutil.copytree(_template(), state.root)
         clock = FakeClock(START)
-        store = a_new_store(state.database)
+        store = a_new_store(state.database, fill)
         parts = build(ManagerSettings(state), store, clock)
         found = (Listed(OLD, OLD_MANIFEST, 600, SLOTS), Listed(NEW, MANIFEST, 700, SLOTS))
         parts.controller._world = replace(parts.controller._world, releases=lambda: found)

@@ -20,7 +20,7 @@ from sealane_manager.store.store import open_store
 from support.rollouts import MANIFEST, NEW, OLD, OLD_MANIFEST, START, a_receipt, a_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sealane.receipt import Receipt, SignedReceipt
     from sealane_manager.rollout.types import Rollout
@@ -51,23 +51,30 @@ def in_memory() -> Iterator[Path]:
         yield Path(folder)
 
 
-def a_new_store(path: Path) -> Store:
-    """An empty store at a path: its schema is made once a process and copied from then on."""
+def nothing(_store: Store) -> None:
+    """Leaves a store empty."""
+
+
+def a_new_store(path: Path, fill: Callable[[Store], None] = nothing) -> Store:
+    """A store at a path: it is made and filled once a process, and copied from then on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lay_schema(path)
+    lay_schema(path, fill)
     return open_store(path)
 
 
-def lay_schema(path: Path) -> None:
-    """The files of an empty store, as its migrations left them: none needs to run again."""
-    for name, content in _schema().items():
+def lay_schema(path: Path, fill: Callable[[Store], None] = nothing) -> None:
+    """The files of a store, as its migrations and who fills it left them."""
+    for name, content in _files(fill).items():
         path.with_name(name).write_bytes(content)
 
 
 @cache
-def _schema() -> dict[str, bytes]:
+def _files(fill: Callable[[Store], None]) -> dict[str, bytes]:
     with in_memory() as folder:
-        open_store(folder / "control.db").close()
+        path = folder / "control.db"
+        store = open_store(path) if fill is nothing else a_new_store(path)
+        fill(store)
+        store.close()
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

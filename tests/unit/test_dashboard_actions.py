@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sealane_manager.audit import AuditLog
     from sealane_manager.director import Director
     from sealane_manager.sampling import Sampling
+    from sealane_manager.store.store import Store
 
 FORMS = (
     ("/rollouts/r-1/pause", Role.OPERATOR),
@@ -53,11 +54,14 @@ ORDER = tuple(Role)
 EDGE = DeviceId("edge-1")
 
 
+def two_devices(store: Store) -> None:
+    enrol(store, "edge-1", "edge-2", site="berlin")
+    start(store, stages=("1", "100%"))
+
+
 @pytest.fixture
 def dashboard() -> Iterator[Dashboard]:
-    with a_dashboard() as dashboard:
-        enrol(dashboard.store, "edge-1", "edge-2", site="berlin")
-        start(dashboard.store, stages=("1", "100%"))
+    with a_dashboard(fill=two_devices) as dashboard:
         yield dashboard
 
 

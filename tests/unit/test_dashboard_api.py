@@ -12,25 +12,29 @@ from sealane_manager.people.access import Role
 from support.alerting import a_finding
 from support.dashboard import Dashboard, a_dashboard
 from support.recorded import arrived, put
-from support.rollouts import OLD, a_hello, a_report
+from support.rollouts import OLD, START, a_hello, a_report
 from support.stores import an_event, enrol, signed, start
 from support.telemetry import plain_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sealane_manager.store.store import Store
     from support.dashboard import Browser
 
 EDGE = DeviceId("edge-1")
 
 
+def two_devices(store: Store) -> None:
+    enrol(store, "edge-1", "edge-2", site="berlin")
+    serving = a_report("committed", active_release=str(OLD))
+    store.devices.hello(EDGE, a_hello(serving), START)
+    start(store, stages=("1", "100%"))
+
+
 @pytest.fixture
 def dashboard() -> Iterator[Dashboard]:
-    with a_dashboard() as dashboard:
-        enrol(dashboard.store, "edge-1", "edge-2", site="berlin")
-        serving = a_report("committed", active_release=str(OLD))
-        dashboard.store.devices.hello(EDGE, a_hello(serving), dashboard.clock.now())
-        start(dashboard.store, stages=("1", "100%"))
+    with a_dashboard(fill=two_devices) as dashboard:
         dashboard.connect("edge-1")
         yield dashboard
 

@@ -17,12 +17,14 @@ from sealane_manager.rollout.types import Operation
 from starlette.testclient import TestClient
 from support.dashboard import ADDRESS, PASSWORD, Browser, Dashboard, a_dashboard
 from support.recorded import arrived
-from support.rollouts import NEW, OLD, a_hello, a_report
+from support.rollouts import NEW, OLD, START, a_hello, a_report
 from support.stores import an_event, enrol, signed, start
 from support.telemetry import plain_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sealane_manager.store.store import Store
 
 
 EDGE = DeviceId("edge-1")
@@ -50,18 +52,19 @@ PAGES = (
 )
 
 
+def three_devices(store: Store) -> None:
+    enrol(store, "edge-1", "edge-2", site="berlin", line="1")
+    enrol(store, "edge-3", site="paris")
+    for device in (EDGE, DeviceId("edge-2")):
+        serving = a_report("committed", active_release=str(OLD))
+        store.devices.hello(device, a_hello(serving), START)
+    start(store)
+
+
 @pytest.fixture
 def dashboard() -> Iterator[Dashboard]:
     """Three devices in two sites, two of them connected, and a rollout to all of them."""
-    with a_dashboard() as dashboard:
-        store = dashboard.store
-        enrol(store, "edge-1", "edge-2", site="berlin", line="1")
-        enrol(store, "edge-3", site="paris")
-        now = dashboard.clock.now()
-        for device in (EDGE, DeviceId("edge-2")):
-            serving = a_report("committed", active_release=str(OLD))
-            store.devices.hello(device, a_hello(serving), now)
-        start(store)
+    with a_dashboard(fill=three_devices) as dashboard:
         dashboard.connect("edge-1", "edge-2")
         yield dashboard
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DatabaseError
@@ -110,11 +113,24 @@ class Database:
 
 def migrate(engine: Engine) -> None:
     """Run every migration that the database has not seen, in one transaction."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config = _config()
     with engine.begin() as connection:
+        if MigrationContext.configure(connection).get_current_revision() == _newest():
+            return
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+@cache
+def _newest() -> str | None:
+    """The revision to which this version's migrations lead; reads all of them."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def _prepare(connection: Any, _record: object) -> None:
