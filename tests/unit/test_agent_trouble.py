@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane import fileio
-from sealane.errors import KitError
+from sealane.errors import KitError, TrustError
 from sealane.fleet import SlotReport
 from sealane.kit.index import parse_index
 from sealane.names import DeviceId
+from sealane.trust.steps import Step
 from sealane_agent.cli.folder import SOCKET_PATH_BYTES
 from sealane_agent.cli.main import main
 from sealane_agent.cli.trouble import told
@@ -21,6 +22,7 @@ from sealane_agent.diagnosis.findings import Level
 from sealane_agent.diagnosis.reach import Way
 from sealane_agent.errors import NotEnrolled
 from sealane_agent.identity.passport import Passport
+from sealane_agent.kit.intake import refused
 from sealane_agent.layout import StateFolder
 from sealane_agent.slot.journal import Entry, Journal, looked_into
 from support.agent_fakes import CAM, START
@@ -179,9 +181,33 @@ def test_what_is_no_file_is_no_kit_and_is_not_waited_for(
 
 
 def test_a_kits_index_that_is_no_text_is_not_printed() -> None:
-    with pytest.raises(KitError) as refused:
+    with pytest.raises(KitError) as caught:
         parse_index(b'{"id":"\xff' + b"x" * 5000)
-    assert str(refused.value) == "its index is malformed: it is no text"
+    assert str(caught.value) == "its index is malformed: it is no text"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"{", "it is no JSON"),
+        (b"{}", "it lacks 'documents'"),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b"[]", "a part of it is of another kind"),
+        (b'{"documents":{},"blobs":{},"id":"../x"}', "'../x' is no name"),
+    ],
+)
+def test_what_is_wrong_with_a_kits_index_is_said_in_words(content: bytes, why: str) -> None:
+    with pytest.raises(KitError) as caught:
+        parse_index(content)
+    assert str(caught.value) == f"its index is malformed: {why}"
+
+
+def test_a_kit_from_before_the_device_met_its_manager_is_to_be_exported_again() -> None:
+    said = refused(TrustError(Step.VERSION_FLOOR, "it has version 7", hint="it was replayed"))
+    assert str(said) == "the kit is refused: it has version 7 (step 7 version floor)"
+    assert "export it again" in said.hint
+    assert refused(TrustError(Step.EXPIRY, "late", hint="set the clock")).hint == "set the clock"
+    assert refused(KitError("cut off", hint="copy it")).hint == "copy it"
 
 
 def test_a_device_that_forgot_what_it_has_seen_is_told_so_by_its_doctor(tmp_path: Path) -> None:
@@ -201,9 +227,9 @@ def test_a_device_that_lost_its_authorities_says_where_they_can_be_had(
     files.ca.unlink()
     if content is not None:
         files.ca.write_bytes(content)
-    with pytest.raises(NotEnrolled, match="whom this device believes") as refused:
+    with pytest.raises(NotEnrolled, match="whom this device believes") as lost:
         Passport(files, WHO)
-    assert "from another device of the fleet" in refused.value.hint
+    assert "from another device of the fleet" in lost.value.hint
 
 
 def test_support_is_written_for_a_device_whose_description_is_damaged(

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from sealane.errors import KitError, SealaneError, TrustError
+from sealane.trust.steps import Step
 
 from sealane_agent.errors import JournalDamaged, Refused
 from sealane_agent.slot.state import ENDED
@@ -21,8 +22,18 @@ if TYPE_CHECKING:
     from sealane_agent.slot.actions import Tools
     from sealane_agent.slot.desires import Desires
 
+_MET: Final = "the device has met its manager, or taken up a later kit, since: export it again"
+
 AGAIN_S: Final = 30.0
 """Pause before a kit that the disk did not let be taken up is tried again."""
+
+
+def refused(error: KitError | TrustError) -> Refused:
+    """What is said of a kit that is not taken up."""
+    if not isinstance(error, TrustError):
+        return Refused(f"the kit is refused: {error}", hint=error.hint)
+    hint = _MET if error.step == Step.VERSION_FLOOR else error.hint
+    return Refused(f"the kit is refused: {error} (step {error.step})", hint=hint)
 
 
 class Intake:
@@ -50,11 +61,11 @@ class Intake:
                 raise Refused("there is no kit on the shelf", hint="sealane-agent import KIT")
             accepted = await asyncio.to_thread(self._judged, kit)
         except (KitError, TrustError) as error:
-            step = f" (step {error.step})" if isinstance(error, TrustError) else ""
-            self._tools.log("kit refused", reason=f"{error}{step}", hint=error.hint)
+            refusal = refused(error)
+            self._tools.log("kit refused", reason=error, hint=refusal.hint)
             if shelf is not None:
                 await asyncio.to_thread(shelf.clear)
-            raise Refused(f"the kit is refused: {error}{step}", hint=error.hint) from error
+            raise refusal from error
         self._tools.log("kit accepted", kit=kit.index.id, blobs=len(kit.index.blobs))
         return accepted
 

@@ -99,11 +99,25 @@ def parse_index(content: bytes) -> Index:
             _sized(blobs, MAX_BLOBS, BLOB_BYTES),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SealaneError) as error:
-        why = "it is no text" if isinstance(error, UnicodeDecodeError) else f"{error!r:.120}"
-        raise KitError(f"its index is malformed: {why}", hint=_HINT) from error
+        raise KitError(f"its index is malformed: {_why(error)}", hint=_HINT) from error
     if index.until.tzinfo is None:
         raise KitError("its index is malformed: a time without a zone", hint=_HINT)
     return index
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case UnicodeDecodeError():
+            return "it is no text"
+        case json.JSONDecodeError():
+            return "it is no JSON"
+        case KeyError():
+            return f"it lacks {error}"
+        case RecursionError():
+            return "it is nested too deeply"
+        case AttributeError() | TypeError():
+            return "a part of it is of another kind"
+    return f"{error!s:.120}"
 
 
 def _named(files: Mapping[str, int]) -> Mapping[str, int]:
