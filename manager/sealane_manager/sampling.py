@@ -89,6 +89,14 @@ class Sampling:
         found = [record.id for record in meant if record.state is not Standing.REVOKED]
         if not found:
             raise NotKnown("the selector picks no device", hint="see `sealane device list`")
+        if not wish.lasts:
+            ordered = {each.device for each in self.orders() if each.slot == slot}
+            found = [device for device in found if device in ordered]
+            if not found:
+                raise NotKnown(
+                    f"no samples of slot {slot} are ordered there",
+                    hint="see `sealane sample orders`",
+                )
         self._key(make=True)
         changed = self.store.samples.order(found, slot, now + wish.lasts, By(actor, reason, now))
         for device, generation in changed.items():

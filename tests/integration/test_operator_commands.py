@@ -314,6 +314,9 @@ def test_a_device_that_was_revoked_is_neither_held_nor_sampled(
     assert sealane("device", "hold", "left", "--until", "1h", *reason).exit_code == 1
     wanted = ("--slot", "cam", "--selector", "test=members", "--for", "1h", *reason)
     assert sealane("sample", "on", *wanted).stdout == "1 devices\n"
+    ended = ("sample", "off", "--slot", "cam", *reason)
+    assert sealane(*ended).stdout == "1 devices\n"
+    assert "no samples of slot cam are ordered there" in sealane(*ended).stderr
 
 
 @pytest.mark.parametrize(

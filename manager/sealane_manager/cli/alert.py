@@ -46,8 +46,6 @@ def list_alerts(
     wanted = AlertFilter(rule, site, severity or "", text, tuple(state or ()))
     with reported(), connect(context) as manager:
         rows = [_row(alert) for alert in manager.alerts.list(wanted)]
-    if output is Format.TABLE:
-        rows = [row | {"since": f"{row['since']:%Y-%m-%d %H:%M}"} for row in rows]
     emit(rows, _COLUMNS, output)
 
 

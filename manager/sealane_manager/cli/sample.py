@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path  # noqa: TC003 - Typer reads annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from sealane import fileio
-from sealane.errors import SampleError
+from sealane.errors import SampleError, SealaneError
 
 from sealane_manager.cli.arguments import parse_duration
 from sealane_manager.cli.context import ContextOption, connect
@@ -18,11 +18,16 @@ from sealane_manager.cli.output import Format, OutputOption, emit, reported
 from sealane_manager.export.npy import npy
 from sealane_manager.store.records import SampleWish
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sealane_manager.client import Operator
+
 app = typer.Typer(no_args_is_help=True, help="Samples of inputs, sealed on their device.")
 
 _COLUMNS = ("id", "device", "slot", "release", "trigger", "taken_at", "keep_until", "bytes")
 _ORDER_COLUMNS = ("device", "slot", "until", "by", "reason")
-_SHOWN = 16
+_ID_CHARS: Final = 64
 
 SlotOption = Annotated[str, typer.Option(help="of which slot")]
 SelectorOption = Annotated[str, typer.Option(help="from which devices; all without one")]
@@ -70,8 +75,6 @@ def list_samples(
     """List samples, the newest first, without opening them."""
     with reported(), connect(context) as manager:
         rows = [asdict(each) for each in manager.samples.list(device, slot, release)]
-    if output is Format.TABLE:
-        rows = [row | {"taken_at": f"{row['taken_at']:%Y-%m-%d %H:%M:%S}"} for row in rows]
     emit(rows, _COLUMNS, output)
 
 
@@ -84,7 +87,7 @@ def view(
 ) -> None:
     """Open one sample; the decision log says who did and why."""
     with reported(), connect(context) as manager:
-        record, parts = manager.samples.view(sample, reason)
+        record, parts = manager.samples.view(_meant(manager, sample), reason)
         fileio.make_folder(folder)
         content = asdict(record) | {
             "tensors": [{**asdict(part), "data": len(part.data)} for part in parts]
@@ -99,7 +102,22 @@ def view(
 def delete(sample: str, reason: ReasonOption, context: ContextOption = None) -> None:
     """Delete one sample before its time."""
     with reported(), connect(context) as manager:
-        manager.samples.delete(sample, reason)
+        manager.samples.delete(_meant(manager, sample), reason)
+
+
+def whole_id(ids: Iterable[str], text: str) -> str:
+    """The one id that begins so, or the text as it is; raises SealaneError when several do."""
+    found = [each for each in ids if each.startswith(text)]
+    if len(found) > 1:
+        raise SealaneError(
+            f"{len(found)} samples begin with {text!r}", hint="give more of its digits"
+        )
+    return found[0] if found else text
+
+
+def _meant(manager: Operator, text: str) -> str:
+    whole = len(text) == _ID_CHARS
+    return text if whole else whole_id((each.id for each in manager.samples.list()), text)
 
 
 def _order(wish: SampleWish, reason: str, context: Path | None) -> None:
