@@ -182,9 +182,16 @@ def test_a_slot_is_judged_by_what_serves(changed: dict[str, str], level: Level) 
 
 
 def test_processes_that_do_not_run_are_told_with_what_starts_them() -> None:
-    found = tuple(judge_overview(replace(SEEN, supervisor=False, rest="")))
+    found = tuple(judge_overview(replace(SEEN, supervisor=False, rest=""), answers=False))
     assert levels(found) == [Level.WARNING, Level.FAILED, Level.WELL]
     assert all("systemctl start" in each.hint for each in found[:2])
+
+
+def test_a_supervisor_that_holds_its_folder_and_does_not_answer_is_told() -> None:
+    hangs, runs = (next(judge_overview(SEEN, answers=answers)) for answers in (False, True))
+    assert (hangs.level, runs.level) == (Level.FAILED, Level.WELL)
+    assert "does not answer" in hangs.says
+    assert "restart" in hangs.hint
 
 
 def way(fails: str = "", error: Exception | None = None) -> Way:

@@ -35,13 +35,15 @@ def examine(folder: StateFolder, way: Way) -> Iterator[Finding]:
         return
     if membership is not None:
         yield from _tried("trust", lambda: measure.trust(folder))
-    yield from _tried("clock", lambda: (measure.clock(folder),))
+    health = measure.health(folder)
+    yield from _tried("clock", lambda: (measure.clock(folder, health or {}),))
     yield from _tried("disk", lambda: (measure.disk(folder),))
     yield from _tried("journal", lambda: (measure.journal(folder),))
     yield from _tried("runtimes", lambda: measure.runtimes(folder, _needed(folder)))
     yield from measure.worker_limits(folder)
     with suppress(SealaneError, OSError):  # said above, by the part that is broken
-        yield from judge_overview(asyncio.run(overview.look(folder)))
+        seen = asyncio.run(overview.look(folder))
+        yield from judge_overview(seen, answers=health is not None)
     if membership is not None:
         yield from reach.walk(way, membership)
 
@@ -55,9 +57,12 @@ def _tried(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Findin
         yield failed(check, f"it cannot be looked at: {error}", hint)
 
 
-def judge_overview(seen: Overview) -> Iterator[Finding]:
-    """What the processes and the slots of a device mean."""
-    if seen.supervisor:
+def judge_overview(seen: Overview, *, answers: bool) -> Iterator[Finding]:
+    """What the processes and the slots of a device mean; `answers`: the supervisor does."""
+    if seen.supervisor and not answers:
+        hint = "look at the disk, dmesg says more; then systemctl restart sealane-agent"
+        yield failed("supervisor", "it runs and does not answer: it hangs, or just starts", hint)
+    elif seen.supervisor:
         yield well("supervisor", "it runs")
     else:
         hint = "start it: systemctl start sealane-agent"

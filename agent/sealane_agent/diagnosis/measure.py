@@ -8,7 +8,7 @@ import sqlite3
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sealane.errors import SealaneError, TrustError
 from sealane.trust import anchor, highwater
@@ -29,6 +29,7 @@ from sealane_agent.diagnosis.findings import (
     judge_worker_limits,
     well,
 )
+from sealane_agent.errors import Refused
 from sealane_agent.identity.lifetime import lifetime
 from sealane_agent.identity.passport import Passport
 from sealane_agent.line.client import ask
@@ -52,12 +53,21 @@ _LATEST: Final = 1.0
 """A renewal is late when the latest moment for it is over."""
 
 
-def clock(folder: StateFolder) -> Finding:
-    """The machine's clock, compared with what signed documents proved."""
+def health(folder: StateFolder) -> Mapping[str, Any] | None:
+    """What only the supervisor knows; None when none answers."""
+    try:
+        return ask(folder.line_socket, {"health": True})
+    except Refused:
+        return {}  # one of an earlier version
+    except SealaneError:
+        return None
+
+
+def clock(folder: StateFolder, told: Mapping[str, Any]) -> Finding:
+    """The machine's clock, compared with what signed documents proved; `told` by `health`."""
     ahead = None
-    with suppress(SealaneError, TypeError, ValueError):  # no supervisor, or one that is older
-        told = ask(folder.line_socket, {"health": True})["clock_ahead_s"]
-        ahead = None if told is None else timedelta(seconds=float(told))
+    with suppress(KeyError, TypeError, ValueError):
+        ahead = timedelta(seconds=float(told["clock_ahead_s"]))
     return judge_clock(ClockReading(datetime.now(UTC), _floor(folder), ahead))
 
 
