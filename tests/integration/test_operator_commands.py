@@ -15,6 +15,7 @@ from sealane.names import AGENT_SLOT
 from sealane_manager.cli.main import app
 from sealane_manager.rollout.types import Operation
 from support.manager import SLOT, running_manager
+from support.models import write_data, write_tiny
 from typer.testing import CliRunner
 
 if TYPE_CHECKING:
@@ -386,3 +387,15 @@ def test_a_password_is_not_asked_for_where_nobody_sits(
     done = sealane("user", "add", "ada", "--state", str(manager.state.root))
     assert done.exit_code == 3
     assert "--password-stdin" in done.stderr
+
+
+def test_a_family_that_is_not_there_is_named_with_how_to_add_it(
+    manager: RunningManager, sealane: Callable[..., Result], tmp_path: Path
+) -> None:
+    model, data = str(write_tiny(tmp_path)), str(write_data(tmp_path))
+    words = ("--model", "sound/tiny", "--data", data, "--out", str(tmp_path / "b"))
+    assert sealane("bundle", "pack", model, *words).exit_code == 0
+    publish = ("bundle", "publish", str(tmp_path / "b"), "--release", "sound/tiny@1")
+    done = sealane(*publish, "--key", str(manager.state.keys / "demo.pem"))
+    assert "there is no family 'sound'" in done.stderr
+    assert "sealane trust add-family" in done.stderr

@@ -88,6 +88,7 @@ def test_publish_without_the_familys_key_says_so(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, arguments)
     assert result.exit_code == 1
     assert "the key demo.pem is not on this machine" in result.stderr
+    assert "sealane trust show" in result.stderr
 
 
 @pytest.mark.parametrize("release", ["demo", "demo/tiny", "demo/tiny@0"])

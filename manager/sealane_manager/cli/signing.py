@@ -105,7 +105,7 @@ def open_pen(path: Path) -> Pen:
     except FileNotFoundError as error:
         raise SealaneError(
             f"the key {path.name} is not on this machine",
-            hint="sign where the key is kept, or name it with --key",
+            hint="sign where it is kept, or name it with --key; `sealane trust show` lists all",
         ) from error
 
 
@@ -121,7 +121,9 @@ class WitnessedDesk:
         current = self.pen.look(self.manager, self.manager.fleet).current
         document = standing(role, current)
         if document is None:
-            raise NotKnown(f"there is no role {role[:80]!r}", hint="sealane trust show")
+            raise NotKnown(
+                f"there is no family {role[:80]!r}", hint="add it with: sealane trust add-family"
+            )
         return encode(document)
 
     def changes(self) -> tuple[Change, ...]:
