@@ -108,3 +108,14 @@ def test_a_folder_without_a_key_for_its_certificate_is_not_enrolled(
     files.key.unlink()
     with pytest.raises(NotEnrolled, match="no certificate with its key"):
         Passport(files, WHO)
+
+
+def test_a_token_that_does_not_give_its_key_now_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:
+    files = Office(tmp_path).enrolled(tmp_path)
+    files.key.write_bytes(
+        b"pkcs11:token=edge;object=device?module-path=/nowhere.so&pin-source=file:/nowhere\n"
+    )
+    with pytest.raises(SealaneError) as refused:
+        Passport(files, WHO)
+    assert not isinstance(refused.value, NotEnrolled)
+    assert "enrol again" not in refused.value.hint

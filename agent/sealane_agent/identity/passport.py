@@ -50,9 +50,13 @@ class Passport:
         return self._files.next_certificate.is_file()
 
     def read(self) -> None:
-        """Read the newest certificate whose key is here; raises NotEnrolled."""
+        """Read the newest certificate whose key is here.
+
+        Raises NotEnrolled, or what a token says that does not give the key now.
+        """
         pairs = list(self._pairs())
         if not pairs:
+            self._open_in_its_token()
             raise NotEnrolled(
                 f"{self._files.folder} holds no certificate with its key",
                 hint="move the state folder away, enrol again",
@@ -65,6 +69,13 @@ class Passport:
             self._authorities(),
             self._who.enrol_address,
         )
+
+    def _open_in_its_token(self) -> None:
+        """Raise what a token says that does not give its key now: nothing is lost then."""
+        for path in (self._files.key, self._files.next_key):
+            content = path.read_bytes() if path.is_file() else b""
+            if keys.store_of(content) is not keys.FILES:
+                keys.open_key(content)
 
     def _authorities(self) -> bytes:
         """Whom the device believes to be its manager; raises NotEnrolled."""
