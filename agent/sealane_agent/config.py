@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sealane.names import DeviceId, parse_device
 from sealane.settings import Catalogue, Key
 
-from sealane_agent.errors import NotEnrolled
+from sealane_agent.errors import ENROL_ANEW, NotEnrolled
 from sealane_agent.upgrade.launched import Launched
 
 if TYPE_CHECKING:
@@ -247,5 +247,5 @@ class IdentityFiles:
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise NotEnrolled(
-                f"{self.description} is damaged", hint="move the state folder away, enrol again"
+                f"{self.description} is damaged", hint=f"move {self.folder} away, {ENROL_ANEW}"
             ) from error

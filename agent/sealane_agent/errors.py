@@ -15,12 +15,16 @@ SealaneError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sealane.errors import SealaneError
 
 if TYPE_CHECKING:
     from sealane.failure import Failure
+
+
+ENROL_ANEW: Final = "enrol again with a new token and another name: what serves stays"
+"""What a device does whose identity is lost; its models lie elsewhere in the state folder."""
 
 
 class AgentError(SealaneError):

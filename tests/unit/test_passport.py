@@ -106,8 +106,10 @@ def test_a_folder_without_a_key_for_its_certificate_is_not_enrolled(
     files: IdentityFiles,
 ) -> None:
     files.key.unlink()
-    with pytest.raises(NotEnrolled, match="no certificate with its key"):
+    with pytest.raises(NotEnrolled, match="no certificate with its key") as refused:
         Passport(files, WHO)
+    assert f"move {files.folder} away" in refused.value.hint
+    assert "what serves stays" in refused.value.hint
 
 
 def test_a_token_that_does_not_give_its_key_now_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from sealane_agent.diagnosis.findings import (
     judge_worker_limits,
     well,
 )
-from sealane_agent.errors import Refused
+from sealane_agent.errors import ENROL_ANEW, Refused
 from sealane_agent.identity.lifetime import lifetime
 from sealane_agent.identity.passport import Passport
 from sealane_agent.line.client import ask
@@ -78,7 +78,7 @@ def certificates(folder: StateFolder) -> tuple[tuple[Finding, ...], Membership |
         passport = Passport(files, files.read())
         ends = max(each.not_valid_after_utc for each in parse_authorities(files.ca.read_bytes()))
     except (SealaneError, OSError) as error:
-        hint = getattr(error, "hint", "") or "move the state folder away, enrol again"
+        hint = getattr(error, "hint", "") or f"move {files.folder} away, {ENROL_ANEW}"
         return (failed("certificates", str(error), hint),), None
     own = passport.certificate
     life = lifetime(own.not_valid_before_utc + BACKDATED, own.not_valid_after_utc, _LATEST)

@@ -19,7 +19,7 @@ from sealane.errors import SealaneError
 from sealane.trust import identity
 from sealane.trust.authorities import parse_authorities
 
-from sealane_agent.errors import NotEnrolled, Refused
+from sealane_agent.errors import ENROL_ANEW, NotEnrolled, Refused
 from sealane_agent.identity import keys
 from sealane_agent.identity.membership import Membership
 
@@ -59,7 +59,7 @@ class Passport:
             self._open_in_its_token()
             raise NotEnrolled(
                 f"{self._files.folder} holds no certificate with its key",
-                hint="move the state folder away, enrol again",
+                hint=f"move {self._files.folder} away, {ENROL_ANEW}",
             )
         self.certificate, pem, self.key = max(pairs, key=_begins)
         self.membership = Membership(
