@@ -19,6 +19,7 @@ from sealane.clock import SystemClock
 from sealane.service import ServiceManager
 
 from sealane_manager.alerts.watch import Watch, Watched
+from sealane_manager.clock_check import behind
 from sealane_manager.doors import Addresses, Doors
 from sealane_manager.drift.watch import EVERY as DRIFT_EVERY
 from sealane_manager.errors import Refused
@@ -28,6 +29,7 @@ from sealane_manager.metrics.push import Endpoint, Push
 from sealane_manager.metrics.survey import VERSION, Survey
 from sealane_manager.parts import ManagerSettings, Parts, build
 from sealane_manager.store.store import open_store
+from sealane_manager.store.summaries import AuditFilter
 from sealane_manager.trust.settings import FleetSettings
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from sealane_manager.layout import StateFolder
     from sealane_manager.rollout.controller import Controller
+    from sealane_manager.store.store import Store
 
 RESIGN_EVERY: Final = timedelta(hours=1)
 """How often it is asked whether snapshot and timestamp are due."""
@@ -97,6 +100,7 @@ class Manager:
             stack.enter_context(_alone(self._settings.state))
             store = open_store(self._settings.state.database)
             stack.callback(store.close)
+            _check_clock(store, self._clock)
             parts = build(self._settings, store, self._clock)
             await asyncio.to_thread(parts.certificates.adopt, self._settings.state.operator)
             await asyncio.to_thread(parts.publishing.settle)
@@ -120,6 +124,12 @@ class Manager:
     async def stop(self) -> None:
         """End sessions, let calls finish, close the store."""
         await self._running.aclose()
+
+
+def _check_clock(store: Store, clock: Clock) -> None:
+    newest = [line.at for line in store.audit.lines(AuditFilter(size=1))]
+    if complaint := behind(clock.now(), newest[0] if newest else None):
+        _log.warning(complaint)
 
 
 def _run_controller(stack: AsyncExitStack, controller: Controller) -> None:
