@@ -1,8 +1,8 @@
-"""What a supervisor is spared: parts of its libraries that it would never call.
+"""What a supervisor and an endpoint are spared: parts of their libraries that they never call.
 
 Each way leaves the libraries as they are, and a library that comes to need more gets more:
 * Where a library does without a part that is not installed, the part is made to look as if it were
-  not while the supervisor is imported. Whoever really needs it later imports it as ever: a key in a
+  not while the process's files are imported. Whoever needs it later imports it as ever: a key in a
   token, for one.
 * Where a library imports a whole module that it calls only on other machines, the module is read
   at the first look into it.
@@ -39,7 +39,7 @@ POSTPONED: Final = frozenset(
     {"google.protobuf.internal.python_message"}  # messages where they are not made in C: 0.6 MB
 )
 NEWER: Final = "typing_extensions"
-SAME: Final = frozenset({"Self"})  # gRPC wants no more of it: 0.3 MB
+SAME: Final = frozenset({"Self"})  # gRPC wants no more of it: 0.2 MB
 _OWN_HASHES: Final = (
     *("_md5", "_sha1", "_sha3", "_blake2"),
     *(("_sha2",) if sys.version_info >= (3, 12) else ("_sha256", "_sha512")),
@@ -48,9 +48,12 @@ _OWN: Final = ("sealane.", "sealane_agent.")
 
 
 @contextmanager
-def spared() -> Iterator[None]:
-    """Import the supervisor inside, before anything else imports these parts."""
-    barred = [name for name in _parts() if name not in sys.modules]
+def spared(*needed: str) -> Iterator[None]:
+    """Import the process's files inside, before anything else imports these parts.
+
+    `needed` are parts that this process calls all the same.
+    """
+    barred = [name for name in _parts() if name not in sys.modules and name not in needed]
     for name in barred:
         sys.modules[name] = None  # type: ignore[assignment]  # None bars the import
     newer = sys.modules.setdefault(NEWER, _Newer(NEWER))
@@ -107,7 +110,7 @@ class _Postponing:
 
 
 def share_refusals() -> None:
-    """Give the frozen classes two methods in common that refuse changes: 0.7 MB.
+    """Give the frozen classes two methods in common that refuse changes: 0.4 MB.
 
     Each has its own otherwise. With slots these also keep alive the class that the standard library
     made first, without slots, for they name it. A class that others extend keeps its own: those may

@@ -1,4 +1,4 @@
-"""What a supervisor must not load, because every device would pay for it."""
+"""What a supervisor and an endpoint must not load, because every device would pay for it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ UNCALLED: Final = {
     *("google.protobuf.internal.decoder", "google.protobuf.text_format"),  # messages are made in C
     *("pickle", "_pickle"),
     *("sealane_agent.cli.enroll", "sealane_agent.cli.doctor", "sealane_agent.overview"),
+}
+
+UNCALLED_BY_ENDPOINT: Final = {
+    *("cryptography", "typing_extensions", "backports.zstd"),  # samples, if any; types; patches
+    *("google.protobuf.internal.extension_dict", "google.protobuf.text_format"),  # made in C
+    *("tuf.api", "securesystemslib", "sqlite3", "urllib3"),  # the supervisor's
+    *("onnxruntime", "openvino"),  # the workers'
 }
 
 SPARED: Final = "from sealane_agent.spared import spared\nwith spared()"
@@ -78,6 +85,17 @@ def test_a_supervisor_loads_nothing_that_it_never_calls_and_no_class_of_its_own_
     loaded = loaded_by(f"{program}\n{EACH_ONCE}")
     assert {"tuf.ngclient.updater", "sealane_agent.app", "grpc.aio"} <= loaded
     assert not loaded & UNCALLED
+
+
+@pytest.mark.slow
+def test_an_endpoint_loads_nothing_that_it_never_calls_and_no_class_of_its_own_twice(
+    tmp_path: Path,
+) -> None:
+    words = ["endpoint", "--state", str(tmp_path), "--rest-fd", "99"]  # no such socket: it ends
+    program = f"from sealane_agent.cli.main import main\nassert main({words}) == 1"
+    loaded = loaded_by(f"{program}\n{EACH_ONCE}")
+    assert {"grpc.aio", "uvloop", "numpy", "sealane_agent.serving.app"} <= loaded
+    assert not loaded & UNCALLED_BY_ENDPOINT
 
 
 @pytest.mark.slow

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sealane.limits import MIB
 
 from sealane_agent.cli.configured import add_option, configured
 from sealane_agent.cli.folder import add_state, state_folder
+from sealane_agent.spared import HASHES, share_refusals, spared
 from sealane_agent.upgrade.folder import ENDPOINT, UpgradeFolder
 from sealane_agent.upgrade.launch import launch
 from sealane_agent.upgrade.starts import well
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import argparse
 
     from sealane_agent.layout import StateFolder
+
+_NEEDED: Final = ("ssl", HASHES)
+"""uvloop imports the one, which brings the OpenSSL of the other."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -39,13 +43,15 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from sealane_agent.oip.metrics import Names  # noqa: PLC0415 - the same
-    from sealane_agent.serving.app import (  # noqa: PLC0415 - other commands load no engine code
-        EndpointSettings,
-        run,
-    )
-    from sealane_agent.serving.worker_limits import Wish  # noqa: PLC0415 - the same
+    with spared(*_NEEDED):
+        from sealane_agent.oip.metrics import Names  # noqa: PLC0415 - the same
+        from sealane_agent.serving.app import (  # noqa: PLC0415 - other commands load no engine code
+            EndpointSettings,
+            run,
+        )
+        from sealane_agent.serving.worker_limits import Wish  # noqa: PLC0415 - the same
 
+    share_refusals()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = configured(arguments)
     state = state_folder(arguments)
