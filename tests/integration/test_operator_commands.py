@@ -311,12 +311,12 @@ def test_a_device_that_was_revoked_is_neither_held_nor_sampled(
     assert sealane("device", "revoke", "left", "--reason", "sold").exit_code == 0
     reason = ("--reason", "the lens is cleaned")
     held = sealane("device", "hold", "test=members", "--until", "1h", *reason)
-    assert "holds 1 devices" in held.stdout
+    assert "holds 1 device until" in held.stdout
     assert sealane("device", "hold", "left", "--until", "1h", *reason).exit_code == 1
     wanted = ("--slot", "cam", "--selector", "test=members", "--for", "1h", *reason)
-    assert sealane("sample", "on", *wanted).stdout == "1 devices\n"
+    assert sealane("sample", "on", *wanted).stdout == "1 device\n"
     ended = ("sample", "off", "--slot", "cam", *reason)
-    assert sealane(*ended).stdout == "1 devices\n"
+    assert sealane(*ended).stdout == "1 device\n"
     assert "no samples of slot cam are ordered there" in sealane(*ended).stderr
 
 

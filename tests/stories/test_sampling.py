@@ -48,7 +48,7 @@ def test_samples_are_kept_sealed_and_shown_until_the_device_says_never(
     said = plant.processes.sealane(
         *("sample", "on", "--slot", SLOT, "--for", "1h", "--reason", "what does it see"),
     )
-    assert said == "1 devices\n"
+    assert said == "1 device\n"
     found = wait_for("a sample", lambda: samples(plant) or None)
 
     assert (found[0]["device"], found[0]["release"]) == ("box-1", f"{MODEL}@1")

@@ -96,3 +96,12 @@ def test_publish_under_a_malformed_name_fails(tmp_path: Path, release: str) -> N
     result = RUNNER.invoke(app, ["publish", str(tmp_path), "--release", release])
     assert result.exit_code == 1
     assert "is not a release name" in result.stderr
+
+
+def test_what_is_no_producers_key_says_how_to_write_one(tmp_path: Path) -> None:
+    other = tmp_path / "other.pem"
+    other.write_text("no key")
+    words = ["verify", str(tiny_bundle(tmp_path / "b")), "--producer-key", str(other)]
+    result = RUNNER.invoke(app, words)
+    assert "other.pem is no public key in PEM" in result.stderr
+    assert "openssl ec -in KEY -pubout" in result.stderr

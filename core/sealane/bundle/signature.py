@@ -49,6 +49,7 @@ _HASHES: Final[Mapping[str, type[hashes.HashAlgorithm]]] = {
     "secp521r1": hashes.SHA512,
 }
 _HINT: Final = re.compile(r"(?:[0-9a-f]{64})?")
+_PUBLIC: Final = "write the one of a private key with: openssl ec -in KEY -pubout"
 _CURVES: Final = "make one with: openssl ecparam -name prime256v1 -genkey -noout"
 
 
@@ -74,7 +75,7 @@ class ProducerKey:
         try:
             key = load_pem_public_key(pem)
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise BundleError(f"{name} is no public key in PEM", hint=_CURVES) from error
+            raise BundleError(f"{name} is no public key in PEM", hint=_PUBLIC) from error
         if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _HASHES:
             raise BundleError(f"{name} is not on P-256, P-384 or P-521", hint=_CURVES)
         return cls(name, key)

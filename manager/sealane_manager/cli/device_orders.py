@@ -11,6 +11,7 @@ from sealane.names import parse_device, parse_slot
 from sealane_manager.cli.arguments import parse_end
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, reported
+from sealane_manager.cli.table import counted
 from sealane_manager.hold_order import HoldWish
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def hold(
     end = parse_end(until, datetime.now(UTC))
     with reported(), connect(context) as manager:
         order, devices = manager.orders.hold(HoldWish(target, slot, end, reason))
-    typer.echo(f"{order.hold.id} holds {devices} devices until {_moment(order)}")
+    typer.echo(f"{order.hold.id} holds {counted(devices)} until {_moment(order)}")
 
 
 def release(
@@ -46,7 +47,7 @@ def release(
     """End a hold before its time."""
     with reported(), connect(context) as manager:
         devices = manager.orders.release(hold_id, reason)
-    typer.echo(f"{hold_id} is released; {devices} devices are told")
+    typer.echo(f"{hold_id} is released; told: {counted(devices)}")
 
 
 def holds(

@@ -13,6 +13,7 @@ from sealane.names import ReleaseName, parse_device, parse_slot
 from sealane_manager.cli.arguments import parse_duration
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Format, OutputOption, emit, reported
+from sealane_manager.cli.table import counted
 from sealane_manager.errors import Refused
 from sealane_manager.kits import KitRequest
 
@@ -55,7 +56,7 @@ def export_kit(
         with file.open("rb") as written:
             index = Kit.read(written).index
     typer.echo(
-        f"wrote {file}: {index.id} for {len(index.documents)} devices, "
+        f"wrote {file}: {index.id} for {counted(len(index.documents))}, "
         f"valid until {index.until:%Y-%m-%d %H:%M} UTC"
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from sealane_manager.cli.output import Format, emit, emit_one
+from sealane_manager.cli.table import counted
 from sealane_manager.gate.power import HOURS, Stage, power
 from sealane_manager.rollout.placement import stage_text
 from sealane_manager.rollout.prospect import NOTHING, Load
@@ -112,7 +113,7 @@ def power_lines(plan: PlanView, seen: Sequence[Power]) -> Iterator[str]:
     if not seen:
         yield (
             "errors: the first stage cannot be compared, with"
-            f" {_devices(len(plan.treated))} with the release and {len(plan.control)} without:"
+            f" {counted(len(plan.treated))} with the release and {len(plan.control)} without:"
             " make it 2 or more, or split requests with --split"
         )
         return
@@ -123,7 +124,7 @@ def power_lines(plan: PlanView, seen: Sequence[Power]) -> Iterator[str]:
         else "if devices answer 30 requests a minute and fail 0.5 % of them: nothing is known yet"
     )
     how = "with requests split" if plan.spec.terms.trial.share < 1 else "beside those that wait"
-    yield f"errors seen in stage 1, {_devices(len(plan.treated))} {how}, {basis}:"
+    yield f"errors seen in stage 1, {counted(len(plan.treated))} {how}, {basis}:"
     for each in seen:
         yield f"  {_power_words(each)}"
 
@@ -134,10 +135,6 @@ def _power_words(each: Power) -> str:
         return f"{many}: in none of {each.runs} simulated stages within {HOURS} h"
     share = f"{each.seen / each.runs:.0%} of {each.runs} simulated stages within {HOURS} h"
     return f"{many}: in {share}, half of these by {each.minutes:.0f} min"
-
-
-def _devices(count: int) -> str:
-    return "1 device" if count == 1 else f"{count} devices"
 
 
 def _whole(plan: PlanView, seen: Sequence[Power]) -> dict[str, Any]:

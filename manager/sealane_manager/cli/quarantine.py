@@ -10,6 +10,7 @@ from sealane.names import ReleaseName
 
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Format, OutputOption, emit, reported
+from sealane_manager.cli.table import counted
 
 app = typer.Typer(no_args_is_help=True, help="Take a release off every device at once.")
 
@@ -34,7 +35,7 @@ def put(
     """Take it off every device: each gets back what it replaced; no rollout may bring it again."""
     with reported(), connect(context) as manager:
         told = manager.quarantine(ReleaseName.parse(release), reason, stops=stop)
-    typer.echo(f"{release} is in quarantine; {told} devices are told")
+    typer.echo(f"{release} is in quarantine; told: {counted(told)}")
 
 
 @app.command()

@@ -15,6 +15,7 @@ from sealane.errors import SampleError, SealaneError
 from sealane_manager.cli.arguments import parse_duration
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Format, OutputOption, emit, reported
+from sealane_manager.cli.table import counted
 from sealane_manager.export.npy import npy
 from sealane_manager.store.records import SampleWish
 
@@ -123,7 +124,7 @@ def _meant(manager: Operator, text: str) -> str:
 def _order(wish: SampleWish, reason: str, context: Path | None) -> None:
     with reported(), connect(context) as manager:
         devices = manager.samples.order(wish, reason)
-    typer.echo(f"{len(devices)} devices")
+    typer.echo(counted(len(devices)))
 
 
 def _write(path: Path, datatype: str, shape: tuple[int, ...], data: bytes) -> None:

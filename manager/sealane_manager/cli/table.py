@@ -45,6 +45,11 @@ def word(value: Any) -> str:
     return shown(str(value), CELL_CHARS)
 
 
+def counted(devices: int) -> str:
+    """So many devices."""
+    return "1 device" if devices == 1 else f"{devices} devices"
+
+
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], room: int | None) -> Lines:
     """The named columns of rows, at most `room` characters wide where words can be folded so."""
     heads = [column.replace("_", " ").upper() for column in columns]
