@@ -62,10 +62,11 @@ def errors_in_split(check: Check, seen: Seen) -> Bet:
 def latency_in_split(check: Check, seen: Seen) -> Bet:
     """Requests above each bound, the bounds averaged."""
     splits = {share: arms.split for share, arms in sorted(seen.latency.items()) if arms.split}
-    log_e = evidence.mean([_split_evidence(split) for split in splits.values()])
+    found = {share: _split_evidence(split) for share, split in splits.items()}
+    log_e = evidence.mean([*found.values()])
     if not splits:
         return Bet(check, log_e, "no requests are split")
-    worst = max(splits, key=lambda share: _split_evidence(splits[share]))
+    worst = max(found, key=found.__getitem__)
     words = f"{_split_words(splits[worst])} took longer than {_all_but(worst)} did before"
     return Bet(check, log_e, words)
 

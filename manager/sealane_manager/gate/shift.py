@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 LOOKS: Final = ((15, 0.1), (30, 0.2), (60, 0.3), (120, 0.4))
 """Minutes after the first activation, and the part of the budget that each look may spend."""
@@ -24,6 +24,9 @@ FLOOR: Final = 0.05
 
 PERMUTATIONS: Final = 2000
 """Choices of devices that are compared; the smallest p value that can be seen is 1 in so many."""
+
+_FEW: Final = 32
+"""Devices with the release up to which the choices are kept from one look to the next."""
 
 _ROUNDING: Final = 1e-12
 _MASK: Final = (1 << 64) - 1
@@ -119,8 +122,18 @@ def _share(devices: Sequence[Predicted], *, past: bool) -> tuple[float, ...]:
     return tuple(value / sum(sums) for value in sums)
 
 
-def _choices(count: int, chosen: int, seed: int) -> Iterator[list[int]]:
+def _choices(count: int, chosen: int, seed: int) -> Iterable[list[int]]:
     """Random choices of so many out of so many, the same for the same seed."""
+    return (_kept if chosen <= _FEW else _drawn)(count, chosen, seed)
+
+
+@lru_cache(maxsize=4)
+def _kept(count: int, chosen: int, seed: int) -> tuple[list[int], ...]:
+    """A stage is looked at four times, each time with the same choices."""
+    return tuple(_drawn(count, chosen, seed))
+
+
+def _drawn(count: int, chosen: int, seed: int) -> Iterator[list[int]]:
     numbers = _random(seed)
     order = list(range(count))
     for _ in range(PERMUTATIONS):
