@@ -30,9 +30,15 @@ def _healthy_beginning() -> None:
     operations_of(ACT)
 
 
-def first_problem(fault: Fault, disks: type[FaultyDisk] = FaultyDisk, act: str = ACT) -> str:
-    """What the first case says that finds anything; empty when none does."""
-    for at, _ in enumerate(operations_of(act), 1):
+def first_problem(
+    fault: Fault, disks: type[FaultyDisk] = FaultyDisk, act: str = ACT, *, backwards: bool = False
+) -> str:
+    """What the first case says that finds anything; empty when none does.
+
+    `backwards`: of what shows only late the last operations are tried first.
+    """
+    places = range(1, len(operations_of(act)) + 1)
+    for at in reversed(places) if backwards else places:
         problems = run_case(act, Case(fault, at, disks))
         if problems:
             return problems[0]
@@ -88,7 +94,7 @@ def test_with_a_journal_that_does_not_wait_for_the_disk_it_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(journal, "open_database", hasty)
-    assert first_problem(Fault.CUT_ALL)
+    assert first_problem(Fault.CUT_ALL, backwards=True)
 
 
 def test_with_a_store_that_believes_a_failed_fsync_it_fails(
