@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +21,8 @@ from sealane_manager.rollout.types import (
     Stage,
 )
 from sealane_manager.trust.changes import Offer
+from sealane_manager.trust.edits import Ground, without_family
+from sealane_manager.trust.proposals import Proposal, look, propose
 from support.manager import FAMILY, SLOT, running_manager
 
 if TYPE_CHECKING:
@@ -178,6 +180,23 @@ def test_a_rollout_comes_back_as_it_was_asked_for(
     listed = next(each for each in operator.list_rollouts() if each.id == started.id)
     assert listed.devices == ()
     operator.control_rollout(started.id, Operation.ABORT, "test is over")
+
+
+def test_a_family_that_devices_shall_serve_is_ended_only_on_purpose(
+    manager: RunningManager, operator: Operator
+) -> None:
+    manager.enrolled("family-1", {"ends": "yes"})
+    rollout = operator.create_rollout(a_spec("ends=yes")).id
+    found = look(operator)
+    targets = without_family(Ground(found.base, found.current, datetime.now(UTC)), FAMILY)
+    with pytest.raises(Refused, match=rf"family demo is in use: .*rollout.* {rollout}.* not ended"):
+        propose(operator, found, Proposal(targets, "given up"))
+    assert operator.changes() == ()
+    (outcome,) = propose(operator, found, Proposal(targets, "given up", in_use=True))
+    assert outcome.published == ()
+    assert [change.role for change in operator.changes()] == ["targets"]
+    operator.withdraw("targets")
+    operator.control_rollout(rollout, Operation.ABORT)
 
 
 def test_a_rollout_that_matches_no_device_is_refused(operator: Operator) -> None:

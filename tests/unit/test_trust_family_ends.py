@@ -241,7 +241,7 @@ NAMES = st.sets(st.sampled_from(["a", "b", "c"]))
 
 
 @given(before=NAMES, after=NAMES, known=NAMES, new=NAMES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_no_family_that_is_not_there_now_comes_with_its_old_metadata(
     before: set[str], after: set[str], known: set[str], new: set[str]
 ) -> None:
