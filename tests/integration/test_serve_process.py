@@ -8,14 +8,11 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from sealane_manager.client import Operator
-from sealane_manager.store.records import DecisionRecord
-from sealane_manager.store.store import open_store
 from support.manager import make_state
 
 if TYPE_CHECKING:
@@ -107,18 +104,3 @@ def test_a_folder_without_a_fleet_is_exit_code_1_and_names_init(tmp_path: Path) 
     assert done.returncode == 1
     assert "sealane init" in done.stderr
     assert not (tmp_path / "nothing").exists()
-
-
-def test_a_manager_whose_clock_was_set_back_says_so(tmp_path: Path) -> None:
-    state = make_state(tmp_path)
-    later = datetime.now(UTC) + timedelta(days=3)
-    store = open_store(state.database)
-    store.decisions.write(
-        DecisionRecord(later, "", "ada", "label", "before the clock was set back")
-    )
-    store.close()
-    with started(state, *ANY_PORTS) as process:
-        until_it_listens(state, process)
-        process.send_signal(signal.SIGTERM)
-        _out, said = process.communicate(timeout=60)
-    assert f"the log was written until {later:%Y-%m-%d %H:%M} UTC" in said
