@@ -81,14 +81,17 @@ ACTS: tuple[Callable[[Store, DeviceId, int], None], ...] = (
 )
 
 
+def begun(store: Store) -> None:
+    enrol(store, *NAMES, site="berlin")
+    start(store, terms=LIMITED)
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(ACTS), st.sampled_from(NAMES)), max_size=12))
 def test_read_in_pieces_is_read_whole(
     acts: list[tuple[Callable[[Store, DeviceId, int], None], DeviceId]],
 ) -> None:
-    with a_store() as store:
-        enrol(store, *NAMES, site="berlin")
-        start(store, terms=LIMITED)
+    with a_store(begun) as store:
         for number, (act, device) in enumerate(acts):
             act(store, device, number)
             whole = Rollouts(store._database, store.devices).get("r-1")

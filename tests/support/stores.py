@@ -35,11 +35,15 @@ _MEMORY = Path("/dev/shm")  # a file system without a disk below: nothing waits 
 _KEYS: dict[str, ec.EllipticCurvePrivateKey] = {}
 
 
+def nothing(_store: Store) -> None:
+    """Leaves a store empty."""
+
+
 @contextmanager
-def a_store() -> Iterator[Store]:
-    """An empty store on a file in memory."""
+def a_store(fill: Callable[[Store], None] = nothing) -> Iterator[Store]:
+    """A store on a file in memory, empty or filled once a process."""
     with in_memory() as folder:
-        store = a_new_store(folder / "control.db")
+        store = a_new_store(folder / "control.db", fill)
         yield store
         store.close()
 
@@ -49,10 +53,6 @@ def in_memory() -> Iterator[Path]:
     """A folder that is gone afterwards, where nothing waits for fsync."""
     with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
         yield Path(folder)
-
-
-def nothing(_store: Store) -> None:
-    """Leaves a store empty."""
 
 
 def a_new_store(path: Path, fill: Callable[[Store], None] = nothing) -> Store:
