@@ -1,7 +1,7 @@
 """`sealane-agent`: the command line of a device.
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by policy, 4 the manager or the
-agent does not answer, 5 warnings (doctor, verify).
+agent does not answer, 5 warnings (doctor, verify), 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -52,6 +52,10 @@ _CODES: Final[tuple[tuple[type[SealaneError], int], ...]] = (
 )
 
 
+INTERRUPTED: Final = 130
+"""What a shell says of a command that Ctrl-C ended: 128 and the number of the signal."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -69,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _complain(*told(error), 1)
     except KeyboardInterrupt:
-        return 1
+        return INTERRUPTED
     return code
 
 
