@@ -17,6 +17,7 @@ CHANGES: Final = re.compile(
 )
 ELSEWHERE: Final = {
     "agent/sealane_agent/app.py": "the lock has no content",
+    "agent/sealane_agent/cli/main.py": "what nobody reads any more goes to no disk",
     "agent/sealane_agent/database.py": "it is the seam of databases",
     "agent/sealane_agent/diagnosis/measure.py": "it reads databases and changes none",
     "agent/sealane_agent/diagnosis/support.py": "an archive for somebody else can be made again",
