@@ -7,16 +7,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sealane.failure import FailureKind
+from sealane.names import DeviceId
 from sealane.policy import Trial
 from sealane_manager.errors import Refused
 from sealane_manager.rollout.advance import advance
 from sealane_manager.rollout.case import case
 from sealane_manager.rollout.challenge import challengers
 from sealane_manager.rollout.operate import Word, operate
-from sealane_manager.rollout.terms import Terms
+from sealane_manager.rollout.terms import Pace, Retries, Terms
 from sealane_manager.rollout.trial import trial_of
 from sealane_manager.rollout.types import (
     DeviceState,
+    Grant,
     Operation,
     Phase,
     Promote,
@@ -106,6 +109,32 @@ def test_the_gate_counts_challengers_as_devices_that_stand_but_as_no_outcome_yet
     judged = case(beside(), START, soaked=True)
     assert (judged.facts.serving, judged.facts.running, judged.facts.missing) == (2, False, "")
     assert judged.seen.outcomes == {}
+
+
+def test_the_verdict_waits_for_no_device_that_is_tried_again_in_the_place_of_a_challenger() -> None:
+    retries, pace = Retries(1, timedelta(minutes=10)), Pace(ramp=1)
+    terms = Terms(trial=SPLIT, challenge=LASTS, retries=retries, pace=pace)
+    failed = a_device("d1", DeviceState.FAILED, failure=FailureKind.TRANSIENT)
+    heard = START + 2 * LASTS
+    members = [replace(failed, retry_at=START, heard_at=heard), a_device("d2", PROBATION)]
+    members[1] = replace(members[1], heard_at=heard)
+    soaking = advance(a_rollout(a_spec("100%", terms=terms), members), START).rollout
+    assert (soaking.phase, soaking.devices[0].awaits_retry) == (Phase.SOAK, True)
+    won = advance(soaking, START + LASTS).rollout
+    assert promoted(won) == ["d2"]
+    proved = replace(won, devices=(won.devices[0], replace(won.devices[1], state=SERVING)))
+    again = advance(proved, START + LASTS)
+    assert [each for each in again.decisions if isinstance(each, Grant)] == [
+        Grant(DeviceId("d1"), 1)
+    ]
+
+
+def test_the_verdict_waits_for_a_device_that_is_tried_again_where_there_is_room() -> None:
+    terms = Terms(trial=SPLIT, challenge=LASTS, retries=Retries(1, timedelta(minutes=10)))
+    failed = a_device("d1", DeviceState.FAILED, failure=FailureKind.TRANSIENT)
+    members = [replace(failed, retry_at=START + LASTS), a_device("d2", PROBATION)]
+    waiting = advance(a_rollout(a_spec("100%", terms=terms), members), START).rollout
+    assert waiting.phase is Phase.DISPATCH
 
 
 def test_a_device_waits_for_the_verdict_until_it_was_promoted() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sealane_manager.gate.ruling import Verdict, decide
 from sealane_manager.rollout import moves
 from sealane_manager.rollout.case import case, fell_silent, is_silent, listed
-from sealane_manager.rollout.challenge import challengers, challenges, watched
+from sealane_manager.rollout.challenge import challengers, watched
 from sealane_manager.rollout.notation import span_text
 from sealane_manager.rollout.pace import frozen, grantable, has_turn, shut
 from sealane_manager.rollout.placement import places
@@ -84,12 +84,8 @@ class Look:
 
     @property
     def running(self) -> bool:
-        """Whether a device that holds a place has not finished, or will be tried again."""
-        spec = self.rollout.spec
-        return any(
-            each.awaits_retry or (each.state in IN_FLIGHT and not challenges(spec, each))
-            for each in self.rollout.devices
-        )
+        """Whether the gate still waits for devices that have not finished."""
+        return self.judged.case.facts.running
 
 
 def look(rollout: Rollout, now: datetime) -> Look:

@@ -10,6 +10,7 @@ from sealane_manager.gate.outcomes import Outcomes
 from sealane_manager.gate.ruling import Case, Facts
 from sealane_manager.gate.types import Checks, Kind, Seen
 from sealane_manager.rollout.challenge import challenges
+from sealane_manager.rollout.pace import crowded_out
 from sealane_manager.rollout.types import (
     IN_FLIGHT,
     LOST,
@@ -35,13 +36,14 @@ def case(rollout: Rollout, now: datetime, *, soaked: bool) -> Case:
     devices = [each for each in rollout.devices if each.state not in _UNJUDGED]
     lost = [device for device in devices if is_lost(device, policy, now)]
     serving = sum(_stands(rollout.spec, device) for device in devices)
+    running = _under_way(rollout)
     facts = Facts(
         lost=len(lost),
         named=listed(lost),
         serving=serving,
-        running=any(_is_running(rollout.spec, device) for device in devices),
+        running=bool(running),
         limit=None if policy.by_evidence else tolerated(policy, len(lost) + serving),
-        missing=_missing(rollout.spec, devices),
+        missing=_missing(rollout.spec, devices, running),
         soaked=soaked,
     )
     return Case(facts, asked(policy), evidence(rollout, now))
@@ -86,14 +88,21 @@ def _stands(spec: RolloutSpec, device: RolloutDevice) -> bool:
     return device.state is DeviceState.SERVING or challenges(spec, device)
 
 
-def _is_running(spec: RolloutSpec, device: RolloutDevice) -> bool:
-    on_its_way = device.state in IN_FLIGHT and not challenges(spec, device)
-    return on_its_way or device.awaits_retry
+def _under_way(rollout: Rollout) -> tuple[RolloutDevice, ...]:
+    """Devices on their way with their place, or that are tried again before the verdict."""
+    later = crowded_out(rollout)
+    return tuple(
+        each
+        for each in rollout.devices
+        if (each.state in IN_FLIGHT and not challenges(rollout.spec, each))
+        or (each.awaits_retry and each.device not in later)
+    )
 
 
-def _missing(spec: RolloutSpec, devices: Sequence[RolloutDevice]) -> str:
+def _missing(
+    spec: RolloutSpec, devices: Sequence[RolloutDevice], running: Sequence[RolloutDevice]
+) -> str:
     """What still has to be known before the stage can pass; empty when nothing."""
-    running = [each for each in devices if _is_running(spec, each)]
     if running:
         held = sum(device.held for device in running)
         return f"waits for {listed(running)}" + (f"; {held} held" if held else "")

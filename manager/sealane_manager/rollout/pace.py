@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from sealane_manager.calendars import Closings, first_to_open
 from sealane_manager.rollout import moves
+from sealane_manager.rollout.challenge import challengers
 from sealane_manager.rollout.types import IN_FLIGHT, DeviceState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
+
+    from sealane.names import DeviceId
 
     from sealane_manager.rollout.terms import Limit, Pace, Times
     from sealane_manager.rollout.types import Rollout, RolloutDevice
@@ -31,12 +34,8 @@ def grantable(rollout: Rollout, places: int, now: datetime) -> tuple[RolloutDevi
     if frozen(rollout.spec.terms.times, now):
         return ()
     closings = Closings(rollout.calendars, now)
-    pace = rollout.spec.terms.pace
-    free, room = places - moves.taken(rollout), _room(pace, rollout.devices)
-    risk = Risk(pace.limits)
-    for device in rollout.devices:
-        if is_at_risk(device):
-            risk.add(device)
+    free, room = places - moves.taken(rollout), _room(rollout.spec.terms.pace, rollout.devices)
+    risk = _at_risk(rollout)
     chosen: list[RolloutDevice] = []
     for device in rollout.devices:
         if len(chosen) >= room:
@@ -51,6 +50,20 @@ def grantable(rollout: Rollout, places: int, now: datetime) -> tuple[RolloutDevi
         risk.add(device)
         free -= not again
     return tuple(chosen)
+
+
+def crowded_out(rollout: Rollout) -> frozenset[DeviceId]:
+    """Who is to be tried again and finds no room beside challengers.
+
+    Those hold their places until the verdict, and the verdict waits for nobody who waits for one of
+    these places: whoever is crowded out has its turn after it, as who had none yet.
+    """
+    again = [device for device in rollout.devices if device.awaits_retry]
+    if not again or not challengers(rollout):
+        return frozenset()
+    full = _room(rollout.spec.terms.pace, rollout.devices) <= 0
+    risk = _at_risk(rollout)
+    return frozenset(each.device for each in again if full or not risk.has_room(each))
 
 
 def has_turn(rollout: Rollout, device: RolloutDevice) -> bool:
@@ -81,6 +94,14 @@ def shut(rollout: Rollout, devices: Iterable[RolloutDevice], now: datetime) -> s
     if not closed or len(closed) < len(found):
         return ""
     return first_to_open(closed).words
+
+
+def _at_risk(rollout: Rollout) -> Risk:
+    risk = Risk(rollout.spec.terms.pace.limits)
+    for device in rollout.devices:
+        if is_at_risk(device):
+            risk.add(device)
+    return risk
 
 
 def _room(pace: Pace, devices: Iterable[RolloutDevice]) -> int:
