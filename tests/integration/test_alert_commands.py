@@ -85,7 +85,7 @@ def test_alerts_are_listed_as_a_table_and_as_json(sealane: Callable[..., Result]
 
     assert {row["subject"] for row in rows} == {"box-2", "box-3"}
     assert {(row["rule"], row["severity"]) for row in rows} == {("crash_loop", "critical")}
-    assert f"{NOW:%Y-%m-%d %H:%M}" in sealane("list").stdout
+    assert f"{NOW:%Y-%m-%dT%H:%M}" in sealane("list").stdout
     assert parsed(sealane("list", "--severity", "info", "-o", "json")) == []
     assert parsed(sealane("list", "--state", "resolved", "-o", "json")) == []
 
