@@ -154,7 +154,7 @@ class Exchange:
         except InvalidInference as error:
             done(error)
             return nothing
-        waiting = self._line.count
+        waiting = len(self._line)
         if waiting >= WAITING:
             done(Overloaded(f"{WAITING} requests wait for this model", hint="come back later"))
             return nothing

@@ -17,20 +17,16 @@ Item = TypeVar("Item")
 
 
 class Lanes(Generic[Item]):
-    """Three lines; the first one that is not empty goes on.
+    """Three lines; the first one that is not empty goes on."""
 
-    Attributes:
-        count: of those who wait.
-    """
-
-    __slots__ = ("_lines", "count")
+    __slots__ = ("_count", "_lines")
 
     def __init__(self) -> None:
         self._lines: tuple[deque[Item], ...] = (deque(), deque(), deque())
-        self.count = 0
+        self._count = 0
 
     def __len__(self) -> int:
-        return self.count
+        return self._count
 
     def __iter__(self) -> Iterator[Item]:
         for line in self._lines:
@@ -39,13 +35,13 @@ class Lanes(Generic[Item]):
     def put(self, item: Item, priority: int) -> None:
         """Stand in line; a priority beyond the three is the nearest of them."""
         self._lines[min(max(priority, URGENT), LATER) - 1].append(item)
-        self.count += 1
+        self._count += 1
 
     def pop(self) -> Item:
         """Who goes on; raises IndexError when nobody waits."""
         urgent, usual, later = self._lines
         item = (urgent or usual or later).popleft()
-        self.count -= 1
+        self._count -= 1
         return item
 
     def remove(self, item: Item) -> None:
@@ -53,11 +49,11 @@ class Lanes(Generic[Item]):
         for line in self._lines:
             if item in line:
                 line.remove(item)
-                self.count -= 1
+                self._count -= 1
                 return
 
     def clear(self) -> None:
         """Send everybody away."""
         for line in self._lines:
             line.clear()
-        self.count = 0
+        self._count = 0
