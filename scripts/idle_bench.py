@@ -121,6 +121,7 @@ def print_idle(meter: Meter, state: StateFolder) -> None:
     time.sleep(COUNTED_S)
     sent = meter.wire - before
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print("beside the manager and this script, which share pages of libraries with them:")
     print("process         PSS MB   CPU while idle")
     for role, pid in pids.items():
         share = (cpu_s(pid) - cpu[role]) / COUNTED_S
