@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import time
+import weakref
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import psutil
 import pytest
 import uvloop
 from sealane.failure import FailureKind
+from sealane_agent.serving import worker_process
 from sealane_agent.serving.types import (
     InvalidInference,
     LoadFailed,
@@ -285,6 +287,27 @@ def test_closing_answers_what_is_inside_first(state: StateFolder) -> None:
             await task
         assert not worker.alive
         await worker.close(0)
+
+    play(scene)
+
+
+def test_a_closed_worker_leaves_nothing_for_the_garbage_collection(
+    state: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if its inferences were long, so that it may be told to stop one.
+    monkeypatch.setattr(worker_process, "INTERRUPT_US", 0)
+
+    async def scene() -> None:
+        worker = await WorkerProcess.start("cam-1", load_order(), workplace(state))
+        gone = weakref.ref(worker)
+        gc.disable()
+        try:
+            await answer_of(worker, request(rows(1)), PATIENT_S)
+            await worker.close(0)
+            del worker
+            await until(lambda: gone() is None)
+        finally:
+            gc.enable()
 
     play(scene)
 

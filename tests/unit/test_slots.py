@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -328,6 +330,20 @@ def test_a_dropped_standby_is_closed() -> None:
         await until(lambda: workshop.workers[0].closed)
         with pytest.raises(NotReady):
             slot.activate(proved.worker, probation=False)
+
+    run(test)
+
+
+def test_a_dropped_standby_leaves_nothing_for_the_garbage_collection() -> None:
+    async def test(slot: Slot, workshop: FakeWorkshop) -> None:
+        proved = await load(slot, 1)
+        gone = weakref.ref(workshop.workers.pop())
+        gc.disable()
+        try:
+            slot.drop(proved.worker)
+            await until(lambda: gone() is None)
+        finally:
+            gc.enable()
 
     run(test)
 

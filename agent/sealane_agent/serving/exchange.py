@@ -93,6 +93,10 @@ class _Request:
             _log.exception("an answer could not be handed over")
 
 
+def _say_nothing(_why: str) -> None:
+    """Nobody listens any longer."""
+
+
 def _expired() -> Expired:
     return Expired("the answer was not there by the request's deadline", hint="give it more time")
 
@@ -208,6 +212,8 @@ class Exchange:
         self._loop.remove_reader(self._ring.handles.endpoint_bell)
         self._closed = True
         self._ring.close()
+        # Both belong to the worker, which knows this exchange.
+        self._stuck, self.interrupt = _say_nothing, None
 
     def _layout(self, inference: Inference) -> Layout:
         form = inference.form

@@ -243,6 +243,8 @@ class Place:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
+            # What it was cancelled with knows its frames, and they know this place.
+            self._keeper = None
         if self._inside:
             self._idle.clear()
             with contextlib.suppress(TimeoutError):
