@@ -8,6 +8,7 @@ Each way leaves the libraries as they are, and a library that comes to need more
   at the first look into it.
 * Where it takes from a package what the standard library has, it gets the standard library's.
 * What the standard library makes anew for each frozen class is shared among them.
+* What is there once a process has begun is not looked through for garbage any more.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ _OWN_HASHES: Final = (
     *(("_sha2",) if sys.version_info >= (3, 12) else ("_sha256", "_sha512")),
 )
 _OWN: Final = ("sealane.", "sealane_agent.")
+_COLLECTIONS: Final = (700, 2, 1)
+"""Objects to each of the youngest, and how many of one age go before one of the next."""
 
 
 @contextmanager
@@ -119,7 +122,19 @@ def share_refusals() -> None:
     for each in _frozen_classes():
         for name, refusal in _REFUSALS.items():
             setattr(each, name, refusal)
+
+
+def collect_what_is_new() -> None:
+    """Look often for garbage, and only among what came after this.
+
+    Among everything a full collection holds the process for 12 ms, among the new for less than one.
+    Full ones are worth having: they alone give back the tuples that Python keeps for use again,
+    whose number would grow with each load of a model, by 2 KB.
+    """
     gc.collect()
+    gc.freeze()
+    gc.collect()  # so that it counts from here what is new
+    gc.set_threshold(*_COLLECTIONS)
 
 
 def _frozen_classes() -> Iterator[type]:

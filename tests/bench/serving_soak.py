@@ -3,9 +3,10 @@
     PYTHONPATH=tests python tests/bench/serving_soak.py [CYCLES]
 
 Each cycle loads a version, sends the requests to it, asks it once, and ends the one before. Rings
-are the workers' shared memory, mapped by the endpoint. At the end no process and no segment of
-shared memory may be left of all those that came and went; for that the script has a `/dev/shm` of
-its own, in which nobody else's segments can be.
+are the workers' shared memory, mapped by the endpoint. Of its memory (PSS) a part is its own
+(anonymous): the rest are files' pages, which count less while other processes map them too. At the
+end no process and no segment of shared memory may be left of all those that came and went; for that
+the script has a `/dev/shm` of its own, in which nobody else's segments can be.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def main() -> None:
     with TemporaryDirectory() as folder, endpoint(lay_out(Path(folder), 1, 2)) as running:
         process = psutil.Process(running.process.pid)
         seen.add(process)
-        sys.stdout.write("| cycle | endpoint MiB | descriptors | rings | processes |\n")
-        sys.stdout.write("|---|---|---|---|---|\n")
+        sys.stdout.write("| cycle | endpoint MiB | its own | descriptors | rings | processes |\n")
+        sys.stdout.write("|---|---|---|---|---|---|\n")
 
         async def cycle(link: EndpointLink) -> None:
             with Client(running.rest) as client:
@@ -84,13 +85,19 @@ async def _settle(process: psutil.Process) -> None:
 
 
 def _show(process: psutil.Process, number: int) -> None:
-    memory = process.memory_full_info().pss / 2**20
+    rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="utf-8")
+    memory, own = _mebibytes(rollup, "Pss"), _mebibytes(rollup, "Anonymous")
     maps = Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8")
     sys.stdout.write(
-        f"| {number} | {memory:.1f} | {process.num_fds()} | {maps.count('memfd:sealane-ring')} | "
-        f"{len(process.children())} |\n"
+        f"| {number} | {memory:.1f} | {own:.1f} | {process.num_fds()} | "
+        f"{maps.count('memfd:sealane-ring')} | {len(process.children())} |\n"
     )
     sys.stdout.flush()
+
+
+def _mebibytes(rollup: str, what: str) -> float:
+    line = next(line for line in rollup.splitlines() if line.startswith(f"{what}:"))
+    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -65,6 +65,15 @@ assert list(refusals("variant")) == before and len(before) == 2
 assert len(list(refusals("unknown"))) == 2
 assert one == replace(one) and hash(one) == hash(replace(one))
 """
+NEW: Final = """
+import gc
+from sealane_agent.spared import collect_what_is_new
+collect_what_is_new()
+there, full = len(gc.get_objects()), gc.get_stats()[2]["collections"]
+kept = [[] for _ in range(10_000)]
+assert there < 1000 < gc.get_freeze_count()
+assert gc.get_stats()[2]["collections"] > full
+"""
 
 
 def loaded_by(program: str) -> set[str]:
@@ -132,6 +141,11 @@ def test_a_standard_library_that_cannot_hash_by_itself_keeps_its_openssl() -> No
 @pytest.mark.slow
 def test_objects_that_cannot_be_changed_still_say_so_when_their_classes_share_it() -> None:
     loaded_by(f"from sealane_agent.spared import share_refusals\n{REFUSED}")
+
+
+@pytest.mark.slow
+def test_full_collections_come_early_and_leave_out_what_was_there_at_the_start() -> None:
+    loaded_by(NEW)
 
 
 def test_models_are_hashed_as_the_standard_library_hashes(tmp_path: Path) -> None:

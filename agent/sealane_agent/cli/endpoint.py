@@ -11,7 +11,7 @@ from sealane.limits import MIB
 
 from sealane_agent.cli.configured import add_option, configured
 from sealane_agent.cli.folder import add_state, state_folder
-from sealane_agent.spared import HASHES, share_refusals, spared
+from sealane_agent.spared import HASHES, collect_what_is_new, share_refusals, spared
 from sealane_agent.upgrade.folder import ENDPOINT, UpgradeFolder
 from sealane_agent.upgrade.launch import launch
 from sealane_agent.upgrade.starts import well
@@ -52,6 +52,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         from sealane_agent.serving.worker_limits import Wish  # noqa: PLC0415 - the same
 
     share_refusals()
+    collect_what_is_new()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = configured(arguments)
     state = state_folder(arguments)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sealane_agent.cli.configured import add_option, configured
 from sealane_agent.cli.folder import add_state, state_folder
 from sealane_agent.config import RunSettings
-from sealane_agent.spared import share_refusals, spared
+from sealane_agent.spared import collect_what_is_new, share_refusals, spared
 
 with spared():
     from sealane_agent.upgrade.fitness import Rules
@@ -55,6 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from sealane_agent.app import run  # noqa: PLC0415 - other commands need no gRPC
 
     share_refusals()
+    collect_what_is_new()
     try:
         run(_settings(arguments, settings, folder, (upgrade, launched)))
     except Relaunch:
