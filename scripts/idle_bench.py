@@ -1,5 +1,7 @@
 """Measures what a real agent costs while it does nothing; prints it. Nothing is asserted.
 
+Leaves the device running in the folder that it is given, for `idle_device.py`.
+
 Bytes are counted by a proxy between the agent and a real manager, in both directions, as TCP
 carries them; 104 bytes are added for each piece, for TCP and IP headers and the acknowledgement.
 The default profile is counted over a minute. The metered one speaks so seldom that its parts are
@@ -10,20 +12,18 @@ the renewals of the certificate, each with its new session.
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from idle_device import AGENT, Device, print_memory, wait_for
 from sealane.bundle.types import ProbationLimits
 from sealane.fleet import AssignmentRequest, Heartbeat, Hello, SlotReport
 from sealane.names import ReleaseName, SlotName
@@ -33,7 +33,7 @@ from sealane_agent.config import IdentityFiles
 from sealane_agent.facts import device_facts
 from sealane_agent.identity.lifetime import RENEW_AT
 from sealane_agent.identity.passport import Passport
-from sealane_agent.layout import LKG, StateFolder
+from sealane_agent.layout import LKG
 from sealane_agent.uplink import rpc
 from sealane_agent.uplink.profile import METERED
 from sealane_manager.bundle.publish import PublishOrder, publish
@@ -44,24 +44,19 @@ from support.manager import FAMILY, SLOT, running_manager
 from support.telemetry import plain_window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from sealane_agent.layout import StateFolder
     from support.manager import RunningManager
 
-AGENT: Final = (sys.executable, "-m", "sealane_agent.cli.main")
 HEADERS: Final = 104
 COUNTED_S: Final = 60.0
 SETTLE_S: Final = 10.0
 DAY_S: Final = 86_400
 MONTH_DAYS: Final = 30
-PATIENCE_S: Final = 60.0
 TELEMETRY_WINDOWS: Final = 8
 HEARTBEATS: Final = 20
 RENEWALS_A_DAY: Final = DAY_S / (METERED.certificate_s * RENEW_AT)
-PROCESSES: Final[dict[str, int]] = {}
-BODY: Final = json.dumps(
-    {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
-)
 
 
 class Meter:
@@ -100,32 +95,34 @@ class Meter:
 
 def main() -> None:
     """Measure and print."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        state = StateFolder(folder / "device")
-        with running_manager(folder / "m") as manager:
-            meter = enrolled(manager, state)
-            with agent(state):
-                roll_out(manager, folder)
-                wait_for(lambda: is_committed(state))
-                print_idle(meter, state)
-            print_metered(meter, state)
-        print_cold_start(state)
+    folder = Path(sys.argv[1])
+    device = Device(folder)
+    with running_manager(folder / "m") as manager:
+        meter = enrolled(manager, device.state)
+        device.begin()
+        try:
+            roll_out(manager, folder)
+            wait_for(lambda: is_committed(device.state))
+            print_idle(meter, device)
+        finally:
+            device.end()
+        print_metered(meter, device.state)
+        device.begin()
+        time.sleep(SETTLE_S)
 
 
-def print_idle(meter: Meter, state: StateFolder) -> None:
+def print_idle(meter: Meter, device: Device) -> None:
     """The default profile: a minute of nothing, counted."""
     time.sleep(SETTLE_S)
-    pids = processes(state)
+    pids = device.processes()
     before, cpu = meter.wire, {role: cpu_s(pid) for role, pid in pids.items()}
     time.sleep(COUNTED_S)
     sent = meter.wire - before
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print("beside the manager and this script, which share pages of libraries with them:")
-    print("process         PSS MB   CPU while idle")
     for role, pid in pids.items():
-        share = (cpu_s(pid) - cpu[role]) / COUNTED_S
-        print(f"{role:<12} {pss_mb(pid):9.1f}   {share:.2%} of a core")
+        print(f"{role} while idle: {(cpu_s(pid) - cpu[role]) / COUNTED_S:.2%} of a core")
+    print("beside the manager and this script, which share pages of libraries with them:")
+    print_memory(device)
     print_bytes("default profile", sent / COUNTED_S * DAY_S)
 
 
@@ -201,15 +198,6 @@ def counted(meter: Meter, work: Callable[[], object]) -> int:
     return meter.wire - before
 
 
-def print_cold_start(state: StateFolder) -> None:
-    """Without a manager, from nothing to the first answer."""
-    begun = time.monotonic()
-    with agent(state):
-        wait_for(lambda: asked(state) == http.client.OK, pause_s=0.01)
-        took = time.monotonic() - begun
-    print(f"cold start without a manager: the first answer after {took:.2f} s, load included")
-
-
 def print_bytes(what: str, a_day: float) -> None:
     """One line."""
     print(f"{what}: {a_day / 1e3:.1f} kB a day, {a_day * MONTH_DAYS / 1e6:.2f} MB a month")
@@ -230,19 +218,6 @@ def enrolled(manager: RunningManager, state: StateFolder) -> Meter:
     return meter
 
 
-@contextmanager
-def agent(state: StateFolder) -> Iterator[None]:
-    """A running agent."""
-    doors = ("--rest", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
-    order = (*AGENT, "run", "--state", str(state.root), *doors)
-    with subprocess.Popen(order, stderr=subprocess.DEVNULL) as supervisor:
-        PROCESSES["supervisor"] = supervisor.pid
-        try:
-            yield
-        finally:
-            supervisor.terminate()
-
-
 def roll_out(manager: RunningManager, folder: Path) -> None:
     """Publish a release and send it to every device."""
     release = ReleaseName(TINY_MODEL, 1)
@@ -259,45 +234,10 @@ def is_committed(state: StateFolder) -> bool:
     return state.pointer(SLOT, LKG).is_file()
 
 
-def asked(state: StateFolder) -> int:
-    """The status of one request; 0 when nobody answers."""
-    try:
-        address = json.loads(state.endpoint_addresses.read_bytes())["rest"]
-        connection = http.client.HTTPConnection(address, timeout=30)
-        connection.request("POST", f"/v2/models/{SLOT}/infer", BODY)
-        return connection.getresponse().status
-    except (OSError, ValueError, http.client.HTTPException):
-        return 0
-
-
-def processes(state: StateFolder) -> dict[str, int]:
-    """Process ids by role."""
-    endpoint = int(json.loads(state.endpoint_addresses.read_bytes())["pid"])
-    children = Path(f"/proc/{endpoint}/task/{endpoint}/children").read_text().split()
-    return {**PROCESSES, "endpoint": endpoint, "worker": int(children[0])}
-
-
 def cpu_s(pid: int) -> float:
     """Seconds of a core that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def pss_mb(pid: int) -> float:
-    """Its share of the memory, each page divided among those that map it."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def wait_for(found: Callable[[], bool], pause_s: float = 0.1) -> None:
-    """Poll until it is so; raises TimeoutError."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not found():
-        if time.monotonic() > deadline:
-            raise TimeoutError("what is measured did not come about")
-        time.sleep(pause_s)
 
 
 if __name__ == "__main__":
