@@ -110,7 +110,7 @@ def test_a_second_agent_on_the_same_state_is_refused(machine: Machine) -> None:
     machine.start()
     wait_for("the endpoint", StateFolder(machine.state).endpoint_addresses.exists)
     second = agent("run", "--state", str(machine.state))
-    assert second.returncode == 1
+    assert second.returncode == 3
     assert second.stderr.startswith("error: another agent runs on")
     assert "hint:" in second.stderr
 

@@ -14,6 +14,7 @@ from sealane.fleet import SlotReport
 from sealane.kit.index import parse_index
 from sealane.names import DeviceId
 from sealane.trust.steps import Step
+from sealane_agent.app import alone
 from sealane_agent.cli.folder import SOCKET_PATH_BYTES
 from sealane_agent.cli.main import main
 from sealane_agent.cli.trouble import told
@@ -249,6 +250,15 @@ def test_support_is_written_for_a_device_whose_description_is_damaged(
     monkeypatch.chdir(tmp_path)
     assert main(["support", "--state", str(folder.root)]) == 0
     assert capsys.readouterr().out.startswith("support-unknown-")
+
+
+def test_a_second_agent_is_refused_for_the_state_that_it_finds_as_a_second_manager_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = enrolled(tmp_path)
+    with alone(folder):
+        assert main(["run", "--state", str(folder.root)]) == 3
+    assert capsys.readouterr().err.startswith("error: another agent runs on")
 
 
 def test_a_configuration_that_is_nested_without_end_is_refused(

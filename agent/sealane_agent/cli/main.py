@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sealane.errors import InvalidName, SealaneError, TokenError, TrustError
 
 from sealane_agent.cli.trouble import told
-from sealane_agent.errors import AlreadyEnrolled, Refused, Unreachable
+from sealane_agent.errors import AlreadyEnrolled, AlreadyRunning, Refused, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +46,7 @@ _CODES: Final[tuple[tuple[type[SealaneError], int], ...]] = (
     (TokenError, 2),
     (Refused, 3),
     (AlreadyEnrolled, 3),
+    (AlreadyRunning, 3),
     (TrustError, 3),
     (Unreachable, 4),
     (SealaneError, 1),

@@ -69,7 +69,7 @@ def test_a_second_supervisor_leaves_the_state_folder_alone(line: Line) -> None:
     state = line.plant.folder / "box-1"
     before = contents(state / "identity"), contents(state / "slots")
     found = line.refused("sealane-agent", "run", "--state", str(state))
-    assert found.code == 1
+    assert found.code == 3
     assert found.error == f"another agent runs on {state}"
     assert found.hint == "stop it first, or use another --state folder"
     assert (contents(state / "identity"), contents(state / "slots")) == before
