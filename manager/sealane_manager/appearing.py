@@ -1,4 +1,4 @@
-"""A state folder appears at once, whole, and never over another."""
+"""What is made here appears at once, whole, and never over another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from sealane import fileio
+from sealane.errors import SealaneError
 
 from sealane_manager.errors import Refused
 from sealane_manager.layout import StateFolder
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BUILDING: Final = ".init"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise SealaneError unless this is a folder, in which something is going to appear."""
+    if not folder.exists():
+        raise SealaneError(f"there is no folder {folder}", hint="make it first, or name another")
+    if not folder.is_dir():
+        raise SealaneError(f"{folder} is no folder", hint="name another place")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.bundle.manifest import digest_of
+from sealane.errors import SealaneError
 from sealane.names import hex_of
 from sealane_manager.backup.contents import Contents
 from sealane_manager.errors import Refused
@@ -113,6 +114,17 @@ def test_a_database_is_copied_while_somebody_writes(state: StateFolder, tmp_path
         with sqlite3.connect(tmp_path / f"{name}-again" / "control.db") as found:
             count = found.execute("SELECT count(*) FROM token_use").fetchone()
         assert count == (seen,)
+
+
+def test_a_backup_into_a_folder_that_is_missing_names_that_folder(
+    state: StateFolder, tmp_path: Path
+) -> None:
+    with pytest.raises(SealaneError) as refused:
+        taken(state, tmp_path / "mounted" / "backup")
+    assert str(refused.value) == f"there is no folder {tmp_path / 'mounted'}"
+    assert refused.value.hint == "make it first, or name another"
+    with pytest.raises(SealaneError, match="is no folder"):
+        taken(state, state.alerts / "backup")
 
 
 def test_a_backup_overwrites_nothing(state: StateFolder, tmp_path: Path) -> None:

@@ -24,6 +24,15 @@ def test_pack_prints_the_digest_and_what_was_proven(tmp_path: Path) -> None:
     assert "off by 0" in result.stdout
 
 
+def test_pack_names_what_is_no_folder_before_it_proves_anything(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("a file")
+    arguments = [*pack_arguments(tmp_path)[:-1], str(tmp_path / "plain" / "deep" / "b")]
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 1
+    told = f"error: {tmp_path / 'plain'} is no folder\nhint: name another place\n"
+    assert (result.stderr, result.stdout) == (told, "")
+
+
 def test_pack_speaks_json(tmp_path: Path) -> None:
     options = ("--probation-seconds", "4", "--probation-requests", "30", "-o", "json")
     result = RUNNER.invoke(app, [*pack_arguments(tmp_path), *options])

@@ -11,7 +11,7 @@ from sealane.bundle.golden import read_tensor
 from sealane.bundle.layout import blob_path
 from sealane.bundle.manifest import layer_at
 from sealane.bundle.types import ProbationLimits, Tolerance
-from sealane.errors import BundleError
+from sealane.errors import BundleError, SealaneError
 from sealane_manager.bundle.engines import require
 from sealane_manager.bundle.golden import GOLDEN_ROWS
 from sealane_manager.bundle.pack import Packed, PackOrder, pack, probation_limits
@@ -294,9 +294,9 @@ def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
         pack(order(tmp_path, out=tmp_path))
 
 
-def test_a_folder_that_cannot_be_made_is_an_ordinary_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_proven(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(SealaneError, match="file is no folder"):
         pack(order(tmp_path, out=tmp_path / "file" / "bundle"))
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sealane import fileio
 from sealane.names import Digest
 
+from sealane_manager.appearing import check_folder
 from sealane_manager.backup import archive
 from sealane_manager.backup.contents import (
     BLOBS,
@@ -79,10 +80,11 @@ class _Taken:
 
 
 def backup(order: BackupOrder) -> Contents:
-    """Make the file; it is there whole or not at all. Raises Refused, NoSpace or OSError."""
+    """Make the file; it is there whole or not at all. Raises SealaneError or OSError."""
     fleet = FleetSettings.load(order.state.settings).fleet
     if order.out.exists():
         raise Refused(f"{order.out} exists already", hint="a backup overwrites no other")
+    check_folder(order.out.parent)
     with tempfile.TemporaryDirectory(dir=order.out.parent, prefix=".backup-") as scratch:
         taken = _take(order.state.root, Path(scratch))
         blobs = _blobs(order.state.root)

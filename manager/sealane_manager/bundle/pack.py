@@ -19,6 +19,7 @@ from sealane.errors import BundleError
 from sealane.limits import DEPLOYMENT_BYTES
 from sealane.sampling.terms import read_terms
 
+from sealane_manager.appearing import check_folder
 from sealane_manager.bundle.assemble import assemble
 from sealane_manager.bundle.golden import choose_rows, golden_outputs, read_data
 from sealane_manager.bundle.prove import GoldenTensors, Proof, prove
@@ -104,10 +105,11 @@ class _Material:
 
 
 def pack(order: PackOrder) -> Packed:
-    """Make the bundle, or raise BundleError or OSError; then nothing is left behind."""
+    """Make the bundle, or raise SealaneError or OSError; then nothing is left behind."""
     check_model_name(order.model)
     if order.out.exists():
         raise BundleError(f"{order.out} exists already", hint="choose another --out or remove it")
+    check_folder(next(each for each in order.out.absolute().parents if each.exists()))
     material = _gather(order)
     deployment = parse_deployment(encode_deployment(_deployment(order, material)))
     pairs = zip(deployment.variants, material.sources, strict=True)

@@ -10,6 +10,7 @@ from sealane import fileio
 from sealane.kit.file import Kit
 from sealane.names import ReleaseName, parse_device, parse_slot
 
+from sealane_manager.appearing import check_folder
 from sealane_manager.cli.arguments import parse_duration
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Format, OutputOption, emit, reported
@@ -45,6 +46,7 @@ def export_kit(
     with reported(), connect(context) as manager:
         if file.exists():
             raise Refused(f"{file} is there already", hint="name another file")
+        check_folder(file.absolute().parent)
         asked = KitRequest(
             ReleaseName.parse(release),
             parse_slot(slot),
