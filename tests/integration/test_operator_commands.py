@@ -201,6 +201,15 @@ def test_watching_prints_a_line_a_change_and_ends_refused_when_the_rollout_did_n
         (("rollout", "start", "demo/tiny@1", "--slot", "cam", "--soak", "ever"), 2, "duration"),
         (("device", "token", "--label", "site"), 2, "key=value"),
         (("device", "token", "--uses", "0"), 2, ""),
+        (("device", "token", "--uses", "100001"), 2, ""),
+        (("device", "token", "--lifetime", "0s"), 2, "'0s' is too short: at least 1s"),
+        (("device", "token", "--lifetime", "91d"), 2, "'91d' is too long: at most 90d"),
+        (("sample", "on", "--slot", "cam", "--for", "0s", "--reason", "x"), 2, "too short"),
+        (
+            ("kit", "export", "no/such.kit", "--release", "demo/tiny@1", "--slot", "cam"),
+            1,
+            "there is no folder",
+        ),
         (("device", "dance"), 2, "No such command"),
     ],
 )

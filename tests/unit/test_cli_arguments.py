@@ -7,7 +7,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from sealane.policy import WHOLE, Trial
-from sealane_manager.cli.arguments import parse_duration, parse_labels, parse_trial
+from sealane_manager.cli.arguments import parse_bounded, parse_duration, parse_labels, parse_trial
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,18 @@ def test_any_other_text_is_a_usage_error(text: str) -> None:
         assert parse_duration(text) >= timedelta(0)
     except typer.BadParameter as error:
         assert "duration" in str(error)  # noqa: PT017 - most texts end here, some are durations
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("29m", "at least 30m"), ("25h", "at most 1d"), ("ever", "not a duration")]
+)
+def test_a_duration_out_of_range_is_a_usage_error_that_names_the_limit(text: str, why: str) -> None:
+    half_an_hour, day = timedelta(minutes=30), timedelta(days=1)
+    with pytest.raises(typer.BadParameter, match=why):
+        parse_bounded(text, half_an_hour, day)
+    assert parse_bounded("30m", half_an_hour, day) == half_an_hour
+    assert parse_bounded("24h", half_an_hour, day) == day
+    assert parse_bounded("900d", half_an_hour) == timedelta(days=900)
 
 
 def test_labels_are_key_equals_value_and_values_may_hold_an_equals_sign() -> None:

@@ -33,6 +33,16 @@ def parse_duration(text: str) -> timedelta:
     return usage(notation.parse_span, text)
 
 
+def parse_bounded(text: str, shortest: timedelta, longest: timedelta | None = None) -> timedelta:
+    """The duration, when it is neither too short nor too long; a usage error otherwise."""
+    found = parse_duration(text)
+    if found < shortest:
+        raise typer.BadParameter(f"{text!r} is too short: at least {notation.span_text(shortest)}")
+    if longest is not None and found > longest:
+        raise typer.BadParameter(f"{text!r} is too long: at most {notation.span_text(longest)}")
+    return found
+
+
 def parse_moment(text: str, now: datetime) -> int:
     """Seconds since 1970, of `24h` (so long ago) or `2026-05-04T12:00` (UTC); a usage error."""
     try:

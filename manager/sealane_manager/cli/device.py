@@ -11,10 +11,11 @@ from sealane.limits import MIB
 from sealane.names import AGENT_SLOT, parse_device, parse_label
 
 from sealane_manager.cli import device_adoption, device_orders
-from sealane_manager.cli.arguments import parse_duration, parse_labels
+from sealane_manager.cli.arguments import parse_bounded, parse_labels
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, reported
 from sealane_manager.errors import NotKnown
+from sealane_manager.identity.enrolment import MAX_LIFETIME, MAX_USES, MIN_LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,8 +59,12 @@ def show(device: str, output: OutputOption = Format.TABLE, context: ContextOptio
 @app.command()
 def token(
     label: Annotated[list[str] | None, typer.Option(help="key=value, for the new device")] = None,
-    uses: Annotated[int, typer.Option(min=1, help="how many machines may use it")] = 1,
-    lifetime: Annotated[str, typer.Option(help="how long it is valid: 30m, 24h, 7d")] = "24h",
+    uses: Annotated[
+        int, typer.Option(min=1, max=MAX_USES, help="how many machines may use it")
+    ] = 1,
+    lifetime: Annotated[
+        str, typer.Option(help="how long it is valid: 30m, 24h, 7d; at most 90d")
+    ] = "24h",
     approval: Annotated[
         bool, typer.Option("--approval", help="each device waits until it is approved")
     ] = False,
@@ -67,7 +72,7 @@ def token(
 ) -> None:
     """Make a join token: one paste turns a machine into a device of this fleet."""
     labels = parse_labels(label or [])
-    valid_for = parse_duration(lifetime)
+    valid_for = parse_bounded(lifetime, MIN_LIFETIME, MAX_LIFETIME)
     with reported(), connect(context) as manager:
         labels = dict(parse_label(key, value) for key, value in labels.items())
         typer.echo(manager.create_join_token(labels, uses, valid_for, approval=approval))

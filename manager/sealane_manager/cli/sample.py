@@ -12,7 +12,7 @@ import typer
 from sealane import fileio
 from sealane.errors import SampleError, SealaneError
 
-from sealane_manager.cli.arguments import parse_duration
+from sealane_manager.cli.arguments import parse_bounded
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Format, OutputOption, emit, reported
 from sealane_manager.cli.table import counted
@@ -30,6 +30,9 @@ _COLUMNS = ("id", "device", "slot", "release", "trigger", "taken_at", "keep_unti
 _ORDER_COLUMNS = ("device", "slot", "until", "by", "reason")
 _ID_CHARS: Final = 64
 
+SHORTEST: Final = timedelta(seconds=1)
+"""No time at all is what `off` orders."""
+
 SlotOption = Annotated[str, typer.Option(help="of which slot")]
 SelectorOption = Annotated[str, typer.Option(help="from which devices; all without one")]
 ReasonOption = Annotated[str, typer.Option(help="why, for the decision log")]
@@ -44,7 +47,7 @@ def on(
     context: ContextOption = None,
 ) -> None:
     """Order samples for a while: devices keep what the release's own terms allow, and no more."""
-    _order(SampleWish(selector, slot, parse_duration(lasts)), reason, context)
+    _order(SampleWish(selector, slot, parse_bounded(lasts, SHORTEST)), reason, context)
 
 
 @app.command()

@@ -37,6 +37,7 @@ TOKEN_PART_CHARS: Final = 256
 """Id or secret of a join token; ours have less than 50."""
 
 MAX_USES: Final = 100_000
+MIN_LIFETIME: Final = timedelta(seconds=1)
 MAX_LIFETIME: Final = timedelta(days=90)
 
 _REFUSED: Final = "the join token is not valid: it is unknown, used up or expired"
@@ -82,7 +83,7 @@ class Terms:
         """Raise SealaneError unless the terms can be kept."""
         if not 0 < self.uses <= MAX_USES:
             raise SealaneError(f"a join token has 1 to {MAX_USES} uses, not {self.uses}")
-        if not timedelta(0) < self.lifetime <= MAX_LIFETIME:
+        if not MIN_LIFETIME <= self.lifetime <= MAX_LIFETIME:
             raise SealaneError(
                 f"a join token lives for some time, and at most {MAX_LIFETIME.days} days"
             )
