@@ -1,23 +1,31 @@
-"""The kill switch and holds, from an operator's call to agents over gRPC and TLS and back."""
+"""The kill switch, its end, and holds, from an operator's call to agents over gRPC and back."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from threading import Event
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
 from sealane.bundle.types import ProbationLimits
 from sealane.names import DeviceId, ReleaseName
+from sealane_manager.alerts.rules import findings
+from sealane_manager.alerts.types import Health
 from sealane_manager.desk import Pace
 from sealane_manager.hold_order import HoldWish
-from support.agent_fleet import Fleet, rolled_out, state_of
+from sealane_manager.store.store import open_store
+from support.agent_fleet import PATIENCE_S, Fleet, rolled_out, state_of
 from support.agents import serving
 from support.bundles import TINY_MODEL, tiny_bundle
 from support.manager import SLOT, running_manager
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from support.manager import RunningManager
 
 COUNT = 5
 SECOND = ReleaseName(TINY_MODEL, 2)
@@ -38,6 +46,13 @@ def test_what_is_ordered_reaches_every_agent_and_is_kept(tmp_path: Path) -> None
 
             assert operator.quarantine(SECOND, "wrong labels") == COUNT
             fleet.wait(lambda: [serving(each) for each in fleet.agents] == [(1, 0)] * COUNT)
+            eventually(lambda: len(alerted(manager)) == COUNT)
+            assert all("wrong labels" in each for each in alerted(manager))
+            operator.lift_quarantine(SECOND, "they were right")
+            eventually(lambda: not alerted(manager))
+            assert [serving(each) for each in fleet.agents] == [(1, 0)] * COUNT
+            assert state_of(operator, rolled_out(operator, 2)) == "succeeded"
+            assert fleet.all_serve(2)
 
             until = datetime.now(UTC) + timedelta(hours=1)
             held, devices = operator.orders.hold(HoldWish("edge-0", "", until, "audit"))
@@ -48,11 +63,29 @@ def test_what_is_ordered_reaches_every_agent_and_is_kept(tmp_path: Path) -> None
             assert any(waits.fullmatch(each.reason) for each in seen)
             others = fleet.agents[1:]
             fleet.wait(lambda: all(serving(each)[0] == 3 for each in others))
-            assert serving(fleet.agents[0])[0] == 1
+            assert serving(fleet.agents[0])[0] == 2
             operator.orders.release(held.hold.id, "done")
             assert state_of(operator, rollout) == "succeeded"
             assert fleet.all_serve(3)
 
             back, release = operator.orders.roll_back(DeviceId("edge-1"), SLOT, "it is slow")
-            assert (release, state_of(operator, back)) == ("demo/tiny@1", "succeeded")
-            assert [serving(each)[0] for each in fleet.agents] == [3, 1, 3, 3, 3]
+            assert (release, state_of(operator, back)) == ("demo/tiny@2", "succeeded")
+            assert [serving(each)[0] for each in fleet.agents] == [3, 2, 3, 3, 3]
+
+
+def alerted(manager: RunningManager) -> list[str]:
+    """What the rules find wrong with what was to serve, as the manager keeps it."""
+    store = open_store(manager.state.database)
+    try:
+        health = Health(datetime.now(UTC), 1.0, store.health.devices((), 0))
+    finally:
+        store.close()
+    return [each.text for each in findings(health) if each.rule == "activation_failed"]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Nothing tells when a report has been stored."""
+    ends = monotonic() + PATIENCE_S
+    while not condition():
+        assert monotonic() < ends
+        Event().wait(0.05)

@@ -135,6 +135,18 @@ class World(SlotWorld, RuleBasedStateMachine):
         left = {key: each for key, each in self.record.ordered.items() if key != digest(version)}
         self.orders(left)
 
+    @rule(version=VERSIONS, then=st.sampled_from([State.ACCEPTED, State.STAGED, State.PROBATION]))
+    def called_off_and_back(self, version: int, then: State) -> None:
+        """A release is put into quarantine on its way, and that is lifted while it is wanted."""
+        self.assigned(version, "r1", leased=True)
+        for _ in range(10):
+            if self.record.attempt is not None and self.record.attempt.state is then:
+                break
+            self.act(self.planned())
+        self.put_into_quarantine(version, stops=False)
+        self.supervisor_works(6)
+        self.quarantine_lifted(version)
+
     def orders(self, ordered: dict[Digest, Quarantined]) -> None:
         self.record = replace(self.record, ordered=ordered)
         # One that has begun goes on, also when its order is softened half way.
@@ -264,6 +276,9 @@ class World(SlotWorld, RuleBasedStateMachine):
         self.machine_restarts()
         self.come_to_rest()
         self.check_at_rest()
+        self.orders({})
+        self.come_to_rest()
+        self.check_lifted()
 
     def come_to_rest(self) -> None:
         self.told, self.quiet_s = True, 3600.0
@@ -290,6 +305,18 @@ class World(SlotWorld, RuleBasedStateMachine):
         if last is not None and last.state is State.COMMITTED:
             assert self.pointers[LKG] == last.pointer
         self.check_quarantine()
+
+    def check_lifted(self) -> None:
+        """No order is left, and nothing of one: what is wanted is here, or failed by itself."""
+        last, wanted = self.record.attempt, self.wanted
+        if last is not None and last.failure is not None and last.state is not State.SAFE_MODE:
+            assert last.failure.component != "director"
+        if wanted is None or wanted.refusal is not None:
+            return
+        if last is None or last.key != wanted.key:
+            there = self.pointers.get(LKG)
+            assert there is not None
+            assert there.manifest == wanted.assignment.manifest
 
     def check_quarantine(self) -> None:
         """Nothing in quarantine serves or could, but for a slot with nothing else to serve."""

@@ -7,16 +7,20 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sealane.failure import FailureKind
 from sealane.names import AGENT_SLOT
+from sealane.receipt import SERVING
 from sealane.trust.documents import Quarantined
 from sealane_agent.layout import ACTIVE, LKG, Pointer
 from sealane_agent.slot.plan import plan
+from sealane_agent.slot.quarantine import said
 from sealane_agent.slot.reports import report
 from sealane_agent.slot.state import (
     Attempt,
     Choice,
     DropWorkers,
     Enter,
+    GiveUp,
     Observed,
     Rest,
     Restore,
@@ -25,7 +29,7 @@ from sealane_agent.slot.state import (
     State,
     Wanted,
 )
-from support.agent_fakes import CAM, START, assignment, digest, empty, pointer, proved
+from support.agent_fakes import CAM, START, assignment, digest, empty, failure, pointer, proved
 
 if TYPE_CHECKING:
     from sealane_agent.serving.messages import SlotStatus
@@ -184,6 +188,54 @@ def test_after_the_order_was_lifted_the_same_assignment_is_begun_again() -> None
     found = act(lifted, serving(OLD), (OLD, OLD), wanted)
     assert isinstance(found, Enter)
     assert found.attempt.state is State.ACCEPTED
+
+
+def by_order(state: State) -> Attempt:
+    """An attempt of version 2 that an order has ended."""
+    going = replace(attempt(state), state=State.STAGED)
+    return replace(attempt(state), failure=said(going, ordered(2)[digest(2)]))
+
+
+ENDED_BY_ORDER = pytest.mark.parametrize("state", [State.QUARANTINED, State.ROLLED_BACK])
+
+
+@ENDED_BY_ORDER
+@pytest.mark.parametrize("version", [None, 1, 2])
+def test_once_lifted_an_order_leaves_nothing_of_the_attempt_that_it_ended(
+    state: State, version: int | None
+) -> None:
+    wanted = Wanted(assignment(version, "r1", START + timedelta(hours=1))) if version else None
+    ended = by_order(state)
+    assert act(record(ended, {}), serving(OLD), (OLD, OLD), wanted) == GiveUp(ended)
+    assert act(record(ended, ordered(2)), serving(OLD), (OLD, OLD), wanted) == Rest()
+
+
+@ENDED_BY_ORDER
+def test_what_ended_otherwise_stays_ended_when_an_order_is_lifted(state: State) -> None:
+    broke = replace(by_order(state), failure=failure(FailureKind.PERMANENT))
+    away = record(broke, {}, quarantined={digest(2): "it crashed"})
+    wanted = Wanted(assignment(2, "r1", START + timedelta(hours=1)))
+    assert act(away, serving(OLD), (OLD, OLD), wanted) == Rest()
+
+
+def test_what_the_device_itself_put_away_is_not_tried_because_an_order_was_lifted() -> None:
+    away = record(by_order(State.QUARANTINED), {}, quarantined={digest(2): "it crashed"})
+    wanted = Wanted(assignment(2, "r1", START + timedelta(hours=1)))
+    assert act(away, serving(OLD), (OLD, OLD), wanted) == GiveUp(by_order(State.QUARANTINED))
+    forgotten = record(None, {}, quarantined={digest(2): "it crashed"})
+    found = act(forgotten, serving(OLD), (OLD, OLD), wanted)
+    assert isinstance(found, Enter)
+    assert found.attempt.state is State.QUARANTINED
+    assert found.attempt.failure is not None
+    assert "it crashed" in found.attempt.failure.message
+
+
+def test_what_served_on_while_in_quarantine_is_kept_again_once_it_is_lifted() -> None:
+    wanted = Wanted(assignment(2, "r1", START + timedelta(hours=1)))
+    forgotten = record(None, {}, committed=KEPT)
+    found = act(forgotten, serving(NEW), (NEW, NEW), wanted)
+    assert isinstance(found, Enter)
+    assert (found.attempt.state, found.receipt) == (State.COMMITTED, SERVING)
 
 
 def test_a_rollout_of_what_serves_again_has_a_receipt_of_its_own_variant() -> None:

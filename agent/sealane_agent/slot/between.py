@@ -12,11 +12,12 @@ from sealane.receipt import SERVING
 from sealane_agent.layout import LKG
 from sealane_agent.slot.case import failure_of, put_back
 from sealane_agent.slot.going_back import by_operator, is_of
-from sealane_agent.slot.quarantine import said
+from sealane_agent.slot.quarantine import lifted, said
 from sealane_agent.slot.state import (
     Attempt,
     DropWorkers,
     Enter,
+    GiveUp,
     Rest,
     Restore,
     SetPointer,
@@ -43,6 +44,8 @@ def ended(case: Case) -> Action:
     wanted, strayed = case.wanted, _strayed(case)
     if strayed is not None:
         return strayed
+    if lifted(case.record):
+        return GiveUp(case.attempt)
     if wanted is None or _is_done(case, wanted):
         return _tidy(case)
     attempt = _begin(case, wanted)

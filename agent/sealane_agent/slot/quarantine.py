@@ -16,6 +16,9 @@
 A slot at rest afterwards neither serves anything in quarantine nor could fall back on it, but for
 the last line. A version of the agent itself gives its place to the one that was good before, or to
 the package's own; where there is neither, what runs is the director's to replace.
+
+An order that is lifted leaves nothing behind: the attempt that it ended is forgotten, and with it
+what the manager was told of it. What is wanted then is begun as if it had not been tried.
 """
 
 from __future__ import annotations
@@ -37,7 +40,13 @@ if TYPE_CHECKING:
     from sealane_agent.layout import Pointer
     from sealane_agent.slot.state import Action, Attempt, Observed, SlotRecord
 
+_DIRECTOR: Final = "director"
+"""Component of the failure of what an order has ended."""
+
 _TRIED: Final = frozenset({State.ACTIVATING, State.PROBATION})
+_ENDED: Final = frozenset({State.ROLLED_BACK, State.QUARANTINED})
+"""How an attempt ends by an order; in safe mode something else is wrong, too."""
+
 _OVER: Final = frozenset(
     {State.FAILED, State.ROLLING_BACK, State.ROLLED_BACK, State.QUARANTINED, State.SAFE_MODE}
 )
@@ -89,10 +98,18 @@ def said(attempt: Attempt, order: Quarantined) -> Failure:
     return Failure(
         FailureKind.TRANSIENT,
         phase=str(attempt.state),
-        component="director",
+        component=_DIRECTOR,
         element=str(attempt.release),
         message=f"the manager put it into quarantine: {order.reason}",
     )
+
+
+def lifted(record: SlotRecord) -> bool:
+    """Whether the last attempt has ended by an order alone, and there is no such order any more."""
+    attempt = record.attempt
+    if attempt is None or attempt.state not in _ENDED or attempt.failure is None:
+        return False
+    return attempt.failure.component == _DIRECTOR and attempt.manifest not in record.ordered
 
 
 def _attempt_ended(slot: _Slot) -> Action | None:

@@ -236,7 +236,7 @@ class Remember:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Forget an attempt that changed nothing, because the director wants something else."""
+    """Forget an attempt that left nothing: another is wanted, or the order that ended it ended."""
 
     attempt: Attempt
 
