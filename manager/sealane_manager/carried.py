@@ -9,6 +9,8 @@ from sealane.names import hex_of
 from sealane.trust import authorities
 from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
 
+from sealane_manager.kits import Bound
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """Files of the repository by their names there, and until when they are all valid."""
+    """Files of the repository by their names there, and what ends first of them."""
 
     files: Mapping[str, bytes]
-    until: datetime
+    bound: Bound
 
 
 def carried(repository: Repository, releases: Iterable[ReleaseSource], now: datetime) -> Carried:
@@ -37,9 +39,11 @@ def carried(repository: Repository, releases: Iterable[ReleaseSource], now: date
         name = f"{version}.root.json"
         files[name] = repository.read(name)
     signed = [_signed(files["timestamp.json"])]
+    bounds = [Bound(Timestamp.type, signed[0].expires)]
     for role in (Snapshot.type, Targets.type, *sorted({each.name.family for each in sources})):
         content = repository.current(role)
         signed.append(_signed(content))
+        bounds.append(Bound(role, signed[-1].expires))
         files[f"{signed[-1].version}.{role}.json"] = content
     for each in sources:
         name = manifest_file(each)
@@ -49,7 +53,7 @@ def carried(repository: Repository, releases: Iterable[ReleaseSource], now: date
         folder, _, base = authorities.PATH.rpartition("/")
         name = f"targets/{folder}/{listed.hashes['sha256']}.{base}"
         files[name] = repository.read(name)
-    return Carried(files, min(each.expires for each in signed))
+    return Carried(files, min(bounds, key=lambda each: each.until))
 
 
 def manifest_file(release: ReleaseSource) -> str:

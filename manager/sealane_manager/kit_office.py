@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sealane.bundle.manifest import parse_manifest
 from sealane.kit.index import MAX_BLOBS, MAX_DOCUMENTS, Index
@@ -13,6 +12,7 @@ from sealane.trust.agreement import ANY_SLOT, is_package
 from sealane_manager.carried import carried as collect
 from sealane_manager.carried import manifest_file
 from sealane_manager.errors import NotKnown, Refused
+from sealane_manager.kits import good_until
 from sealane_manager.selector import parse
 from sealane_manager.store.kits import KitTerms
 from sealane_manager.store.records import ReleaseSource, Standing
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from sealane_manager.store.records import By
     from sealane_manager.store.store import Store
 
-SHORTEST: Final = timedelta(hours=1)
-"""A kit that ends sooner would not be carried anywhere."""
-
 
 class KitOffice:
     """Exports kits; every method blocks."""
@@ -47,12 +44,7 @@ class KitOffice:
         devices = self._devices(asked)
         others = {each for device in devices for each in self._sources(device)}
         carried = collect(self._papers.repository, sorted({source, *others}, key=str), by.at)
-        until = min(carried.until, by.at + asked.valid).replace(microsecond=0)
-        if until < by.at + SHORTEST:
-            raise Refused(
-                f"the kit would end at {until:%Y-%m-%d %H:%M} UTC",
-                hint="sign the repository's metadata anew first, or let it be valid for longer",
-            )
+        until = good_until(asked.valid, carried.bound, by.at)
         layers = self._layers(source)
         terms = KitTerms(self._name(), source, asked.slot, until)
         issues = self._store.kits.issue(terms, devices, by)

@@ -390,6 +390,26 @@ def test_a_wrong_order_is_named_as_the_command_is(
     assert "so it cannot write-off" in done.stderr
 
 
+def test_a_kit_that_cannot_be_good_for_so_long_is_refused_with_the_most_and_why(
+    manager: RunningManager, sealane: Callable[..., Result], tmp_path: Path
+) -> None:
+    manager.enrolled("offline-1")
+    kit = tmp_path / "month.kit"
+    named = ("--release", "demo/tiny@1", "--slot", "cam", "--device", "offline-1")
+    refused = sealane("kit", "export", str(kit), *named, "--valid", "30d")
+    assert (refused.exit_code, kit.exists()) == (3, False)
+    error, hint = refused.stderr.splitlines()
+    assert error.startswith("error: a kit made now is good for at most 7d, not for 30d: ")
+    assert "the repository's timestamp ends at " in error
+    assert "goes on serving" in hint
+    assert sealane("kit", "export", str(kit), *named, "--valid", "59m").exit_code == 2
+    assert sealane("kit", "export", str(kit), *named, "--valid", "7d").exit_code == 0
+    assert sealane("kit", "export", str(tmp_path / "longest.kit"), *named).exit_code == 0
+    (week,) = parsed(sealane("kit", "show", str(kit), "-o", "json"))
+    (longest,) = parsed(sealane("kit", "show", str(tmp_path / "longest.kit"), "-o", "json"))
+    assert week["until"] <= longest["until"]
+
+
 def test_a_password_is_not_asked_for_where_nobody_sits(
     manager: RunningManager, sealane: Callable[..., Result]
 ) -> None:

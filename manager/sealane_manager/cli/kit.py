@@ -11,12 +11,12 @@ from sealane.kit.file import Kit
 from sealane.names import ReleaseName, parse_device, parse_slot
 
 from sealane_manager.appearing import check_folder
-from sealane_manager.cli.arguments import parse_duration
+from sealane_manager.cli.arguments import parse_bounded
 from sealane_manager.cli.context import ContextOption, connect
 from sealane_manager.cli.output import Format, OutputOption, emit, reported
 from sealane_manager.cli.table import counted
 from sealane_manager.errors import Refused
-from sealane_manager.kits import KitRequest
+from sealane_manager.kits import SHORTEST, KitRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,11 +38,14 @@ def export_kit(
     slot: Annotated[str, typer.Option(help="where it shall serve")],
     device: Annotated[list[str] | None, typer.Option(help="for this device; repeat it")] = None,
     selector: Annotated[str, typer.Option(help="for all devices that it picks")] = "",
-    valid: Annotated[str, typer.Option(help="at most so long: 12h, 7d")] = "7d",
+    valid: Annotated[
+        str, typer.Option(help="so long: 12h, 3d; as long as can be without it, up to 7d")
+    ] = "",
     reason: Annotated[str, typer.Option(help="why, for the audit log")] = "",
     context: ContextOption = None,
 ) -> None:
     """Write a kit: signed documents for its devices, metadata and blobs; see docs/operations.md."""
+    lasts = parse_bounded(valid, SHORTEST) if valid else None
     with reported(), connect(context) as manager:
         if file.exists():
             raise Refused(f"{file} is there already", hint="name another file")
@@ -52,7 +55,7 @@ def export_kit(
             parse_slot(slot),
             tuple(map(parse_device, device or ())),
             selector,
-            parse_duration(valid),
+            lasts,
         )
         _write(file, manager.kits.export(asked, reason))
         with file.open("rb") as written:

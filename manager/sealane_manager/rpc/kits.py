@@ -55,7 +55,7 @@ def _from_wire(request: wire.ExportKitRequest) -> KitRequest:
         parse_slot(request.slot),
         tuple(map(parse_device, request.devices)),
         request.selector,
-        timedelta(seconds=min(request.valid_s, _LONGEST_S)),
+        timedelta(seconds=min(request.valid_s, _LONGEST_S)) if request.valid_s else None,
     )
 
 
@@ -76,7 +76,7 @@ class KitCalls:
             slot=asked.slot,
             devices=asked.devices,
             selector=asked.selector,
-            valid_s=round(asked.valid.total_seconds()),
+            valid_s=round(asked.valid.total_seconds()) if asked.valid else 0,
             reason=reason,
         )
         call = self._stub.ExportKit(request)

@@ -27,7 +27,7 @@ class ExportKitRequest(google.protobuf.message.Message):
     slot: builtins.str
     selector: builtins.str
     valid_s: builtins.int
-    """How long it shall be valid at most, in seconds."""
+    """How long it shall be valid, in seconds; 0: as long as its metadata."""
     reason: builtins.str
     """Why, for the audit log."""
     @property
