@@ -120,6 +120,17 @@ class Intake:
         self._tell(DecisionRecord(self._clock.now(), "", arrival.actor, action, detail, evidence))
 
 
+def named_folder(folder: Path) -> Path:
+    """The folder that `intake.producers` names; raises Refused when there is none.
+
+    Its keys may come later. A folder that is not there is a wrong name, and nothing would come in.
+    """
+    if not folder.is_dir():
+        hint = "make it and put the public keys of who may sign there, or correct intake.producers"
+        raise Refused(f"there is no folder {folder}, where producers' keys should be", hint=hint)
+    return folder
+
+
 def _demand(folder: Path, family: str) -> Demand:
     try:
         keys = producers_of(folder, family)

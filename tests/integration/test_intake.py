@@ -11,6 +11,7 @@ import pytest
 from sealane.bundle.layout import read_layout
 from sealane.clock import SystemClock
 from sealane.names import ReleaseName
+from sealane_manager.cli.main import app
 from sealane_manager.errors import Refused
 from sealane_manager.intake import Intake
 from sealane_manager.parts import ManagerSettings
@@ -24,6 +25,7 @@ from sealane_manager.trust.submission import ListedRelease
 from support.bundles import tiny_bundle
 from support.manager import FAMILY, RunningManager, make_state, managing
 from support.signed import ACME, RIVAL, known, public, signed_bundle
+from typer.testing import CliRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +98,17 @@ def logged(manager: RunningManager, action: str, version: int) -> list[AuditLine
     """Lines of the audit log with this action about a release."""
     with manager.operator() as operator:
         return [*operator.audit.lines(AuditFilter(text=f"tiny@{version}:", action=action))]
+
+
+@pytest.mark.parametrize("name", ["missing", "acme.pem"])
+def test_a_manager_does_not_start_with_a_folder_of_producers_that_is_none(
+    name: str, producers: Path, tmp_path: Path
+) -> None:
+    named = ("--intake-producers", str(producers / name))
+    done = CliRunner().invoke(app, ["serve", str(tmp_path / "no-fleet"), *named])
+    assert done.exit_code == 3
+    assert f"error: there is no folder {producers / name}, where producers' keys" in done.stderr
+    assert "correct intake.producers" in done.stderr
 
 
 @pytest.mark.usefixtures("producers")

@@ -42,6 +42,7 @@ def command(
     """Run the manager until SIGTERM or Ctrl-C."""
     del config  # it was read before the other options
     from sealane_manager.app import serve  # noqa: PLC0415 - a second that no other command waits
+    from sealane_manager.intake import named_folder  # noqa: PLC0415 - the same
     from sealane_manager.metrics.push import Endpoint, read_headers  # noqa: PLC0415 - the same
     from sealane_manager.parts import ManagerSettings  # noqa: PLC0415 - the same
 
@@ -63,7 +64,7 @@ def command(
                 headers=read_headers(Path(otlp_headers)) if otlp_headers else {},
                 authority=Path(otlp_authority) if otlp_authority else None,
             ),
-            producers=Path(intake_producers) if intake_producers else None,
+            producers=named_folder(Path(intake_producers)) if intake_producers else None,
         )
         become_owner(state)
         asyncio.run(serve(settings))
