@@ -43,6 +43,20 @@ class HoldOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """An order of hold that is kept.
+
+    Attributes:
+        devices: how many it means now.
+        slot_unknown: none of them has the slot that it names, so far.
+    """
+
+    order: HoldOrder
+    devices: int
+    slot_unknown: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HoldWish:
     """What somebody asks for: whom to hold back (a device or a selector), until when, and why."""
 

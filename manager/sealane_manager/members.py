@@ -7,11 +7,11 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sealane.names import parse_device, parse_label
+from sealane.names import AGENT_SLOT, parse_device, parse_label
 from sealane.trust.token import JoinToken
 
 from sealane_manager import calendars
-from sealane_manager.hold_order import ordered
+from sealane_manager.hold_order import Placed, ordered
 from sealane_manager.identity.knocks import Knocks, meant
 from sealane_manager.schedule import checked
 from sealane_manager.selector import parse, refuse_reserved
@@ -120,14 +120,16 @@ class Members:
         holds, now = self.store.holds, self.clock.now()
         return holds.of(parse_device(device), now) if device else holds.list(now)
 
-    def hold(self, wish: HoldWish, actor: str) -> tuple[HoldOrder, int]:
-        """Hold devices back until a moment; with how many it means now.
-
-        Raises InvalidName, NotKnown or Refused.
-        """
+    def hold(self, wish: HoldWish, actor: str) -> Placed:
+        """Hold devices back until a moment; raises InvalidName, NotKnown or Refused."""
         now = self.clock.now()
         order = ordered(wish, actor, f"m-{secrets.token_hex(4)}", now)
-        return order, self._tell(self.store.holds.place(order, By(actor, wish.reason, now)))
+        told = self._tell(self.store.holds.place(order, By(actor, wish.reason, now)))
+        slot = order.hold.slot
+        # Every device has that of the agent itself, whether it has said so or not.
+        named = slot not in {"", AGENT_SLOT}
+        unknown = named and not self.store.overview.has_slot(order.selector, slot)
+        return Placed(order, told, unknown)
 
     def release(self, name: str, reason: str, actor: str) -> int:
         """End a hold before its time; for how many devices. Raises NotKnown."""

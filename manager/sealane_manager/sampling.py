@@ -28,7 +28,7 @@ from sealane.trust.documents import SamplingOrder
 
 from sealane_manager.errors import NoSpace, NotAllowed, NotKnown, Refused
 from sealane_manager.selector import parse
-from sealane_manager.store.records import By, SampleRecord, SampleWish, Standing
+from sealane_manager.store.records import By, SampleRecord, SamplesOrdered, SampleWish, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -78,8 +78,8 @@ class Sampling:
         """The same for somebody who sees these sites alone; none means everything."""
         return replace(self, store=self.store.seen(sites))
 
-    def order(self, wish: SampleWish, actor: str, reason: str) -> tuple[DeviceId, ...]:
-        """Want samples, or no more; the devices concerned. Raises Refused or NotKnown."""
+    def order(self, wish: SampleWish, actor: str, reason: str) -> SamplesOrdered:
+        """Want samples, or no more; raises Refused or NotKnown."""
         if not reason.strip():
             raise Refused("an order of samples has a reason", hint="say why with --reason")
         if not timedelta(0) <= wish.lasts <= LONGEST:
@@ -101,7 +101,8 @@ class Sampling:
         changed = self.store.samples.order(found, slot, now + wish.lasts, By(actor, reason, now))
         for device, generation in changed.items():
             self.sessions.notify(device, generation)
-        return tuple(found)
+        unknown = not self.store.overview.has_slot(wish.selector, slot)
+        return SamplesOrdered(tuple(found), unknown)
 
     def orders(self) -> tuple[SampleOrder, ...]:
         """Those that hold now."""

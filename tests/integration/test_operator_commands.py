@@ -285,6 +285,33 @@ def test_a_device_is_held_shown_and_released_and_a_wrong_end_is_a_sentence(
     assert nobody.stderr.splitlines()[0] == "error: no device matches 'site=oslo'"
 
 
+def test_an_order_for_a_slot_that_no_device_has_is_taken_with_a_warning(
+    manager: RunningManager, sealane: Callable[..., Result]
+) -> None:
+    reason = ("--reason", "the lens is cleaned")
+    with manager.enrolled("typed-1", {"test": "typed"}).session() as session:
+        session.greet(SlotReport(SLOT, "idle"))
+        listed = sealane("device", "list", "--selector", "device=typed-1").stdout
+    assert "cam: -" in listed
+
+    def told(*command: str) -> str:
+        done = sealane(*command, *reason)
+        assert (done.exit_code, "1 device" in done.stdout) == (0, True), done.output
+        return done.stderr
+
+    hold = ("device", "hold", "test=typed", "--until", "1h")
+    samples = ("sample", "on", "--selector", "test=typed", "--for", "1h")
+    for command in (hold, samples):
+        (line,) = told(*command, "--slot", "cma").splitlines()
+        assert line.startswith("warning: none of these devices has a slot cma so far; ")
+        assert told(*command, "--slot", "cam") == ""
+    assert told(*hold) == told(*hold, "--slot", "sealane-agent") == ""
+    for slot in ("cma", "cam"):
+        assert told("sample", "off", "--selector", "test=typed", "--slot", slot) == ""
+    for each in parsed(sealane("device", "holds", "typed-1", "-o", "json")):
+        assert sealane("device", "release", each["id"]).exit_code == 0
+
+
 def test_a_device_whose_slot_had_nothing_before_is_not_rolled_back(
     manager: RunningManager, sealane: Callable[..., Result]
 ) -> None:

@@ -55,8 +55,9 @@ def test_what_is_ordered_reaches_every_agent_and_is_kept(tmp_path: Path) -> None
             assert fleet.all_serve(2)
 
             until = datetime.now(UTC) + timedelta(hours=1)
-            held, devices = operator.orders.hold(HoldWish("edge-0", "", until, "audit"))
-            assert devices == 1
+            placed = operator.orders.hold(HoldWish("edge-0", "", until, "audit"))
+            assert (placed.devices, placed.slot_unknown) == (1, False)
+            held = placed.order
             rollout = rolled_out(operator, 3)
             waits = re.compile(r"waits for edge-0 \(staged: .*: audit\); 1 held")
             seen = operator.watch_rollout(rollout)

@@ -108,7 +108,7 @@ def test_a_hold_of_several_sites_is_ended_by_whose_role_holds_at_all_of_them(
     dashboard: Dashboard,
 ) -> None:
     wish = HoldWish("site in (bern,berlin)", "", dashboard.clock.now() + HOUR, "audit")
-    order, _ = dashboard.offices.members.hold(wish, "ada")
+    order = dashboard.offices.members.hold(wish, "ada").order
     browser, end = dashboard.browser("bert", Role.OPERATOR, "bern"), "/devices/edge-2/release"
     refused = browser.send(end, end, hold=order.hold.id, reason="x")
     assert refused.status_code == 403

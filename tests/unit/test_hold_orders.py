@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sealane.errors import InvalidName
+from sealane.fleet import SlotReport
 from sealane.holds import HOLDS_ORDERED
-from sealane.names import DeviceId
+from sealane.names import DeviceId, SlotName
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.hold_order import MAX_HOLDS, HoldWish, ordered
 from sealane_manager.store.records import By
@@ -112,6 +113,17 @@ def test_both_words_stand_in_the_audit_log_with_the_device(store: Store) -> None
 def test_a_hold_that_means_nobody_is_refused(store: Store) -> None:
     with pytest.raises(NotKnown, match="no device"):
         store.holds.place(order(target="site=oslo"), ADA)
+
+
+def test_a_slot_is_known_where_a_device_that_is_meant_said_it_or_shall_have_it(
+    store: Store,
+) -> None:
+    store.devices.report(DeviceId("edge-2"), [SlotReport(SlotName("cam"), "idle")], START)
+    assert store.overview.has_slot("site=rome", "cam")
+    assert not store.overview.has_slot("site=rome", "cma")
+    assert not store.overview.has_slot("site=bern", "cam")
+    store.devices.revoke(DeviceId("edge-2"), ADA)
+    assert not store.overview.has_slot("site=rome", "cam")
 
 
 def test_a_device_is_told_of_as_many_as_it_keeps_those_that_last_longest(store: Store) -> None:

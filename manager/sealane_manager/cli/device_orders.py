@@ -10,7 +10,7 @@ from sealane.names import parse_device, parse_slot
 
 from sealane_manager.cli.arguments import parse_end
 from sealane_manager.cli.context import ContextOption, connect
-from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, reported
+from sealane_manager.cli.output import Format, OutputOption, emit, emit_one, reported, warn_of_slot
 from sealane_manager.cli.table import counted
 from sealane_manager.hold_order import HoldWish
 
@@ -35,8 +35,11 @@ def hold(
     """
     end = parse_end(until, datetime.now(UTC))
     with reported(), connect(context) as manager:
-        order, devices = manager.orders.hold(HoldWish(target, slot, end, reason))
-    typer.echo(f"{order.hold.id} holds {counted(devices)} until {_moment(order)}")
+        placed = manager.orders.hold(HoldWish(target, slot, end, reason))
+    order = placed.order
+    typer.echo(f"{order.hold.id} holds {counted(placed.devices)} until {_moment(order)}")
+    if placed.slot_unknown:
+        warn_of_slot(slot)
 
 
 def release(

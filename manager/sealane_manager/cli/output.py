@@ -102,6 +102,15 @@ def reported() -> Iterator[None]:
         _end(SealaneError(f"{error.strerror or error}{where}", hint=hint), Exit.FAILED)
 
 
+def warn_of_slot(slot: str) -> None:
+    """Say that no device has a slot for which something was ordered: it may come, or be mistyped.
+
+    It goes where errors go: what a command prints stays what it was.
+    """
+    sentence = f"none of these devices has a slot {slot} so far; `sealane device list` names theirs"
+    errors.print(f"warning: {sentence}", style="yellow", markup=False)
+
+
 def _end(error: SealaneError, code: Exit) -> None:
     errors.print(f"error: {error}", markup=False)
     if error.hint:

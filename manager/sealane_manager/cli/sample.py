@@ -14,7 +14,7 @@ from sealane.errors import SampleError, SealaneError
 
 from sealane_manager.cli.arguments import parse_bounded
 from sealane_manager.cli.context import ContextOption, connect
-from sealane_manager.cli.output import Format, OutputOption, emit, reported
+from sealane_manager.cli.output import Format, OutputOption, emit, reported, warn_of_slot
 from sealane_manager.cli.table import counted
 from sealane_manager.export.npy import npy
 from sealane_manager.store.records import SampleWish
@@ -126,8 +126,10 @@ def _meant(manager: Operator, text: str) -> str:
 
 def _order(wish: SampleWish, reason: str, context: Path | None) -> None:
     with reported(), connect(context) as manager:
-        devices = manager.samples.order(wish, reason)
-    typer.echo(counted(len(devices)))
+        ordered = manager.samples.order(wish, reason)
+    typer.echo(counted(len(ordered.devices)))
+    if ordered.slot_unknown and wish.lasts:
+        warn_of_slot(wish.slot)
 
 
 def _write(path: Path, datatype: str, shape: tuple[int, ...], data: bytes) -> None:

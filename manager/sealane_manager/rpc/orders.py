@@ -10,7 +10,7 @@ from sealane.names import parse_device, parse_slot
 from sealane.wire.v1 import orders_pb2 as wire
 from sealane.wire.v1 import orders_pb2_grpc
 
-from sealane_manager.hold_order import HoldOrder, HoldWish
+from sealane_manager.hold_order import HoldOrder, HoldWish, Placed
 from sealane_manager.identity.knocks import Adoption
 from sealane_manager.rpc.answers import understood
 from sealane_manager.rpc.operators import asked
@@ -46,8 +46,12 @@ class OrderService(orders_pb2_grpc.OrderServiceServicer):
         """Hold devices back until a moment."""
         until = codec.from_micros(request.until_us)
         wish = HoldWish(request.target, request.slot, until, request.reason)
-        order, devices = await asked(lambda who: self._members.hold(wish, who.name))
-        return wire.HoldDevicesResponse(order=_order_to_wire(order), devices=devices)
+        placed = await asked(lambda who: self._members.hold(wish, who.name))
+        return wire.HoldDevicesResponse(
+            order=_order_to_wire(placed.order),
+            devices=placed.devices,
+            slot_unknown=placed.slot_unknown,
+        )
 
     async def ReleaseHold(
         self, request: wire.ReleaseHoldRequest, _context: Context
@@ -100,8 +104,8 @@ class OrderCalls:
         self._stub = orders_pb2_grpc.OrderServiceStub(channel)
         self._address = address
 
-    def hold(self, wish: HoldWish) -> tuple[HoldOrder, int]:
-        """Hold devices back; with how many it means now."""
+    def hold(self, wish: HoldWish) -> Placed:
+        """Hold devices back."""
         request = wire.HoldDevicesRequest(
             target=wish.target,
             slot=wish.slot,
@@ -110,7 +114,7 @@ class OrderCalls:
         )
         with understood(self._address):
             answer = self._stub.HoldDevices(request, timeout=_CALL_SECONDS)
-        return _order_from_wire(answer.order), answer.devices
+        return Placed(_order_from_wire(answer.order), answer.devices, answer.slot_unknown)
 
     def release(self, name: str, reason: str = "") -> int:
         """End a hold before its time; for how many devices."""

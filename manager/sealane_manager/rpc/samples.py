@@ -13,7 +13,7 @@ from sealane.wire.v1 import samples_pb2_grpc
 
 from sealane_manager.rpc.answers import understood
 from sealane_manager.rpc.operators import asked
-from sealane_manager.store.records import SampleOrder, SampleRecord, SampleWish
+from sealane_manager.store.records import SampleOrder, SampleRecord, SamplesOrdered, SampleWish
 
 if TYPE_CHECKING:
     import grpc
@@ -41,7 +41,7 @@ class SampleService(samples_pb2_grpc.SampleServiceServicer):
         """Want samples, or no more."""
         wish = SampleWish(request.selector, request.slot, timedelta(seconds=request.seconds))
         found = await asked(lambda who: self._sampling.order(wish, who.name, request.reason))
-        return wire.OrderSamplesResponse(devices=found)
+        return wire.OrderSamplesResponse(devices=found.devices, slot_unknown=found.slot_unknown)
 
     async def ListSampleOrders(
         self, _request: wire.ListSampleOrdersRequest, _context: Context
@@ -86,8 +86,8 @@ class SampleCalls:
         self._stub = samples_pb2_grpc.SampleServiceStub(channel)
         self._address = address
 
-    def order(self, wish: SampleWish, reason: str) -> tuple[str, ...]:
-        """Want samples, or no more; the devices concerned."""
+    def order(self, wish: SampleWish, reason: str) -> SamplesOrdered:
+        """Want samples, or no more."""
         request = wire.OrderSamplesRequest(
             selector=wish.selector,
             slot=wish.slot,
@@ -95,7 +95,8 @@ class SampleCalls:
             reason=reason,
         )
         with understood(self._address):
-            return tuple(self._stub.OrderSamples(request, timeout=_CALL_SECONDS).devices)
+            answer = self._stub.OrderSamples(request, timeout=_CALL_SECONDS)
+        return SamplesOrdered(tuple(map(parse_device, answer.devices)), answer.slot_unknown)
 
     def orders(self) -> tuple[SampleOrder, ...]:
         """The orders that hold now."""

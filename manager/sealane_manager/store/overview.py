@@ -173,6 +173,17 @@ class Overview(Sight):
         with self._database.read() as session:
             return frozenset(session.execute(query).scalars())
 
+    def has_slot(self, selector: str, slot: str) -> bool:
+        """Whether one of the devices that the selector means has that slot, or shall have it."""
+        standing = col(DeviceRow.state) != str(Standing.REVOKED)
+        meant = select(col(DeviceRow.id)).where(*conditions(parse(selector)), standing)
+        queries = (
+            select(col(table.device)).where(col(table.slot) == slot, col(table.device).in_(meant))
+            for table in _BOTH
+        )
+        with self._database.read() as session:
+            return any(session.execute(query.limit(1)).first() for query in queries)
+
     def slots(self, device: str) -> tuple[SlotLine, ...]:
         """The slots of one device, desired beside actual."""
         query = select(col(DeviceRow.id)).where(col(DeviceRow.id) == device, *self._mine())

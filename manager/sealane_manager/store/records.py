@@ -317,6 +317,14 @@ class SampleWish:
 
 
 @dataclass(frozen=True, slots=True)
+class SamplesOrdered:
+    """Whom an order of samples concerns, and whether none of them has that slot, so far."""
+
+    devices: tuple[DeviceId, ...]
+    slot_unknown: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Leaf:
     """One entry of the audit log as it was hashed, and where it stands."""
 

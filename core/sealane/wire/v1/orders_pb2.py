@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csealane/wire/v1/orders.proto\x12\x0fsealane.wire.v1\"{\n\tHoldOrder\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08selector\x18\x02 \x01(\t\x12\x0c\n\x04slot\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x10\n\x08until_us\x18\x06 \x01(\x04\x12\x11\n\tplaced_us\x18\x07 \x01(\x04\"T\n\x12HoldDevicesRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\t\x12\x10\n\x08until_us\x18\x03 \x01(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\"Q\n\x13HoldDevicesResponse\x12)\n\x05order\x18\x01 \x01(\x0b\x32\x1a.sealane.wire.v1.HoldOrder\x12\x0f\n\x07\x64\x65vices\x18\x02 \x01(\r\"0\n\x12ReleaseHoldRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"&\n\x13ReleaseHoldResponse\x12\x0f\n\x07\x64\x65vices\x18\x01 \x01(\r\"\"\n\x10ListHoldsRequest\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\"?\n\x11ListHoldsResponse\x12*\n\x06orders\x18\x01 \x03(\x0b\x32\x1a.sealane.wire.v1.HoldOrder\"E\n\x15RollBackDeviceRequest\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\":\n\x16RollBackDeviceResponse\x12\x0f\n\x07rollout\x18\x01 \x01(\t\x12\x0f\n\x07release\x18\x02 \x01(\t\"\x1b\n\x19ListUnknownDevicesRequest\"M\n\x1aListUnknownDevicesResponse\x12/\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x1e.sealane.wire.v1.UnknownDevice\"e\n\rUnknownDevice\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x14\n\x0c\x63\x65rtified_us\x18\x03 \x01(\x04\x12\x10\n\x08\x66irst_us\x18\x04 \x01(\x04\x12\x0f\n\x07last_us\x18\x05 \x01(\x04\"\xb1\x01\n\x12\x41\x64optDeviceRequest\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12?\n\x06labels\x18\x03 \x03(\x0b\x32/.sealane.wire.v1.AdoptDeviceRequest.LabelsEntry\x12\x0e\n\x06reason\x18\x04 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x15\n\x13\x41\x64optDeviceResponse2\xc2\x04\n\x0cOrderService\x12X\n\x0bHoldDevices\x12#.sealane.wire.v1.HoldDevicesRequest\x1a$.sealane.wire.v1.HoldDevicesResponse\x12X\n\x0bReleaseHold\x12#.sealane.wire.v1.ReleaseHoldRequest\x1a$.sealane.wire.v1.ReleaseHoldResponse\x12R\n\tListHolds\x12!.sealane.wire.v1.ListHoldsRequest\x1a\".sealane.wire.v1.ListHoldsResponse\x12\x61\n\x0eRollBackDevice\x12&.sealane.wire.v1.RollBackDeviceRequest\x1a\'.sealane.wire.v1.RollBackDeviceResponse\x12m\n\x12ListUnknownDevices\x12*.sealane.wire.v1.ListUnknownDevicesRequest\x1a+.sealane.wire.v1.ListUnknownDevicesResponse\x12X\n\x0b\x41\x64optDevice\x12#.sealane.wire.v1.AdoptDeviceRequest\x1a$.sealane.wire.v1.AdoptDeviceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csealane/wire/v1/orders.proto\x12\x0fsealane.wire.v1\"{\n\tHoldOrder\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08selector\x18\x02 \x01(\t\x12\x0c\n\x04slot\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x10\n\x08until_us\x18\x06 \x01(\x04\x12\x11\n\tplaced_us\x18\x07 \x01(\x04\"T\n\x12HoldDevicesRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\t\x12\x10\n\x08until_us\x18\x03 \x01(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\"g\n\x13HoldDevicesResponse\x12)\n\x05order\x18\x01 \x01(\x0b\x32\x1a.sealane.wire.v1.HoldOrder\x12\x0f\n\x07\x64\x65vices\x18\x02 \x01(\r\x12\x14\n\x0cslot_unknown\x18\x03 \x01(\x08\"0\n\x12ReleaseHoldRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"&\n\x13ReleaseHoldResponse\x12\x0f\n\x07\x64\x65vices\x18\x01 \x01(\r\"\"\n\x10ListHoldsRequest\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\"?\n\x11ListHoldsResponse\x12*\n\x06orders\x18\x01 \x03(\x0b\x32\x1a.sealane.wire.v1.HoldOrder\"E\n\x15RollBackDeviceRequest\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\":\n\x16RollBackDeviceResponse\x12\x0f\n\x07rollout\x18\x01 \x01(\t\x12\x0f\n\x07release\x18\x02 \x01(\t\"\x1b\n\x19ListUnknownDevicesRequest\"M\n\x1aListUnknownDevicesResponse\x12/\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x1e.sealane.wire.v1.UnknownDevice\"e\n\rUnknownDevice\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x14\n\x0c\x63\x65rtified_us\x18\x03 \x01(\x04\x12\x10\n\x08\x66irst_us\x18\x04 \x01(\x04\x12\x0f\n\x07last_us\x18\x05 \x01(\x04\"\xb1\x01\n\x12\x41\x64optDeviceRequest\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12?\n\x06labels\x18\x03 \x03(\x0b\x32/.sealane.wire.v1.AdoptDeviceRequest.LabelsEntry\x12\x0e\n\x06reason\x18\x04 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x15\n\x13\x41\x64optDeviceResponse2\xc2\x04\n\x0cOrderService\x12X\n\x0bHoldDevices\x12#.sealane.wire.v1.HoldDevicesRequest\x1a$.sealane.wire.v1.HoldDevicesResponse\x12X\n\x0bReleaseHold\x12#.sealane.wire.v1.ReleaseHoldRequest\x1a$.sealane.wire.v1.ReleaseHoldResponse\x12R\n\tListHolds\x12!.sealane.wire.v1.ListHoldsRequest\x1a\".sealane.wire.v1.ListHoldsResponse\x12\x61\n\x0eRollBackDevice\x12&.sealane.wire.v1.RollBackDeviceRequest\x1a\'.sealane.wire.v1.RollBackDeviceResponse\x12m\n\x12ListUnknownDevices\x12*.sealane.wire.v1.ListUnknownDevicesRequest\x1a+.sealane.wire.v1.ListUnknownDevicesResponse\x12X\n\x0b\x41\x64optDevice\x12#.sealane.wire.v1.AdoptDeviceRequest\x1a$.sealane.wire.v1.AdoptDeviceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,31 +38,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOLDDEVICESREQUEST']._serialized_start=174
   _globals['_HOLDDEVICESREQUEST']._serialized_end=258
   _globals['_HOLDDEVICESRESPONSE']._serialized_start=260
-  _globals['_HOLDDEVICESRESPONSE']._serialized_end=341
-  _globals['_RELEASEHOLDREQUEST']._serialized_start=343
-  _globals['_RELEASEHOLDREQUEST']._serialized_end=391
-  _globals['_RELEASEHOLDRESPONSE']._serialized_start=393
-  _globals['_RELEASEHOLDRESPONSE']._serialized_end=431
-  _globals['_LISTHOLDSREQUEST']._serialized_start=433
-  _globals['_LISTHOLDSREQUEST']._serialized_end=467
-  _globals['_LISTHOLDSRESPONSE']._serialized_start=469
-  _globals['_LISTHOLDSRESPONSE']._serialized_end=532
-  _globals['_ROLLBACKDEVICEREQUEST']._serialized_start=534
-  _globals['_ROLLBACKDEVICEREQUEST']._serialized_end=603
-  _globals['_ROLLBACKDEVICERESPONSE']._serialized_start=605
-  _globals['_ROLLBACKDEVICERESPONSE']._serialized_end=663
-  _globals['_LISTUNKNOWNDEVICESREQUEST']._serialized_start=665
-  _globals['_LISTUNKNOWNDEVICESREQUEST']._serialized_end=692
-  _globals['_LISTUNKNOWNDEVICESRESPONSE']._serialized_start=694
-  _globals['_LISTUNKNOWNDEVICESRESPONSE']._serialized_end=771
-  _globals['_UNKNOWNDEVICE']._serialized_start=773
-  _globals['_UNKNOWNDEVICE']._serialized_end=874
-  _globals['_ADOPTDEVICEREQUEST']._serialized_start=877
-  _globals['_ADOPTDEVICEREQUEST']._serialized_end=1054
-  _globals['_ADOPTDEVICEREQUEST_LABELSENTRY']._serialized_start=1009
-  _globals['_ADOPTDEVICEREQUEST_LABELSENTRY']._serialized_end=1054
-  _globals['_ADOPTDEVICERESPONSE']._serialized_start=1056
-  _globals['_ADOPTDEVICERESPONSE']._serialized_end=1077
-  _globals['_ORDERSERVICE']._serialized_start=1080
-  _globals['_ORDERSERVICE']._serialized_end=1658
+  _globals['_HOLDDEVICESRESPONSE']._serialized_end=363
+  _globals['_RELEASEHOLDREQUEST']._serialized_start=365
+  _globals['_RELEASEHOLDREQUEST']._serialized_end=413
+  _globals['_RELEASEHOLDRESPONSE']._serialized_start=415
+  _globals['_RELEASEHOLDRESPONSE']._serialized_end=453
+  _globals['_LISTHOLDSREQUEST']._serialized_start=455
+  _globals['_LISTHOLDSREQUEST']._serialized_end=489
+  _globals['_LISTHOLDSRESPONSE']._serialized_start=491
+  _globals['_LISTHOLDSRESPONSE']._serialized_end=554
+  _globals['_ROLLBACKDEVICEREQUEST']._serialized_start=556
+  _globals['_ROLLBACKDEVICEREQUEST']._serialized_end=625
+  _globals['_ROLLBACKDEVICERESPONSE']._serialized_start=627
+  _globals['_ROLLBACKDEVICERESPONSE']._serialized_end=685
+  _globals['_LISTUNKNOWNDEVICESREQUEST']._serialized_start=687
+  _globals['_LISTUNKNOWNDEVICESREQUEST']._serialized_end=714
+  _globals['_LISTUNKNOWNDEVICESRESPONSE']._serialized_start=716
+  _globals['_LISTUNKNOWNDEVICESRESPONSE']._serialized_end=793
+  _globals['_UNKNOWNDEVICE']._serialized_start=795
+  _globals['_UNKNOWNDEVICE']._serialized_end=896
+  _globals['_ADOPTDEVICEREQUEST']._serialized_start=899
+  _globals['_ADOPTDEVICEREQUEST']._serialized_end=1076
+  _globals['_ADOPTDEVICEREQUEST_LABELSENTRY']._serialized_start=1031
+  _globals['_ADOPTDEVICEREQUEST_LABELSENTRY']._serialized_end=1076
+  _globals['_ADOPTDEVICERESPONSE']._serialized_start=1078
+  _globals['_ADOPTDEVICERESPONSE']._serialized_end=1099
+  _globals['_ORDERSERVICE']._serialized_start=1102
+  _globals['_ORDERSERVICE']._serialized_end=1680
 # @@protoc_insertion_point(module_scope)

@@ -77,8 +77,11 @@ class HoldDevicesResponse(google.protobuf.message.Message):
 
     ORDER_FIELD_NUMBER: builtins.int
     DEVICES_FIELD_NUMBER: builtins.int
+    SLOT_UNKNOWN_FIELD_NUMBER: builtins.int
     devices: builtins.int
     """How many devices it means now."""
+    slot_unknown: builtins.bool
+    """None of them has the slot that it names, so far."""
     @property
     def order(self) -> global___HoldOrder: ...
     def __init__(
@@ -86,9 +89,10 @@ class HoldDevicesResponse(google.protobuf.message.Message):
         *,
         order: global___HoldOrder | None = ...,
         devices: builtins.int = ...,
+        slot_unknown: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["order", b"order"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["devices", b"devices", "order", b"order"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["devices", b"devices", "order", b"order", "slot_unknown", b"slot_unknown"]) -> None: ...
 
 global___HoldDevicesResponse = HoldDevicesResponse
 

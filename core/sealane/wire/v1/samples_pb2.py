@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsealane/wire/v1/samples.proto\x12\x0fsealane.wire.v1\"V\n\x13OrderSamplesRequest\x12\x10\n\x08selector\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\t\x12\x0f\n\x07seconds\x18\x03 \x01(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\'\n\x14OrderSamplesResponse\x12\x0f\n\x07\x64\x65vices\x18\x01 \x03(\t\"Y\n\x0bSampleOrder\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\t\x12\x10\n\x08until_us\x18\x03 \x01(\x04\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x19\n\x17ListSampleOrdersRequest\"H\n\x18ListSampleOrdersResponse\x12,\n\x06orders\x18\x01 \x03(\x0b\x32\x1c.sealane.wire.v1.SampleOrder\"\xa1\x01\n\x06Sample\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04slot\x18\x03 \x01(\t\x12\x0f\n\x07release\x18\x04 \x01(\t\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x10\n\x08taken_us\x18\x06 \x01(\x04\x12\x13\n\x0breceived_us\x18\x07 \x01(\x04\x12\x15\n\rkeep_until_us\x18\x08 \x01(\x04\x12\r\n\x05\x62ytes\x18\t \x01(\x04\"C\n\x12ListSamplesRequest\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\t\x12\x0f\n\x07release\x18\x03 \x01(\t\"?\n\x13ListSamplesResponse\x12(\n\x07samples\x18\x01 \x03(\x0b\x32\x17.sealane.wire.v1.Sample\"/\n\x11ViewSampleRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"m\n\x12ViewSampleResponse\x12\'\n\x06sample\x18\x01 \x01(\x0b\x32\x17.sealane.wire.v1.Sample\x12.\n\x07tensors\x18\x02 \x03(\x0b\x32\x1d.sealane.wire.v1.SampleTensor\"Y\n\x0cSampleTensor\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x04\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\"1\n\x13\x44\x65leteSampleRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x16\n\x14\x44\x65leteSampleResponse2\xe3\x03\n\rSampleService\x12[\n\x0cOrderSamples\x12$.sealane.wire.v1.OrderSamplesRequest\x1a%.sealane.wire.v1.OrderSamplesResponse\x12g\n\x10ListSampleOrders\x12(.sealane.wire.v1.ListSampleOrdersRequest\x1a).sealane.wire.v1.ListSampleOrdersResponse\x12X\n\x0bListSamples\x12#.sealane.wire.v1.ListSamplesRequest\x1a$.sealane.wire.v1.ListSamplesResponse\x12U\n\nViewSample\x12\".sealane.wire.v1.ViewSampleRequest\x1a#.sealane.wire.v1.ViewSampleResponse\x12[\n\x0c\x44\x65leteSample\x12$.sealane.wire.v1.DeleteSampleRequest\x1a%.sealane.wire.v1.DeleteSampleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsealane/wire/v1/samples.proto\x12\x0fsealane.wire.v1\"V\n\x13OrderSamplesRequest\x12\x10\n\x08selector\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\t\x12\x0f\n\x07seconds\x18\x03 \x01(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\"=\n\x14OrderSamplesResponse\x12\x0f\n\x07\x64\x65vices\x18\x01 \x03(\t\x12\x14\n\x0cslot_unknown\x18\x02 \x01(\x08\"Y\n\x0bSampleOrder\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\t\x12\x10\n\x08until_us\x18\x03 \x01(\x04\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x19\n\x17ListSampleOrdersRequest\"H\n\x18ListSampleOrdersResponse\x12,\n\x06orders\x18\x01 \x03(\x0b\x32\x1c.sealane.wire.v1.SampleOrder\"\xa1\x01\n\x06Sample\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04slot\x18\x03 \x01(\t\x12\x0f\n\x07release\x18\x04 \x01(\t\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x10\n\x08taken_us\x18\x06 \x01(\x04\x12\x13\n\x0breceived_us\x18\x07 \x01(\x04\x12\x15\n\rkeep_until_us\x18\x08 \x01(\x04\x12\r\n\x05\x62ytes\x18\t \x01(\x04\"C\n\x12ListSamplesRequest\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\t\x12\x0f\n\x07release\x18\x03 \x01(\t\"?\n\x13ListSamplesResponse\x12(\n\x07samples\x18\x01 \x03(\x0b\x32\x17.sealane.wire.v1.Sample\"/\n\x11ViewSampleRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"m\n\x12ViewSampleResponse\x12\'\n\x06sample\x18\x01 \x01(\x0b\x32\x17.sealane.wire.v1.Sample\x12.\n\x07tensors\x18\x02 \x03(\x0b\x32\x1d.sealane.wire.v1.SampleTensor\"Y\n\x0cSampleTensor\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x04\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\"1\n\x13\x44\x65leteSampleRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x16\n\x14\x44\x65leteSampleResponse2\xe3\x03\n\rSampleService\x12[\n\x0cOrderSamples\x12$.sealane.wire.v1.OrderSamplesRequest\x1a%.sealane.wire.v1.OrderSamplesResponse\x12g\n\x10ListSampleOrders\x12(.sealane.wire.v1.ListSampleOrdersRequest\x1a).sealane.wire.v1.ListSampleOrdersResponse\x12X\n\x0bListSamples\x12#.sealane.wire.v1.ListSamplesRequest\x1a$.sealane.wire.v1.ListSamplesResponse\x12U\n\nViewSample\x12\".sealane.wire.v1.ViewSampleRequest\x1a#.sealane.wire.v1.ViewSampleResponse\x12[\n\x0c\x44\x65leteSample\x12$.sealane.wire.v1.DeleteSampleRequest\x1a%.sealane.wire.v1.DeleteSampleResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +34,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERSAMPLESREQUEST']._serialized_start=50
   _globals['_ORDERSAMPLESREQUEST']._serialized_end=136
   _globals['_ORDERSAMPLESRESPONSE']._serialized_start=138
-  _globals['_ORDERSAMPLESRESPONSE']._serialized_end=177
-  _globals['_SAMPLEORDER']._serialized_start=179
-  _globals['_SAMPLEORDER']._serialized_end=268
-  _globals['_LISTSAMPLEORDERSREQUEST']._serialized_start=270
-  _globals['_LISTSAMPLEORDERSREQUEST']._serialized_end=295
-  _globals['_LISTSAMPLEORDERSRESPONSE']._serialized_start=297
-  _globals['_LISTSAMPLEORDERSRESPONSE']._serialized_end=369
-  _globals['_SAMPLE']._serialized_start=372
-  _globals['_SAMPLE']._serialized_end=533
-  _globals['_LISTSAMPLESREQUEST']._serialized_start=535
-  _globals['_LISTSAMPLESREQUEST']._serialized_end=602
-  _globals['_LISTSAMPLESRESPONSE']._serialized_start=604
-  _globals['_LISTSAMPLESRESPONSE']._serialized_end=667
-  _globals['_VIEWSAMPLEREQUEST']._serialized_start=669
-  _globals['_VIEWSAMPLEREQUEST']._serialized_end=716
-  _globals['_VIEWSAMPLERESPONSE']._serialized_start=718
-  _globals['_VIEWSAMPLERESPONSE']._serialized_end=827
-  _globals['_SAMPLETENSOR']._serialized_start=829
-  _globals['_SAMPLETENSOR']._serialized_end=918
-  _globals['_DELETESAMPLEREQUEST']._serialized_start=920
-  _globals['_DELETESAMPLEREQUEST']._serialized_end=969
-  _globals['_DELETESAMPLERESPONSE']._serialized_start=971
-  _globals['_DELETESAMPLERESPONSE']._serialized_end=993
-  _globals['_SAMPLESERVICE']._serialized_start=996
-  _globals['_SAMPLESERVICE']._serialized_end=1479
+  _globals['_ORDERSAMPLESRESPONSE']._serialized_end=199
+  _globals['_SAMPLEORDER']._serialized_start=201
+  _globals['_SAMPLEORDER']._serialized_end=290
+  _globals['_LISTSAMPLEORDERSREQUEST']._serialized_start=292
+  _globals['_LISTSAMPLEORDERSREQUEST']._serialized_end=317
+  _globals['_LISTSAMPLEORDERSRESPONSE']._serialized_start=319
+  _globals['_LISTSAMPLEORDERSRESPONSE']._serialized_end=391
+  _globals['_SAMPLE']._serialized_start=394
+  _globals['_SAMPLE']._serialized_end=555
+  _globals['_LISTSAMPLESREQUEST']._serialized_start=557
+  _globals['_LISTSAMPLESREQUEST']._serialized_end=624
+  _globals['_LISTSAMPLESRESPONSE']._serialized_start=626
+  _globals['_LISTSAMPLESRESPONSE']._serialized_end=689
+  _globals['_VIEWSAMPLEREQUEST']._serialized_start=691
+  _globals['_VIEWSAMPLEREQUEST']._serialized_end=738
+  _globals['_VIEWSAMPLERESPONSE']._serialized_start=740
+  _globals['_VIEWSAMPLERESPONSE']._serialized_end=849
+  _globals['_SAMPLETENSOR']._serialized_start=851
+  _globals['_SAMPLETENSOR']._serialized_end=940
+  _globals['_DELETESAMPLEREQUEST']._serialized_start=942
+  _globals['_DELETESAMPLEREQUEST']._serialized_end=991
+  _globals['_DELETESAMPLERESPONSE']._serialized_start=993
+  _globals['_DELETESAMPLERESPONSE']._serialized_end=1015
+  _globals['_SAMPLESERVICE']._serialized_start=1018
+  _globals['_SAMPLESERVICE']._serialized_end=1501
 # @@protoc_insertion_point(module_scope)

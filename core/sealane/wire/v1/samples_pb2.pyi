@@ -43,14 +43,18 @@ class OrderSamplesResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     DEVICES_FIELD_NUMBER: builtins.int
+    SLOT_UNKNOWN_FIELD_NUMBER: builtins.int
+    slot_unknown: builtins.bool
+    """None of them has that slot, so far."""
     @property
     def devices(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
         devices: collections.abc.Iterable[builtins.str] | None = ...,
+        slot_unknown: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["devices", b"devices"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["devices", b"devices", "slot_unknown", b"slot_unknown"]) -> None: ...
 
 global___OrderSamplesResponse = OrderSamplesResponse
 
