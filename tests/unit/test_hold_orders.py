@@ -13,15 +13,17 @@ from sealane.holds import HOLDS_ORDERED
 from sealane.names import DeviceId, SlotName
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.hold_order import MAX_HOLDS, HoldWish, ordered
+from sealane_manager.rollout.advance import advance
 from sealane_manager.store.records import By
 from sealane_manager.store.summaries import AuditFilter
 from support.rollouts import START
-from support.stores import ADA, a_store, enrol
+from support.stores import ADA, a_store, enrol, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sealane_manager.hold_order import HoldOrder
+    from sealane_manager.rollout.types import Rollout, Step
     from sealane_manager.store.store import Store
 
 EDGE, BERN = DeviceId("edge-1"), DeviceId("edge-3")
@@ -43,6 +45,11 @@ def order(name: str = "m-1", **changes: object) -> HoldOrder:
 
 def held(store: Store, device: DeviceId, after: timedelta = timedelta(0)) -> list[str]:
     return [each.id for each in store.desired.issue(device, START + after).holds]
+
+
+def granted(rollout: Rollout) -> Step:
+    reachable = tuple(replace(each, reachable=True) for each in rollout.devices)
+    return advance(replace(rollout, devices=reachable), START)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +131,10 @@ def test_a_slot_is_known_where_a_device_that_is_meant_said_it_or_shall_have_it(
     assert not store.overview.has_slot("site=bern", "cam")
     store.devices.revoke(DeviceId("edge-2"), ADA)
     assert not store.overview.has_slot("site=rome", "cam")
+    start(store, slot=SlotName("arm"))
+    assert not store.overview.has_slot("site=rome", "arm")
+    store.rollouts.change("r-1", granted, ADA)
+    assert store.overview.has_slot("site=rome", "arm")
 
 
 def test_a_device_is_told_of_as_many_as_it_keeps_those_that_last_longest(store: Store) -> None:
