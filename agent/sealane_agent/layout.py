@@ -116,6 +116,11 @@ class StateFolder:
         return self.root / "kit" / "kit"
 
     @property
+    def next_kit(self) -> Path:
+        """A kit that was carried here, until it is judged."""
+        return self.root / "kit" / "next"
+
+    @property
     def views(self) -> Path:
         """Bundles' files under their own names, by the manifest's digest."""
         return self.root / "store" / "views"

@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sealane import fileio
 from sealane.errors import KitError, TrustError
 from sealane.kit.file import Kit
 from sealane.kit.index import Index
 from sealane.names import DeviceId, Digest
 from sealane.trust.verifier import Step
 from sealane_agent.errors import Failed
-from sealane_agent.kit.shelf import Shelf
+from sealane_agent.kit.shelf import Shelf, opened
+from sealane_agent.kit.turn import my_turn
 from sealane_agent.layout import StateFolder
 from sealane_agent.store import RESERVE_BYTES, Store
 from support.trust import DEVICE, FACTS, Scene, Simulator, manifest_of
@@ -212,8 +212,7 @@ def test_only_what_this_device_needs_is_put_on_the_shelf(
     store.put(digest(known), known)
     path = courier.kit(wanted, blobs={digest(BLOB): BLOB, digest(known): known})
     shelf = put(tmp_path, store, path)
-    kit = shelf.open()
-    assert kit is not None
+    kit = take(shelf)
     assert {*kit.index.blobs} == {digest(BLOB)}
     assert [each.name for each in shelved(tmp_path)] == ["kit"]
     shelf.clear()
@@ -280,13 +279,67 @@ def test_a_link_on_the_medium_leads_nowhere_but_to_its_bytes(
     assert not (tmp_path / "state" / "kit" / "kit").is_symlink()
 
 
-def test_another_kit_takes_the_place_of_the_one_on_the_shelf(
+def take(shelf: Shelf) -> Kit:
+    """As if its document had been accepted."""
+    path = shelf.newest()
+    assert path is not None
+    shelf.keep(path, opened(path))
+    assert shelf.kit is not None
+    return shelf.kit
+
+
+def test_a_kit_lies_beside_the_one_that_is_taken_in_until_it_is_judged(
     tmp_path: Path, courier: Courier, store: Store, wanted: SlotAssignment
 ) -> None:
-    put(tmp_path, store, courier.kit(wanted))
     shelf = put(tmp_path, store, courier.kit(wanted))
-    kit = shelf.open()
-    assert kit is not None
-    assert kit.index.id == "kit-1"
-    fileio.remove(tmp_path / "state" / "kit" / "kit")
-    assert shelf.open() is None
+    first = take(shelf)
+    put(tmp_path, store, courier.kit(wanted))
+    assert [each.name for each in shelved(tmp_path)] == ["kit", "next"]
+    assert b"".join(first.blob(digest(BLOB))) == BLOB
+    path = shelf.newest()
+    assert path is not None
+    shelf.drop(path)
+    assert [each.name for each in shelved(tmp_path)] == ["kit"]
+    assert shelf.kit is first
+    put(tmp_path, store, courier.kit(wanted))
+    reading = first.blob(digest(BLOB))
+    assert take(shelf).index.id == "kit-2"
+    assert [each.name for each in shelved(tmp_path)] == ["kit"]
+    with pytest.raises(ValueError, match="closed"):
+        next(reading)
+    shelf.clear()
+    assert shelved(tmp_path) == []
+
+
+def test_a_kit_that_waits_to_be_judged_is_replaced_by_itself_alone(
+    tmp_path: Path, courier: Courier, store: Store, wanted: SlotAssignment
+) -> None:
+    first = courier.kit(wanted)
+    put(tmp_path, store, first)
+    with pytest.raises(KitError, match="kit-0 was imported before, and waits") as caught:
+        put(tmp_path, store, courier.kit(wanted))
+    assert "when the agent runs" in caught.value.hint
+    assert put(tmp_path, store, first).waits() == "kit-0"
+    (waiting,) = shelved(tmp_path)
+    waiting.write_bytes(b"damaged")
+    assert put(tmp_path, store, courier.kit(wanted)).waits() == "kit-2"
+
+
+def test_two_imports_at_once_do_not_write_into_each_other(
+    tmp_path: Path, courier: Courier, store: Store, wanted: SlotAssignment
+) -> None:
+    first, second = courier.kit(wanted), courier.kit(wanted)
+    shelf = put(tmp_path, store, first)
+    with my_turn(tmp_path / "state" / "kit"), pytest.raises(KitError, match="being imported"):
+        put(tmp_path, store, second)
+    assert shelf.waits() == "kit-0"
+
+
+def test_what_is_done_takes_nothing_with_it_that_is_not_judged(
+    tmp_path: Path, courier: Courier, store: Store, wanted: SlotAssignment
+) -> None:
+    shelf = put(tmp_path, store, courier.kit(wanted))
+    take(shelf)
+    put(tmp_path, store, courier.kit(wanted))
+    shelf.clear()
+    assert (shelf.kit, shelf.waits()) == (None, "kit-1")

@@ -22,6 +22,7 @@ ELSEWHERE: Final = {
     "agent/sealane_agent/diagnosis/measure.py": "it reads databases and changes none",
     "agent/sealane_agent/diagnosis/support.py": "an archive for somebody else can be made again",
     "agent/sealane_agent/endpoint/keeper.py": "the endpoint's log may be lost",
+    "agent/sealane_agent/kit/turn.py": "it holds a folder and changes nothing",
     "agent/sealane_agent/line/door.py": "a socket's name is made anew at each start",
     "agent/sealane_agent/oip/regions.py": "shared memory is no disk",
     "agent/sealane_agent/sampling/sending.py": "a delivered sample that comes back is sent again",

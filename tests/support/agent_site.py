@@ -14,6 +14,7 @@ from sealane.audit.position import NOWHERE, Position
 from sealane.bundle.types import Objective, ProbationLimits
 from sealane.errors import TrustError
 from sealane.fleet import Assignment, DeviceFacts, Memory, MetadataFile, RuntimeFact
+from sealane.kit.file import Kit
 from sealane.names import DeviceId, Digest, ReleaseName, SlotName
 from sealane.receipt import Receipt, SignedReceipt
 from sealane.trust.documents import (
@@ -25,6 +26,7 @@ from sealane.trust.documents import (
 )
 from sealane.trust.identity import new_key
 from sealane.trust.verifier import Accepted
+from sealane_agent.kit.shelf import Shelf, ShelfBlobs
 from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
 from sealane_agent.line.holds import Holds
 from sealane_agent.slot.actions import Tools
@@ -55,9 +57,10 @@ PATIENCE_S = 60.0
 
 @dataclass
 class FakeJudge:
-    """Accepts what it is told to, without signatures."""
+    """Accepts what it is told to, without signatures; `carried` by their documents."""
 
     accepted: Accepted | None = None
+    carried: dict[bytes, Accepted] = field(default_factory=dict)
 
     def new_nonce(self) -> str:
         return "nonce"
@@ -77,7 +80,11 @@ class FakeJudge:
     def accept_carried(
         self, document: bytes, source: MetadataSource, facts: DeviceFacts
     ) -> Accepted:
-        raise NotImplementedError
+        assert isinstance(source, Kit)
+        assert facts == FACTS
+        if document not in self.carried:
+            raise TrustError("7 version floor", "it is an older one")
+        return self.carried[document]
 
     def accept(
         self, document: bytes, nonce: str | None, facts: DeviceFacts, proof: Sequence[bytes]
@@ -158,12 +165,14 @@ class Site:
         asyncio.get_running_loop().set_default_executor(threads)
         journal = Journal(self.folder.journal)
         won = Qualifications(self.folder, FACTS, self.lines)
+        shelf = Shelf(self.folder)
+        blobs = ShelfBlobs(shelf, self.blobs)
         holds = Holds(journal, lambda: datetime.now(UTC), lambda: "h1")
         tools = Tools(
             folder=self.folder,
             journal=journal,
             endpoint=self.endpoint,
-            staging=Staging(Store(self.folder), self.blobs, self.endpoint, FACTS, won),
+            staging=Staging(Store(self.folder), blobs, self.endpoint, FACTS, won),
             key=lambda: self.key,
             speaker=Speaker(DEVICE, "boot"),
             log=self.lines,
@@ -174,6 +183,7 @@ class Site:
             address=lambda: "127.0.0.1:8000",
             holds=holds.of,
             order_holds=holds.order,
+            shelf=shelf,
         )
         supervisor = Supervisor(tools, self.judge, lambda: None)
         task = asyncio.create_task(supervisor.run())
@@ -185,6 +195,7 @@ class Site:
             with contextlib.suppress(asyncio.CancelledError, Died):
                 await task
             threads.shutdown()
+            shelf.close()
             journal.close()
 
 

@@ -17,7 +17,7 @@ from sealane_agent.config import IdentityFiles
 from sealane_agent.slot.state import RollBack, State
 from support.agent_fakes import CAM
 from support.crash_endpoint import ENOUGH
-from support.crash_kit import KIT, exported
+from support.crash_kit import KIT, exported, outdated
 from support.crash_plant import TWO_WAYS, Wish, bundle
 from support.crash_press import Press
 from support.crash_promises import requests_in
@@ -217,8 +217,10 @@ def _put_away(plant: Plant) -> None:
 
 
 def _carried(plant: Plant) -> None:
-    """Nobody reaches the manager, and somebody comes with a kit."""
+    """Nobody reaches the manager, and somebody comes with two kits, the older one last."""
     _new(plant, TWO_WAYS)
+    plant.older = outdated(plant)
+    plant.clock.advance(timedelta(minutes=1))
     plant.manager.away_until, plant.endpoint.measures = math.inf, True
     plant.stick = exported(plant, CARRIED, GATED)
 

@@ -90,6 +90,7 @@ class Promises:
         quarantined: digests that were put away.
         served: slots with a committed release.
         left: what an order of quarantine has taken out of every slot.
+        carried: the device has taken up a kit.
     """
 
     enrolled: bool = False
@@ -98,6 +99,7 @@ class Promises:
     quarantined: set[Digest] = field(default_factory=set)
     served: set[SlotName] = field(default_factory=set)
     left: set[Digest] = field(default_factory=set)
+    carried: bool = False
 
     def copy(self) -> Promises:
         """The same promises, to be added to."""
@@ -108,6 +110,7 @@ class Promises:
             set(self.quarantined),
             set(self.served),
             set(self.left),
+            self.carried,
         )
 
 
@@ -291,18 +294,27 @@ class Device:
                 continue  # the disk's trouble
 
     async def _carry(self, supervisor: Supervisor, store: Store, stick: Stick) -> None:
-        """Somebody imports the kit until the device has taken it up; later there is a link."""
-        taken_up = False
-        while not taken_up:
+        """Somebody imports the kits until each has its answer; later there is a link."""
+        while not self.promises.carried:
             await asyncio.sleep(RESTART_S)
             with suppress(SealaneError, OSError):
-                with stick.plugged_in() as file:
-                    Shelf(self.state).put(file, DEVICE, store)
-                await supervisor.import_kit()
-                taken_up = True
+                await self._import(supervisor, store, stick)
+                self.promises.carried = True
+        while self.plant.older is not None:
+            try:
+                await self._import(supervisor, store, self.plant.older)
+            except Refused:
+                self.plant.older = None
+            except (SealaneError, OSError):
+                await asyncio.sleep(RESTART_S)
         self.disk.tell()
         self.plant.manager.away_until = self.plant.clock.ticks + LINK_S
         await asyncio.Event().wait()
+
+    async def _import(self, supervisor: Supervisor, store: Store, stick: Stick) -> None:
+        with stick.plugged_in() as file:
+            Shelf(self.state).put(file, DEVICE, store)
+        await supervisor.import_kit()
 
     async def _line(self, holds: Holds, supervisor: Supervisor) -> None:
         """The line's own software, beside the agent."""

@@ -1,4 +1,4 @@
-"""A stick with a kit on it, and the manager that made it."""
+"""Sticks with kits on them, and the manager that made them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 KIT: Final = "kit-1"
 """Names it, and the rollout of what it brings."""
+
+OLDER: Final = "kit-0"
+"""It was made before, and is refused after the other one."""
 
 LINK_S: Final = 40.0
 """After the import the link is out for so long."""
@@ -46,6 +49,14 @@ class Stick:
             file.write(self.content)
             file.seek(0)
             yield file
+
+
+def outdated(plant: Plant) -> Stick:
+    """A kit from before, as small as a kit can be: its document is refused for its age."""
+    before, now = plant.clock.now(), plant.clock.now() + timedelta(days=1)
+    document = plant.authority.direct(plant.manager, None, plant.clock)
+    index = Index(OLDER, FLEET, now, {DeviceId(DEVICE): len(document)}, {}, {})
+    return Stick(index.encode() + document, int(before.timestamp()), ())
 
 
 def exported(plant: Plant, *wishes: Wish) -> Stick:

@@ -187,6 +187,7 @@ class Plant:
         requests: counted by the endpoint in windows that it has closed; 0 leaves telemetry off.
         press: the line's own software; None while it holds nothing.
         stick: a kit that somebody carries here; None when the manager has heard of it.
+        older: a kit that comes once the device has taken up that one; None when it is refused.
     """
 
     authority: Authority = field(default_factory=Authority)
@@ -200,6 +201,7 @@ class Plant:
     order: RollBack | None = None
     press: Press | None = None
     stick: Stick | None = None
+    older: Stick | None = None
 
     def copy(self) -> Plant:
         """The same at this moment."""

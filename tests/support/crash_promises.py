@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from sealane import fileio
 from sealane.disk import Disk
-from sealane.errors import SealaneError
+from sealane.errors import KitError, SealaneError
 from sealane.telemetry.codec import decode_windows
 from sealane.telemetry.types import TelemetryAck
 from sealane.trust import anchor, highwater
 from sealane_agent.config import IdentityFiles
 from sealane_agent.identity.passport import Passport
+from sealane_agent.kit.shelf import opened
 from sealane_agent.layout import StateFolder
 from sealane_agent.recollection import Recollection
 from sealane_agent.runtimes import ability
@@ -23,11 +24,13 @@ from sealane_agent.serving import footprint
 from sealane_agent.serving.app import read_pointer
 from sealane_agent.slot import qualification
 from sealane_agent.slot.journal import Journal
+from sealane_agent.slot.state import ENDED
 from sealane_agent.telemetry.spool import Spool
 from sealane_manager.identity.enrolment import key_named, proven_key
 from sealane_manager.identity.succession import Ruling, met, renewed
 from support.agent_fakes import CAM
 from support.crash_endpoint import broken_files
+from support.crash_kit import KIT
 from support.crash_plant import shown_by
 
 if TYPE_CHECKING:
@@ -56,7 +59,7 @@ def at_rest(image: Image, device: Device) -> list[str]:
         state = StateFolder(root / "rest" / STATE)
         try:
             lost = [*_lost(state, device), *_miscounted(state, device), *_half_there(state)]
-            return [*lost, *_unserved(state, device)]
+            return [*lost, *_unserved(state, device), *_unshelved(state, device)]
         except (OSError, SealaneError, sqlite3.Error) as error:
             return [f"what is on the disk cannot be read: {error!r}"]
 
@@ -121,6 +124,26 @@ def _half_there(state: StateFolder) -> list[str]:
     Recollection(state.footprints, tell).read(footprint.decode)
     Recollection(state.engines, tell).read(ability.decode)
     return damaged
+
+
+def _unshelved(state: StateFolder, device: Device) -> Iterator[str]:
+    """A kit that was taken up lies there until what it brings has ended."""
+    if not device.promises.carried:
+        return
+    journal = Journal(state.journal)
+    attempt = journal.read(CAM).attempt
+    journal.close()
+    theirs = attempt is not None and attempt.rollout.startswith(KIT)
+    if theirs and attempt is not None and (attempt.state in ENDED or attempt.rollout != KIT):
+        return
+    try:
+        kit = opened(state.kit)
+    except (OSError, KitError) as error:
+        yield f"the kit is lost: {error}"
+        return
+    kit.close()
+    if kit.index.id != KIT:
+        yield f"{kit.index.id} lies where the kit lay"
 
 
 def requests_in(windows: tuple[Window, ...]) -> int:

@@ -11,7 +11,7 @@ import pytest
 from sealane import fileio
 from sealane.errors import KitError, TrustError
 from sealane.fleet import SlotReport
-from sealane.kit.index import parse_index
+from sealane.kit.index import Index, parse_index
 from sealane.names import DeviceId
 from sealane.trust.steps import Step
 from sealane_agent.app import alone
@@ -188,6 +188,20 @@ def test_what_is_no_file_is_no_kit_and_is_not_waited_for(
     for path in (pipe, tmp_path):
         assert main(["import", str(path), "--state", str(tmp_path)]) == 1
         assert f"error: {path} is no file" in capsys.readouterr().err
+
+
+def test_a_second_kit_is_refused_in_one_line_while_the_first_waits_for_an_agent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enrolled(tmp_path / "state")
+    for name, code in (("kit-1", 0), ("kit-2", 1), ("kit-1", 0)):
+        index = Index(name, "plant", START, {DeviceId("box-1"): 5}, {}, {})
+        (kit := tmp_path / "a.kit").write_bytes(index.encode() + name.encode())
+        assert main(["import", str(kit), "--state", str(tmp_path / "state")]) == code
+        said = capsys.readouterr()
+        assert ("taken up when the agent runs" in said.err) is (code == 0)
+        if code:
+            assert "error: kit-1 was imported before, and waits to be taken up" in said.err
 
 
 def test_a_kits_index_that_is_no_text_is_not_printed() -> None:

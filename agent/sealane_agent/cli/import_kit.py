@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -11,11 +12,13 @@ from sealane.errors import KitError
 
 from sealane_agent.cli.folder import add_state, state_folder
 from sealane_agent.config import IdentityFiles
-from sealane_agent.errors import Unreachable
+from sealane_agent.errors import Refused, Unreachable
 from sealane_agent.line.client import ask
 
 if TYPE_CHECKING:
     import argparse
+
+    from sealane_agent.layout import StateFolder
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -34,6 +37,12 @@ def _opened(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
+def _taken_up(folder: StateFolder) -> dict[str, str]:
+    """What the agent makes of the kit on the shelf, slot by slot; raises Unreachable or Refused."""
+    slots: dict[str, str] = ask(folder.line_socket, {"import_kit": True})["slots"]
+    return slots
+
+
 def _import(arguments: argparse.Namespace) -> int:
     from sealane_agent.kit.shelf import Shelf  # noqa: PLC0415 - other commands need no TUF
     from sealane_agent.store import Store  # noqa: PLC0415 - the same
@@ -42,9 +51,13 @@ def _import(arguments: argparse.Namespace) -> int:
     with _opened(arguments.kit) as file:
         folder = state_folder(arguments)
         who = IdentityFiles(folder.identity).read()
-        index = Shelf(folder).put(file, who.device, Store(folder))
+        shelf = Shelf(folder)
+        if shelf.waits():
+            with suppress(Unreachable, Refused):  # that one has its answer first
+                _taken_up(folder)
+        index = shelf.put(file, who.device, Store(folder))
     try:
-        slots = ask(folder.line_socket, {"import_kit": True})["slots"]
+        slots = _taken_up(folder)
     except Unreachable as error:
         slots = {}
         sys.stderr.write(f"{error}: the kit is taken up when the agent runs\n")

@@ -1,7 +1,9 @@
 """Where a kit lies on the device until what it brings has ended: one file, one at a time.
 
 The medium may be pulled out, and the power may go, as soon as the kit is on the shelf; the
-supervisor then fetches from it as from the manager, blob by blob, into its store.
+supervisor then fetches from it as from the manager, blob by blob, into its store. A kit that comes
+while another one is being taken in lies beside it until it is judged, and takes its place only
+then: one that is refused costs the other nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from sealane.kit.file import Kit, contents
 from sealane.names import hex_of
 
 from sealane_agent.hashing import Sha256
+from sealane_agent.kit.turn import my_turn
 from sealane_agent.uplink.fetch import SourceTrouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
     from sealane.kit.index import Index
@@ -29,27 +33,36 @@ if TYPE_CHECKING:
     from sealane_agent.store import Store
     from sealane_agent.uplink.fetch import Base, BlobSource
 
+_WAITS = "it is taken up, or refused, when the agent runs: import this one then"
 _WRONG = "copy the file again, or ask for another kit: nothing of it was kept"
 
 
 class Shelf:
-    """The kit of one device, and a source of its blobs.
+    """The kits of one device, and a source of their blobs.
 
     Attributes:
         kit: that is being taken in by this process; None while none is.
     """
 
     def __init__(self, folder: StateFolder) -> None:
-        self._path = folder.kit
+        self._path, self._next = folder.kit, folder.next_kit
         self.kit: Kit | None = None
 
     def put(self, file: BinaryIO, device: DeviceId, store: Store) -> Index:
         """Copy what this device needs of a kit, durably; returns what was copied.
 
-        Raises KitError (nothing is kept then), Failed when the disk has no room, or OSError.
+        Raises KitError (nothing of it is kept then), Failed when the disk has no room, or OSError.
         """
         kit = Kit.read(file)
         kit.document(device)
+        fileio.make_folder(self._path.parent)
+        with my_turn(self._path.parent):
+            return self._put(kit, device, store)
+
+    def _put(self, kit: Kit, device: DeviceId, store: Store) -> Index:
+        waits = self.waits()
+        if waits not in ("", kit.index.id):
+            raise KitError(f"{waits} was imported before, and waits to be taken up", hint=_WAITS)
         wanted = replace(
             kit.index,
             documents={device: kit.index.documents[device]},
@@ -58,39 +71,48 @@ class Shelf:
         store.require_bytes(wanted.content_bytes)
         _check(kit, wanted)
         arriving = self._path.with_name(f".{self._path.name}.new")
-        fileio.make_folder(self._path.parent)
         fileio.remove(arriving)
         try:
             with fileio.appending(arriving) as copy:
                 for part in contents(kit, wanted):
                     copy.write(part)
-            fileio.rename(arriving, self._path)
+            fileio.rename(arriving, self._next)
         except BaseException:
             with suppress(OSError):  # half a kit would only fill the disk
                 fileio.remove(arriving)
             raise
         return wanted
 
+    def waits(self) -> str:
+        """The id of the kit that is not judged yet; empty for none, or for one that is damaged."""
+        try:
+            kit = opened(self._next)
+        except (FileNotFoundError, KitError):
+            return ""
+        kit.close()
+        return kit.index.id
+
     def has_one(self) -> bool:
-        """Whether a kit lies there."""
-        return self._path.is_file()
+        """Whether a kit lies there, judged or not."""
+        return self.newest() is not None
 
-    def open(self) -> Kit | None:
-        """The kit that lies there, from now on the one that is fetched from.
+    def newest(self) -> Path | None:
+        """Where the kit lies that was brought last."""
+        return next((path for path in (self._next, self._path) if path.is_file()), None)
 
-        Raises KitError when it is damaged, or OSError.
-        """
+    def keep(self, path: Path, kit: Kit) -> None:
+        """Fetch from now on from the kit that was opened there; raises OSError."""
+        if path == self._next:
+            fileio.rename(path, self._path)
         self.close()
-        try:
-            file = self._path.open("rb")
-        except FileNotFoundError:
-            return None
-        try:
-            self.kit = Kit.read(file)
-        except BaseException:
-            file.close()
-            raise
-        return self.kit
+        self.kit = kit
+
+    def drop(self, path: Path) -> None:
+        """What lies there is refused; raises OSError."""
+        if path == self._next:
+            fileio.remove(path)
+        else:
+            self.clear()
 
     def close(self) -> None:
         """Fetch from it no more."""
@@ -99,10 +121,20 @@ class Shelf:
             kit.close()
 
     def clear(self) -> None:
-        """Nothing needs it any more; raises OSError."""
-        self.close()
+        """Nothing needs it any more; raises OSError, and may be repeated then."""
         if self._path.parent.is_dir():
             fileio.remove(self._path)
+        self.close()
+
+
+def opened(path: Path) -> Kit:
+    """The kit in a file; raises KitError when it is damaged, or OSError."""
+    file = path.open("rb")
+    try:
+        return Kit.read(file)
+    except BaseException:
+        file.close()
+        raise
 
 
 class ShelfBlobs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from threading import Lock
 from typing import TYPE_CHECKING, Self
 
 from sealane.errors import KitError
@@ -26,6 +27,8 @@ class Kit:
 
     def __init__(self, file: BinaryIO, index: Index, begins: int) -> None:
         self._file, self.index = file, index
+        # A number of a file that is closed meanwhile may be another file's.
+        self._reading = Lock()
         self._offsets: dict[tuple[str, str], tuple[int, int]] = {}
         for kind in ("documents", "metadata", "blobs"):
             for name, size in getattr(index, kind).items():
@@ -52,8 +55,9 @@ class Kit:
         return cls(file, index, begins)
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; whoever reads on gets a ValueError."""
+        with self._reading:
+            self._file.close()
 
     def document(self, device: DeviceId) -> bytes:
         """The director's document for a device; raises KitError when there is none."""
@@ -80,7 +84,8 @@ class Kit:
 
     def _chunks(self, at: int, end: int) -> Iterator[bytes]:
         while at < end:
-            chunk = os.pread(self._file.fileno(), min(BLOB_CHUNK_BYTES, end - at), at)
+            with self._reading:
+                chunk = os.pread(self._file.fileno(), min(BLOB_CHUNK_BYTES, end - at), at)
             if not chunk:
                 raise KitError("it became shorter while it was read", hint=_HINT)
             at += len(chunk)
