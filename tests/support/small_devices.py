@@ -7,6 +7,8 @@ import http.client
 import json
 import threading
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,7 @@ from sealane.failure import FailureKind
 from sealane_agent.endpoint.link import EndpointLink
 from sealane_agent.serving.messages import GivesWay, Load
 from sealane_agent.serving.types import LoadFailed
-from support.endpoints import SLOT, endpoint, tiny_pointer
+from support.endpoints import SLOT, endpoint, lay_out, tiny_pointer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -27,8 +29,9 @@ PAUSE_S = 0.005
 """Between two requests: the machine is to load models too."""
 
 TOGETHER_MIB = 146
-"""A tiny model is guessed to need 65 MiB and takes 27 to 40: two of them and a load fit, three do
-not."""
+"""A tiny model is guessed to need 65 MiB and takes 28 to 41: two of them and a load fit, three do
+not. 28 are its own; the others are the engine's pages, shared with all who run it: at least one.
+"""
 
 BODY = json.dumps(
     {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
@@ -105,10 +108,12 @@ class Bench:
         return next(each for each in await self.link.status() if each.slot == slot)
 
 
-def on_a_small_device(state: StateFolder, work: Callable[[Bench], Awaitable[None]]) -> None:
-    """Run an endpoint whose models may hold `TOGETHER_MIB`, and work with it."""
+def on_a_small_device(
+    state: StateFolder, work: Callable[[Bench], Awaitable[None]], together_mib: int = TOGETHER_MIB
+) -> None:
+    """Run an endpoint whose models may hold so much, beside another one, and work with it."""
     config = state.root / "agent.toml"
-    config.write_text(f"[worker]\ntogether = {TOGETHER_MIB}\n")
+    config.write_text(f"[worker]\ntogether = {together_mib}\n")
 
     async def within(rest: str) -> None:
         link = EndpointLink(state.control_socket)
@@ -117,9 +122,11 @@ def on_a_small_device(state: StateFolder, work: Callable[[Bench], Awaitable[None
         finally:
             await link.close()
 
-    with endpoint(state, "--config", str(config)) as running:
-        _first_answer(running.rest)
-        asyncio.run(within(running.rest))
+    with TemporaryDirectory() as folder, endpoint(lay_out(Path(folder), 1)) as other:
+        _first_answer(other.rest)
+        with endpoint(state, "--config", str(config)) as running:
+            _first_answer(running.rest)
+            asyncio.run(within(running.rest))
 
 
 def _first_answer(address: str) -> None:
