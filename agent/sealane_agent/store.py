@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections import defaultdict
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from sealane import fileio
 from sealane.failure import Failure, FailureKind
@@ -52,14 +52,19 @@ class Store:
     ) -> None:
         self._folder = folder
         self._free_bytes = free_bytes or _free
-        self._locks: defaultdict[Digest, Lock] = defaultdict(Lock)
+        self._alone: WeakValueDictionary[Digest, Lock] = WeakValueDictionary()
+        self._choosing = Lock()
         self._doubted: set[Path] = set()
         for path in (folder.blobs, folder.views, folder.partial):
             fileio.make_folder(path)
 
     def alone(self, digest: Digest) -> Lock:
-        """Held while a blob is fetched: two slots may want the same one."""
-        return self._locks[digest]
+        """Held while a blob is fetched: two slots may want the same one.
+
+        It is known for as long as somebody holds it or waits for it.
+        """
+        with self._choosing:
+            return self._alone.setdefault(digest, Lock())
 
     def has(self, digest: Digest) -> bool:
         """Whether the blob is here under its final name."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 from hashlib import sha256
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import pytest
 from sealane import fileio
@@ -187,3 +188,13 @@ def test_only_what_nothing_needs_is_collected(store: Store, folder: StateFolder)
     assert store.has(layer().digest)
     assert not store.has(old.digest)
     assert [view.name for view in folder.views.iterdir()] == ["0" * 64]
+
+
+def test_who_wants_a_blob_that_is_being_fetched_waits_and_nothing_is_kept_of_it(
+    store: Store,
+) -> None:
+    with store.alone(layer().digest):
+        assert not store.alone(layer().digest).acquire(blocking=False)
+        assert store.alone(layer(b"another").digest).acquire(blocking=False)
+    first = ref(store.alone(layer().digest))
+    assert first() is None
