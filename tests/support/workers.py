@@ -83,9 +83,9 @@ def linear_model(op: str = "Add") -> bytes:
     return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
 
 
-def long_model() -> bytes:
+def long_model(products: int = PRODUCTS) -> bytes:
     """Answers as `linear_model` does, and makes many large products on the way that add nothing."""
-    names = ["h0", *(f"h{number}" for number in range(1, PRODUCTS))]
+    names = ["h0", *(f"h{number}" for number in range(1, products))]
     nodes = [
         helper.make_node("MatMul", ["x", "E"], ["h0"]),
         *(helper.make_node("MatMul", [given, "Q"], [made]) for given, made in pairwise(names)),
