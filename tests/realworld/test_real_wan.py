@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from demo_story.models import Models
+    from realworld.wan_plant import Delivery
 
 WITH_BASE, WITHOUT = ("one", "two"), "three"
 DEVICES = (*WITH_BASE, WITHOUT)
@@ -103,7 +104,10 @@ def over_the_link(
 
 
 def cut_in_the_middle(plant: WanPlant, size: int) -> None:
-    """Pull the plug once a good part is there, until the device has noticed."""
+    """Pull the plug once a good part is there, until the device has noticed on both connections.
+
+    A delivery alone would go on as soon as the link is back, had it nothing to say meanwhile.
+    """
     partial = plant.folder / WITHOUT / "store" / "partial"
 
     def arrived() -> int | None:
@@ -111,23 +115,37 @@ def cut_in_the_middle(plant: WanPlant, size: int) -> None:
         return found if size // 8 < found < size else None
 
     wait_for("a part of the model", arrived)
+    before = lost_sessions(plant)  # a bad link may have cost one already
+
+    def noticed() -> bool | None:
+        return (lost_sessions(plant) > before and len(largest_delivered(plant)) > 1) or None
+
     plant.network.cut(plant.namespaces[WITHOUT])
     try:
-        wait_for("a lost session", lambda: "session lost" in plant.log(WITHOUT) or None, 90.0)
+        wait_for("a lost session and delivery", noticed, 90.0)
     finally:
         plant.network.restore(plant.namespaces[WITHOUT])
 
 
+def lost_sessions(plant: WanPlant) -> int:
+    """Of the device whose plug is pulled, so far."""
+    return plant.log(WITHOUT).count("session lost")
+
+
+def largest_delivered(plant: WanPlant) -> list[Delivery]:
+    """Where each delivery of the model began on that device."""
+    return max(plant.deliveries(WITHOUT).values(), key=lambda each: each[0].size)
+
+
 def resumed(plant: WanPlant) -> None:
     """Every delivery began behind all that had arrived whole; a dead line is asked in vain."""
-    deliveries = plant.deliveries(WITHOUT)
-    largest = max(deliveries.values(), key=lambda each: each[0].size)
-    offsets = [each.offset for each in largest]
+    deliveries = largest_delivered(plant)
+    offsets = [each.offset for each in deliveries]
     assert offsets.count(0) == 1, f"it began anew: {offsets}"
     assert len(offsets) > 1, "the cut came in the middle of no delivery"
     assert offsets == sorted(offsets), f"some bytes were fetched twice: {offsets}"
     assert offsets[-1] > 0
-    sys.stdout.write(f"  {WITHOUT}: {largest[0].size} bytes, deliveries from {offsets}\n")
+    sys.stdout.write(f"  {WITHOUT}: {deliveries[0].size} bytes, deliveries from {offsets}\n")
 
 
 def told(what: str, found: dict[str, int]) -> None:
