@@ -137,6 +137,13 @@ def test_a_slot_is_known_where_a_device_that_is_meant_said_it_or_shall_have_it(
     assert store.overview.has_slot("site=rome", "arm")
 
 
+def test_who_sees_some_sites_hears_nothing_of_slots_elsewhere(store: Store) -> None:
+    store.devices.report(DeviceId("edge-2"), [SlotReport(SlotName("cam"), "idle")], START)
+    assert store.overview.has_slot("", "cam")
+    assert store.seen(frozenset({"rome"})).overview.has_slot("", "cam")
+    assert not store.seen(frozenset({"bern"})).overview.has_slot("", "cam")
+
+
 def test_a_device_is_told_of_as_many_as_it_keeps_those_that_last_longest(store: Store) -> None:
     for number in range(HOLDS_ORDERED + 2):
         until = START + HOUR + timedelta(minutes=number)

@@ -176,7 +176,8 @@ class Overview(Sight):
     def has_slot(self, selector: str, slot: str) -> bool:
         """Whether one of the devices that the selector means has that slot, or shall have it."""
         standing = col(DeviceRow.state) != str(Standing.REVOKED)
-        meant = select(col(DeviceRow.id)).where(*conditions(parse(selector)), standing)
+        seen = (*conditions(parse(selector)), *self._mine())
+        meant = select(col(DeviceRow.id)).where(*seen, standing)
         queries = (
             select(col(table.device)).where(col(table.slot) == slot, col(table.device).in_(meant))
             for table in _BOTH
