@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +13,10 @@ from sealane_agent.serving.messages import Load
 from sealane_agent.worker.priority import LOWER, Priority, own_nice
 from support.bundles import ROWS
 from support.endpoints import COMMAND, SLOT, EndpointProcess, endpoint, lay_out, tiny_pointer
+from support.machines import wait_for
 from support.under_load import LOAD_S, linked, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from sealane_agent.endpoint.link import EndpointLink
@@ -45,13 +44,6 @@ def nice_of(running: EndpointProcess, place: int) -> set[int]:
     threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - names are what is wanted
     assert len(threads) > 1
     return {os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in threads}
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Poll until it holds, or long enough."""
-    deadline = time.monotonic() + LOAD_S
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.02)
 
 
 async def load(link: EndpointLink) -> str:
@@ -85,7 +77,7 @@ def test_where_nobody_may_come_back_nobody_steps_back(tmp_path: Path, why: str) 
     with endpoint(lay_out(tmp_path, 1, 2), command=under(*WITHOUT[why])) as running:
         worker = linked(running, load)
         # The thread that imported the engine cannot come back: on a busy machine it ends late.
-        wait_until(lambda: nice_of(running, 1) == usual)
+        wait_for("a worker at the usual priority", lambda: nice_of(running, 1) == usual)
         assert (nice_of(running, 0), nice_of(running, 1)) == (usual, usual)
         linked(running, lambda link: link.activate(SLOT, worker, probation=True))
         assert (nice_of(running, 0), nice_of(running, 1)) == (usual, usual)

@@ -18,7 +18,6 @@ import psutil
 import pytest
 import uvloop
 from sealane.failure import FailureKind
-from sealane_agent.serving import worker_process
 from sealane_agent.serving.types import (
     InvalidInference,
     LoadFailed,
@@ -28,9 +27,10 @@ from sealane_agent.serving.types import (
     WorkerHung,
 )
 from sealane_agent.serving.worker_launch import ended_early
-from sealane_agent.serving.worker_process import WorkerProcess
+from sealane_agent.serving.worker_process import INTERRUPT_US, WorkerProcess
 from support.workers import (
     FEATURES,
+    PRODUCTS,
     RUNTIMES,
     Recipe,
     answer_of,
@@ -39,6 +39,7 @@ from support.workers import (
     lay_out,
     linear_model,
     load_order,
+    long_model,
     request,
     rows,
     workplace,
@@ -291,14 +292,16 @@ def test_closing_answers_what_is_inside_first(state: StateFolder) -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("model", [linear_model(), long_model(8 * PRODUCTS)], ids=["short", "long"])
 def test_a_closed_worker_leaves_nothing_for_the_garbage_collection(
-    state: StateFolder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model: bytes
 ) -> None:
-    # As if its inferences were long, so that it may be told to stop one.
-    monkeypatch.setattr(worker_process, "INTERRUPT_US", 0)
+    """The long one's inferences could be interrupted, for which more of it is kept."""
+    state = lay_out(tmp_path, Recipe(model))
 
     async def scene() -> None:
         worker = await WorkerProcess.start("cam-1", load_order(), workplace(state))
+        assert (worker.proved.latency_us >= INTERRUPT_US) == (model != linear_model())
         gone = weakref.ref(worker)
         gc.disable()
         try:
