@@ -108,7 +108,11 @@ def main() -> None:
             device.end()
         print_metered(meter, device.state)
         device.begin()
-        time.sleep(SETTLE_S)
+        try:
+            time.sleep(SETTLE_S)
+        except BaseException:
+            device.end()
+            raise
 
 
 def print_idle(meter: Meter, device: Device) -> None:

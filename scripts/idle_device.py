@@ -15,8 +15,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psutil
 from sealane.names import SlotName
 from sealane_agent.layout import StateFolder
+from support.process_memory import counted_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,10 +49,10 @@ class Device:
 
     def end(self) -> None:
         """Tell both to end, and wait until they have."""
-        pids = self._left().values()
-        for pid in pids:
-            os.kill(pid, 15)
-        wait_for(lambda: not any(is_alive(pid) for pid in pids))
+        processes = [psutil.Process(pid) for pid in self._left().values()]
+        for process in processes:
+            process.terminate()
+        psutil.wait_procs(processes, PATIENCE_S)
 
     def processes(self) -> dict[str, int]:
         """Process ids by role."""
@@ -101,10 +103,11 @@ def main() -> None:
 
 
 def print_memory(device: Device) -> None:
-    """PSS, and of it what is the process's own."""
+    """PSS, and of it what is the process's own, in millions of bytes."""
     print("process         PSS MB   its own MB")
     for role, pid in device.processes().items():
-        print(f"{role:<12} {memory_mb(pid, 'Pss'):9.1f}   {memory_mb(pid, 'Anonymous'):10.1f}")
+        whole, own = (counted_bytes(pid, what) / 1e6 for what in ("Pss", "Anonymous"))
+        print(f"{role:<12} {whole:9.1f}   {own:10.1f}")
 
 
 def unit_environment(role: str) -> dict[str, str]:
@@ -113,23 +116,6 @@ def unit_environment(role: str) -> dict[str, str]:
     lines = (UNITS / f"{name}.service").read_text().splitlines()
     settings = [line.partition("=")[2] for line in lines if line.startswith("Environment=")]
     return dict(each.split("=", 1) for each in settings if "%" not in each)
-
-
-def memory_mb(pid: int, what: str) -> float:
-    """One sum over its mappings, as the kernel names it; PSS divides shared pages among all."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith(f"{what}:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and is not waited for does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def wait_for(found: Callable[[], bool], pause_s: float = 0.1) -> None:

@@ -23,6 +23,7 @@ import psutil
 from sealane.client import Client
 from support.bundles import ROWS
 from support.endpoints import endpoint, lay_out
+from support.process_memory import counted_bytes
 from support.under_load import linked, swap
 
 if TYPE_CHECKING:
@@ -85,19 +86,13 @@ async def _settle(process: psutil.Process) -> None:
 
 
 def _show(process: psutil.Process, number: int) -> None:
-    rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="utf-8")
-    memory, own = _mebibytes(rollup, "Pss"), _mebibytes(rollup, "Anonymous")
+    memory, own = (counted_bytes(process.pid, what) / 2**20 for what in ("Pss", "Anonymous"))
     maps = Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8")
     sys.stdout.write(
         f"| {number} | {memory:.1f} | {own:.1f} | {process.num_fds()} | "
         f"{maps.count('memfd:sealane-ring')} | {len(process.children())} |\n"
     )
     sys.stdout.flush()
-
-
-def _mebibytes(rollup: str, what: str) -> float:
-    line = next(line for line in rollup.splitlines() if line.startswith(f"{what}:"))
-    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":
