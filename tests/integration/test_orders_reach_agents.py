@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from threading import Event
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,13 +14,13 @@ from sealane_manager.alerts.types import Health
 from sealane_manager.desk import Pace
 from sealane_manager.hold_order import HoldWish
 from sealane_manager.store.store import open_store
-from support.agent_fleet import PATIENCE_S, Fleet, rolled_out, state_of
+from support.agent_fleet import Fleet, rolled_out, state_of
 from support.agents import serving
 from support.bundles import TINY_MODEL, tiny_bundle
+from support.machines import wait_for
 from support.manager import SLOT, running_manager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from support.manager import RunningManager
@@ -46,10 +44,10 @@ def test_what_is_ordered_reaches_every_agent_and_is_kept(tmp_path: Path) -> None
 
             assert operator.quarantine(SECOND, "wrong labels") == COUNT
             fleet.wait(lambda: [serving(each) for each in fleet.agents] == [(1, 0)] * COUNT)
-            eventually(lambda: len(alerted(manager)) == COUNT)
+            wait_for("an alert of each", lambda: len(alerted(manager)) == COUNT)
             assert all("wrong labels" in each for each in alerted(manager))
             operator.lift_quarantine(SECOND, "they were right")
-            eventually(lambda: not alerted(manager))
+            wait_for("the end of the alerts", lambda: not alerted(manager))
             assert [serving(each) for each in fleet.agents] == [(1, 0)] * COUNT
             assert state_of(operator, rolled_out(operator, 2)) == "succeeded"
             assert fleet.all_serve(2)
@@ -82,11 +80,3 @@ def alerted(manager: RunningManager) -> list[str]:
     finally:
         store.close()
     return [each.text for each in findings(health) if each.rule == "activation_failed"]
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Nothing tells when a report has been stored."""
-    ends = monotonic() + PATIENCE_S
-    while not condition():
-        assert monotonic() < ends
-        Event().wait(0.05)
