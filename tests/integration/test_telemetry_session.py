@@ -126,3 +126,20 @@ def test_every_answer_comes_in_a_burst(manager: RunningManager) -> None:
         assert [session.hear() for _ in range(20)][-1] == TelemetryAck("boot-1", 20)
 
     assert stored(manager, device) == 20
+
+
+def test_devices_that_go_before_they_are_answered_keep_nobody_elses_batches_out(
+    manager: RunningManager,
+) -> None:
+    gone = manager.enrolled("recorder-6")
+    for turn in range(8):
+        with gone.session() as session:
+            session.greet()
+            session.say(batch(turn + 1))
+            time.sleep(turn / 200)  # a group waits 0.03 s for others, then it is committed
+
+    device = manager.enrolled("recorder-7")
+    with device.session() as session:
+        session.greet()
+        assert session.ask(batch(1)) == TelemetryAck("boot-1", 1)
+    assert stored(manager, device) == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,18 @@ def test_batches_of_one_group_are_told_apart() -> None:
 
         assert [answer.result(10).sequence for answer in answers] == [1, 1, 2]
         assert requests(telemetry) == 15
+
+
+def test_a_batch_whose_sender_waits_no_more_is_stored_and_stops_nothing() -> None:
+    with a_telemetry(linger_s=0.2) as telemetry:
+        answers = [telemetry.put(arrived(number, plain_window(10))) for number in (1, 2)]
+        called = telemetry._writer.call(lambda _: time.sleep(0.01))
+        for given_up in (answers[0], called):
+            given_up.cancel()
+
+        assert answers[1].result(10).sequence == 2
+        assert put(telemetry, arrived(3, plain_window(5))) == [3]
+        assert requests(telemetry) == 25
 
 
 def test_windows_of_the_same_minute_are_merged(telemetry: Telemetry) -> None:

@@ -61,13 +61,13 @@ class Writer:
     def put(self, batch: Arrived) -> Future[TelemetryAck]:
         """Store a batch; the answer comes when it is on disk. Raises TelemetryError, Refused."""
         check(batch)
-        answer: Future[TelemetryAck] = Future()
+        answer: Future[TelemetryAck] = _promised()
         self._enqueue(_Batch(batch, answer))
         return answer
 
     def call(self, work: Callable[[sqlite3.Connection], _Answer]) -> Future[_Answer]:
         """Let the thread do something between two groups; raises Refused."""
-        answer: Future[_Answer] = Future()
+        answer: Future[_Answer] = _promised()
         self._enqueue(_Work(work, answer))
         return answer
 
@@ -126,3 +126,13 @@ class Writer:
             work.answer.set_result(work.call(self._connection))
         except Exception as error:  # noqa: BLE001 - the caller hears of it
             work.answer.set_exception(error)
+
+
+def _promised() -> Future[Any]:
+    """An answer that is given to whoever still waits.
+
+    Nobody can cancel it: a session that ends would, and the thread that answers would break.
+    """
+    answer: Future[Any] = Future()
+    answer.set_running_or_notify_cancel()
+    return answer
