@@ -7,6 +7,8 @@ Each way leaves the libraries as they are, and a library that comes to need more
 * Where a library imports a whole module that it calls only on other machines, the module is read
   at the first look into it.
 * Where it takes from a package what the standard library has, it gets the standard library's.
+* Where it takes functions from a module that nobody calls here, it gets ones that read the module
+  when they are called.
 * What the standard library makes anew for each frozen class is shared among them.
 * What is there once a process has begun is not looked through for garbage any more.
 """
@@ -25,7 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from importlib.machinery import ModuleSpec
 
 PARTS: Final = (
@@ -37,10 +39,25 @@ HASHES: Final = "_hashlib"
 its pages.
 """
 POSTPONED: Final = frozenset(
-    {"google.protobuf.internal.python_message"}  # messages where they are not made in C: 0.6 MB
+    {
+        "google.protobuf.internal.python_message",  # messages where they are not made in C: 0.6 MB
+        "asyncio.sslproto",  # as `ssl`: 0.1 MB
+    }
 )
-NEWER: Final = "typing_extensions"
-SAME: Final = frozenset({"Self"})  # gRPC wants no more of it: 0.2 MB
+NEWER: Final = "typing_extensions"  # gRPC wants no more of it than this: 0.2 MB
+SAME: Final[Mapping[str, object]] = {"Self": typing.Self}
+_SSH: Final = "cryptography.hazmat.primitives.serialization.ssh"
+CALLED: Final[Mapping[str, tuple[str, ...]]] = {
+    "email.utils": ("parseaddr",),  # for mail addresses in certificates: 0.3 MB
+    _SSH: (  # no key here is SSH's: 0.4 MB
+        *("SSHCertificate", "SSHCertificateBuilder", "SSHCertificateType"),
+        *("SSHCertPrivateKeyTypes", "SSHCertPublicKeyTypes"),
+        *("SSHPrivateKeyTypes", "SSHPublicKeyTypes"),
+        *("load_ssh_private_key", "load_ssh_public_identity", "load_ssh_public_key"),
+        "ssh_key_fingerprint",
+    ),
+}
+"""What libraries take from these modules at their import, and call elsewhere alone."""
 _OWN_HASHES: Final = (
     *("_md5", "_sha1", "_sha3", "_blake2"),
     *(("_sha2",) if sys.version_info >= (3, 12) else ("_sha256", "_sha512")),
@@ -59,13 +76,13 @@ def spared(*needed: str) -> Iterator[None]:
     barred = [name for name in _parts() if name not in sys.modules and name not in needed]
     for name in barred:
         sys.modules[name] = None  # type: ignore[assignment]  # None bars the import
-    newer = sys.modules.setdefault(NEWER, _Newer(NEWER))
+    placed = [each for each in _stand_ins() if sys.modules.setdefault(each.__name__, each) is each]
     sys.meta_path.insert(0, _Postponing)
     try:
         yield
     finally:
-        if isinstance(newer, _Newer):
-            newer.leave()
+        for each in placed:
+            each.leave()
         sys.meta_path.remove(_Postponing)
         for name in barred:
             del sys.modules[name]
@@ -78,22 +95,44 @@ def _parts() -> Iterator[str]:
         yield HASHES
 
 
-class _Newer(ModuleType):
-    """In the place of the package of newer types; whoever asks for more of it gets the package."""
+class _StandIn(ModuleType):
+    """In a module's place, with some of its names; whoever asks for another gets the module's."""
+
+    def __init__(self, name: str, given: Mapping[str, object]) -> None:
+        super().__init__(name)
+        self._given = given
 
     def __getattr__(self, name: str) -> object:
         """A name that somebody imports from here."""
-        if name in SAME:
-            return getattr(typing, name)
+        if name in self._given:
+            return self._given[name]
         if name.startswith("__"):  # the import system's own questions
             raise AttributeError(name)
         self.leave()
-        return getattr(import_module(NEWER), name)
+        return getattr(import_module(self.__name__), name)
 
     def leave(self) -> None:
         """Free the place."""
-        if sys.modules.get(NEWER) is self:
-            del sys.modules[NEWER]
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+
+
+def _stand_ins() -> Iterator[_StandIn]:
+    yield _StandIn(NEWER, SAME)
+    for module, names in CALLED.items():
+        yield _StandIn(module, {name: _reading(module, name) for name in names})
+
+
+def _reading(module: str, name: str) -> Callable[..., object]:
+    """What is called in this name's place: it reads the module, and calls it there."""
+
+    def called(*given: object, **named: object) -> object:
+        left = sys.modules.get(module)
+        if isinstance(left, _StandIn):
+            left.leave()
+        return getattr(import_module(module), name)(*given, **named)
+
+    return called
 
 
 class _Postponing:

@@ -23,7 +23,8 @@ UNCALLED: Final = {
     *("importlib.metadata", "email.message", "tarfile", "zipfile", "uuid", "platform"),
     *("_hashlib", "typing_extensions", "backports.zstd"),  # a second OpenSSL; types; patches
     *("google.protobuf.internal.decoder", "google.protobuf.text_format"),  # messages are made in C
-    *("pickle", "_pickle"),
+    *("pickle", "_pickle", "email.utils", "email._parseaddr"),
+    "cryptography.hazmat.primitives.serialization.ssh",
     *("sealane_agent.cli.enroll", "sealane_agent.cli.doctor", "sealane_agent.overview"),
 }
 
@@ -120,6 +121,30 @@ def test_messages_in_python_are_read_at_the_first_look_into_them() -> None:
     assert "google.protobuf.text_format" not in loaded_by(program)
     looked = f"{program}\nassert late.GeneratedProtocolMessageType.__module__ == late.__name__"
     assert "google.protobuf.text_format" in loaded_by(looked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["", "    "], ids=["afterwards", "while it begins"])
+def test_a_function_that_libraries_take_and_nobody_calls_is_read_when_somebody_does(
+    when: str,
+) -> None:
+    taken = f"{SPARED}:\n    from email.utils import parseaddr"
+    assert "email._parseaddr" not in loaded_by(taken)
+    called = "assert parseaddr('Ann <ann@plant.example>') == ('Ann', 'ann@plant.example')"
+    assert "email._parseaddr" in loaded_by(f"{taken}\n{when}{called}")
+    other = "from email.utils import formataddr"
+    assert "email._parseaddr" in loaded_by(f"{taken}\n{when}{other}")
+
+
+@pytest.mark.slow
+def test_a_key_of_ssh_is_read_by_who_has_one() -> None:
+    made = "key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)"
+    loaded_by(
+        f"{SPARED}: from cryptography.hazmat.primitives.serialization import *\n"
+        "from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey\n"
+        "key = Ed25519PrivateKey.generate()\n"
+        f"assert load_ssh_public_key({made}) == key.public_key()"
+    )
 
 
 @pytest.mark.slow
