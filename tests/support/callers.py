@@ -72,7 +72,9 @@ def channel(manager: RunningManager, context: Path) -> grpc.Channel:
     return grpc.secure_channel(manager.addresses.operator, credentials, options)
 
 
-def call(channel: grpc.Channel, method: MethodDescriptor, request: Any = None) -> Any:
+def call(
+    channel: grpc.Channel, method: MethodDescriptor, request: Any = None, patience_s: float = 60
+) -> Any:
     """Call a method, with an empty message if none is given; the first answer."""
     given = GetMessageClass(method.input_type)() if request is None else request
     wires: Any = (
@@ -81,7 +83,7 @@ def call(channel: grpc.Channel, method: MethodDescriptor, request: Any = None) -
     )
     path = f"/{method.containing_service.full_name}/{method.name}"
     if method.client_streaming:
-        return channel.stream_unary(path, *wires)(iter((given,)), timeout=60)
+        return channel.stream_unary(path, *wires)(iter((given,)), timeout=patience_s)
     if method.server_streaming:
-        return next(iter(channel.unary_stream(path, *wires)(given, timeout=60)), None)
-    return channel.unary_unary(path, *wires)(given, timeout=60)
+        return next(iter(channel.unary_stream(path, *wires)(given, timeout=patience_s)), None)
+    return channel.unary_unary(path, *wires)(given, timeout=patience_s)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from sealane.names import DeviceId
@@ -16,7 +17,7 @@ from support.dashboard import PASSWORD, Dashboard, a_dashboard
 from support.stores import enrol, start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, MutableMapping
 
     from sealane_manager.audit import AuditLog
     from sealane_manager.director import Director
@@ -370,3 +371,36 @@ def test_a_form_that_is_too_large_is_refused(dashboard: Dashboard) -> None:
     answer = browser.client.post("/rollouts/r-1/pause", data={"reason": "x" * 70_000})
     assert answer.status_code == 400
     assert "a form has at most" in answer.text
+
+
+def test_half_a_form_whose_browser_has_left_is_no_failure_of_the_manager(
+    dashboard: Dashboard, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent = iter(
+        (
+            {"type": "http.request", "body": b"name=", "more_body": True},
+            {"type": "http.disconnect"},
+        )
+    )
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "scheme": "https",
+        "method": "POST",
+        "path": "/login",
+        "raw_path": b"/login",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"manager.example")],
+        "server": ("manager.example", 443),
+    }
+
+    async def receive() -> dict[str, Any]:
+        return next(sent)
+
+    async def send(_: MutableMapping[str, Any]) -> None:
+        """Nobody hears it."""
+
+    asyncio.run(dashboard.web.app(scope, receive, send))
+
+    assert not caplog.records

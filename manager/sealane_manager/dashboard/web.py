@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import FastAPI
 from sealane.errors import InvalidName, SealaneError
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from sealane_manager.api.v1 import ReadApi
@@ -97,6 +98,7 @@ class Web:
         app.add_route(METRICS, Metrics(offices).answer, ["GET"])
         app.add_exception_handler(LoginNeeded, self._to_login)
         app.add_exception_handler(SealaneError, self._refused)
+        app.add_exception_handler(ClientDisconnect, self._gone)
         app.add_exception_handler(404, self._nowhere)
         app.add_exception_handler(Exception, self._failed)
         app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_ABOVE, compresslevel=5)
@@ -145,6 +147,10 @@ class Web:
         assert isinstance(error, SealaneError)  # noqa: S101 - registered for nothing else
         status = next(status for kind, status in _STATUS if isinstance(error, kind))
         return await self._say(request, status, str(error), error.hint)
+
+    async def _gone(self, _: Request, __: Exception) -> Response:
+        """Nobody hears this answer to half a form; nothing failed."""
+        return Response(status_code=400)
 
     async def _nowhere(self, request: Request, _: Exception) -> Response:
         return await self._say(request, 404, "there is no such page", "begin at the first page")

@@ -146,7 +146,9 @@ class OperatorDoor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gen
         finally:
             if not task.done():
                 task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # known now, also where the caller went before it could be told
 
     async def _look_again(self, visit: _Visit) -> None:
         self._door.check(visit.caller)
