@@ -37,6 +37,7 @@ from sealane_agent.kit.shelf import Shelf, ShelfBlobs
 from sealane_agent.line.door import Door
 from sealane_agent.line.holds import Holds
 from sealane_agent.log import LineLog
+from sealane_agent.lossy_stream import STDERR, LossyStream
 from sealane_agent.recollection import Recollection
 from sealane_agent.sampling.keeping import Samples
 from sealane_agent.sampling.sending import SampleSending
@@ -107,7 +108,7 @@ def alone(folder: StateFolder) -> Iterator[None]:
 def _log(form: str) -> Log:
     if form == "journal" or (form == "auto" and journald.here()):
         return journald.JournalLog()
-    return LineLog(SystemClock(), as_json=form == "json")
+    return LineLog(SystemClock(), LossyStream(STDERR).write, as_json=form == "json")
 
 
 async def _run(settings: RunSettings) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import TextIO
+    from collections.abc import Callable, Mapping
 
     from sealane.clock import Clock
 
@@ -26,14 +23,12 @@ class Log(Protocol):
 
 
 class LineLog:
-    """Writes to a stream; a reader that went away stops nobody."""
+    """Writes each line with one call."""
 
     def __init__(
-        self, clock: Clock, *, as_json: bool = False, stream: TextIO | None = None
+        self, clock: Clock, write: Callable[[str], object], *, as_json: bool = False
     ) -> None:
-        self._clock = clock
-        self._as_json = as_json
-        self._stream = stream or sys.stderr
+        self._clock, self._write, self._as_json = clock, write, as_json
 
     def __call__(self, event: str, **fields: object) -> None:
         """One line."""
@@ -41,9 +36,7 @@ class LineLog:
         shown = {"at": moment, "event": event}
         shown |= {key: str(value) for key, value in fields.items() if value not in ("", None)}
         line = json.dumps(shown) if self._as_json else plain_line(shown)
-        with contextlib.suppress(OSError):
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
+        self._write(f"{line}\n")
 
 
 def plain_line(fields: Mapping[str, str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from sealane_agent.oip.rest_pages import refuse
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    import pytest
     from sealane_agent.oip.http_reader import Request
 
 
@@ -115,6 +118,25 @@ def test_a_client_that_goes_away_takes_its_request_with_it() -> None:
         assert door.cancelled == ["/a"]
 
     run(test)
+
+
+def test_clients_that_have_left_before_they_are_accepted_are_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test(door: Door, http: HttpServer, port: int) -> None:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        door.gate.set()
+        writer.write(b"GET /here HTTP/1.1\r\n\r\n")
+        assert (await answer_of(reader))[0] == 200
+        writer.close()
+        await until(lambda: not http.connections)
+
+    run(test)
+    assert not caplog.records
 
 
 def test_a_body_that_never_ends_gets_a_timeout() -> None:

@@ -9,9 +9,11 @@ import os
 import signal
 import socket
 import stat
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 import numpy as np
 import psutil
@@ -22,8 +24,9 @@ from sealane_agent.layout import ACTIVE, LKG, Pointer, StateFolder
 from sealane_agent.runtimes.ability import ask_engine
 from sealane_agent.serving.messages import Load
 from sealane_agent.serving.types import LoadFailed
-from support.endpoints import SLOT, EndpointProcess, endpoint, lay_out, tiny_pointer
+from support.endpoints import COMMAND, SLOT, EndpointProcess, endpoint, lay_out, tiny_pointer
 from support.gpu_bundles import GPU, gpu_files, gpu_manifest
+from support.under_load import linked, swap
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -37,6 +40,16 @@ pytestmark = pytest.mark.slow
 BODY = json.dumps(
     {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
 )
+FULL = """
+import os, sys
+os.set_blocking(2, False)
+try:
+    while True:
+        os.write(2, b"x" * 4096)
+except BlockingIOError:
+    os.set_blocking(2, True)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 ANSWERS = {version: [7.5 + version, 8.75 + version, 10.0 + version] for version in range(1, 5)}
 
 
@@ -342,6 +355,17 @@ def test_a_second_endpoint_on_the_same_folder_is_refused(
     _, said = second.process.communicate(timeout=60)
     assert second.process.returncode == 1
     assert said.decode().startswith("error: another endpoint serves ")
+
+
+def test_a_log_that_nobody_reads_holds_up_no_answer_and_no_swap(state: StateFolder) -> None:
+    with endpoint(state, command=(sys.executable, "-c", FULL, *COMMAND)) as running:
+        assert ask(running.rest) == (200, ANY)
+        linked(running, lambda link: swap(link, 2))
+        assert ask(running.rest)[1]["model_version"] == "2"
+        assert running.process.stderr
+        os.read(running.process.stderr.fileno(), 1_000_000)
+        linked(running, lambda link: swap(link, 3))
+        assert "bytes of the log were lost" in running.end()
 
 
 def test_a_listening_socket_can_be_given(state: StateFolder) -> None:

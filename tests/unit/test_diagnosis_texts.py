@@ -43,7 +43,7 @@ def test_a_line_is_read_as_it_was_said(
     event: str, fields: dict[str, str], *, as_json: bool
 ) -> None:
     stream = io.StringIO()
-    LineLog(Clock(), as_json=as_json, stream=stream)(event, **fields)
+    LineLog(Clock(), stream.write, as_json=as_json)(event, **fields)
     assert read_line(stream.getvalue()) == LogLine("2026-11-27T08:00:00.000+00:00", event, fields)
 
 

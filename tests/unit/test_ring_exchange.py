@@ -26,12 +26,14 @@ from sealane_agent.serving.ring_frames import (
 )
 from sealane_agent.serving.spinning import Spin
 from sealane_agent.serving.types import (
+    Expired,
     Form,
     Inference,
     InvalidInference,
     ModelFailed,
     Overloaded,
     Tensor,
+    Terms,
     WorkerDied,
     WorkerHung,
 )
@@ -451,6 +453,37 @@ def test_a_slot_that_was_not_asked_for_ends_the_worker(slot: int) -> None:
             stage.ring.answers.put(slot)
             await settle()
             assert len(stage.stuck) == 1
+
+    play(scene())
+
+
+def test_what_the_worker_skips_because_its_time_is_over_is_expired_and_ends_no_worker() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            hurried = ONE._replace(terms=Terms(time.monotonic() + 0.001))
+            asked, other = stage.ask(hurried), stage.ask()
+            await settle()
+            first, second = stage.take(), stage.take()
+            while is_wanted(stage.ring.slot(first), time.monotonic_ns()):
+                pass  # the endpoint must not look before the worker does
+            stage.answer(first, 0, Kind.SKIPPED)
+            stage.answer(second, 22)
+            with pytest.raises(Expired):
+                await asked
+            assert label_of(await other) == 22
+            assert not stage.stuck
+
+    play(scene())
+
+
+def test_a_worker_that_skips_what_has_no_deadline_breaks_the_rules() -> None:
+    async def scene() -> None:
+        async with staged() as stage:
+            asked = stage.ask()
+            await settle()
+            stage.answer(stage.take(), 0, Kind.SKIPPED)
+            with pytest.raises(WorkerHung, match="SKIPPED is no answer"):
+                await asked
 
     play(scene())
 

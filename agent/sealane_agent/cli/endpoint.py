@@ -11,6 +11,7 @@ from sealane.limits import MIB
 
 from sealane_agent.cli.configured import add_option, configured
 from sealane_agent.cli.folder import add_state, state_folder
+from sealane_agent.lossy_stream import STDERR, LossyStream
 from sealane_agent.spared import HASHES, collect_what_is_new, share_refusals, spared
 from sealane_agent.upgrade.folder import ENDPOINT, UpgradeFolder
 from sealane_agent.upgrade.launch import launch
@@ -53,7 +54,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     share_refusals()
     collect_what_is_new()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    said = LossyStream(STDERR)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=said)
     settings = configured(arguments)
     state = state_folder(arguments)
     if settings["upgrade.by"] == "rollout":

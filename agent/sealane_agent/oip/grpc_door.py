@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
@@ -68,8 +69,17 @@ _CODES: Final[dict[type[ServingError], grpc.StatusCode]] = {
 }
 
 
+_GRPC_LOG: Final = "grpc._cython.cygrpc"
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """An answer that finds its client gone is none, although gRPC logs its whole stack."""
+    return "ExecuteBatchError" not in record.getMessage()
+
+
 def make_server(shared: Extensions) -> grpc.aio.Server:
     """A server that listens nowhere yet."""
+    logging.getLogger(_GRPC_LOG).addFilter(_is_news)
     server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=CALLS)
     door = GrpcDoor(shared)
     health = GrpcHealth(shared.dataplane)

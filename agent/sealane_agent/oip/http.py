@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from sealane.limits import KIB, MIB
 
 from sealane_agent.oip.http_reader import Budget, Heads, HttpRefused, Request, RequestReader
-from sealane_agent.oip.peers import UNIX
+from sealane_agent.oip.peers import GONE, UNIX
 from sealane_agent.serving.bodies import SlotBodies
 
 if TYPE_CHECKING:
@@ -375,7 +375,10 @@ def _client(transport: asyncio.Transport) -> str:
             raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             user = _CREDENTIALS.unpack(raw)[1]
         return f"{UNIX}{user}:{id(transport)}"
-    host, port = transport.get_extra_info("peername")[:2]
+    peer = transport.get_extra_info("peername")
+    if peer is None:
+        return f"{GONE}{id(transport)}"
+    host, port = peer[:2]
     return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
 
 

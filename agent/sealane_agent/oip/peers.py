@@ -15,6 +15,9 @@ from urllib.parse import unquote
 UNIX: Final = "unix:"
 """How a client of a unix socket is named; its user follows."""
 
+GONE: Final = "gone:"
+"""How a client is named that left before anybody could ask who it is; a number follows."""
+
 _CLIENT: Final = re.compile(r"ipv[46]:(.+):(\d{1,5})")
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _LOCAL: Final = 1

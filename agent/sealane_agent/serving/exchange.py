@@ -12,6 +12,7 @@ import logging
 import time
 from dataclasses import dataclass
 from itertools import zip_longest
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sealane_agent.serving.bodies import WORTH_BYTES
@@ -344,11 +345,11 @@ class Exchange:
         request = self._inside.get(number)
         if request is None:
             raise RingDamaged(f"slot {number} was not inside")
-        answer: Answer | ModelFailed | None = None
+        answer: Answer | ServingError | None = None
         if request.done is not None:
             # A frame that cannot be read leaves the request inside: it fails with all the others.
-            answer = self._read(self._ring.slot(number))
-            if not isinstance(answer, ModelFailed):
+            answer = self._read(self._ring.slot(number), request)
+            if isinstance(answer, tuple):
                 self._record(number, request, now_s)
         del self._inside[number]
         self._free.append(number)
@@ -365,19 +366,21 @@ class Exchange:
         if self.waits is not None:
             self.waits.append(waited_s)
 
-    def _read(self, slot: memoryview) -> Answer | ModelFailed:
+    def _read(self, slot: memoryview, request: _Request) -> Answer | ServingError:
         known = self._known.get(read_table(slot, self._table_bytes))
         if known is None:
-            return self._read_frame(slot)
+            return self._read_frame(slot, request)
         answer = []
         for name, datatype, shape, start, stop in known:
             answer.append(Tensor(name, datatype, shape, slot[start:stop].tobytes()))
         return tuple(answer)
 
-    def _read_frame(self, slot: memoryview) -> Answer | ModelFailed:
+    def _read_frame(self, slot: memoryview, request: _Request) -> Answer | ServingError:
         frame = read_frame(slot)
         if frame.kind is Kind.FAILED and frame.pieces:
             return ModelFailed(bytes(frame.pieces[0].data).decode(errors="replace"))
+        if frame.kind is Kind.SKIPPED and request.inference.terms.deadline_s < inf:
+            return _expired()  # the worker saw it before this side did
         if frame.kind is not Kind.ANSWER:
             raise DamagedFrame(f"{frame.kind.name} is no answer")
         answer = tuple(map(self._tensor, frame.pieces))

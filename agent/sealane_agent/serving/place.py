@@ -129,7 +129,7 @@ class Place:
     def look(self) -> Standing:
         """As the routing sees it; a worker that has died since is noticed now."""
         if self._worker is not None and not self._worker.alive:
-            self._lose(self._worker, hung=False)
+            self._lose(self._worker)
         return Standing(self.name, self.pointer.release.version, self._health())
 
     def _health(self) -> Health:
@@ -220,7 +220,7 @@ class Place:
         if not isinstance(answer, ServingError):
             self._pace.answered(perf_counter(), self._inside)
         elif isinstance(answer, _LOST):
-            self._lose(worker, hung=isinstance(answer, WorkerHung))
+            self._lose(worker, answer)
         done(answer)
 
     def _taken_back(self, take_back: Callable[[], None]) -> None:
@@ -282,14 +282,15 @@ class Place:
             if series is not None and self._deployment is not None:
                 series.understand(self._deployment)
 
-    def _lose(self, worker: Worker, *, hung: bool) -> None:
+    def _lose(self, worker: Worker, why: ServingError | None = None) -> None:
         if worker is not self._worker:
             return
         self._worker = None
         self._missed.set()
+        hung = isinstance(why, WorkerHung)
         self._owner.lost(self, hung=hung)
         self.broke = worker.broke or self.broke
-        what = worker.broke or ("hung and was stopped" if hung else "died")
+        what = worker.broke or (f"hung and was stopped: {why}" if hung else "died")
         _log.warning("%s: its worker: %s", self.name, what)
 
     async def _keep(self) -> None:
@@ -310,7 +311,7 @@ class Place:
                 async with asyncio.timeout(WATCH_S):
                     await self._missed.wait()
             if not worker.alive:
-                self._lose(worker, hung=False)
+                self._lose(worker)
         await worker.close(0)
         if asyncio.get_running_loop().time() - begun > RESTART_MAX_S:
             return RESTART_FIRST_S
