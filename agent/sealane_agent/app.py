@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from sealane import fileio
 from sealane.clock import SystemClock
+from sealane.lossy_stream import STDERR, LossyStream
 from sealane.service import ServiceManager
 from sealane.trust.verifier import Verifier
 
@@ -37,7 +38,6 @@ from sealane_agent.kit.shelf import Shelf, ShelfBlobs
 from sealane_agent.line.door import Door
 from sealane_agent.line.holds import Holds
 from sealane_agent.log import LineLog
-from sealane_agent.lossy_stream import STDERR, LossyStream
 from sealane_agent.recollection import Recollection
 from sealane_agent.sampling.keeping import Samples
 from sealane_agent.sampling.sending import SampleSending

@@ -11,6 +11,7 @@ from sealane.trust.identity import DEVICE, OPERATOR
 
 from sealane_manager.alarms import Alarms
 from sealane_manager.audit import AuditLog
+from sealane_manager.crowd import crowd_of, open_files
 from sealane_manager.dashboard.offices import Offices as DashboardOffices
 from sealane_manager.dashboard.server import DashboardServer
 from sealane_manager.dashboard.web import Web
@@ -83,22 +84,25 @@ class Doors:
 
     async def open(self) -> Addresses:
         """Listen; raises SealaneError when a port cannot be opened."""
-        settings, tls = self._settings, self._tls
+        settings, tls, crowd = self._settings, self._tls, crowd_of(open_files())
         listen = settings.listen or self._host
-        fleet = await self._listen(
-            servers.fleet_port(listen, settings.fleet_port, tls), self._fleet_service()
-        )
+        place = servers.Place(listen, settings.fleet_port, crowd.fleet)
+        fleet = await self._listen(servers.fleet_port(place, tls), self._fleet_service())
         enrolment = self._enrolment()
+        place = servers.Place(listen, settings.enrol_port, crowd.enrol)
         enrol = await self._listen(
-            servers.enrol_port(listen, settings.enrol_port, tls),
+            servers.enrol_port(place, tls),
             EnrolService(enrolment, self._rejoining(), fleet),
         )
         offices = self._offices(enrolment, enrol)
+        place = servers.Place(listen, settings.operator_port, crowd.operator)
         operator = await self._listen(
-            servers.operator_port(listen, settings.operator_port, tls, self._operator_door()),
+            servers.operator_port(place, tls, self._operator_door()),
             *self._operator_services(offices),
         )
-        self._dashboard = DashboardServer(Web(self._dashboard_offices(offices)), tls)
+        self._dashboard = DashboardServer(
+            Web(self._dashboard_offices(offices)), tls, crowd.dashboard
+        )
         number = await self._dashboard.open(listen, settings.dashboard_port)
         return Addresses(fleet, enrol, operator, servers.address(self._host, number))
 

@@ -1,54 +1,19 @@
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
 import subprocess
-import sys
-import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from sealane_manager.client import Operator
 from support.manager import make_state
+from support.served import ANY_PORTS, SEALANE, started, until_it_listens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sealane_manager.layout import StateFolder
+    from pathlib import Path
 
 pytestmark = pytest.mark.slow
-
-SEALANE = str(Path(sys.executable).parent / "sealane")
-ANY_PORTS = (
-    *("--fleet-port", "0", "--enrol-port", "0"),
-    *("--operator-port", "0", "--dashboard-port", "0"),
-)
-
-
-@contextmanager
-def started(state: StateFolder, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """`sealane serve`, killed at the end if it still runs then."""
-    command = [SEALANE, "serve", str(state.root), *options]
-    environment = os.environ | {"HOME": "/nonexistent"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def until_it_listens(state: StateFolder, process: subprocess.Popen[str]) -> dict[str, str]:
-    deadline = time.monotonic() + 60
-    while not state.addresses.is_file():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "it does not listen"
-        time.sleep(0.02)
-    found: dict[str, str] = json.loads(state.addresses.read_text())
-    return found
 
 
 def test_a_manager_serves_until_it_is_asked_to_stop_and_then_stops_in_order(

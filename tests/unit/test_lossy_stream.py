@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from sealane_agent.lossy_stream import LossyStream
+from sealane.lossy_stream import LossyStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

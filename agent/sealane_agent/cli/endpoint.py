@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sealane.limits import MIB
+from sealane.lossy_stream import STDERR, LossyStream
 
 from sealane_agent.cli.configured import add_option, configured
 from sealane_agent.cli.folder import add_state, state_folder
-from sealane_agent.lossy_stream import STDERR, LossyStream
 from sealane_agent.spared import HASHES, collect_what_is_new, share_refusals, spared
 from sealane_agent.upgrade.folder import ENDPOINT, UpgradeFolder
 from sealane_agent.upgrade.launch import launch

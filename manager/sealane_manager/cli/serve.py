@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sealane.lossy_stream import STDERR, LossyStream
 from sealane.service import become_owner
 
 from sealane_manager.cli.configured import ConfigOption  # noqa: TC001 - Typer reads annotations
@@ -46,7 +47,8 @@ def command(
     from sealane_manager.metrics.push import Endpoint, read_headers  # noqa: PLC0415 - the same
     from sealane_manager.parts import ManagerSettings  # noqa: PLC0415 - the same
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, stream=LossyStream(STDERR))
     for chatty in ("alembic", "apscheduler", "tuf", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     with reported():

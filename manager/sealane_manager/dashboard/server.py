@@ -8,10 +8,12 @@ import socket
 import ssl
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 from sealane.errors import SealaneError
+
+from sealane_manager.dashboard.connections import Browser, Gate, Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 GRACE_S: Final = 2
 """How long pages that are being sent may finish when the manager stops."""
 
-BACKLOG: Final = 256
+BACKLOG: Final = 64
+"""Connections that are accepted together, before the first of them is looked at."""
 
 
 class _Server(uvicorn.Server):
@@ -35,10 +38,11 @@ class _Server(uvicorn.Server):
 
 
 class DashboardServer:
-    """One listening dashboard."""
+    """One listening dashboard, for `most` connections at once."""
 
-    def __init__(self, web: Web, tls: Tls) -> None:
+    def __init__(self, web: Web, tls: Tls, most: int) -> None:
         self._web = web
+        self._room = Room(_context(tls), most)
         config = uvicorn.Config(
             web.app,
             lifespan="off",
@@ -46,9 +50,10 @@ class DashboardServer:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
+            backlog=BACKLOG,
         )
         config.load()
-        config.ssl = _context(tls)
+        config.http_protocol_class = self._connected  # type: ignore[assignment]  # only called
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
@@ -63,10 +68,14 @@ class DashboardServer:
     async def close(self) -> None:
         """End live streams, let other answers finish, and close the port."""
         self._web.close()
+        self._room.close()
         self._server.should_exit = True
         for task in (self._warming, self._task):
             if task:
                 await task
+
+    def _connected(self, **told: Any) -> Gate:
+        return Gate(self._room, lambda left: Browser(left, **told))
 
 
 def _listen(host: str, port: int) -> socket.socket:

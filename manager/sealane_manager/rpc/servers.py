@@ -30,6 +30,7 @@ _OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.max_concurrent_streams", 64),
+    ("grpc.server_handshake_timeout_ms", 20_000),
 )
 
 
@@ -53,6 +54,15 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a port listens; one more than so many connections at once is closed at once."""
+
+    listen: str
+    number: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """One port: where, with which credentials, for messages of which size.
 
@@ -61,26 +71,25 @@ class Port:
     """
 
     name: str
-    listen: str
-    number: int
+    place: Place
     credentials: grpc.ServerCredentials
     message_bytes: int
     door: Interceptor | None = None
 
 
-def fleet_port(listen: str, number: int, tls: Tls) -> Port:
+def fleet_port(place: Place, tls: Tls) -> Port:
     """The port of devices."""
-    return Port("fleet", listen, number, tls.mutual(), _DEVICE_MESSAGE_BYTES)
+    return Port("fleet", place, tls.mutual(), _DEVICE_MESSAGE_BYTES)
 
 
-def enrol_port(listen: str, number: int, tls: Tls) -> Port:
+def enrol_port(place: Place, tls: Tls) -> Port:
     """The port of machines that want to become devices."""
-    return Port("enrol", listen, number, tls.public(), _ENROL_MESSAGE_BYTES)
+    return Port("enrol", place, tls.public(), _ENROL_MESSAGE_BYTES)
 
 
-def operator_port(listen: str, number: int, tls: Tls, door: Interceptor) -> Port:
+def operator_port(place: Place, tls: Tls, door: Interceptor) -> Port:
     """The port of operators, behind their door."""
-    return Port("operator", listen, number, tls.mutual(), _OPERATOR_MESSAGE_BYTES, door)
+    return Port("operator", place, tls.mutual(), _OPERATOR_MESSAGE_BYTES, door)
 
 
 class Service(Protocol):
@@ -94,14 +103,19 @@ class Service(Protocol):
 async def open_port(port: Port, *services: Service) -> tuple[grpc.aio.Server, int]:
     """Listen; returns the server and the port's real number, or raises SealaneError."""
     _check_free(port)
-    limit = ("grpc.max_receive_message_length", port.message_bytes)
-    send_limit = ("grpc.max_send_message_length", _OPERATOR_MESSAGE_BYTES)
+    limits = (
+        ("grpc.max_receive_message_length", port.message_bytes),
+        ("grpc.max_send_message_length", _OPERATOR_MESSAGE_BYTES),
+        ("grpc.max_allowed_incoming_connections", port.place.connections),
+    )
     doors = (port.door,) if port.door else ()
-    server = grpc.aio.server(interceptors=doors, options=(*_OPTIONS, limit, send_limit))
+    server = grpc.aio.server(interceptors=doors, options=(*_OPTIONS, *limits))
     for service in services:
         service.register(server)
     try:
-        number = server.add_secure_port(address(port.listen, port.number), port.credentials)
+        number = server.add_secure_port(
+            address(port.place.listen, port.place.number), port.credentials
+        )
     except RuntimeError as error:
         raise not_opened(port, error) from error
     await server.start()
@@ -115,11 +129,11 @@ def address(host: str, number: int) -> str:
 
 def _check_free(port: Port) -> None:
     """Ask the system itself: its answer says why, that of gRPC does not."""
-    family = socket.AF_INET6 if ":" in port.listen else socket.AF_INET
+    family = socket.AF_INET6 if ":" in port.place.listen else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((port.listen, port.number))
+            probe.bind((port.place.listen, port.place.number))
         except OSError as error:
             raise not_opened(port, error) from error
 
@@ -130,5 +144,5 @@ def not_opened(port: Port, error: Exception) -> SealaneError:
     hint = f"choose another with --{port.name}-port, or stop what listens there"
     if isinstance(error, socket.gaierror) or getattr(error, "errno", 0) == errno.EADDRNOTAVAIL:
         hint = "name an address of this machine with --listen, or with --host where devices dial it"
-    where = address(port.listen, port.number)
+    where = address(port.place.listen, port.place.number)
     return SealaneError(f"the {port.name} port {where} cannot be opened: {why}", hint=hint)
