@@ -10,7 +10,7 @@ import resource
 from dataclasses import dataclass
 from typing import Final
 
-FILES: Final = 16_384
+FILES: Final = 65_536
 """Open files that the manager asks the system for, as its unit does."""
 
 _SHARES: Final = 16

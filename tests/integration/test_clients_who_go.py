@@ -7,11 +7,13 @@ import socket
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+import psutil
 import pytest
+from sealane_agent.oip.grpc_door import CONNECTIONS
 from sealane_agent.oip.wire import open_inference_pb2 as wire
 from support.endpoints import SLOT, EndpointProcess, endpoint, lay_out
 from support.under_load import active_worker, asking
@@ -91,3 +93,16 @@ def test_who_goes_costs_nobody_an_answer_or_a_worker(
     assert all(not seen["failures"] and not seen["wrong"] for seen in others.phases.values())
     assert active_worker(running) == worker
     assert len(running.end().splitlines()) <= 3  # its doors, its limits, its end
+
+
+def test_who_holds_connections_at_the_grpc_door_uses_up_no_files(running: EndpointProcess) -> None:
+    files = psutil.Process(running.process.pid).num_fds()
+    host, _, port = running.grpc.rpartition(":")
+    with asking(running, clients=2) as others, ExitStack() as held:
+        others.go_on("before", 10)
+        for _ in range(CONNECTIONS + 500):
+            held.enter_context(socket.create_connection((host, int(port)), timeout=10))
+        others.go_on("meanwhile", 100)
+        assert psutil.Process(running.process.pid).num_fds() < files + CONNECTIONS + 100
+
+    assert all(not seen["failures"] for seen in others.phases.values())

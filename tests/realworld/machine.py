@@ -126,6 +126,8 @@ class Box:
         done = self.try_run(*arguments, given=given, variables=variables)
         if done.returncode:
             said = f"{done.stdout}{done.stderr}".strip()[-2000:]
+            if arguments[0] == "systemctl":  # which says to look there
+                said += self.try_run("journalctl", "--no-pager", "--lines=40").stdout
             raise BoxError(f"{self.name}: {' '.join(arguments)} ended {done.returncode}:\n{said}")
         return done.stdout
 

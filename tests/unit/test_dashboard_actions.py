@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from sealane.names import DeviceId
+from sealane_manager.dashboard import front
 from sealane_manager.desk import Desk, Pace, Papers
 from sealane_manager.errors import NotAllowed
 from sealane_manager.people.access import Role
@@ -17,7 +18,7 @@ from support.dashboard import PASSWORD, Dashboard, a_dashboard
 from support.stores import enrol, start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 
     from sealane_manager.audit import AuditLog
     from sealane_manager.director import Director
@@ -373,15 +374,10 @@ def test_a_form_that_is_too_large_is_refused(dashboard: Dashboard) -> None:
     assert "a form has at most" in answer.text
 
 
-def test_half_a_form_whose_browser_has_left_is_no_failure_of_the_manager(
-    dashboard: Dashboard, caplog: pytest.LogCaptureFixture
-) -> None:
-    sent = iter(
-        (
-            {"type": "http.request", "body": b"name=", "more_body": True},
-            {"type": "http.disconnect"},
-        )
-    )
+def said_to(
+    dashboard: Dashboard, receive: Callable[[], Awaitable[dict[str, Any]]]
+) -> list[MutableMapping[str, Any]]:
+    """What is answered to a form that comes in these pieces."""
     scope = {
         "type": "http",
         "http_version": "1.1",
@@ -394,13 +390,39 @@ def test_half_a_form_whose_browser_has_left_is_no_failure_of_the_manager(
         "headers": [(b"host", b"manager.example")],
         "server": ("manager.example", 443),
     }
+    said = []
 
-    async def receive() -> dict[str, Any]:
-        return next(sent)
-
-    async def send(_: MutableMapping[str, Any]) -> None:
-        """Nobody hears it."""
+    async def send(message: MutableMapping[str, Any]) -> None:
+        said.append(message)
 
     asyncio.run(dashboard.web.app(scope, receive, send))
+    return said
+
+
+def test_half_a_form_whose_browser_has_left_is_no_failure_of_the_manager(
+    dashboard: Dashboard, caplog: pytest.LogCaptureFixture
+) -> None:
+    half = {"type": "http.request", "body": b"name=", "more_body": True}
+    pieces = iter((half, {"type": "http.disconnect"}))
+
+    async def receive() -> dict[str, Any]:
+        return next(pieces)
+
+    said_to(dashboard, receive)
 
     assert not caplog.records
+
+
+def test_a_form_that_never_ends_is_refused(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "FORM_S", 0.01)
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waits so long")
+
+    start, *pages = said_to(dashboard, receive)
+
+    assert start["status"] == 400
+    assert b"a form comes within 0.01 seconds" in b"".join(page["body"] for page in pages)

@@ -45,12 +45,16 @@ MESSAGE_BYTES: Final = BODY_BYTES
 CALLS: Final = 1024
 """Calls at once: each may hold a message."""
 
+CONNECTIONS: Final = 1024
+"""Connections at once, as at the REST door; one more is closed at once."""
+
 PING_S: Final = 10
 """Clients may send keepalive pings this often without being sent away."""
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.max_send_message_length", -1),
+    ("grpc.max_allowed_incoming_connections", CONNECTIONS),
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_S * 1000),

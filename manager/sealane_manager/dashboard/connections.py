@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sealane.limits import KIB
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
     import ssl
@@ -24,7 +24,7 @@ HEAD_S: Final = 20.0
 """What a request's head may take, from its first byte; the first one's from the connection on."""
 
 HEAD_BYTES: Final = 64 * KIB
-"""How large a head may be, up to what comes with it at once."""
+"""How large a head may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Gate(asyncio.Protocol):
         browser.begin(secured)
 
 
-class Browser(HttpToolsProtocol):
+class Browser(H11Protocol):
     """Answers one connection's requests; `left` is called once it has ended."""
 
     def __init__(self, left: Callable[[], None], **told: Any) -> None:
@@ -100,7 +100,6 @@ class Browser(HttpToolsProtocol):
         self._early = bytearray()
         self._gone = False
         self._due: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
 
     def begin(self, secured: asyncio.Transport | None) -> None:
         """Read what comes; some of it may have come with the last word of TLS."""
@@ -114,14 +113,15 @@ class Browser(HttpToolsProtocol):
             self._early.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; raises nothing."""
+        """Take bytes."""
         if self.transport is None:
             self._early += data
             return
-        self._head_bytes += len(data)
         super().data_received(data)
-        if self._due is not None and self._head_bytes > HEAD_BYTES:
-            self.transport.abort()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._head_is_there()
+        elif self._due is None:
+            self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, whoever ended it."""
@@ -131,19 +131,7 @@ class Browser(HttpToolsProtocol):
         if self.transport is not None:
             super().connection_lost(exc)
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        self._await_head()
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """Its head is there."""
-        self._head_is_there()
-        super().on_headers_complete()
-
     def _await_head(self) -> None:
-        self._head_is_there()
-        self._head_bytes = 0
         self._due = self.loop.call_later(HEAD_S, self.transport.abort)
 
     def _head_is_there(self) -> None:

@@ -35,6 +35,9 @@ THEMES: Final = ("light", "dark")
 FORM_BYTES: Final = 64 * 1024
 """A form of ours; the largest field is a selector."""
 FORM_FIELDS: Final = 64
+FORM_S: Final = 30.0
+"""What a form's body may take."""
+
 REASON_CHARS: Final = 500
 
 NAVIGATION: Final = (
@@ -170,16 +173,25 @@ class Front:
 
 async def read_form(request: Request) -> Mapping[str, str]:
     """The fields of a form, within limits; raises InvalidName."""
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > FORM_BYTES:
-            raise InvalidName(f"a form has at most {FORM_BYTES} bytes")
+    try:
+        async with asyncio.timeout(FORM_S):
+            content = await _form_of(request)
+    except TimeoutError as error:
+        raise InvalidName(f"a form comes within {FORM_S:g} seconds") from error
     try:
         pairs = parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS)
     except ValueError as error:
         raise InvalidName("the form cannot be read") from error
     return dict(pairs)
+
+
+async def _form_of(request: Request) -> bytearray:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > FORM_BYTES:
+            raise InvalidName(f"a form has at most {FORM_BYTES} bytes")
+    return content
 
 
 def check_form(request: Request, fields: Mapping[str, str], secret: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 from sealane.errors import SealaneError
 
-from sealane_manager.dashboard.connections import Browser, Gate, Room
+from sealane_manager.dashboard.connections import HEAD_BYTES, Browser, Gate, Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +51,7 @@ class DashboardServer:
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
             backlog=BACKLOG,
+            h11_max_incomplete_event_size=HEAD_BYTES,
         )
         config.load()
         config.http_protocol_class = self._connected  # type: ignore[assignment]  # only called
