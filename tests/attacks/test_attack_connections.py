@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from support.device import Device
 
-MANY = 200
-FEW_FILES = 1024
+MANY = 250
+FEW_FILES = 512
 HEAD = b"GET /login HTTP/1.1\r\nhost: localhost\r\n"
 
 
@@ -77,7 +77,7 @@ def test_strangers_at_every_other_port_keep_no_device_out(tmp_path: Path) -> Non
         places = running.addresses
         with ExitStack() as held:
             for at in (places.dashboard, places.enrol, places.operator):
-                held.enter_context(strangers(at, FEW_FILES))
+                held.enter_context(strangers(at))
             assert answers(device)
             with pytest.raises(grpc.RpcError):
                 enrol(token, "box-2")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 from sealane.bundle.types import DataType
 from sealane_agent.serving.bodies import Bodies, readable
-from sealane_agent.serving.exchange import TICK_S, WAITING, Exchange
-from sealane_agent.serving.geometry import PAGE, Geometry
+from sealane_agent.serving.exchange import TICK_S, WAITING
+from sealane_agent.serving.geometry import PAGE
 from sealane_agent.serving.patience import PAUSE_S
 from sealane_agent.serving.ring import Handles, Ring
 from sealane_agent.serving.ring_frames import (
@@ -37,67 +35,19 @@ from sealane_agent.serving.types import (
     WorkerDied,
     WorkerHung,
 )
-from support.workers import Recipe, answer_of, deployment_of, renamed, request, rows
+from support.ring_stage import (
+    ONE,
+    PATIENT_S,
+    SLOTS,
+    label_of,
+    play,
+    settle,
+    staged,
+)
+from support.workers import answer_of, renamed, request, rows
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
-
-SLOTS = 2
-PATIENT_S = 60.0
-ONE = request(rows(1))
 LARGE_ROWS = 4096
 LARGE_SLOT = 64 * PAGE
-
-Answer = tuple[Tensor, ...]
-
-
-class Stage:
-    """An exchange and the worker's end of its ring."""
-
-    def __init__(self, spin: Spin | None = None, slot_bytes: int = PAGE) -> None:
-        self.ring = Ring.create(Geometry(SLOTS, slot_bytes))
-        self.stuck: list[str] = []
-        self.exchange = Exchange(self.ring, deployment_of(Recipe(b"")), self.on_stuck, spin)
-
-    def on_stuck(self, why: str) -> None:
-        self.stuck.append(why)
-        self.exchange.fail_all(lambda: WorkerHung(why))
-
-    def ask(self, inference: Inference = ONE, timeout_s: float = PATIENT_S) -> asyncio.Task[Answer]:
-        return asyncio.create_task(answer_of(self.exchange, inference, timeout_s))
-
-    def take(self) -> int:
-        slot = self.ring.requests.take()
-        assert slot is not None
-        return slot
-
-    def answer(self, slot: int, label: int, kind: Kind = Kind.ANSWER) -> None:
-        piece = Piece(1, (1,), label.to_bytes(8, "little"))
-        write_frame(self.ring.slot(slot), Frame(kind, (piece,)))
-        self.ring.answers.put(slot)
-
-
-@contextlib.asynccontextmanager
-async def staged(spin: Spin | None = None, slot_bytes: int = PAGE) -> AsyncIterator[Stage]:
-    stage = Stage(spin, slot_bytes)
-    try:
-        yield stage
-    finally:
-        stage.exchange.fail_all(lambda: WorkerDied("the test is over"))
-        stage.exchange.close()
-
-
-def play(scene: Coroutine[None, None, None]) -> None:
-    asyncio.run(scene)
-
-
-async def settle() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-def label_of(answer: Answer) -> int:
-    return int.from_bytes(answer[0].data, "little")
 
 
 def test_answers_reach_who_asked_whatever_their_order() -> None:
