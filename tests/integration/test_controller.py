@@ -16,6 +16,7 @@ from sealane.names import AGENT_SLOT, DeviceId, SlotName
 from sealane.trust.agreement import ANY_SLOT
 from sealane_manager.errors import NotKnown, Refused
 from sealane_manager.housekeeping import Chore, Housekeeping, store_chores
+from sealane_manager.rollout import controller
 from sealane_manager.rollout.controller import Controller, World
 from sealane_manager.rollout.operate import Word
 from sealane_manager.rollout.types import (
@@ -24,7 +25,9 @@ from sealane_manager.rollout.types import (
     Operation,
     RolloutState,
 )
+from sealane_manager.store.devices import Devices
 from sealane_manager.store.store import open_store
+from support.eventually import until
 from support.rollouts import (
     MANIFEST,
     NEW,
@@ -380,6 +383,33 @@ async def _loop_survives(plant: Plant) -> int:
 def test_a_tick_that_fails_is_tried_again(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
     assert asyncio.run(asyncio.wait_for(_loop_survives(plant), timeout=60)) > 0
     assert "a tick failed; it is tried again" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_for_a_while_ends_no_rollout(
+    plant: Plant, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushes: list[Exception | None] = [None, OSError("no space left on device")]
+    monkeypatch.setattr(controller, "FLUSH_S", 0.0)
+
+    def flush(_: Devices) -> int:
+        if flushes and (trouble := flushes.pop()):
+            raise trouble
+        return 0
+
+    monkeypatch.setattr(Devices, "flush_seen", flush)
+
+    async def goes_on() -> None:
+        running = asyncio.create_task(plant.controller.run())
+        await until(lambda: not flushes or running.done())
+        await asyncio.to_thread(plant.controller.create, a_spec(), "ada", "")
+        await plant.controller.changed(plant.controller.revision)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(goes_on(), timeout=60))
+    assert "it is tried again" in caplog.text
+    assert plant.told
 
 
 async def _house(store: Store) -> list[str]:

@@ -255,6 +255,26 @@ def test_an_idle_worker_that_dies_is_counted_and_started_again() -> None:
     run(test)
 
 
+def test_whatever_keeps_a_worker_from_starting_is_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    troubles = [RuntimeError("can't start new thread"), OSError("too many open files")]
+
+    def trouble(_: FakeWorker) -> None:
+        if troubles:
+            raise troubles.pop()
+
+    async def test(slot: Slot, workshop: FakeWorkshop) -> None:
+        worker = await serve(slot, workshop, 1)
+        workshop.prepare = trouble
+        worker.alive = False
+        await until(lambda: len(workshop.workers) > 1)
+        assert await answered_by(slot) == 1
+
+    run(test)
+    assert "cam-1: could not be started: too many open files" in caplog.text
+
+
 def test_a_slot_begins_from_its_pointer_and_a_request_waits_for_it() -> None:
     async def test(slot: Slot, _: FakeWorkshop) -> None:
         slot.begin(pointer(4))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -141,6 +142,23 @@ def test_no_rollout_waits_for_a_revoked_device(store: Store) -> None:
     store.devices.revoke(EDGE, ADA)
     states = {each.device: each.state for each in store.rollouts.get("r-1").devices}
     assert states == {"edge-1": DeviceState.SKIPPED, "edge-2": DeviceState.WAITING}
+
+
+def test_a_flush_that_fails_is_made_up_for_by_the_next(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrol(store, "edge-1")
+    store.devices.seen(EDGE, LATER)
+    with monkeypatch.context() as full:
+        full.setattr(store.devices._database, "write", refuse)
+        with pytest.raises(sqlite3.OperationalError):
+            store.devices.flush_seen()
+
+    assert (store.devices.flush_seen(), store.devices.flush_seen()) == (1, 0)
+
+
+def refuse() -> NoReturn:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 def test_when_a_device_was_heard_is_known_at_once_and_kept_after_a_flush(tmp_path: Path) -> None:

@@ -324,10 +324,11 @@ class Place:
         suffix = f".{self._starts}" if self._starts > 1 else ""
         try:
             worker = await self._owner.start(self.name + suffix, self.pointer)
-        except LoadFailed as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was may be gone at the next try
             self._down = True
             self._owner.changed()
-            _log.warning("%s: could not be started: %s", self.name, error)
+            unknown = None if isinstance(error, LoadFailed) else error
+            _log.warning("%s: could not be started: %s", self.name, error, exc_info=unknown)
             return False
         self._take(worker)
         return True

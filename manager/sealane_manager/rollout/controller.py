@@ -262,7 +262,7 @@ class Controller:
                 # Every device is judged at each look: large rollouts leave time for the rest.
                 await asyncio.sleep(min(took, TICK_S))
                 if self._world.clock.monotonic() - flushed >= FLUSH_S:
-                    await asyncio.to_thread(self._store.devices.flush_seen)
+                    await self._flush_safely()
                     flushed = self._world.clock.monotonic()
                 await self._sleep()
         finally:
@@ -286,6 +286,12 @@ class Controller:
             self._deliver()
         except Exception:  # noqa: BLE001 - one bad tick must not end every rollout
             _log.exception("a tick failed; it is tried again")
+
+    async def _flush_safely(self) -> None:
+        try:
+            await asyncio.to_thread(self._store.devices.flush_seen)
+        except Exception:  # noqa: BLE001 - nor must a disk that is full for a while
+            _log.exception("when devices were heard could not be written; it is tried again")
 
     async def _sleep(self) -> None:
         try:

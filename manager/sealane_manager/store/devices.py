@@ -166,8 +166,13 @@ class Devices(Sight):
             .values(last_seen=bindparam("heard"))
         )
         heard = [{"device_id": name, "heard": self._heard[name]} for name in names]
-        with self._database.write() as session:
-            session.connection().execute(statement, heard)
+        try:
+            with self._database.write() as session:
+                session.connection().execute(statement, heard)
+        except BaseException:
+            with self._lock:
+                self._unflushed |= names
+            raise
         return len(heard)
 
     def hello(
