@@ -111,15 +111,12 @@ class Keeper:
         fileio.make_folder(self._command.log.parent)
         if self._command.log.is_file() and self._command.log.stat().st_size > LOG_BYTES:
             fileio.rename(self._command.log, self._command.log.with_suffix(".log.1"))
-        with self._command.log.open("ab") as log:
-            self._child = await asyncio.to_thread(
-                subprocess.Popen,
-                list(self._command.arguments(self._refusals < SAME_PORTS_TRIES)),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        launching = asyncio.create_task(asyncio.to_thread(self._launch))
+        try:
+            self._child = await asyncio.shield(launching)
+        except asyncio.CancelledError:
+            self._child = await launching  # it is there all the same, for `stop` to end
+            raise
         deadline = time.monotonic() + START_DEADLINE_S
         while self._child.poll() is None and time.monotonic() < deadline:
             pid = await asyncio.to_thread(listener_pid, self._folder.control_socket)
@@ -132,6 +129,16 @@ class Keeper:
         await _end(self._child.pid)
         await asyncio.to_thread(self._complain)
         return None
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        with self._command.log.open("ab") as log:
+            return subprocess.Popen(
+                list(self._command.arguments(self._refusals < SAME_PORTS_TRIES)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def _complain(self) -> None:
         """Say why no endpoint starts, once for each reason: it is tried again and again."""
