@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import secrets
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,7 @@ from sealane.trust.identity import DEVICE, OPERATOR
 
 from sealane_manager.alarms import Alarms
 from sealane_manager.audit import AuditLog
-from sealane_manager.crowd import crowd_of, open_files
+from sealane_manager.crowd import crowd_of
 from sealane_manager.dashboard.offices import Offices as DashboardOffices
 from sealane_manager.dashboard.server import DashboardServer
 from sealane_manager.dashboard.web import Web
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
 GRACE_S: Final = 2.0
 """How long open calls may finish when the manager stops."""
 
+FILES: Final = 65_536
+"""Open files that the manager asks the system for, as its unit does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
@@ -86,18 +90,18 @@ class Doors:
         """Listen; raises SealaneError when a port cannot be opened."""
         settings, tls, crowd = self._settings, self._tls, crowd_of(open_files())
         listen = settings.listen or self._host
-        place = servers.Place(listen, settings.fleet_port, crowd.fleet)
-        fleet = await self._listen(servers.fleet_port(place, tls), self._fleet_service())
+        listener = servers.Listener(listen, settings.fleet_port, crowd.fleet)
+        fleet = await self._listen(servers.fleet_port(listener, tls), self._fleet_service())
         enrolment = self._enrolment()
-        place = servers.Place(listen, settings.enrol_port, crowd.enrol)
+        listener = servers.Listener(listen, settings.enrol_port, crowd.enrol)
         enrol = await self._listen(
-            servers.enrol_port(place, tls),
+            servers.enrol_port(listener, tls),
             EnrolService(enrolment, self._rejoining(), fleet),
         )
         offices = self._offices(enrolment, enrol)
-        place = servers.Place(listen, settings.operator_port, crowd.operator)
+        listener = servers.Listener(listen, settings.operator_port, crowd.operator)
         operator = await self._listen(
-            servers.operator_port(place, tls, self._operator_door()),
+            servers.operator_port(listener, tls, self._operator_door()),
             *self._operator_services(offices),
         )
         self._dashboard = DashboardServer(
@@ -220,6 +224,15 @@ class Doors:
             sign_on=self._sign_on(),
             development=lambda: FleetSettings.load(self._settings.state.settings).development,
         )
+
+
+def open_files() -> int:
+    """How many files this process may open, once it asked for what it needs."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(allowed, FILES if most == resource.RLIM_INFINITY else min(FILES, most))
+    if wanted != allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    return wanted
 
 
 def _tls(state: StateFolder, fleet: FleetSettings, host: str, issuer: Issuer) -> servers.Tls:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import psutil
 import pytest
-from sealane_agent.oip.grpc_door import CONNECTIONS
+from sealane_agent.oip.http import CONNECTIONS
 from sealane_agent.oip.wire import open_inference_pb2 as wire
 from support.endpoints import SLOT, EndpointProcess, endpoint, lay_out
 from support.under_load import active_worker, asking

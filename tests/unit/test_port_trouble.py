@@ -10,10 +10,10 @@ from dataclasses import replace
 import grpc
 import pytest
 from sealane.errors import SealaneError
-from sealane_manager.rpc.servers import Place, Port, not_opened, open_port
+from sealane_manager.rpc.servers import Listener, Port, not_opened, open_port
 
-PLACE = Place("10.9.9.9", 7443, 16)
-PORT = Port("fleet", PLACE, grpc.ssl_server_credentials([(b"", b"")]), 1024)
+LISTENER = Listener("10.9.9.9", 7443, 16)
+PORT = Port("fleet", LISTENER, grpc.ssl_server_credentials([(b"", b"")]), 1024)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_the_hint_follows_from_what_is_wrong(error: Exception, hint: str) -> Non
 
 @pytest.mark.parametrize("number", [0, 7443])
 def test_an_address_that_is_not_this_machines_is_told_also_for_any_free_port(number: int) -> None:
-    wanted = replace(PORT, place=Place("192.0.2.77", number, 16))
+    wanted = replace(PORT, listener=Listener("192.0.2.77", number, 16))
     with pytest.raises(SealaneError, match="Cannot assign requested address") as refused:
         asyncio.run(open_port(wanted))
     assert "--listen" in refused.value.hint

@@ -139,12 +139,13 @@ def test_a_function_that_libraries_take_and_nobody_calls_is_read_when_somebody_d
 @pytest.mark.slow
 def test_a_key_of_ssh_is_read_by_who_has_one() -> None:
     made = "key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)"
-    loaded_by(
+    loaded = loaded_by(
         f"{SPARED}: from cryptography.hazmat.primitives.serialization import *\n"
         "from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey\n"
         "key = Ed25519PrivateKey.generate()\n"
         f"assert load_ssh_public_key({made}) == key.public_key()"
     )
+    assert "cryptography.hazmat.primitives.serialization.ssh" in loaded
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import grpc.aio
 from sealane_agent.oip.grpc_codec import Computed, encode_infer
 from sealane_agent.oip.grpc_pages import GrpcHealth, GrpcPages
 from sealane_agent.oip.grpc_plans import Answers, Plans, read_infer
+from sealane_agent.oip.http import CONNECTIONS
 from sealane_agent.oip.http_reader import BODY_BYTES
 from sealane_agent.oip.parameters import terms_of
 from sealane_agent.oip.wire import open_inference_pb2 as wire
@@ -45,9 +46,6 @@ MESSAGE_BYTES: Final = BODY_BYTES
 CALLS: Final = 1024
 """Calls at once: each may hold a message."""
 
-CONNECTIONS: Final = 1024
-"""Connections at once, as at the REST door; one more is closed at once."""
-
 PING_S: Final = 10
 """Clients may send keepalive pings this often without being sent away."""
 
@@ -71,7 +69,6 @@ _CODES: Final[dict[type[ServingError], grpc.StatusCode]] = {
     WorkerDied: grpc.StatusCode.UNAVAILABLE,
     WorkerHung: grpc.StatusCode.UNAVAILABLE,
 }
-
 
 _GRPC_LOG: Final = "grpc._cython.cygrpc"
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Begin = Callable[[Request, Callable[["Response"], None]], Callable[[], None] | None]
 
 CONNECTIONS: Final = 1024
-"""Connections at once: each may hold a request."""
+"""Connections at once at each of the two doors: each may hold a request."""
 
 PIPELINED: Final = 32
 """Requests read ahead on one connection before its socket is left alone."""

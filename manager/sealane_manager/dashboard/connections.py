@@ -1,7 +1,8 @@
 """Lets browsers' connections in: so many at once, each in time for TLS and for a request's head.
 
 Whoever reaches the port can open connections and send what never ends; neither may use up what the
-manager has.
+manager has. uvicorn limits none of these, so its protocol is begun and watched here; its parser is
+the one that comes with it everywhere.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Listener:
     """Where a port listens; one more than so many connections at once is closed at once."""
 
     listen: str
@@ -71,25 +71,25 @@ class Port:
     """
 
     name: str
-    place: Place
+    listener: Listener
     credentials: grpc.ServerCredentials
     message_bytes: int
     door: Interceptor | None = None
 
 
-def fleet_port(place: Place, tls: Tls) -> Port:
+def fleet_port(listener: Listener, tls: Tls) -> Port:
     """The port of devices."""
-    return Port("fleet", place, tls.mutual(), _DEVICE_MESSAGE_BYTES)
+    return Port("fleet", listener, tls.mutual(), _DEVICE_MESSAGE_BYTES)
 
 
-def enrol_port(place: Place, tls: Tls) -> Port:
+def enrol_port(listener: Listener, tls: Tls) -> Port:
     """The port of machines that want to become devices."""
-    return Port("enrol", place, tls.public(), _ENROL_MESSAGE_BYTES)
+    return Port("enrol", listener, tls.public(), _ENROL_MESSAGE_BYTES)
 
 
-def operator_port(place: Place, tls: Tls, door: Interceptor) -> Port:
+def operator_port(listener: Listener, tls: Tls, door: Interceptor) -> Port:
     """The port of operators, behind their door."""
-    return Port("operator", place, tls.mutual(), _OPERATOR_MESSAGE_BYTES, door)
+    return Port("operator", listener, tls.mutual(), _OPERATOR_MESSAGE_BYTES, door)
 
 
 class Service(Protocol):
@@ -106,7 +106,7 @@ async def open_port(port: Port, *services: Service) -> tuple[grpc.aio.Server, in
     limits = (
         ("grpc.max_receive_message_length", port.message_bytes),
         ("grpc.max_send_message_length", _OPERATOR_MESSAGE_BYTES),
-        ("grpc.max_allowed_incoming_connections", port.place.connections),
+        ("grpc.max_allowed_incoming_connections", port.listener.connections),
     )
     doors = (port.door,) if port.door else ()
     server = grpc.aio.server(interceptors=doors, options=(*_OPTIONS, *limits))
@@ -114,7 +114,7 @@ async def open_port(port: Port, *services: Service) -> tuple[grpc.aio.Server, in
         service.register(server)
     try:
         number = server.add_secure_port(
-            address(port.place.listen, port.place.number), port.credentials
+            address(port.listener.listen, port.listener.number), port.credentials
         )
     except RuntimeError as error:
         raise not_opened(port, error) from error
@@ -129,11 +129,11 @@ def address(host: str, number: int) -> str:
 
 def _check_free(port: Port) -> None:
     """Ask the system itself: its answer says why, that of gRPC does not."""
-    family = socket.AF_INET6 if ":" in port.place.listen else socket.AF_INET
+    family = socket.AF_INET6 if ":" in port.listener.listen else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((port.place.listen, port.place.number))
+            probe.bind((port.listener.listen, port.listener.number))
         except OSError as error:
             raise not_opened(port, error) from error
 
@@ -144,5 +144,5 @@ def not_opened(port: Port, error: Exception) -> SealaneError:
     hint = f"choose another with --{port.name}-port, or stop what listens there"
     if isinstance(error, socket.gaierror) or getattr(error, "errno", 0) == errno.EADDRNOTAVAIL:
         hint = "name an address of this machine with --listen, or with --host where devices dial it"
-    where = address(port.place.listen, port.place.number)
+    where = address(port.listener.listen, port.listener.number)
     return SealaneError(f"the {port.name} port {where} cannot be opened: {why}", hint=hint)
