@@ -20,14 +20,15 @@ import sys
 import typing
 from contextlib import contextmanager
 from dataclasses import FrozenInstanceError
+from functools import partial
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import LazyLoader, find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from importlib.machinery import ModuleSpec
 
 PARTS: Final = (
@@ -96,43 +97,42 @@ def _parts() -> Iterator[str]:
 
 
 class _StandIn(ModuleType):
-    """In a module's place, with some of its names; whoever asks for another gets the module's."""
+    """In a module's place, with some of its names; whoever asks for another gets the module's.
 
-    def __init__(self, name: str, given: Mapping[str, object]) -> None:
+    `given` are what they are; what bears one of the names `called` reads the module when called.
+    """
+
+    def __init__(self, name: str, given: Mapping[str, object], called: tuple[str, ...]) -> None:
         super().__init__(name)
-        self._given = given
+        self._given, self._called = given, called
 
     def __getattr__(self, name: str) -> object:
         """A name that somebody imports from here."""
         if name in self._given:
             return self._given[name]
+        if name in self._called:
+            return partial(self._call, name)
         if name.startswith("__"):  # the import system's own questions
             raise AttributeError(name)
-        self.leave()
-        return getattr(import_module(self.__name__), name)
+        return self._read(name)
 
     def leave(self) -> None:
         """Free the place."""
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
 
+    def _read(self, name: str) -> Any:
+        self.leave()
+        return getattr(import_module(self.__name__), name)
+
+    def _call(self, name: str, *given: object, **named: object) -> object:
+        return self._read(name)(*given, **named)
+
 
 def _stand_ins() -> Iterator[_StandIn]:
-    yield _StandIn(NEWER, SAME)
+    yield _StandIn(NEWER, SAME, ())
     for module, names in CALLED.items():
-        yield _StandIn(module, {name: _reading(module, name) for name in names})
-
-
-def _reading(module: str, name: str) -> Callable[..., object]:
-    """What is called in this name's place: it reads the module, and calls it there."""
-
-    def called(*given: object, **named: object) -> object:
-        left = sys.modules.get(module)
-        if isinstance(left, _StandIn):
-            left.leave()
-        return getattr(import_module(module), name)(*given, **named)
-
-    return called
+        yield _StandIn(module, {}, names)
 
 
 class _Postponing:
