@@ -18,6 +18,7 @@ import psutil
 import pytest
 import uvloop
 from sealane.failure import FailureKind
+from sealane_agent.serving import worker_process
 from sealane_agent.serving.types import (
     InvalidInference,
     LoadFailed,
@@ -27,10 +28,9 @@ from sealane_agent.serving.types import (
     WorkerHung,
 )
 from sealane_agent.serving.worker_launch import ended_early
-from sealane_agent.serving.worker_process import INTERRUPT_US, WorkerProcess
+from sealane_agent.serving.worker_process import WorkerProcess
 from support.workers import (
     FEATURES,
-    PRODUCTS,
     RUNTIMES,
     Recipe,
     answer_of,
@@ -39,7 +39,6 @@ from support.workers import (
     lay_out,
     linear_model,
     load_order,
-    long_model,
     request,
     rows,
     workplace,
@@ -292,16 +291,16 @@ def test_closing_answers_what_is_inside_first(state: StateFolder) -> None:
     play(scene)
 
 
-@pytest.mark.parametrize("model", [linear_model(), long_model(8 * PRODUCTS)], ids=["short", "long"])
+@pytest.mark.parametrize("shortest_us", [0, 10**9], ids=["interruptible", "not interruptible"])
 def test_a_closed_worker_leaves_nothing_for_the_garbage_collection(
-    tmp_path: Path, model: bytes
+    state: StateFolder, monkeypatch: pytest.MonkeyPatch, shortest_us: int
 ) -> None:
-    """The long one's inferences could be interrupted, for which more of it is kept."""
-    state = lay_out(tmp_path, Recipe(model))
+    """One whose inferences can be interrupted has more of it kept."""
+    monkeypatch.setattr(worker_process, "INTERRUPT_US", shortest_us)
 
     async def scene() -> None:
         worker = await WorkerProcess.start("cam-1", load_order(), workplace(state))
-        assert (worker.proved.latency_us >= INTERRUPT_US) == (model != linear_model())
+        assert (worker._exchange.interrupt is not None) == (shortest_us == 0)
         gone = weakref.ref(worker)
         gc.disable()
         try:
