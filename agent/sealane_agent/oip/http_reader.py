@@ -219,6 +219,7 @@ class RequestReader:
         self._ready: list[Request | HttpRefused] = []
         self._body_bytes = 0
         self._head, self._fed = b"", 0
+        self._of_bodies = 0
         self._again: Known | None = None
         self._large: _Large | None = None
         self.room: memoryview | None = None
@@ -250,6 +251,7 @@ class RequestReader:
         if whole:
             self._head, self._fed = _head_of(data), 0
         self._fed += len(data)
+        self._of_bodies = 0
         try:
             if whole and (known := self._heads.find(self._head)) is not None:
                 ready = self._read_known(data, known)
@@ -258,7 +260,7 @@ class RequestReader:
                     return ready
             self._parse(data)
             if self.in_request and not self._headers_done:
-                self._count_header(len(data))
+                self._count_header(len(data) - self._of_bodies)
         except HttpRefused as refusal:
             self._refusal = refusal
         except httptools.HttpParserError:
@@ -396,6 +398,7 @@ class RequestReader:
         if self._body_bytes + len(body) > BODY_BYTES:
             self._refuse(413, f"a body is at most {BODY_BYTES} bytes")
         self._take(len(body))
+        self._of_bodies += len(body)
         self._body.append(body)
 
     def _take(self, size: int) -> None:
